@@ -1,0 +1,33 @@
+"""What can be built: architectures and search spaces as values, operators by name, the plain network.
+
+Importing this package imports no torch; operators load when the first of them is named.
+"""
+
+from typing import Any
+
+_HOMES = {
+    "Architecture": "space.architecture",
+    "BlockSpec": "space.architecture",
+    "Part": "space.architecture",
+    "StageSpec": "space.architecture",
+    "SearchSpace": "space.search_space",
+    "StageChoices": "space.search_space",
+    "SpaceError": "space.errors",
+    "build_network": "space.network",
+    "dump_architecture": "space.files",
+    "dump_space": "space.files",
+    "load_architecture": "space.files",
+    "load_provenance": "space.files",
+    "load_space": "space.files",
+    "space_names": "space.files",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'space' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

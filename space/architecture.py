@@ -1,0 +1,194 @@
+"""Architectures: frozen values that say everything about a network but its weights.
+
+An architecture knows its parts: `Architecture.parts` walks them in order of execution with their widths and map
+sizes. Building, costing and sharing all read that one walk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError
+
+from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
+from space.registry import Spec, Value
+
+MIN_IMAGE_SIZE = 32
+MAX_BLOCKS = 128
+"""Blocks of one stage: far above any published network, low enough that a mistyped number does no harm."""
+
+
+class BlockSpec(Value):
+    """x = position(x); x += mixer(norm(x)); x = ffn_position(x); x += ffn(norm(x)).
+
+    Args:
+        ffn_position: a second position before the feed-forward network, as in DaViT.
+        norm: the norm before both branches; by default each operator's native one.
+        layer_scale: initial value of a learnt scale a channel on both branches; none by default.
+    """
+
+    position: Position = POSITIONS("none")
+    mixer: Mixer
+    ffn_position: Position = POSITIONS("none")
+    ffn: Ffn
+    norm: Norm | None = None
+    layer_scale: PositiveFloat | None = None
+
+    @property
+    def mixer_norm(self) -> Spec:
+        """The norm before the mixer."""
+        return self.norm or self.mixer.entry.traits["norm"]
+
+    @property
+    def ffn_norm(self) -> Spec:
+        """The norm before the feed-forward network."""
+        if self.norm or self.ffn.entry.traits["norm"]:
+            return self.norm or self.ffn.entry.traits["norm"]
+        native = self.mixer.entry.traits["norm"]
+        # Behind a mixer that needs no pre-norm a plain feed-forward network still does.
+        return NORMS("batch_norm") if native.type == "none" else native
+
+
+class _RepeatedBlock(BlockSpec):
+    """How YAML writes a run of equal blocks."""
+
+    repeat: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
+
+
+def _unfold(blocks: object) -> object:
+    if isinstance(blocks, tuple) and all(type(block) is BlockSpec for block in blocks):
+        return blocks
+    entries = TypeAdapter(list[_RepeatedBlock]).validate_python(blocks)
+    fields = BlockSpec.model_fields
+    return tuple(block for e in entries for block in [BlockSpec(**{name: getattr(e, name) for name in fields})] * e.repeat)
+
+
+def _fold(blocks: tuple[BlockSpec, ...]) -> list[dict[str, Any]]:
+    runs: list[tuple[dict[str, Any], int]] = []
+    for block in blocks:
+        written = block.model_dump(exclude_defaults=True)
+        if runs and runs[-1][0] == written:
+            runs[-1] = (written, runs[-1][1] + 1)
+        else:
+            runs.append((written, 1))
+    return [written | {"repeat": count} if count > 1 else written for written, count in runs]
+
+
+class StageSpec(Value):
+    """Blocks of one width at one map size, behind a downsampler (behind the stem in the first stage).
+
+    Args:
+        norm: a norm at the end of the stage, as in Shunted Transformer.
+    """
+
+    width: PositiveInt
+    downsample: Downsampler | None = None
+    blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=MAX_BLOCKS), BeforeValidator(_unfold), PlainSerializer(_fold)]
+    norm: Norm = NORMS("none")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a network: an operator at its place.
+
+    Args:
+        path: where its module stands in the network, `stages.0.blocks.1.mixer`.
+        spec: the operator.
+        widths: the operator's positional arguments: (width,), or (width in, width out).
+        in_size, out_size: height and width of the map before and behind it.
+        norm: the norm before it, for a residual branch only.
+        layer_scale: as in `BlockSpec`, for a residual branch only.
+    """
+
+    path: str
+    spec: Spec
+    widths: tuple[int, ...]
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    norm: Spec | None = None
+    layer_scale: float | None = None
+
+
+class Architecture(Value):
+    """A network but for its weights. Compares and hashes by value.
+
+    Args:
+        name: for people; two architectures that differ in nothing else have the same `fingerprint`.
+        image_size: side of the square images that costs are counted at; networks take any size.
+    """
+
+    name: str = "architecture"
+    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=4096)] = 224
+    in_chans: PositiveInt = 3
+    num_classes: Annotated[int, Field(ge=0)] = 1000
+    stem: Stem = STEMS("conv_stem")
+    stages: Annotated[tuple[StageSpec, ...], Field(min_length=1, max_length=8, strict=False)]
+    head: Head = HEADS("norm_pool_head")
+
+    @model_validator(mode="after")
+    def _stands(self) -> Architecture:
+        for index, stage in enumerate(self.stages):
+            if (stage.downsample is None) != (index == 0):
+                expected = "none, the stem stands before it" if index == 0 else "one, such as conv_downsample"
+                raise PydanticCustomError("stage", "{text}", {"text": f"stages[{index}].downsample: expected {expected}"})
+        for part in self.parts:
+            try:
+                part.spec.check(*part.widths, *part.in_size)
+            except ValueError as error:
+                raise PydanticCustomError("part", "{text}", {"text": f"{_bracketed(part.path)}: {part.spec.label}: {error}"}) from None
+        return self
+
+    def replace(self, **changes: Any) -> Architecture:
+        """The same architecture with other fields, checked again."""
+        return Architecture(**{name: getattr(self, name) for name in Architecture.model_fields} | changes)
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(len(stage.blocks) for stage in self.stages)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that depend on everything but the name."""
+        text = json.dumps(self.model_dump(exclude={"name"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts in order of execution, for square images of `image_size`."""
+        return self.parts_at(self.image_size, self.image_size)
+
+    def parts_at(self, height: int, width: int) -> tuple[Part, ...]:
+        """All parts in order of execution, for images of another size."""
+        parts: list[Part] = []
+        size = (height, width)
+
+        def add(path: str, spec: Spec, *widths: int, **branch: Any) -> None:
+            nonlocal size
+            if spec.type != "none":
+                parts.append(Part(path, spec, widths, size, spec.out_size(*size), **branch))
+                size = parts[-1].out_size
+
+        add("stem", self.stem, self.in_chans, self.stages[0].width)
+        for i, stage in enumerate(self.stages):
+            if stage.downsample is not None:
+                add(f"stages.{i}.downsample", stage.downsample, self.stages[i - 1].width, stage.width)
+            for j, block in enumerate(stage.blocks):
+                path = f"stages.{i}.blocks.{j}"
+                add(f"{path}.position", block.position, stage.width)
+                add(f"{path}.mixer", block.mixer, stage.width, norm=block.mixer_norm, layer_scale=block.layer_scale)
+                add(f"{path}.ffn_position", block.ffn_position, stage.width)
+                add(f"{path}.ffn", block.ffn, stage.width, norm=block.ffn_norm, layer_scale=block.layer_scale)
+            add(f"stages.{i}.norm", stage.norm, stage.width)
+        add("head", self.head, self.stages[-1].width, self.num_classes)
+        return tuple(parts)
+
+
+def _bracketed(path: str) -> str:
+    """`stages.0.blocks.1` as an address in YAML, `stages[0].blocks[1]`."""
+    return "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in path.split(".")).removeprefix(".")

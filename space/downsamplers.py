@@ -1,0 +1,67 @@
+"""Downsamplers: one stage's map to the next one's, half as high and wide, as (B, H, W, C)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from space.kinds import DOWNSAMPLERS
+from space.layers import BatchNorm, Conv
+
+
+def _halved_up(height: int, width: int) -> tuple[int, int]:
+    return -(-height // 2), -(-width // 2)
+
+
+@DOWNSAMPLERS.register("patch_downsample", paper="https://arxiv.org/abs/2201.09450")
+class PatchDownsample(nn.Sequential):
+    """2x2 patches, then layer norm: UniFormer-S/B/L, Container. An odd row or column is dropped."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.add_module("conv", Conv(in_dim, dim, 2, 2))
+        self.add_module("norm", nn.LayerNorm(dim))
+
+    @staticmethod
+    def out_size(height: int, width: int) -> tuple[int, int]:
+        return max(height // 2, 1), max(width // 2, 1)
+
+
+@DOWNSAMPLERS.register("conv_downsample", paper="https://arxiv.org/abs/2201.09450")
+class ConvDownsample(nn.Sequential):
+    """3x3 convolution at stride 2, then batch norm: UniFormer-S+."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.add_module("conv", Conv(in_dim, dim, 3, 2, 1))
+        self.add_module("norm", BatchNorm(dim))
+
+    out_size = staticmethod(_halved_up)
+
+
+@DOWNSAMPLERS.register("overlap_downsample", paper="https://arxiv.org/abs/2111.15193")
+class OverlapDownsample(nn.Sequential):
+    """3x3 convolution at stride 2, then layer norm: Shunted Transformer."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.add_module("conv", Conv(in_dim, dim, 3, 2, 1))
+        self.add_module("norm", nn.LayerNorm(dim))
+
+    out_size = staticmethod(_halved_up)
+
+
+@DOWNSAMPLERS.register("davit_downsample", paper="https://arxiv.org/abs/2204.03645")
+class DavitDownsample(nn.Module):
+    """Layer norm, then 2x2 patches: DaViT. An odd side is padded with zeros, after the norm."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(in_dim)
+        self.conv = Conv(in_dim, dim, 2, 2)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        _, height, width, _ = x_BHWC.shape
+        return self.conv(F.pad(self.norm(x_BHWC), (0, 0, 0, width % 2, 0, height % 2)))
+
+    out_size = staticmethod(_halved_up)

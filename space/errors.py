@@ -1,0 +1,34 @@
+"""The one error type of this package, and how a failed validation reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+
+class SpaceError(ValueError):
+    """Something a user wrote does not describe a network or a space; the message says where, what and what to do."""
+
+
+def address(location: Sequence[int | str]) -> str:
+    """Render `("stages", 1, "blocks", 0)` as `stages[1].blocks[0]`."""
+    text = ""
+    for key in location:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
+    return text
+
+
+def explain(error: ValidationError, where: str) -> SpaceError:
+    """Turn the first of pydantic's errors into one line `where: address: got X, expected Y`."""
+    first = error.errors(include_url=False)[0]
+    message, location = first["msg"], first["loc"]
+    if first["type"] == "missing":
+        *parents, key = location
+        location, message = tuple(parents), f"missing key '{key}'"
+    elif message.startswith("Input should be "):
+        message = f"got {first['input']!r:.60}, expected {message.removeprefix('Input should be ')}"
+    else:
+        message = message.removeprefix("Value error, ")
+    place = address(location)
+    return SpaceError(": ".join(part for part in (where, place, message) if part))

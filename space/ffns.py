@@ -1,0 +1,55 @@
+"""Feed-forward networks: (B, H, W, C) -> (B, H, W, C), hidden width `ratio * C`.
+
+The trait `norm` is the norm before the branch; None takes the mixer's native one, or batch norm where that has none.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from space.kinds import FFNS, NORMS
+from space.layers import DepthwiseConv, LinearBN
+
+
+@FFNS.register("mlp", paper="https://arxiv.org/abs/1706.03762", elastic=("ratio",), norm=None)
+class Mlp(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, ratio * dim)
+        self.fc2 = nn.Linear(ratio * dim, dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x_BHWC)))
+
+
+@FFNS.register("ds_ffn", paper="https://arxiv.org/abs/2111.15193", elastic=("ratio",), norm=None)
+class DetailSpecificFfn(nn.Module):
+    """Shunted Transformer's detail-specific feed-forward: a residual 3x3 depthwise convolution inside the activation."""
+
+    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, ratio * dim)
+        self.conv = DepthwiseConv(ratio * dim, 3)
+        self.fc2 = nn.Linear(ratio * dim, dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        hidden = self.fc1(x_BHWC)
+        return self.fc2(F.gelu(hidden + self.conv(hidden)))
+
+
+@FFNS.register("dw_ffn", paper="https://arxiv.org/abs/2204.05525", elastic=("ratio",), norm=NORMS("none"))
+class DepthwiseFfn(nn.Module):
+    """TopFormer's feed-forward: 1x1 convolution and batch norm, depthwise 3x3, ReLU6, 1x1 convolution and batch norm."""
+
+    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+        super().__init__()
+        self.fc1 = LinearBN(dim, ratio * dim)
+        self.conv = DepthwiseConv(ratio * dim, 3)
+        self.fc2 = LinearBN(ratio * dim, dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.fc2(F.relu6(self.conv(self.fc1(x_BHWC))))

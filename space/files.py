@@ -1,0 +1,119 @@
+"""YAML files of architectures and search spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from space.architecture import Architecture
+from space.errors import SpaceError, explain
+from space.registry import Value
+from space.search_space import SearchSpace
+
+ARCHITECTURE_SCHEMA = "architecture/1"
+SPACE_SCHEMA = "search-space/1"
+MAX_FILE_BYTES = 1_000_000
+
+Model = TypeVar("Model", bound=Value)
+
+
+def load_architecture(path: str | Path) -> Architecture:
+    """Read an architecture; SpaceError names the file and the key path of the first mistake."""
+    document = _read(Path(path), ARCHITECTURE_SCHEMA)
+    document.pop("provenance", None)
+    return _validate(Architecture, document, str(path))
+
+
+def load_provenance(path: str | Path) -> dict[str, Any]:
+    """Where an architecture's file says that it comes from; empty where it does not."""
+    provenance = _read(Path(path), ARCHITECTURE_SCHEMA).get("provenance", {})
+    if not isinstance(provenance, dict):
+        raise SpaceError(f"{path}: provenance: got {provenance!r:.60}, expected a mapping")
+    return provenance
+
+
+def dump_architecture(architecture: Architecture, provenance: Mapping[str, Any] | None = None) -> str:
+    """Write an architecture as YAML that reads back as the same value."""
+    # What decides the network stands in the file even where it is a default.
+    fields = architecture.model_dump(exclude_defaults=True)
+    fields = {name: fields.get(name, getattr(architecture, name)) for name in ("name", "image_size", "in_chans", "num_classes")} | fields
+    document = {"schema": ARCHITECTURE_SCHEMA} | fields
+    document |= {"stem": architecture.stem.to_yaml(), "head": architecture.head.to_yaml()}
+    if provenance:
+        document["provenance"] = dict(provenance)
+    order = ("schema", *Architecture.model_fields, "provenance")
+    return _to_yaml({key: document[key] for key in order if key in document})
+
+
+def load_space(name_or_path: str | Path) -> SearchSpace:
+    """Read a search space from a file, or by the name of one that comes with the package."""
+    named = resources.files("space") / "catalog" / "spaces" / f"{name_or_path}.yaml"
+    if str(name_or_path) in space_names():
+        with resources.as_file(named) as path:
+            return _validate(SearchSpace, _read(path, SPACE_SCHEMA), str(name_or_path))
+    path = Path(name_or_path)
+    if not path.exists():
+        raise SpaceError(f"space: got {str(path)!r}, expected one of {', '.join(space_names())} or a YAML file")
+    return _validate(SearchSpace, _read(path, SPACE_SCHEMA), str(path))
+
+
+def dump_space(space: SearchSpace) -> str:
+    """Write a search space as YAML that reads back as the same value."""
+    return _to_yaml({"schema": SPACE_SCHEMA} | space.model_dump(exclude_defaults=True))
+
+
+def space_names() -> tuple[str, ...]:
+    """Names of the search spaces that come with the package."""
+    folder = resources.files("space") / "catalog" / "spaces"
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def _validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise explain(error, where) from None
+
+
+def _read(path: Path, schema: str) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SpaceError(f"{path}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpaceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpaceError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(document, dict) or document.get("schema") != schema:
+        got = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise SpaceError(f"{path}: schema: got {got!r}, expected {schema!r}")
+    return {key: value for key, value in document.items() if key != "schema"}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Blocks and choices on one line each, as a person would write them."""
+
+
+def _represent_mapping(dumper: _Dumper, data: dict[str, Any]) -> yaml.Node:
+    node = dumper.represent_mapping("tag:yaml.org,2002:map", data)
+    node.flow_style = "type" in data or "mixer" in data
+    return node
+
+
+def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
+    flow = not any(isinstance(item, (dict, list)) for item in data)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+
+_Dumper.add_representer(dict, _represent_mapping)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(tuple, _represent_list)
+
+
+def _to_yaml(document: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)

@@ -1,0 +1,39 @@
+"""Heads: the last map (B, H, W, C) to logits (B, classes), or to pooled features where there are no classes.
+
+Norm before pooling and norm after it are equal for a batch norm in evaluation, and for nothing else.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from space.kinds import HEADS, NORMS, Norm
+
+
+class _PoolingHead(nn.Module):
+    def __init__(self, dim: int, num_classes: int, norm: Norm) -> None:
+        super().__init__()
+        self.norm = norm.build(dim)
+        self.fc = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+
+
+@HEADS.register("norm_pool_head", paper="https://arxiv.org/abs/2201.09450")
+class NormPoolHead(_PoolingHead):
+    """Norm, average over the map, linear: UniFormer and Container (batch norm), Shunted Transformer (layer norm)."""
+
+    def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
+        super().__init__(dim, num_classes, norm)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.fc(self.norm(x_BHWC).mean((1, 2)))
+
+
+@HEADS.register("pool_norm_head", paper="https://arxiv.org/abs/2204.03645")
+class PoolNormHead(_PoolingHead):
+    """Average over the map, norm, linear: DaViT (layer norm), TopFormer's classifier (batch norm)."""
+
+    def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("layer_norm")) -> None:
+        super().__init__(dim, num_classes, norm)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.fc(self.norm(x_BHWC.mean((1, 2), keepdim=True)).flatten(1))

@@ -1,0 +1,45 @@
+"""TopFormer's attention (https://arxiv.org/abs/2204.05525, section 3.2), as the official code computes it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from space.kinds import MIXERS, NORMS
+from space.layers import LinearBN, attend, count_heads
+
+
+@MIXERS.register("bn_conv_attention", paper="https://arxiv.org/abs/2204.05525", norm=NORMS("none"))
+class BnConvAttention(nn.Module):
+    """Softmax attention over all tokens with 1x1 convolutions and batch norms, unscaled, ReLU6 before the projection.
+
+    Args:
+        key_dim: width of a head's queries and keys.
+        value_ratio: width of a head's values, in key_dim.
+        num_heads: by default as many as make the values as wide as the map.
+    """
+
+    def __init__(
+        self, dim: int, *, key_dim: PositiveInt = 16, value_ratio: PositiveInt = 2, num_heads: PositiveInt | None = None
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads or count_heads(dim, key_dim * value_ratio)
+        self.q = LinearBN(dim, self.num_heads * key_dim)
+        self.k = LinearBN(dim, self.num_heads * key_dim)
+        self.v = LinearBN(dim, self.num_heads * key_dim * value_ratio)
+        self.proj = LinearBN(self.num_heads * key_dim * value_ratio, dim)
+
+    @staticmethod
+    def check(dim: int, height: int, width: int, *, key_dim: int, value_ratio: int, num_heads: int | None) -> None:
+        if num_heads is None:
+            count_heads(dim, key_dim * value_ratio)
+
+    def init_weights(self) -> None:
+        """Start as the identity: the last batch norm's scale is zero, as in the official code."""
+        nn.init.zeros_(self.proj.bn.weight)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        q_BNK, k_BNK, v_BNV = (project(x_BHWC).flatten(1, 2) for project in (self.q, self.k, self.v))
+        mixed_BNV = attend(q_BNK, k_BNK, v_BNV, self.num_heads, scale=1.0)
+        return self.proj(F.relu6(mixed_BNV).view(*x_BHWC.shape[:3], -1))

@@ -1,0 +1,86 @@
+"""Shunted self-attention (https://arxiv.org/abs/2111.15193, section 3.1), as the official code computes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from space.kinds import MIXERS, NORMS
+from space.layers import Conv, DepthwiseConv, attend, count_heads
+
+
+@MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6))
+class ShuntedSelfAttention(nn.Module):
+    """Softmax attention whose heads see keys and values at two scales, with local enhancement of the values.
+
+    With `sr_ratio` r > 1 half of the heads attend tokens merged r x r (coarse), the others tokens merged r/2 x r/2
+    (fine); rows and columns that do not fill a merged token are dropped. With `sr_ratio` 1 it is attention over all
+    tokens, and the enhancement is added to its output.
+
+    Coarse and fine heads alternate, so that a leading slice of the heads holds both (the official code puts all
+    coarse heads first; converting its weights permutes the heads of `q` and `proj`).
+    """
+
+    def __init__(self, dim: int, *, sr_ratio: Literal[1, 2, 4, 8], head_dim: PositiveInt = 32) -> None:
+        super().__init__()
+        self.check(dim, sr_ratio, sr_ratio, sr_ratio=sr_ratio, head_dim=head_dim)
+        self.num_heads = count_heads(dim, head_dim)
+        self.q = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+        if sr_ratio == 1:
+            self.scales = nn.ModuleList([_Scale(dim, dim, 1, merge=False)])
+        else:
+            fine = self.num_heads // 2 * head_dim
+            self.scales = nn.ModuleList([_Scale(dim, dim - fine, sr_ratio, True), _Scale(dim, fine, sr_ratio // 2, True)])
+
+    @staticmethod
+    def check(dim: int, height: int, width: int, *, sr_ratio: int, head_dim: int) -> None:
+        if count_heads(dim, head_dim) < 2 and sr_ratio > 1:
+            raise ValueError(f"got width {dim}, one head of {head_dim}; expected two heads or more for two scales")
+        if min(height, width) < sr_ratio:
+            raise ValueError(f"got a {height}x{width} map, expected at least {sr_ratio}x{sr_ratio} for sr_ratio {sr_ratio}")
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        q_BNC = self.q(x_BHWC.flatten(1, 2))
+        if len(self.scales) == 1:
+            k_BMC, v_BMC, detail_BMC = self.scales[0](x_BHWC)
+            mixed_BNC = attend(q_BNC, k_BMC, v_BMC, self.num_heads) + detail_BMC
+        else:
+            q_BNhd = q_BNC.unflatten(-1, (self.num_heads, -1))
+            coarse_BNhd, fine_BNhd = (self._heads_at(scale, q_BNhd[:, :, first::2], x_BHWC) for first, scale in enumerate(self.scales))
+            mixed_BNC = _alternate(coarse_BNhd, fine_BNhd).flatten(2)
+        return self.proj(mixed_BNC).view_as(x_BHWC)
+
+    @staticmethod
+    def _heads_at(scale: nn.Module, q_BNhd: Tensor, x_BHWC: Tensor) -> Tensor:
+        k_BMC, v_BMC, detail_BMC = scale(x_BHWC)
+        return attend(q_BNhd.flatten(2), k_BMC, v_BMC + detail_BMC, q_BNhd.shape[2]).view(q_BNhd.shape)
+
+
+class _Scale(nn.Module):
+    """Keys and values of the heads that see one scale, and the values' local detail: three times (B, M, dim)."""
+
+    def __init__(self, in_dim: int, dim: int, stride: int, merge: bool) -> None:
+        super().__init__()
+        self.merge = Conv(in_dim, in_dim, stride, stride) if merge else None
+        self.norm = nn.LayerNorm(in_dim) if merge else None
+        self.k = nn.Linear(in_dim, dim)
+        self.v = nn.Linear(in_dim, dim)
+        self.local = DepthwiseConv(dim, 3)
+
+    def forward(self, x_BHWC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.merge is not None and self.norm is not None:
+            x_BHWC = F.gelu(self.norm(self.merge(x_BHWC)))
+        v_BHWC = self.v(x_BHWC)
+        return self.k(x_BHWC).flatten(1, 2), v_BHWC.flatten(1, 2), self.local(v_BHWC).flatten(1, 2)
+
+
+def _alternate(coarse_BNhd: Tensor, fine_BNhd: Tensor) -> Tensor:
+    """Coarse, fine, coarse, ... head by head; there may be one coarse head more."""
+    pairs = fine_BNhd.shape[2]
+    paired = torch.stack((coarse_BNhd[:, :, :pairs], fine_BNhd), 3).flatten(2, 3)
+    return torch.cat((paired, coarse_BNhd[:, :, pairs:]), 2) if coarse_BNhd.shape[2] > pairs else paired

@@ -1,0 +1,52 @@
+"""DaViT's spatial window attention (https://arxiv.org/abs/2204.03645, section 3.2)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from space.kinds import MIXERS, NORMS
+from space.layers import attend, count_heads
+
+
+@MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
+class WindowAttention(nn.Module):
+    """Softmax attention inside windows: no shift, no relative bias, no mask.
+
+    A map that windows do not tile is padded with zeros, right and bottom, and the padded tokens are attended, as in
+    the official code. Their keys and values are then the biases, so only real tokens are projected.
+    """
+
+    def __init__(self, dim: int, *, window_size: PositiveInt = 7, head_dim: PositiveInt = 32) -> None:
+        super().__init__()
+        self.num_heads = count_heads(dim, head_dim)
+        self.window_size = window_size
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    @staticmethod
+    def check(dim: int, height: int, width: int, *, window_size: int, head_dim: int) -> None:
+        count_heads(dim, head_dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        batch, height, width, _ = x_BHWC.shape
+        mixed_BNC = attend(*(self._windows(linear, x_BHWC) for linear in (self.q, self.k, self.v)), self.num_heads)
+        rows, columns = -(-height // self.window_size), -(-width // self.window_size)
+        mixed = mixed_BNC.view(batch, rows, columns, self.window_size, self.window_size, -1).transpose(2, 3)
+        mixed_BHWC = mixed.reshape(batch, rows * self.window_size, columns * self.window_size, -1)
+        return self.proj(mixed_BHWC[:, :height, :width])
+
+    def _windows(self, linear: nn.Linear, x_BHWC: Tensor) -> Tensor:
+        """Project, pad and cut into windows: (B * windows, window_size ** 2, C)."""
+        side = self.window_size
+        _, height, width, channels = x_BHWC.shape
+        right, bottom = -width % side, -height % side
+        if right or bottom:
+            x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias
+        else:
+            x_BHWC = linear(x_BHWC)
+        tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+        return tiles.reshape(-1, side * side, channels)

@@ -1,0 +1,142 @@
+"""The plain network of an architecture: the torch module that is trained, judged and shipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import DropPath, trunc_normal_
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from space.architecture import Architecture, Part
+
+
+def build_network(architecture: Architecture, drop_path_rate: float = 0.0, device: torch.device | str = "cpu") -> TokenMixerNet:
+    """Build the network of an architecture, freshly initialised from torch's global random state.
+
+    Args:
+        drop_path_rate: stochastic depth of the last block; it grows linearly from zero over the blocks.
+        device: where the parameters live; `"meta"` makes shapes without memory.
+    """
+    if torch.device(device).type == "meta":
+        with torch.device(device), _ShapesOnly():
+            return TokenMixerNet(architecture, drop_path_rate)
+    with torch.device(device):
+        return TokenMixerNet(architecture, drop_path_rate)
+
+
+def build_part(part: Part, drop_path_rate: float = 0.0) -> nn.Module:
+    """Build one part: (B, H, W, C) -> (B, H', W', C'), but for the head, which returns (B, classes)."""
+    module = part.spec.build(*part.widths)
+    if part.norm is not None:
+        module = Residual(part.norm.build(part.widths[0]), module, part.widths[0], part.layer_scale, drop_path_rate)
+    module.apply(_initialise)
+    return module
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif hasattr(module, "init_weights"):
+        module.init_weights()
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Skips what initialises tensors in place: it means nothing on the meta device and takes most of the time there."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+class TokenMixerNet(nn.Module):
+    """Stem, stages of blocks, head. Inside, maps are (B, H, W, C).
+
+    Attributes:
+        architecture: what it was built from.
+    """
+
+    def __init__(self, architecture: Architecture, drop_path_rate: float = 0.0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        parts = {part.path: part for part in architecture.parts}
+
+        def make(path: str, rate: float = 0.0) -> nn.Module:
+            return build_part(parts[path], rate) if path in parts else nn.Identity()
+
+        self.stem = make("stem")
+        self.stages = nn.ModuleList()
+        block_index = 0
+        for i, stage in enumerate(architecture.stages):
+            blocks = []
+            for j in range(len(stage.blocks)):
+                rate = drop_path_rate * block_index / max(architecture.depth - 1, 1)
+                slots = ("position", "mixer", "ffn_position", "ffn")
+                blocks.append(Block(*(make(f"stages.{i}.blocks.{j}.{slot}", rate) for slot in slots)))
+                block_index += 1
+            self.stages.append(Stage(make(f"stages.{i}.downsample"), blocks, make(f"stages.{i}.norm")))
+        self.head = make("head")
+
+    def forward_features(self, images_BCHW: Tensor) -> Tensor:
+        """The last stage's map, (B, C, H, W)."""
+        return self._last_map(images_BCHW).permute(0, 3, 1, 2)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        return self.head(self._last_map(images_BCHW))
+
+    def _last_map(self, images_BCHW: Tensor) -> Tensor:
+        x_BHWC = self.stem(images_BCHW.permute(0, 2, 3, 1))
+        for stage in self.stages:
+            x_BHWC = stage(x_BHWC)
+        return x_BHWC
+
+
+class Stage(nn.Module):
+    """A downsampler, blocks, and a norm at the end where the architecture has one."""
+
+    def __init__(self, downsample: nn.Module, blocks: list[Block], norm: nn.Module) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.downsample(x_BHWC)
+        for block in self.blocks:
+            x_BHWC = block(x_BHWC)
+        return self.norm(x_BHWC)
+
+
+class Block(nn.Module):
+    """See `BlockSpec` for the order."""
+
+    def __init__(self, position: nn.Module, mixer: nn.Module, ffn_position: nn.Module, ffn: nn.Module) -> None:
+        super().__init__()
+        self.position = position
+        self.mixer = mixer
+        self.ffn_position = ffn_position
+        self.ffn = ffn
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.ffn(self.ffn_position(self.mixer(self.position(x_BHWC))))
+
+
+class Residual(nn.Module):
+    """x + drop_path(scale * operator(norm(x)))."""
+
+    def __init__(self, norm: nn.Module, operator: nn.Module, dim: int, layer_scale: float | None, drop_path_rate: float) -> None:
+        super().__init__()
+        self.norm = norm
+        self.operator = operator
+        self.scale = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
+        self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        branch = self.operator(self.norm(x_BHWC))
+        return x_BHWC + self.drop_path(branch if self.scale is None else branch * self.scale)

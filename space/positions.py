@@ -1,0 +1,35 @@
+"""Positions: what tells a block where its tokens are."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from space.kinds import POSITIONS
+from space.layers import DepthwiseConv
+
+
+@POSITIONS.register("none")
+class NoPosition(nn.Identity):
+    """Nothing, as in Shunted Transformer and TopFormer."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+
+@POSITIONS.register("dpe", paper="https://arxiv.org/abs/2201.09450")
+class DynamicPositionEmbedding(nn.Module):
+    """x + depthwise convolution of x: UniFormer's DPE (section 3.3), DaViT's CPE, Container's position embedding.
+
+    Args:
+        act: apply GELU to the convolution first, an option of DaViT's detection backbones.
+    """
+
+    def __init__(self, dim: int, *, kernel_size: int = 3, act: bool = False) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv(dim, kernel_size)
+        self.act = act
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        offset = self.conv(x_BHWC)
+        return x_BHWC + (F.gelu(offset) if self.act else offset)

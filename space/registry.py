@@ -1,0 +1,187 @@
+"""Registries: what an architecture can be built of, by name.
+
+An operator is one class. Its constructor's keyword-only parameters are the options that YAML may set, so a new
+operator is declared once:
+
+    @MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193")
+    class ShuntedSelfAttention(nn.Module):
+        def __init__(self, dim: int, *, sr_ratio: Literal[1, 2, 4, 8], head_dim: int = 32) -> None: ...
+
+`Spec` is the value of such a choice, for example `{type: ssa, sr_ratio: 4}`. Two static methods of the class are
+optional: `check(dim, height, width, **options)` raises ValueError where the operator cannot stand, and
+`out_size(height, width, **options)` tells the size of the map that it returns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, create_model, model_validator
+from pydantic_core import PydanticCustomError
+
+from space.errors import SpaceError
+
+Class = TypeVar("Class", bound=type)
+
+
+class Value(BaseModel):
+    """A frozen value that compares by its fields and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, data: object) -> object:
+        if isinstance(data, Mapping):
+            known = [key for key in cls.model_fields if key != "type"]
+            for key in data:
+                if key != "type" and key not in known:
+                    expected = ", ".join(known) or "no other key than type"
+                    raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r}; expected {expected}"})
+        return data
+
+
+class Spec(Value):
+    """One operator and its options; `type` is its name in the registry."""
+
+    entry: ClassVar[Entry]
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options by name, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "type"}
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self.options.items() if value != fields[name].default}
+
+    @property
+    def label(self) -> str:
+        """A readable name, unique among the values of a registry: `ssa(sr_ratio=4)`."""
+        return self._labelled(self.chosen)
+
+    @property
+    def operator(self) -> str:
+        """The label without elastic options: what shares weights carries the same one."""
+        return self._labelled({k: v for k, v in self.chosen.items() if k not in self.entry.elastic})
+
+    def _labelled(self, options: Mapping[str, Any]) -> str:
+        inside = ", ".join(f"{k}={v.label if isinstance(v, Spec) else v}" for k, v in options.items())
+        return f"{self.type}({inside})" if inside else self.type
+
+    def build(self, *args: Any) -> Any:
+        """Build the torch module; `args` are its positional parameters, such as the width."""
+        return self.entry.factory(*args, **self.options)
+
+    def check(self, *args: Any) -> None:
+        """Raise ValueError where the operator cannot stand, `args` being width, height and width of the map."""
+        if hasattr(self.entry.factory, "check"):
+            self.entry.factory.check(*args, **self.options)
+
+    def out_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the map that this operator returns for a map of this height and width."""
+        if hasattr(self.entry.factory, "out_size"):
+            return self.entry.factory.out_size(height, width, **self.options)
+        return height, width
+
+    def to_yaml(self) -> str | dict[str, Any]:
+        """YAML that reads back as this value, every option written out: defaults may change, files stay."""
+        options = {k: v.to_yaml() if isinstance(v, Spec) else v for k, v in self.options.items() if v is not None}
+        return {"type": self.type, **options} if options else self.type
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a registry knows of one operator."""
+
+    name: str
+    factory: Any
+    paper: str
+    traits: Mapping[str, Any]
+    elastic: frozenset[str]
+    spec: type[Spec]
+
+
+class Registry:
+    """The operators of one kind. `package` holds the files that register them; it is imported on first use."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str, *, paper: str = "", elastic: tuple[str, ...] = (), **traits: Any) -> Callable[[Class], Class]:
+        """Register a class under `name`.
+
+        Args:
+            paper: where the operator comes from.
+            elastic: options that only change sizes of tensors; the supernet shares weights across them.
+            traits: further facts that the kind asks for, such as a mixer's native `norm`.
+        """
+        def decorate(factory: Class) -> Class:
+            if name in self._entries:
+                raise SpaceError(f"{self.kind}: {name!r} is registered already")
+            fields = _options_of(factory)
+            spec = create_model(factory.__name__ + "Spec", __base__=Spec, type=(Literal[name], name), **fields)
+            entry = Entry(name, factory, paper, traits, frozenset(elastic), spec)
+            spec.entry = entry
+            self._entries[name] = entry
+            return factory
+
+        return decorate
+
+    def unregister(self, name: str) -> None:
+        """Forget an operator, for example one that a test added."""
+        del self._entries[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All registered names, in order of registration."""
+        importlib.import_module(self._package)
+        return tuple(self._entries)
+
+    def entry(self, name: str) -> Entry:
+        """What is registered under `name`; SpaceError lists the names there are."""
+        if name not in self.names():
+            raise SpaceError(f"{self.kind}: got {name!r}, expected one of {', '.join(self.names())}")
+        return self._entries[name]
+
+    def parse(self, value: object) -> Spec:
+        """Read a spec: a `Spec` itself, a mapping with `type`, or just the name where every option has a default."""
+        if isinstance(value, Spec):
+            if self._entries.get(value.type) is value.entry:
+                return value
+            value = value.type
+        if isinstance(value, str):
+            value = {"type": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+            raise PydanticCustomError(
+                "spec", "{text}", {"text": f"got {value!r:.60}, expected a mapping with the key 'type', one of {', '.join(self.names())}"})
+        try:
+            return self.entry(value["type"]).spec.model_validate(dict(value))
+        except SpaceError as error:
+            raise PydanticCustomError("spec", "{text}", {"text": str(error).removeprefix(f"{self.kind}: ")}) from None
+
+    def __call__(self, type: str, **options: Any) -> Spec:
+        """Make a spec in code: `MIXERS("ssa", sr_ratio=4)`."""
+        return self.entry(type).spec(type=type, **options)
+
+    def annotations(self) -> tuple[BeforeValidator, PlainSerializer]:
+        """Pydantic metadata: a field annotated with these reads and writes specs of this registry."""
+        return BeforeValidator(self.parse), PlainSerializer(lambda spec: spec.to_yaml())
+
+
+def _options_of(factory: type) -> dict[str, Any]:
+    hints = get_type_hints(factory.__init__, include_extras=True)
+    parameters = inspect.signature(factory.__init__).parameters.values()
+    return {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default)
+        for p in parameters
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }

@@ -1,0 +1,212 @@
+"""Search spaces: what a search may choose from.
+
+`SearchSpace.decide` is the only traversal. Whoever chooses is its argument: a random generator, Optuna's
+`trial.suggest_categorical`, recorded parameters.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from space.architecture import MAX_BLOCKS, MIN_IMAGE_SIZE, Architecture, BlockSpec, StageSpec
+from space.errors import SpaceError
+from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler, Head, Stem
+from space.registry import Registry, Spec, Value
+
+Option = str | int
+Choose = Callable[[str, tuple[Option, ...]], Option]
+"""Answers one slot: its name and its options, at least one, to one of these options."""
+
+
+def _specs(registry: Registry) -> Any:
+    """A tuple of distinct specs; an option given as a list stands for one spec a value, all combinations."""
+
+    def expand(values: object) -> tuple[Spec, ...]:
+        if not isinstance(values, (list, tuple)):
+            raise PydanticCustomError("specs", "{text}", {"text": f"got {values!r:.60}, expected a list"})
+        specs = []
+        for value in values:
+            if isinstance(value, Mapping):
+                axes = [[(key, one) for one in (many if isinstance(many, list) else [many])] for key, many in value.items()]
+                specs += [registry.parse(dict(combination)) for combination in itertools.product(*axes)]
+            else:
+                specs.append(registry.parse(value))
+        repeated = {spec.label for spec in specs if specs.count(spec) > 1}
+        if repeated:
+            raise PydanticCustomError("specs", "{text}", {"text": f"got {', '.join(sorted(repeated))} twice, expected distinct choices"})
+        return tuple(specs)
+
+    write = PlainSerializer(lambda specs: [spec.to_yaml() for spec in specs])
+    return Annotated[tuple[Spec, ...], BeforeValidator(expand), Field(min_length=1), write]
+
+
+def _ascending(values: object) -> object:
+    if isinstance(values, (list, tuple)) and all(isinstance(value, int) for value in values):
+        if list(values) != sorted(set(values)):
+            raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)}, expected distinct values in ascending order"})
+        return tuple(values)
+    return values
+
+
+Sizes = Annotated[tuple[PositiveInt, ...], BeforeValidator(_ascending), Field(min_length=1)]
+Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BLOCKS)], ...], BeforeValidator(_ascending), Field(min_length=1)]
+
+
+class StageChoices(Value):
+    """What one stage may be. Width, depth and feed-forward network are chosen a stage, position and mixer a block.
+
+    A mixer that cannot stand at the stage's map size or at one of its widths is not offered.
+    """
+
+    widths: Sizes
+    depths: Depths
+    downsample: Downsampler | None = None
+    positions: _specs(POSITIONS) = (POSITIONS("none"), POSITIONS("dpe"))
+    mixers: _specs(MIXERS)
+    ffns: _specs(FFNS)
+
+
+class SearchSpace(Value):
+    """All architectures that a search may find.
+
+    Args:
+        image_size: side of the images at which map sizes and budgets are counted.
+    """
+
+    name: str
+    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=4096)] = 224
+    in_chans: PositiveInt = 3
+    num_classes: PositiveInt = 1000
+    stem: Stem = STEMS("conv_stem")
+    stages: Annotated[tuple[StageChoices, ...], Field(min_length=1, max_length=8, strict=False)]
+    head: Head = HEADS("norm_pool_head")
+
+    @model_validator(mode="after")
+    def _offers_something(self) -> SearchSpace:
+        for index, mixers in enumerate(self.mixers):
+            if not mixers:
+                height, width = self._map_sizes[index]
+                text = f"stages[{index}].mixers: none of them can stand at a {height}x{width} map and widths {list(self.stages[index].widths)}"
+                raise PydanticCustomError("mixers", "{text}", {"text": text})
+        self.smallest()
+        return self
+
+    @cached_property
+    def _map_sizes(self) -> tuple[tuple[int, int], ...]:
+        sizes = [self.stem.out_size(self.image_size, self.image_size)]
+        for stage in self.stages[1:]:
+            sizes.append(stage.downsample.out_size(*sizes[-1]) if stage.downsample else sizes[-1])
+        return tuple(sizes)
+
+    @cached_property
+    def mixers(self) -> tuple[tuple[Spec, ...], ...]:
+        """The mixers that each stage really offers."""
+        return tuple(
+            tuple(mixer for mixer in stage.mixers if all(_stands(mixer, width, size) for width in stage.widths))
+            for stage, size in zip(self.stages, self._map_sizes, strict=True)
+        )
+
+    def decide(self, choose: Choose) -> Architecture:
+        """Build an architecture from the answers to every slot, those of blocks that a shallow stage drops included.
+
+        Slots are `stage1.width`, `stage1.depth`, `stage1.ffn`, `stage1.block1.position`, `stage1.block1.mixer`, ...
+        """
+        stages = []
+        for i, (stage, mixers) in enumerate(zip(self.stages, self.mixers, strict=True), start=1):
+            width = choose(f"stage{i}.width", stage.widths)
+            depth = choose(f"stage{i}.depth", stage.depths)
+            ffn = _choose_spec(choose, f"stage{i}.ffn", stage.ffns)
+            blocks = []
+            for j in range(1, stage.depths[-1] + 1):
+                position = _choose_spec(choose, f"stage{i}.block{j}.position", stage.positions)
+                blocks.append(BlockSpec(position=position, mixer=_choose_spec(choose, f"stage{i}.block{j}.mixer", mixers), ffn=ffn))
+            stages.append(StageSpec(width=width, downsample=stage.downsample, blocks=tuple(blocks[:depth])))
+        fixed = {key: getattr(self, key) for key in ("name", "image_size", "in_chans", "num_classes", "stem", "head")}
+        return Architecture(stages=tuple(stages), **fixed)
+
+    @cached_property
+    def slots(self) -> Mapping[str, tuple[Option, ...]]:
+        """Every slot's options, in the order in which `decide` asks."""
+        slots: dict[str, tuple[Option, ...]] = {}
+
+        def record(name: str, options: tuple[Option, ...]) -> Option:
+            slots[name] = options
+            return options[0]
+
+        self.decide(record)
+        return slots
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """Answer every slot evenly at random."""
+        return self.decide(lambda _, options: rng.choice(options))
+
+    def replay(self, parameters: Mapping[str, Option]) -> Architecture:
+        """The architecture of recorded answers; SpaceError where a slot is missing or its answer is not offered."""
+
+        def recorded(name: str, options: tuple[Option, ...]) -> Option:
+            if parameters.get(name) not in options:
+                raise SpaceError(f"{name}: got {parameters.get(name)!r}, expected one of {', '.join(map(str, options))}")
+            return parameters[name]
+
+        return self.decide(recorded)
+
+    def smallest(self) -> Architecture:
+        """The member of every slot's first option: least width and depth, first mixers."""
+        return self.decide(lambda _, options: options[0])
+
+    def largest(self) -> Architecture:
+        """The member of every slot's last option: greatest width and depth, last mixers."""
+        return self.decide(lambda _, options: options[-1])
+
+    def parameters_of(self, architecture: Architecture) -> dict[str, Option]:
+        """The answers that lead to an architecture, first options where it does not tell; SpaceError outside the space."""
+        answers: dict[str, Option] = {}
+        for i, stage in enumerate(architecture.stages, start=1):
+            answers |= {f"stage{i}.width": stage.width, f"stage{i}.depth": len(stage.blocks), f"stage{i}.ffn": stage.blocks[0].ffn.label}
+            for j, block in enumerate(stage.blocks, start=1):
+                answers |= {f"stage{i}.block{j}.position": block.position.label, f"stage{i}.block{j}.mixer": block.mixer.label}
+        parameters = {name: answers.get(name, options[0]) for name, options in self.slots.items()}
+        if self.replay(parameters).fingerprint != architecture.fingerprint:
+            raise SpaceError(f"{architecture.name}: not a member of the space {self.name}")
+        return parameters
+
+    def contains(self, architecture: Architecture) -> bool:
+        """Whether some answers lead to this architecture, its name aside."""
+        try:
+            self.parameters_of(architecture)
+        except SpaceError:
+            return False
+        return True
+
+    @property
+    def size(self) -> int:
+        """Number of distinct architectures."""
+        return math.prod(
+            len(stage.widths) * len(stage.ffns) * sum((len(stage.positions) * len(mixers)) ** depth for depth in stage.depths)
+            for stage, mixers in zip(self.stages, self.mixers, strict=True)
+        )
+
+    def replace(self, **changes: Any) -> SearchSpace:
+        """The same space with other fields, checked again."""
+        return SearchSpace(**{name: getattr(self, name) for name in SearchSpace.model_fields} | changes)
+
+
+def _stands(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
+    try:
+        mixer.check(width, *size)
+    except ValueError:
+        return False
+    return True
+
+
+def _choose_spec(choose: Choose, name: str, specs: tuple[Spec, ...]) -> Spec:
+    labels = tuple(spec.label for spec in specs)
+    return specs[labels.index(choose(name, labels))]

@@ -1,0 +1,80 @@
+"""Stems: images to the first stage's map, as (B, H, W, C) on both sides."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from space.kinds import STEMS
+from space.layers import BatchNorm, Conv, conv_out
+
+
+@STEMS.register("patch_stem", paper="https://arxiv.org/abs/2201.09450")
+class PatchStem(nn.Sequential):
+    """Non-overlapping patches and layer norm: UniFormer-S/B/L, Container. A remainder at the edge is dropped."""
+
+    def __init__(self, in_chans: int, dim: int, *, patch_size: PositiveInt = 4) -> None:
+        super().__init__()
+        self.add_module("conv", Conv(in_chans, dim, patch_size, patch_size))
+        self.add_module("norm", nn.LayerNorm(dim))
+
+    @staticmethod
+    def out_size(height: int, width: int, *, patch_size: int) -> tuple[int, int]:
+        return max(height // patch_size, 1), max(width // patch_size, 1)
+
+
+@STEMS.register("conv_stem", paper="https://arxiv.org/abs/2201.09450")
+class ConvStem(nn.Sequential):
+    """Two 3x3 convolutions with batch norm, GELU between them: UniFormer-S+. Stride 2 keeps small images larger."""
+
+    def __init__(self, in_chans: int, dim: int, *, stride: Literal[2, 4] = 4) -> None:
+        super().__init__()
+        self.add_module("conv1", Conv(in_chans, dim // 2, 3, 2, 1))
+        self.add_module("norm1", BatchNorm(dim // 2))
+        self.add_module("act", nn.GELU())
+        self.add_module("conv2", Conv(dim // 2, dim, 3, stride // 2, 1))
+        self.add_module("norm2", BatchNorm(dim))
+
+    @staticmethod
+    def out_size(height: int, width: int, *, stride: int) -> tuple[int, int]:
+        return -(-height // stride), -(-width // stride)
+
+
+@STEMS.register("shunted_stem", paper="https://arxiv.org/abs/2111.15193")
+class ShuntedStem(nn.Sequential):
+    """Shunted Transformer's head: 7x7 at stride 2, `num_convs` 3x3, then 2x2 at stride 2 and layer norm."""
+
+    def __init__(self, in_chans: int, dim: int, *, num_convs: Literal[0, 1, 2] = 0, hidden: PositiveInt = 64) -> None:
+        super().__init__()
+        for index in range(num_convs + 1):
+            conv = Conv(hidden, hidden, 3, 1, 1, bias=False) if index else Conv(in_chans, hidden, 7, 2, 3, bias=False)
+            self.add_module(f"conv{index}", conv)
+            self.add_module(f"norm{index}", BatchNorm(hidden))
+            self.add_module(f"act{index}", nn.ReLU())
+        self.add_module("proj", Conv(hidden, dim, 2, 2))
+        self.add_module("norm", nn.LayerNorm(dim))
+
+    @staticmethod
+    def out_size(height: int, width: int, **_: int) -> tuple[int, int]:
+        return tuple(conv_out(conv_out(side, 7, 2, 3), 2, 2, 0) for side in (height, width))  # type: ignore[return-value]
+
+
+@STEMS.register("davit_stem", paper="https://arxiv.org/abs/2204.03645")
+class DavitStem(nn.Module):
+    """DaViT's overlapping 7x7 patches at stride 4 and layer norm; the image is padded to a multiple of 4."""
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.conv = Conv(in_chans, dim, 7, 4, 3)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        _, height, width, _ = x_BHWC.shape
+        return self.norm(self.conv(F.pad(x_BHWC, (0, 0, 0, -width % 4, 0, -height % 4))))
+
+    @staticmethod
+    def out_size(height: int, width: int) -> tuple[int, int]:
+        return -(-height // 4), -(-width // 4)
