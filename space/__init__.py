@@ -13,6 +13,7 @@ _HOMES = {
     "SearchSpace": "space.search_space",
     "StageChoices": "space.search_space",
     "SpaceError": "space.errors",
+    "UserError": "space.errors",
     "build_network": "space.network",
     "dump_architecture": "space.files",
     "dump_space": "space.files",

@@ -1,4 +1,4 @@
-"""The one error type of this package, and how a failed validation reads."""
+"""Errors that a user can mend, and how a failed validation reads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 
-class SpaceError(ValueError):
-    """Something a user wrote does not describe a network or a space; the message says where, what and what to do."""
+class UserError(Exception):
+    """A mistake that the user can mend. The message is one line, `where: got X, expected Y`; commands print it and exit with 2."""
+
+
+class SpaceError(UserError, ValueError):
+    """Something a user wrote does not describe a network or a space."""
 
 
 def address(location: Sequence[int | str]) -> str:
