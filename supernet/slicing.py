@@ -1,0 +1,86 @@
+"""The weight-sharing rule: what shares a tensor, and which part of it an architecture sees.
+
+Two places of two architectures share a tensor when they stand at the same path and hold the same operator, elastic
+options aside (`Spec.operator`). A narrower architecture sees the leading slice of the tensor in every dimension.
+Nothing else is needed, because the operators of `space` are prefix-closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from space.architecture import Architecture, Part
+from space.network import build_part
+from space.search_space import SearchSpace
+
+
+def shared_name(part: Part, name: str) -> str:
+    """Name of the shared tensor behind tensor `name` of a part's module.
+
+    A feed-forward network's norm depends on the mixer before it, so norms carry their own label too: scales and
+    shifts of a batch norm are never those of a layer norm.
+    """
+    owner = [*part.path.split("."), part.spec.operator]
+    if part.norm is not None and name.startswith("norm."):
+        owner.append(part.norm.label)
+    return "/".join([*owner, *name.split(".")])
+
+
+def widest_parts(space: SearchSpace) -> tuple[Part, ...]:
+    """One part for every place and operator of a space (and norm before it), in its greatest size."""
+    widest: dict[tuple[str, str, str], Part] = {}
+    for architecture in _covering(space):
+        for part in architecture.parts:
+            key = (part.path, part.spec.operator, part.norm.label if part.norm else "")
+            if key not in widest or _elastic_size(part) > _elastic_size(widest[key]):
+                widest[key] = part
+    return tuple(widest.values())
+
+
+def shared_tensors(space: SearchSpace) -> dict[str, Tensor]:
+    """All shared parameters of a space, freshly initialised from torch's global random state, by shared name."""
+    tensors: dict[str, Tensor] = {}
+    for part in widest_parts(space):
+        for name, parameter in build_part(part).named_parameters():
+            tensors.setdefault(shared_name(part, name), parameter.detach())
+    return tensors
+
+
+def leading_slice(shared: Tensor, shape: torch.Size) -> Tensor:
+    """The view of `shared` that a tensor of this shape sees."""
+    return shared[tuple(slice(size) for size in shape)] if shared.shape != shape else shared
+
+
+def views(network: nn.Module, architecture: Architecture, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Views of the shared tensors for every parameter of an architecture's network, by the network's own names."""
+    parts = {part.path: part for part in architecture.parts}
+    found = {}
+    for name, parameter in network.named_parameters():
+        part, inner = _owner(parts, name)
+        found[name] = leading_slice(shared[shared_name(part, inner)], parameter.shape)
+    return found
+
+
+def _owner(parts: Mapping[str, Part], name: str) -> tuple[Part, str]:
+    keys = name.split(".")
+    for length in range(1, len(keys)):
+        path = ".".join(keys[:length])
+        if path in parts:
+            return parts[path], ".".join(keys[length:])
+    raise KeyError(name)
+
+
+def _elastic_size(part: Part) -> tuple[int, ...]:
+    return (*part.widths, *(getattr(part.spec, option) for option in sorted(part.spec.entry.elastic)))
+
+
+def _covering(space: SearchSpace) -> Iterator[Architecture]:
+    """Architectures of greatest width and depth that show every option, and every mixer beside every ffn."""
+    most = {kind: max(len(o) for n, o in space.slots.items() if n.endswith(kind)) for kind in (".mixer", ".ffn", ".position")}
+    for mixer in range(max(most[".mixer"], most[".position"])):
+        for ffn in range(most[".ffn"]):
+            index = {"mixer": mixer, "ffn": ffn, "position": mixer}
+            yield space.decide(lambda name, options, at=index: options[at.get(name.rpartition(".")[2], -1) % len(options)])
