@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -73,6 +74,24 @@ def space_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
+def parse_space(text: str, where: str) -> SearchSpace:
+    """Read a search space from YAML text; `where` stands for the file's name in errors."""
+    return _validate(SearchSpace, _document(text, where, SPACE_SCHEMA), where)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: under a temporary name first, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(document)
@@ -84,14 +103,20 @@ def _read(path: Path, schema: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SpaceError(f"{path}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpaceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    return _document(text, str(path), schema)
+
+
+def _document(text: str, where: str, schema: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise SpaceError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        raise SpaceError(f"{where}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(document, dict) or document.get("schema") != schema:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise SpaceError(f"{path}: schema: got {got!r}, expected {schema!r}")
+        raise SpaceError(f"{where}: schema: got {got!r}, expected {schema!r}")
     return {key: value for key, value in document.items() if key != "schema"}
 
 
