@@ -41,8 +41,8 @@ class LinearBN(nn.Sequential):
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.add_module("linear", nn.Linear(in_dim, dim, bias=False))
-        self.add_module("bn", BatchNorm(dim))
+        self.linear = nn.Linear(in_dim, dim, bias=False)
+        self.bn = BatchNorm(dim)
 
 
 def conv_out(size: int, kernel_size: int, stride: int, padding: int) -> int:

@@ -94,7 +94,8 @@ class SearchSpace(Value):
         for index, mixers in enumerate(self.mixers):
             if not mixers:
                 height, width = self._map_sizes[index]
-                text = f"stages[{index}].mixers: none of them can stand at a {height}x{width} map and widths {list(self.stages[index].widths)}"
+                widths = list(self.stages[index].widths)
+                text = f"stages[{index}].mixers: none of them can stand at a {height}x{width} map and widths {widths}"
                 raise PydanticCustomError("mixers", "{text}", {"text": text})
         self.smallest()
         return self

@@ -33,7 +33,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         batch, height, width, _ = x_BHWC.shape
-        mixed_BNC = attend(*(self._windows(linear, x_BHWC) for linear in (self.q, self.k, self.v)), self.num_heads)
+        q, k, v = (self._windows(linear, x_BHWC) for linear in (self.q, self.k, self.v))
+        mixed_BNC = attend(q, k, v, self.num_heads)
         rows, columns = -(-height // self.window_size), -(-width // self.window_size)
         mixed = mixed_BNC.view(batch, rows, columns, self.window_size, self.window_size, -1).transpose(2, 3)
         mixed_BHWC = mixed.reshape(batch, rows * self.window_size, columns * self.window_size, -1)
@@ -44,9 +45,7 @@ class WindowAttention(nn.Module):
         side = self.window_size
         _, height, width, channels = x_BHWC.shape
         right, bottom = -width % side, -height % side
-        if right or bottom:
-            x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias
-        else:
-            x_BHWC = linear(x_BHWC)
+        padded = right or bottom
+        x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias if padded else linear(x_BHWC)
         tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
         return tiles.reshape(-1, side * side, channels)
