@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -19,15 +21,19 @@ def build_network(architecture: Architecture, drop_path_rate: float = 0.0, devic
         drop_path_rate: stochastic depth of the last block; it grows linearly from zero over the blocks.
         device: where the parameters live; `"meta"` makes shapes without memory.
     """
-    if torch.device(device).type == "meta":
-        with torch.device(device), _ShapesOnly():
-            return TokenMixerNet(architecture, drop_path_rate)
-    with torch.device(device):
+    with _parameters_on(device):
         return TokenMixerNet(architecture, drop_path_rate)
 
 
-def build_part(part: Part, drop_path_rate: float = 0.0) -> nn.Module:
-    """Build one part: (B, H, W, C) -> (B, H', W', C'), but for the head, which returns (B, classes)."""
+def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:
+    """Build one part: (B, H, W, C) -> (B, H', W', C'), but for the head, which returns (B, classes).
+
+    Args:
+        device: as in `build_network`; torch's current default by default.
+    """
+    if device is not None:
+        with _parameters_on(device):
+            return build_part(part, drop_path_rate)
     module = part.spec.build(*part.widths)
     if part.norm is not None:
         module = Residual(part.norm.build(part.widths[0]), module, part.widths[0], part.layer_scale, drop_path_rate)
@@ -42,6 +48,12 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     elif hasattr(module, "init_weights"):
         module.init_weights()
+
+
+@contextmanager
+def _parameters_on(device: torch.device | str) -> Iterator[None]:
+    with torch.device(device), _ShapesOnly() if torch.device(device).type == "meta" else nullcontext():
+        yield
 
 
 class _ShapesOnly(TorchFunctionMode):

@@ -1,0 +1,143 @@
+"""Exact multiply-adds and parameters of an architecture, part by part, without building the network.
+
+Each part's module runs once on the meta device, where tensors have shapes and no memory, and every operator that it
+calls is looked up here: counted, known to be free, taken apart, or refused. A silent zero cannot happen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from proxies.cost import Cost
+from space.architecture import Architecture, Part
+from space.errors import UserError
+from space.network import build_part
+
+aten = torch.ops.aten
+
+
+class UncountedOpError(UserError):
+    """A network calls an operator whose multiply-adds nobody has stated."""
+
+
+def cost_of(architecture: Architecture, image_size: int | tuple[int, int] | None = None) -> Cost:
+    """Cost of an architecture: the sum over its parts.
+
+    Args:
+        image_size: side, or height and width, of the image; the architecture's own by default.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size or (architecture.image_size,) * 2
+    parts = architecture.parts if (height, width) == (architecture.image_size,) * 2 else architecture.parts_at(height, width)
+    costs = [part_cost(part) for part in parts]
+    return Cost(sum(cost.macs for cost in costs), sum(cost.params for cost in costs))
+
+
+def part_cost(part: Part) -> Cost:
+    """Cost of one part: multiply-adds of convolutions and matrix products for one image, and all parameters.
+
+    Norms, activations, pooling and sums count no multiply-adds. UncountedOpError where an operator has no rule.
+    """
+    return _measure(Part("part", part.spec, part.widths, part.in_size, part.out_size, part.norm, part.layer_scale))
+
+
+@lru_cache(maxsize=65536)
+def _measure(part: Part) -> Cost:
+    module = build_part(part, device="meta").eval()
+    counter = _MacCounter(part.spec.label)
+    # In inference mode composite operators such as `linear` arrive whole, which saves taking them apart.
+    with torch.inference_mode(), counter:
+        module(torch.empty(1, *part.in_size, part.widths[0], device="meta"))
+    return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters()))
+
+
+class _MacCounter(TorchDispatchMode):
+    """Adds up the multiply-adds of the operators called inside; `label` is for error messages."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+        self.macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        packet = func.overloadpacket
+        if packet in _WHOLE:
+            macs, output = _WHOLE[packet](*args, **kwargs)
+            self.macs += macs
+            return output
+        if packet in _SAME_SHAPE:
+            return torch.empty_like(args[0])
+        if packet in _MATRIX_PRODUCTS:
+            output = func(*args, **kwargs)
+            # The registry counts a multiply-add twice.
+            self.macs += flop_registry[packet](*args, **kwargs, out_val=output) // 2
+            return output
+        if packet in FREE:
+            return func(*args, **kwargs)
+        with self:
+            output = func.decompose(*args, **kwargs)
+        if output is NotImplemented:
+            raise UncountedOpError(
+                f"{self.label}: got the operator {packet}, whose multiply-adds are unknown; expected one that proxies/macs.py has a rule for")
+        return output
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[int, Tensor]:
+    return x.numel() * weight.shape[0], x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
+    """Both products: queries with keys, and the result with values, whose heads may have another size."""
+    output = q.new_empty(*q.shape[:-1], v.shape[-1])
+    return math.prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]), output
+
+
+def _layer_norm(x: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
+    # Unlike elementwise operators it returns a contiguous tensor.
+    return 0, x.new_empty(x.shape)
+
+
+_WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
+    aten.linear: _linear,
+    aten.scaled_dot_product_attention: _attention,
+    aten.layer_norm: _layer_norm,
+}
+"""Composite operators counted in one piece, faster than taken apart: multiply-adds and an output of the right shape."""
+
+_MATRIX_PRODUCTS = frozenset({aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
+
+_SAME_SHAPE = frozenset({aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout})
+"""Free operators whose output looks like their first argument; running them would only take time."""
+
+FREE = _SAME_SHAPE | frozenset({
+    # views and copies
+    aten.alias, aten.as_strided, aten.cat, aten.clone, aten.contiguous, aten.copy_, aten.detach, aten.expand, aten._to_copy, aten.lift_fresh,
+    aten.permute, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t, aten.transpose, aten.unbind,
+    aten.unsqueeze, aten._unsafe_view, aten.view, aten._reshape_alias, aten.unfold, aten.roll, aten.flip, aten.repeat, aten.gather,
+    aten.index, aten.index_select, aten.im2col, aten.pixel_shuffle, aten.pixel_unshuffle, aten.constant_pad_nd, aten.reflection_pad2d,
+    aten.replication_pad2d,
+    # new tensors
+    aten.arange, aten.empty, aten.empty_like, aten.full, aten.full_like, aten.new_empty, aten.new_zeros, aten.ones, aten.ones_like,
+    aten.scalar_tensor, aten.zeros, aten.zeros_like,
+    # elementwise
+    aten.abs, aten.add, aten.add_, aten.clamp, aten.clamp_min, aten.div, aten.div_, aten.elu, aten.eq, aten.exp, aten.gt, aten.ge, aten.hardsigmoid,
+    aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.log, aten.logical_not, aten.lt, aten.le, aten.masked_fill, aten.maximum, aten.minimum,
+    aten.mul, aten.mul_, aten.neg, aten.pow, aten.reciprocal, aten.relu_, aten.rsqrt, aten.rsub, aten.silu_, aten.softplus, aten.sqrt, aten.sub,
+    aten.tril, aten.triu, aten.where,
+    # norms, softmax, pooling, reductions
+    aten._log_softmax, aten._safe_softmax, aten._softmax, aten.native_batch_norm, aten.native_group_norm, aten.native_layer_norm,
+    aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training, aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d, aten.amax,
+    aten.amin, aten.avg_pool2d, aten.linalg_vector_norm, aten.max, aten.max_pool2d_with_indices, aten.mean, aten.sum, aten.var,
+    aten.var_mean,
+    # resizing
+    aten.upsample_bilinear2d, aten.upsample_nearest2d,
+})
+"""Operators without a matrix product: they count nothing, by the convention of papers on vision backbones."""
