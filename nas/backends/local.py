@@ -1,0 +1,22 @@
+"""One evaluation after the other, in this process."""
+
+from __future__ import annotations
+
+import time
+
+from nas.backends import MakeEvaluator, OnResult, Stop
+from nas.samplers import SpaceExhausted
+from nas.study import ArchitectureStudy
+
+
+def run_local(study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, on_result: OnResult) -> None:
+    """Evaluate proposals here until `stop`."""
+    evaluator = make_evaluator()
+    while study.num_results < stop.num_results and not stop.is_late():
+        try:
+            proposal = study.ask()
+        except SpaceExhausted:
+            return
+        start = time.perf_counter()
+        score = evaluator(proposal.architecture)
+        on_result(study.tell(proposal, score, time.perf_counter() - start))

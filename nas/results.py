@@ -1,0 +1,99 @@
+"""What a search leaves behind: architectures as YAML, a CSV of all trials, a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.study import Result
+from space.architecture import Architecture
+from space.files import dump_architecture, write_atomically
+
+
+def write_architectures(folder: Path, ranked: Sequence[Result], provenance: Mapping[str, Any]) -> None:
+    """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, `next-3.yaml`, ..."""
+    for rank, result in enumerate(ranked, start=1):
+        name = "best" if rank == 1 else f"next-{rank}"
+        text = dump_architecture(result.architecture.replace(name=f"{folder.name}-{name}"), {**provenance, **facts_of(result)})
+        write_atomically(folder / f"{name}.yaml", text)
+
+
+def facts_of(result: Result) -> dict[str, Any]:
+    """What a file says of the trial that it comes from."""
+    return {
+        "trial": result.number,
+        "macs": result.cost.macs,
+        "params": result.cost.params,
+        "fingerprint": result.architecture.fingerprint,
+        "search_accuracy": round(result.score.accuracy, 6),
+        "search_accuracy_stderr": round(result.score.accuracy_stderr, 6),
+        "search_images": result.score.num_images,
+    }
+
+
+def write_trials(file: Path, results: Sequence[Result], parameters: Mapping[int, Mapping[str, Any]]) -> None:
+    """Write all evaluated trials as CSV, in order of trial number, with the answer to every slot."""
+    text = io.StringIO()
+    rows = [_row(result) | parameters[result.number] for result in sorted(results, key=lambda result: result.number)]
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, text.getvalue())
+
+
+def _row(result: Result) -> dict[str, Any]:
+    score = result.score
+    return {
+        "trial": result.number,
+        "accuracy": score.accuracy,
+        "accuracy_stderr": score.accuracy_stderr,
+        "log_likelihood": score.log_likelihood,
+        "log_likelihood_stderr": score.log_likelihood_stderr,
+        "images": score.num_images,
+        "macs": result.cost.macs,
+        "params": result.cost.params,
+        "seconds": result.seconds,
+        "fingerprint": result.architecture.fingerprint,
+    }
+
+
+def print_table(console: Console, ranked: Sequence[Result], random_draws: Sequence[Result]) -> None:
+    """Print the best architectures beside the median of those that were drawn at random inside the band."""
+    images = ranked[0].score.num_images
+    table = Table(title=f"Best architectures by supernet accuracy on {images} search images", title_justify="left", caption_justify="left")
+    for heading in ("", "trial", "accuracy %", "log-likelihood", "GFLOPs", "Mparams", "blocks", "mixers"):
+        table.add_column(heading, justify="left" if heading in ("", "mixers") else "right", overflow="fold")
+    for rank, result in enumerate(ranked, start=1):
+        table.add_row("best" if rank == 1 else f"next {rank}", *_cells(result))
+    if random_draws:
+        table.add_section()
+        median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
+        table.add_row(f"median of {len(random_draws)} random", *_cells(median))
+    table.caption = "Accuracy with the supernet's weights, ± one standard error; it ranks architectures and is no test accuracy."
+    console.print(table)
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    score = result.score
+    return (
+        str(result.number),
+        f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}",
+        f"{score.log_likelihood:.3f}",
+        f"{result.cost.macs / 1e9:.3f}",
+        f"{result.cost.params / 1e6:.1f}",
+        "-".join(str(len(stage.blocks)) for stage in result.architecture.stages),
+        mixers_in_words(result.architecture),
+    )
+
+
+def mixers_in_words(architecture: Architecture) -> str:
+    """How many blocks hold which mixer, most frequent first: `5 ssa, 3 window`."""
+    counts = Counter(block.mixer.type for stage in architecture.stages for block in stage.blocks)
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

@@ -1,0 +1,48 @@
+"""A run's directory: it holds the resolved config, and the same command run again continues in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from space.errors import UserError
+from space.files import write_atomically
+
+PACKAGES = ("token-mixer-nas", "torch", "timm", "optuna")
+
+
+class RunError(UserError):
+    """A run directory that cannot be used."""
+
+
+def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> Path:
+    """Create a run's directory, or continue in one.
+
+    Args:
+        config: the resolved config, written to `config.json` with the versions of what computes.
+        free: keys that may differ when a run continues, such as the number of trials.
+
+    Raises:
+        RunError: the directory holds another run, or files that are none.
+    """
+    file = path / "config.json"
+    written = {key: str(value) if isinstance(value, Path) else value for key, value in config.items()}
+    if file.exists():
+        try:
+            found = json.loads(file.read_text())["config"]
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{file}: not a run's config; choose another --out") from None
+        for key in sorted(written.keys() | found.keys()):
+            if key not in free and written.get(key) != found.get(key):
+                raise RunError(f"{path}: holds a run with {key} {found.get(key)!r}, got {written.get(key)!r}; choose another --out, or repeat its command")
+    elif path.exists() and any(path.iterdir()):
+        raise RunError(f"{path}: not empty and not a run's directory; choose another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    write_atomically(file, json.dumps({"config": written, "versions": versions}, indent=2) + "\n")
+    return path
+
+
