@@ -1,0 +1,14 @@
+"""What all tests share: one thread (the tensors are small), a fixed seed a test, no deadline for generated examples."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
