@@ -1,0 +1,206 @@
+"""From images to batches of tensors: augmentation, normalisation, and the stream that training reads.
+
+Pixels are normalised by ImageNet's mean and standard deviation, whatever the data: 0.485, 0.456, 0.406 and 0.229,
+0.224, 0.225 of a full scale of 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from supernet.data import DataError, ImageSet
+from supernet.randomness import own_random_state, reseed, seed_of
+
+SMALL_SIZE = 64
+"""Up to this side, in pixels, images are evaluated whole, and loading them needs no process of its own."""
+_MEAN = torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
+_STD = torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training image at random. The defaults are mild, as small images need it.
+
+    Args:
+        min_area: least part of an image's area that a crop keeps.
+        mirror: whether to mirror half of the images, where the data allows it.
+        color_jitter: greatest relative change of brightness, contrast and saturation.
+        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`, or none.
+        erase: probability of erasing a rectangle.
+    """
+
+    min_area: float = 0.6
+    mirror: bool = True
+    color_jitter: float = 0.0
+    auto_augment: str | None = None
+    erase: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Training batches: the one of a step depends on the seed and the step alone.
+
+    Images are drawn epoch by epoch without replacement; a batch may reach over the end of an epoch, so that all have
+    the same size.
+
+    Args:
+        indices: the images of the set to train on.
+        num_workers: processes that load; by default none for small images, else one a core.
+    """
+
+    images: ImageSet
+    indices: np.ndarray
+    batch_size: int
+    image_size: int
+    seed: int
+    augmentation: Augmentation = Augmentation()
+    num_workers: int | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return self.images.num_classes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that draw every image once, the last batch filled up from the next epoch."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def stream(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`."""
+        workers = self.num_workers
+        if workers is None:
+            workers = 0 if self.image_size <= SMALL_SIZE else min(8, os.cpu_count() or 1)
+        transform = _training_transform(self.images, self.image_size, self.augmentation)
+        erase = RandomErasing(self.augmentation.erase, mode="pixel", device="cpu") if self.augmentation.erase else None
+        samples = _Samples(self.images, transform, erase, self.seed)
+        yield from _load(samples, _Draws(self, start, stop), workers)
+
+    def draws(self, step: int) -> list[tuple[int, int]]:
+        """The images of a step: how many were drawn before each since step 0, and its number in the set."""
+        total = len(self.indices)
+        drawn = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [(draw, int(self.indices[_order(self.seed, draw // total, total)[draw % total]])) for draw in drawn]
+
+
+def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int) -> tuple[Tensor, Tensor]:
+    """Decode images once, without augmentation: (B, 3, S, S) float32 and labels (B,)."""
+    return _evaluation_samples(images, image_size).__getitems__([(0, int(index)) for index in indices])
+
+
+def evaluation_batches(
+    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256, num_workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all images in order, without augmentation; the last batch is as small as it has to be."""
+    rows = [(0, int(index)) for index in indices]
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    yield from _load(_evaluation_samples(images, image_size), batches, num_workers)
+
+
+def _training_transform(images: ImageSet, image_size: int, augmentation: Augmentation) -> Any:
+    small = image_size <= SMALL_SIZE
+    return create_transform(
+        image_size,
+        is_training=True,
+        scale=(augmentation.min_area, 1.0),
+        hflip=0.5 if augmentation.mirror and images.mirror else 0.0,
+        color_jitter=(augmentation.color_jitter,) * 3 if augmentation.color_jitter else None,  # type: ignore[arg-type]
+        auto_augment=augmentation.auto_augment,
+        interpolation="bilinear" if small else "random",
+        normalize=False,
+    )
+
+
+def _evaluation_samples(images: ImageSet, image_size: int) -> _Samples:
+    crop = 1.0 if image_size <= SMALL_SIZE else 0.9
+    transform = create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
+    return _Samples(images, transform, None, 0)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, total: int) -> np.ndarray:
+    return np.random.default_rng(seed_of("order", seed, epoch)).permutation(total)
+
+
+class _Draws:
+    """The draws of consecutive steps."""
+
+    def __init__(self, batches: Batches, start: int, stop: int) -> None:
+        self._batches = batches
+        self._steps = range(start, stop)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return map(self._batches.draws, self._steps)
+
+
+class _Samples(Dataset):
+    """Batches of transformed images, each image's random numbers seeded by its draw."""
+
+    def __init__(self, images: ImageSet, transform: Any, erase: RandomErasing | None, seed: int) -> None:
+        self._images = images
+        self._transform = transform
+        self._erase = erase
+        self._seed = seed
+
+    def __getitems__(self, draws: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        with own_random_state():
+            pixels = torch.stack([self._pixels(draw, index) for draw, index in draws])
+            # A batch at once: three times as fast as image by image.
+            images_BCHW = pixels.float().div_(255).sub_(_MEAN).div_(_STD)
+            if self._erase is not None:
+                reseed("erase", self._seed, draws[0][0])
+                images_BCHW = self._erase(images_BCHW)
+        return images_BCHW, torch.from_numpy(self._images.labels[[index for _, index in draws]])
+
+    def _pixels(self, draw: int, index: int) -> Tensor:
+        image = self._images.read(index)
+        reseed("augment", self._seed, draw)
+        return self._transform(image)
+
+
+class _Reported(Dataset):
+    """Hands errors over as values: a worker's exception would arrive with its traceback as its message."""
+
+    def __init__(self, samples: _Samples) -> None:
+        self._samples = samples
+
+    def __getitems__(self, draws: list[tuple[int, int]]) -> tuple[Tensor, Tensor] | DataError:
+        try:
+            return self._samples.__getitems__(draws)
+        except DataError as error:
+            return error
+
+
+def _load(samples: _Samples, batches: Iterable[list[tuple[int, int]]], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    loader = DataLoader(
+        _Reported(samples),
+        batch_sampler=batches,
+        collate_fn=_unchanged,
+        num_workers=num_workers,
+        worker_init_fn=_leave_interruptions_to_the_parent,
+        # Without a generator of its own, a loader draws from the caller's.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _leave_interruptions_to_the_parent(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
