@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from space.errors import UserError
 
@@ -28,3 +30,40 @@ def exit_code_of(action: Callable[[], None]) -> int:
         print(f"error: {error.filename or 'disk'}: {error.strerror}; free some space or choose another --out, then run again", file=sys.stderr)
         return FAILED
     return OK
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """An argument type: a whole number, `least` or more."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number, {least} or more")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """An argument type: a number, at least `low` and less than `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value < high:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a number, at least {low:g} and less than {high:g}")
+        return value
+
+    return parse
