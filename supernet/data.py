@@ -107,11 +107,9 @@ class ImageSet:
 
 def open_images(source: str) -> ImageSet:
     """Open the training part of a source: what lies under train/, or all of it where there is no such folder."""
-    images: ImageSet | None
     if source == DIGITS:
-        images = _digits("train")
-    else:
-        images = _named(source, ("train",)) if _is_name(source) else _stored(Path(source), "train")
+        return _digits("train")
+    images = _named(source, ("train",)) if _is_name(source) else _stored(Path(source), "train")
     if images is None:
         raise DataError(f"{source}: no images of a training part found")
     if images.num_classes < 2:

@@ -1,0 +1,87 @@
+"""Checkpoints: one safetensors file that holds tensors and, as JSON in its header, everything else.
+
+One file cannot disagree with itself, and reading it runs no code of whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from space.errors import UserError
+
+_FACTS = "facts"
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is damaged, or that another run made."""
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and facts that JSON can hold; the file is the old one or the new one, never a part of it."""
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {_FACTS: json.dumps(facts)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_checkpoint` wrote; CheckpointError where the file is not whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[_FACTS])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise CheckpointError(f"{path}: the checkpoint cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, KeyError, ValueError, TypeError):
+        raise CheckpointError(f"{path}: the checkpoint is damaged; delete it and run again, which starts this part over") from None
+    return tensors, facts
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's state as tensors and as plain numbers, named `<parameter>/<state>`.
+
+    Args:
+        names: names of the parameters by their `id`.
+    """
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            name = f"{names[id(parameter)]}/{key}"
+            if isinstance(value, Tensor):
+                tensors[name] = value
+            elif value is None or isinstance(value, bool | int | float | str):
+                numbers[name] = value
+            else:
+                kind = type(value).__name__
+                raise CheckpointError(f"{type(optimizer).__name__}: got {kind} as {key}, expected an optimizer whose state can be saved")
+    return tensors, numbers
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], state: Mapping[str, Any]) -> None:
+    """Put back what `flatten_optimizer` took, tensors and numbers together."""
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = [number for group in groups for number in group["params"]]
+    number_of = {names[id(parameter)]: number for parameter, number in zip(parameters, numbers, strict=True)}
+    nested: dict[int, dict[str, Any]] = {}
+    for name, value in state.items():
+        parameter_name, _, key = name.rpartition("/")
+        nested.setdefault(number_of[parameter_name], {})[key] = value
+    optimizer.load_state_dict({"state": nested, "param_groups": groups})

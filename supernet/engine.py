@@ -1,0 +1,358 @@
+"""The one training loop, for a supernet and for a single network.
+
+A step depends on the seed, its number and the state before it: batches, augmentation, mixing and stochastic depth
+draw their random numbers by the step, so a checkpoint needs no random state and a resumed training equals an
+uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from timm.data import Mixup
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import Tensor, nn
+
+from space.errors import UserError
+from supernet.batches import Batches
+from supernet.checkpoint import CheckpointError, flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
+from supernet.precision import Precision, choose_precision
+from supernet.randomness import seeded
+
+Forward = Callable[[int, Tensor], Tensor | Iterable[Tensor]]
+"""Step and images (B, C, H, W) to logits (B, classes), or to those of several paths one by one: their gradients add up."""
+
+MAX_BAD_STEPS = 50
+"""Steps without a finite loss or gradient, in a row, before a training counts as diverged."""
+
+
+class TrainingError(UserError):
+    """A training that cannot go on, or cannot begin as configured."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Names are timm's.
+
+    Args:
+        steps: updates of the weights in all.
+        optimizer: of `timm.optim`.
+        lr: the highest learning rate; it rises over `warmup_steps`, then falls to zero along a cosine.
+        clip_grad: greatest norm of all gradients together.
+        label_smoothing: share of the target that is spread over all classes.
+        mixup, cutmix: alpha of the Beta distribution; 0 is off.
+        mix_prob: share of the batches that is mixed.
+        ema_decay: of the running average of the weights; none keeps no average. It rises from 0.1 over the first steps.
+        precision: `auto` measures.
+    """
+
+    steps: int
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 0
+    clip_grad: float | None = 5.0
+    label_smoothing: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+    ema_decay: float | None = None
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """After one step.
+
+    Args:
+        step: counted from 1.
+        loss: not finite where the step was skipped.
+        average: the averaged weights and buffers by name, live, where the configuration asks for them.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    average: Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """After a training.
+
+    Args:
+        steps: done, those of earlier runs included.
+        finished: false where the time limit came first.
+        skipped: steps without a finite loss and gradient; they changed nothing.
+        seconds: all runs of this training together.
+        average: as in `StepReport`.
+    """
+
+    steps: int
+    finished: bool
+    skipped: int
+    seconds: float
+    precision: Precision
+    device: str
+    average: Mapping[str, Tensor] | None
+
+
+def train(
+    model: nn.Module,
+    forward: Forward,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    every: int = 200,
+    max_seconds: float | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainReport:
+    """Train the parameters of `model` in place, from the checkpoint on where there is one.
+
+    A parameter that a step's forward does not use keeps its value, its optimiser state and its average. Ctrl-C saves
+    after the step it falls into, then raises KeyboardInterrupt.
+
+    Args:
+        forward: runs the model; it may look at the step to choose a path.
+        every: steps between two checkpoints.
+        max_seconds: stop after this time, that of earlier runs included.
+
+    Raises:
+        TrainingError: too many steps without a finite loss.
+        CheckpointError: the checkpoint is damaged or of another configuration.
+    """
+    if (config.mixup or config.cutmix) and batches.batch_size % 2:
+        raise TrainingError(f"batch size: got {batches.batch_size}, expected an even number, since mixup pairs images")
+    training = _Training(model, forward, batches, config)
+    if checkpoint is not None and checkpoint.exists():
+        training.load(checkpoint)
+    if training.precision is None:
+        training.precision = training.measure_precision() if config.precision == "auto" else config.precision
+    with _interruptions() as interrupted:
+        saved = training.step
+        stream = batches.stream(training.step, config.steps)
+        while training.step < config.steps and not training.out_of_time(max_seconds):
+            start = time.perf_counter()
+            loss, lr = training.advance(*next(stream))
+            try:
+                if on_step is not None:
+                    on_step(StepReport(training.step, loss, lr, training.average))
+            except KeyboardInterrupt:
+                interrupted.set()
+            training.seconds += time.perf_counter() - start
+            if checkpoint is not None and (interrupted.is_set() or training.step - saved >= every):
+                training.save(checkpoint)
+                saved = training.step
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+    if checkpoint is not None and saved < training.step:
+        training.save(checkpoint)
+    return training.report()
+
+
+class _Training:
+    """The state of a training between two steps."""
+
+    def __init__(self, model: nn.Module, forward: Forward, batches: Batches, config: TrainConfig) -> None:
+        self.accelerator = Accelerator(mixed_precision="no")
+        self.device = self.accelerator.device
+        self.model = model.to(self.device).train()
+        self.forward = forward
+        self.batches = batches
+        self.config = config
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        try:
+            self.optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:120]
+            raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({reason})") from None
+        self.scheduler, _ = create_scheduler_v2(
+            self.optimizer, "cosine", num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
+            step_on_epochs=False, updates_per_epoch=1,
+        )  # fmt: skip
+        mixing = config.mixup > 0 or config.cutmix > 0
+        self.mix = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
+                         num_classes=batches.num_classes) if mixing else None  # fmt: skip
+        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self.average = {name: tensor.detach().clone() for name, tensor in state.items()} if config.ema_decay is not None else None
+        self.precision: Precision | None = None
+        self.step = 0
+        self.skipped = 0
+        self.bad_in_a_row = 0
+        self.seconds = 0.0
+
+    def advance(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Do one step; its loss and learning rate."""
+        assert self.precision is not None
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        self.scheduler.step_update(self.step)
+        loss = self.accumulate_gradients(self.step, images, labels, self.precision)
+        if math.isfinite(loss) and self._clip():
+            self.optimizer.step()
+            self._follow()
+            self.bad_in_a_row = 0
+        else:
+            # Batch norms have averaged what was not finite.
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            self.skipped += 1
+            self.bad_in_a_row += 1
+            if self.bad_in_a_row >= MAX_BAD_STEPS:
+                what = f"{MAX_BAD_STEPS} steps in a row without a finite loss"
+                raise TrainingError(f"step {self.step}: got {what}; lower the learning rate and start over")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return loss, self.optimizer.param_groups[0]["lr"]
+
+    def accumulate_gradients(self, step: int, images: Tensor, labels: Tensor, precision: Precision) -> float:
+        """Set the gradients of a step; its loss, the mean over its paths and all processes."""
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        images, targets = images[rank::processes].to(self.device), labels[rank::processes].to(self.device)
+        losses = []
+        with seeded("step", self.config.seed, step):
+            smoothing = self.config.label_smoothing
+            if self.mix is not None:
+                images, targets = self.mix(images, targets)
+                smoothing = 0.0
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                outputs = self.forward(step, images)
+                for logits in [outputs] if isinstance(outputs, Tensor) else outputs:
+                    loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+                    losses.append(loss.detach())
+                    loss.backward()
+        if processes > 1:
+            # Every process has run the same paths, so the same parameters have gradients everywhere.
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+        return self._agreed(torch.stack(losses).mean())
+
+    def _clip(self) -> bool:
+        """Clip the gradients; false where they are not finite."""
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            return False
+        if self.config.clip_grad is not None:
+            nn.utils.clip_grads_with_norm_([p for p in self.model.parameters() if p.grad is not None], self.config.clip_grad, norm)
+        return True
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights that this step trained, and the buffers."""
+        if self.average is None or self.config.ema_decay is None:
+            return
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        state = {name: p for name, p in self.model.named_parameters() if p.grad is not None} | dict(self.model.named_buffers())
+        for name, tensor in state.items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - decay)
+            else:
+                self.average[name].copy_(tensor)
+
+    def measure_precision(self) -> Precision:
+        """Try both precisions on the next step's batch, leaving no trace."""
+        images, labels = next(self.batches.stream(self.step, self.step + 1))
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+
+        def one_step(precision: Precision) -> None:
+            self.accumulate_gradients(self.step, images.clone(), labels, precision)
+            self.optimizer.zero_grad(set_to_none=True)
+
+        precision = choose_precision(one_step, self.device)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        # The processes may have measured differently.
+        return "bf16" if self._agreed(torch.tensor(float(precision == "bf16"), device=self.device)) > 0.5 else "fp32"
+
+    def out_of_time(self, max_seconds: float | None) -> bool:
+        if max_seconds is None:
+            return False
+        return self._agreed(torch.tensor(self.seconds, device=self.device, dtype=torch.float64)) >= max_seconds
+
+    def _agreed(self, value: Tensor) -> float:
+        """The mean over all processes, so that all of them decide alike."""
+        return float(self.accelerator.reduce(value, "mean"))
+
+    def report(self) -> TrainReport:
+        assert self.precision is not None
+        finished = self.step >= self.config.steps
+        return TrainReport(self.step, finished, self.skipped, self.seconds, self.precision, str(self.device), self.average)
+
+    def save(self, path: Path) -> None:
+        if self.accelerator.is_main_process:
+            optimizer, numbers = flatten_optimizer(self.optimizer, self.names)
+            groups = {"model": self._state(), "optimizer": optimizer, "average": self.average or {}}
+            tensors = {f"{group}/{name}": tensor for group, state in groups.items() for name, tensor in state.items()}
+            facts = {name: getattr(self, name) for name in _COUNTS} | {"made_by": self._made_by(), "optimizer": numbers}
+            save_checkpoint(path, tensors, facts)
+        self.accelerator.wait_for_everyone()
+
+    def load(self, path: Path) -> None:
+        tensors, facts = load_checkpoint(path)
+        made_by = facts.get("made_by", {})
+        for key, value in self._made_by().items():
+            if made_by.get(key) != value:
+                got = f"got a checkpoint of {made_by.get(key)!r}, expected {value!r}"
+                raise CheckpointError(f"{path}: {key}: {got}; use another --out or delete it")
+        groups: dict[str, dict[str, Any]] = {"model": {}, "optimizer": dict(facts["optimizer"]), "average": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        ours = self._state()
+        if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in groups["model"].items()}:
+            raise CheckpointError(f"{path}: got the weights of another network; use another --out or delete it")
+        with torch.no_grad():
+            for name, tensor in ours.items():
+                tensor.copy_(groups["model"][name])
+            for name, tensor in (self.average or {}).items():
+                tensor.copy_(groups["average"][name])
+        restore_optimizer(self.optimizer, self.names, groups["optimizer"])
+        for name in _COUNTS:
+            setattr(self, name, facts[name])
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
+    def _made_by(self) -> dict[str, Any]:
+        """What has to be the same for a training to go on."""
+        batches = self.batches
+        data = {"batch_size": batches.batch_size, "image_size": batches.image_size, "data_seed": batches.seed}
+        return asdict(self.config) | data | {"images": len(batches.indices), "augmentation": asdict(batches.augmentation)}
+
+
+_COUNTS = ("step", "skipped", "bad_in_a_row", "seconds", "precision")
+
+
+@contextmanager
+def _interruptions() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event: a step that stops half-way has updated half of the weights."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
