@@ -5,43 +5,30 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from nas.study import Result
+from nas.study import Result, StudyRecord
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 
 
-def write_architectures(folder: Path, ranked: Sequence[Result], provenance: Mapping[str, Any]) -> None:
+def write_architectures(folder: Path, study: StudyRecord, ranked: Sequence[Result]) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, `next-3.yaml`, ..."""
     for rank, result in enumerate(ranked, start=1):
         name = "best" if rank == 1 else f"next-{rank}"
-        text = dump_architecture(result.architecture.replace(name=f"{folder.name}-{name}"), {**provenance, **facts_of(result)})
-        write_atomically(folder / f"{name}.yaml", text)
+        architecture = result.architecture.replace(name=f"{folder.name}-{name}")
+        write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, study.provenance(result.number)))
 
 
-def facts_of(result: Result) -> dict[str, Any]:
-    """What a file says of the trial that it comes from."""
-    return {
-        "trial": result.number,
-        "macs": result.cost.macs,
-        "params": result.cost.params,
-        "fingerprint": result.architecture.fingerprint,
-        "search_accuracy": round(result.score.accuracy, 6),
-        "search_accuracy_stderr": round(result.score.accuracy_stderr, 6),
-        "search_images": result.score.num_images,
-    }
-
-
-def write_trials(file: Path, results: Sequence[Result], parameters: Mapping[int, Mapping[str, Any]]) -> None:
+def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
     """Write all evaluated trials as CSV, in order of trial number, with the answer to every slot."""
     text = io.StringIO()
-    rows = [_row(result) | parameters[result.number] for result in sorted(results, key=lambda result: result.number)]
+    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.number)]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)

@@ -46,3 +46,17 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
     return path
 
 
+
+
+def storage_of_run(path: Path) -> str:
+    """URL of the study's storage of a search's directory."""
+    try:
+        config = json.loads((path / "config.json").read_text())["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{path}: got no search's directory, expected one with a config.json, or a storage URL") from None
+    return config.get("storage") or sqlite_url(path)
+
+
+def sqlite_url(path: Path) -> str:
+    """URL of the SQLite file that holds a run's study by default."""
+    return f"sqlite:///{path.absolute() / 'study.db'}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nas.backends import Stop
     from nas.study import ArchitectureStudy, Result
+    from nas.supernet_run import SupernetRun
     from proxies.band import Band
 
 SAMPLERS = ("evolution", "random")
@@ -65,7 +66,9 @@ class SearchConfig:
     @property
     def storage_url(self) -> str:
         """Where the study lives."""
-        return self.storage or f"sqlite:///{self.out / 'study.db'}"
+        from nas.run_directory import sqlite_url
+
+        return self.storage or sqlite_url(self.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,18 +111,21 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         name = "-".join((Path(arguments.space).stem, arguments.budget, Path(arguments.data).stem))
         arguments.out = Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
     arguments.out = arguments.out.absolute()
+    if Path(arguments.data).exists():
+        # Workers do not share this process's working directory.
+        arguments.data = str(Path(arguments.data).absolute())
     return SearchConfig(**vars(arguments))
 
 
 def run(config: SearchConfig) -> None:
     """Train, search, export; whatever an earlier run of the same config finished is not done again."""
-    deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
+    start = time.monotonic()
     from rich.console import Console
 
     from nas.backends import Stop
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy
-    from nas.supernet_training import SupernetRun, train_supernet
+    from nas.supernet_run import SupernetRun
     from proxies.band import Band
     from proxies.cost import parse_budget
     from space.files import load_space
@@ -132,10 +138,106 @@ def run(config: SearchConfig) -> None:
     image_size = config.image_size or images.default_image_size()
     band = Band(space.replace(num_classes=images.num_classes, in_chans=images.in_chans), budget)
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    _introduce(console, config, band, image_size)
+    supernet_run = SupernetRun(config.out, band.space, config.data, image_size, config.seed)
+    _introduce(console, config, band, supernet_run)
 
-    supernet_run = SupernetRun(config.out, config.data, image_size, config.seed)
-    train_supernet(supernet_run, band, config, None if deadline is None else 30 * config.minutes)
+    seconds = None if config.minutes is None else 60 * config.minutes
+    _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, config.sampler, config.seed)
-    _search(config, study, supernet_run, Stop(config.trials, deadline))
+    _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
     _conclude(console, config, study, supernet_run)
+
+
+def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun) -> None:
+    smallest, largest = band.reachable
+    images, splits = supernet_run.images()
+    console.print(f"{band.space.name}: {band.count:.2e} architectures within {config.floor:.0%} to 100% of {band.budget}")
+    console.print(f"  reachable: {smallest} to {largest}, counted at {band.space.image_size} px")
+    console.print(
+        f"{config.data}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
+        f"of {images.num_classes} classes at {supernet_run.image_size} px"
+    )
+    console.print(f"run directory: {config.out}")
+    console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {config.storage_url}\n", soft_wrap=True)
+
+
+def _train(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun, max_seconds: float | None) -> None:
+    from nas.progress import phase
+    from supernet.engine import StepReport, TrainConfig
+
+    training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
+    with phase("supernet training", config.steps) as advance:
+        done = 0
+
+        def on_step(report: StepReport) -> None:
+            nonlocal done
+            advance(report.step - done, note=f"loss {report.loss:.2f}")
+            done = report.step
+
+        facts = supernet_run.train(band.sample, training, config.batch_size, max_seconds, on_step)
+    ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
+    skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
+    console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
+
+
+def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, stop: Stop) -> None:
+    from nas.progress import phase
+
+    with phase("search", config.trials) as advance:
+        results = study.results()
+        best = results[0] if results else None
+        advance(len(results), note=_best_in_words(best))
+
+        def on_result(result: Result) -> None:
+            nonlocal best
+            best = result if best is None else max(best, result, key=lambda one: one.rank_key)
+            advance(1, note=_best_in_words(best))
+
+        if config.backend == "ray":
+            from nas.backends import Workers
+            from nas.backends.ray import run_ray
+
+            workers = Workers(config.workers, config.ray_address)
+            run_ray(study, supernet_run.load_evaluator, stop, on_result, workers, config.out / "ray")
+        else:
+            from nas.backends.local import run_local
+
+            run_local(study, supernet_run.load_evaluator, stop, on_result)
+
+
+def _best_in_words(best: Result | None) -> str:
+    return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"
+
+
+def _conclude(console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun) -> None:
+    from nas.results import print_table, write_architectures, write_trials
+
+    results = study.results()
+    if not results:
+        console.print("no architecture was evaluated in time; run the same command again with more --minutes")
+        return
+    best = results[0]
+    _recount(best)
+    evaluator = supernet_run.load_evaluator()
+    write_architectures(config.out, study, results[: config.keep])
+    evaluator.write_weights(best.architecture, config.out / "best.safetensors")
+    write_trials(config.out / "trials.csv", study, results)
+    print_table(console, results[: config.keep], study.random_draws())
+    console.print(f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed; all trials: {config.out / 'trials.csv'}")
+    console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
+    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
+
+
+def _recount(best: Result) -> None:
+    """Count the winner once more, as a built network and with another counter, before it is written."""
+    from proxies.reference import count_network
+    from space.network import build_network
+
+    architecture = best.architecture
+    counted = count_network(build_network(architecture), architecture.image_size, architecture.in_chans)
+    if counted != best.cost:
+        raise AssertionError(f"trial {best.number}: got {best.cost} from its parts and {counted} from the built network, expected the same")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

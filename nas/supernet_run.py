@@ -1,0 +1,109 @@
+"""The supernet of a run: trained once, inside the budget's band, then loaded by whoever evaluates with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from nas.evaluator import SupernetEvaluator
+from space.search_space import SearchSpace
+from supernet.batches import Batches, evaluation_batches
+from supernet.checkpoint import load_checkpoint, save_checkpoint
+from supernet.data import ImageSet, Splits, open_images, split
+from supernet.engine import StepReport, TrainConfig, train
+from supernet.network import Supernet
+from supernet.paths import Sample, single_path
+
+CALIBRATION_BATCH = 64
+EVALUATION_BATCH = 256
+MAX_SEARCH_IMAGES = 1000
+MAX_CALIBRATION_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class SupernetRun:
+    """Where a supernet lives and what it is trained and judged on. Small, so that workers receive it whole.
+
+    Args:
+        folder: the run's directory; every worker must reach it.
+        space: with the classes of the data.
+        data: as `open_images` reads it.
+        image_size: side in pixels.
+        seed: of the initial weights, the splits, the order of images and the paths.
+    """
+
+    folder: Path
+    space: SearchSpace
+    data: str
+    image_size: int
+    seed: int
+
+    @property
+    def weights_file(self) -> Path:
+        """The trained weights; it appears when training has ended."""
+        return self.folder / "supernet.safetensors"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """State of a training under way."""
+        return self.folder / "supernet.checkpoint.safetensors"
+
+    def images(self) -> tuple[ImageSet, Splits]:
+        """The training part of the data and its splits, the same for everyone who asks."""
+        images = open_images(self.data)
+        num_search = min(len(images) // 5, MAX_SEARCH_IMAGES)
+        num_calibration = min(len(images) // 10, MAX_CALIBRATION_IMAGES)
+        if num_calibration > CALIBRATION_BATCH:
+            # Whole batches: statistics are averaged batch by batch.
+            num_calibration -= num_calibration % CALIBRATION_BATCH
+        return images, split(images, self.seed, num_search, num_calibration)
+
+    def train(
+        self, sample: Sample, config: TrainConfig, batch_size: int, max_seconds: float | None, on_step: Callable[[StepReport], None]
+    ) -> dict[str, object]:
+        """Train on one path of `sample` a step, from the last checkpoint on; what an earlier run finished stays.
+
+        Returns:
+            Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end.
+        """
+        if self.weights_file.exists():
+            return load_checkpoint(self.weights_file)[1]
+        images, splits = self.images()
+        supernet = Supernet(self.space, self.seed)
+        paths = single_path(sample, self.seed)
+        batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
+        report = train(
+            supernet,
+            lambda step, images_BCHW: supernet(images_BCHW, paths(step)),
+            batches,
+            config,
+            checkpoint=self.checkpoint_file,
+            max_seconds=max_seconds,
+            on_step=on_step,
+        )
+        facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
+                 "precision": report.precision, "device": report.device}  # fmt: skip
+        save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
+        self.checkpoint_file.unlink(missing_ok=True)
+        return facts
+
+    def load_evaluator(self) -> SupernetEvaluator:
+        """Load the trained weights, the calibration images and the search images."""
+        device = PartialState().device
+        supernet = Supernet(self.space, self.seed)
+        tensors, _ = load_checkpoint(self.weights_file)
+        with torch.no_grad():
+            for name, parameter in supernet.shared.items():
+                parameter.copy_(tensors[name])
+        images, splits = self.images()
+        calibration = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH)
+        search = evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH)
+        return SupernetEvaluator(
+            supernet.to(device).requires_grad_(False),
+            [batch_BCHW.to(device) for batch_BCHW, _ in calibration],
+            [(batch_BCHW.to(device), labels_B.to(device)) for batch_BCHW, labels_B in search],
+        )
