@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PositiveFloat, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
 from space.registry import Spec, Value
 
 MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 4096
+# Far above any published network, low enough that a mistyped number does no harm.
+MAX_WIDTH = 8192
 MAX_BLOCKS = 128
-"""Blocks of one stage: far above any published network, low enough that a mistyped number does no harm."""
+MAX_CLASSES = 100_000
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
 
 class BlockSpec(Value):
@@ -60,12 +65,17 @@ class _RepeatedBlock(BlockSpec):
     repeat: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
 
 
+_RUNS = TypeAdapter(list[_RepeatedBlock])
+
+
 def _unfold(blocks: object) -> object:
-    if isinstance(blocks, tuple) and all(type(block) is BlockSpec for block in blocks):
-        return blocks
-    entries = TypeAdapter(list[_RepeatedBlock]).validate_python(blocks)
+    if isinstance(blocks, (tuple, list)) and all(type(block) is BlockSpec for block in blocks):
+        return tuple(blocks)
     fields = BlockSpec.model_fields
-    return tuple(block for e in entries for block in [BlockSpec(**{name: getattr(e, name) for name in fields})] * e.repeat)
+    unfolded: list[BlockSpec] = []
+    for run in _RUNS.validate_python(blocks):
+        unfolded += [BlockSpec(**{name: getattr(run, name) for name in fields})] * run.repeat
+    return tuple(unfolded)
 
 
 def _fold(blocks: tuple[BlockSpec, ...]) -> list[dict[str, Any]]:
@@ -86,7 +96,7 @@ class StageSpec(Value):
         norm: a norm at the end of the stage, as in Shunted Transformer.
     """
 
-    width: PositiveInt
+    width: Width
     downsample: Downsampler | None = None
     blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=MAX_BLOCKS), BeforeValidator(_unfold), PlainSerializer(_fold)]
     norm: Norm = NORMS("none")
@@ -123,9 +133,9 @@ class Architecture(Value):
     """
 
     name: str = "architecture"
-    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=4096)] = 224
-    in_chans: PositiveInt = 3
-    num_classes: Annotated[int, Field(ge=0)] = 1000
+    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)] = 224
+    in_chans: Width = 3
+    num_classes: Annotated[int, Field(ge=0, le=MAX_CLASSES)] = 1000
     stem: Stem = STEMS("conv_stem")
     stages: Annotated[tuple[StageSpec, ...], Field(min_length=1, max_length=8, strict=False)]
     head: Head = HEADS("norm_pool_head")
@@ -134,8 +144,9 @@ class Architecture(Value):
     def _stands(self) -> Architecture:
         for index, stage in enumerate(self.stages):
             if (stage.downsample is None) != (index == 0):
-                expected = "none, the stem stands before it" if index == 0 else "one, such as conv_downsample"
-                raise PydanticCustomError("stage", "{text}", {"text": f"stages[{index}].downsample: expected {expected}"})
+                mistakes = ("got none, expected one such as conv_downsample", "got one, expected none: the stem stands before it")
+                mistake = mistakes[index == 0]
+                raise PydanticCustomError("stage", "{text}", {"text": f"stages[{index}].downsample: {mistake}"})
         for part in self.parts:
             try:
                 part.spec.check(*part.widths, *part.in_size)

@@ -23,6 +23,20 @@ def address(location: Sequence[int | str]) -> str:
     return text
 
 
+# What Python calls a tuple or a model is a list or a mapping to whoever writes YAML.
+_WORDS = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+}
+
+
 def explain(error: ValidationError, where: str) -> SpaceError:
     """Turn the first of pydantic's errors into one line `where: address: got X, expected Y`."""
     first = error.errors(include_url=False)[0]
@@ -30,8 +44,14 @@ def explain(error: ValidationError, where: str) -> SpaceError:
     if first["type"] == "missing":
         *parents, key = location
         location, message = tuple(parents), f"missing key '{key}'"
+    elif first["type"] in ("too_short", "too_long"):
+        limits = first["ctx"]
+        bound = f"at least {limits['min_length']}" if first["type"] == "too_short" else f"at most {limits['max_length']}"
+        message = f"got {limits['actual_length'] or 'too many'} entries, expected {bound}"
     elif message.startswith("Input should be "):
-        message = f"got {first['input']!r:.60}, expected {message.removeprefix('Input should be ')}"
+        expected = _WORDS.get(first["type"], message.removeprefix("Input should be "))
+        expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
+        message = f"got {first['input']!r:.60}, expected {expected}"
     else:
         message = message.removeprefix("Value error, ")
     place = address(location)

@@ -1,23 +1,27 @@
-"""Feed-forward networks: (B, H, W, C) -> (B, H, W, C), hidden width `ratio * C`.
+"""Feed-forward networks: (B, H, W, C) -> (B, H, W, C).
 
 The trait `norm` is the norm before the branch; None takes the mixer's native one, or batch norm where that has none.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import FFNS, NORMS
 from space.layers import DepthwiseConv, LinearBN
 
+Ratio = Annotated[int, Field(ge=1, le=32)]
+
 
 @FFNS.register("mlp", paper="https://arxiv.org/abs/1706.03762", elastic=("ratio",), norm=None)
 class Mlp(nn.Module):
-    """Linear, GELU, linear."""
+    """Linear, GELU, linear; the hidden width is `ratio` * C."""
 
-    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+    def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, ratio * dim)
         self.fc2 = nn.Linear(ratio * dim, dim)
@@ -28,9 +32,12 @@ class Mlp(nn.Module):
 
 @FFNS.register("ds_ffn", paper="https://arxiv.org/abs/2111.15193", elastic=("ratio",), norm=None)
 class DetailSpecificFfn(nn.Module):
-    """Shunted Transformer's detail-specific feed-forward: a residual 3x3 depthwise convolution inside the activation."""
+    """Shunted Transformer's detail-specific feed-forward: a residual 3x3 depthwise convolution inside the activation.
 
-    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+    The hidden width is `ratio` * C.
+    """
+
+    def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, ratio * dim)
         self.conv = DepthwiseConv(ratio * dim, 3)
@@ -43,9 +50,12 @@ class DetailSpecificFfn(nn.Module):
 
 @FFNS.register("dw_ffn", paper="https://arxiv.org/abs/2204.05525", elastic=("ratio",), norm=NORMS("none"))
 class DepthwiseFfn(nn.Module):
-    """TopFormer's feed-forward: 1x1 convolution and batch norm, depthwise 3x3, ReLU6, 1x1 convolution and batch norm."""
+    """TopFormer's feed-forward: 1x1 convolution and batch norm, depthwise 3x3, ReLU6, 1x1 convolution and batch norm.
 
-    def __init__(self, dim: int, *, ratio: PositiveInt) -> None:
+    The hidden width is `ratio` * C.
+    """
+
+    def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()
         self.fc1 = LinearBN(dim, ratio * dim)
         self.conv = DepthwiseConv(ratio * dim, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from space.search_space import SearchSpace
 ARCHITECTURE_SCHEMA = "architecture/1"
 SPACE_SCHEMA = "search-space/1"
 MAX_FILE_BYTES = 1_000_000
+MAX_NODES = 200_000
 
 Model = TypeVar("Model", bound=Value)
 
@@ -101,23 +103,66 @@ def _validate(model: type[Model], document: Mapping[str, Any], where: str) -> Mo
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SpaceError(f"{path}: got {path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+        # Not by the size that the system tells: that of a pipe or a device is zero.
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SpaceError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise SpaceError(f"{path}: got a larger file, expected at most {MAX_FILE_BYTES} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SpaceError(f"{path}: cannot be read: not UTF-8 text") from None
     return _document(text, str(path), schema)
 
 
 def _document(text: str, where: str, schema: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise SpaceError(f"{where}: not valid YAML: {line}{error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A ValueError is a number or a date that Python cannot hold.
         raise SpaceError(f"{where}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(document, dict) or document.get("schema") != schema:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__
         raise SpaceError(f"{where}: schema: got {got!r}, expected {schema!r}")
     return {key: value for key, value in document.items() if key != "schema"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that says each thing once, and no more of it than fits into memory."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _unfolded_size(node, {}) > MAX_NODES:
+            raise yaml.constructor.ConstructorError(None, None, f"aliases unfold to more than {MAX_NODES} values", node.start_mark)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+# YAML 1.1 reads 1e-6 as text and wants 1.0e-6; people write the former.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def _unfolded_size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values under a node with every alias written out; an alias inside its own anchor has no end."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1
+        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
+        nested = () if isinstance(node, yaml.ScalarNode) else children
+        known[id(node)] = 1 + sum(_unfolded_size(child, known) for child in nested)
+    return known[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -130,7 +175,7 @@ def _represent_mapping(dumper: _Dumper, data: dict[str, Any]) -> yaml.Node:
     return node
 
 
-def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
+def _represent_list(dumper: _Dumper, data: list[Any] | tuple[Any, ...]) -> yaml.Node:
     flow = not any(isinstance(item, (dict, list)) for item in data)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
 

@@ -19,7 +19,7 @@ class _PoolingHead(nn.Module):
 
 @HEADS.register("norm_pool_head", paper="https://arxiv.org/abs/2201.09450")
 class NormPoolHead(_PoolingHead):
-    """Norm, average over the map, linear: UniFormer and Container (batch norm), Shunted Transformer (layer norm)."""
+    """`norm`, average over the map, linear: UniFormer and Container (batch norm), Shunted Transformer (layer norm)."""
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
         super().__init__(dim, num_classes, norm)
@@ -30,7 +30,7 @@ class NormPoolHead(_PoolingHead):
 
 @HEADS.register("pool_norm_head", paper="https://arxiv.org/abs/2204.03645")
 class PoolNormHead(_PoolingHead):
-    """Average over the map, norm, linear: DaViT (layer norm), TopFormer's classifier (batch norm)."""
+    """Average over the map, `norm`, linear: DaViT (layer norm), TopFormer's classifier (batch norm)."""
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("layer_norm")) -> None:
         super().__init__(dim, num_classes, norm)

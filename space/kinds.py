@@ -14,6 +14,8 @@ STEMS = Registry("stem", "space.stems")
 DOWNSAMPLERS = Registry("downsampler", "space.downsamplers")
 HEADS = Registry("head", "space.heads")
 
+REGISTRIES = {registry.kind: registry for registry in (NORMS, POSITIONS, MIXERS, FFNS, STEMS, DOWNSAMPLERS, HEADS)}
+
 Norm = Annotated[Spec, *NORMS.annotations()]
 Position = Annotated[Spec, *POSITIONS.annotations()]
 Mixer = Annotated[Spec, *MIXERS.annotations()]

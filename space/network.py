@@ -46,8 +46,8 @@ def _initialise(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif hasattr(module, "init_weights"):
-        module.init_weights()
+    elif callable(init_weights := getattr(module, "init_weights", None)):
+        init_weights()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class NoNorm(nn.Identity):
 
 @NORMS.register("batch_norm", paper="https://arxiv.org/abs/1502.03167")
 class BatchNormOption(BatchNorm):
-    """Batch norm, as in UniFormer's local blocks and Container."""
+    """Batch norm over images and places, as in UniFormer's local blocks and Container; `eps` is added to the variance."""
 
     def __init__(self, dim: int, *, eps: PositiveFloat = 1e-5) -> None:
         super().__init__(dim, eps=eps)
@@ -27,7 +27,7 @@ class BatchNormOption(BatchNorm):
 
 @NORMS.register("layer_norm", paper="https://arxiv.org/abs/1607.06450")
 class LayerNormOption(nn.LayerNorm):
-    """Layer norm over channels; DaViT uses eps 1e-5, UniFormer's global blocks and Shunted Transformer 1e-6."""
+    """Layer norm over channels; DaViT uses `eps` 1e-5, UniFormer's global blocks and Shunted Transformer 1e-6."""
 
     def __init__(self, dim: int, *, eps: PositiveFloat = 1e-5) -> None:
         super().__init__(dim, eps=eps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,10 +24,11 @@ class DynamicPositionEmbedding(nn.Module):
     """x + depthwise convolution of x: UniFormer's DPE (section 3.3), DaViT's CPE, Container's position embedding.
 
     Args:
+        kernel_size: side of the convolution; 3 in all three papers.
         act: apply GELU to the convolution first, an option of DaViT's detection backbones.
     """
 
-    def __init__(self, dim: int, *, kernel_size: int = 3, act: bool = False) -> None:
+    def __init__(self, dim: int, *, kernel_size: Literal[3, 5, 7] = 3, act: bool = False) -> None:
         super().__init__()
         self.conv = DepthwiseConv(dim, kernel_size)
         self.act = act

@@ -18,6 +18,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, create_model, model_validator
@@ -31,16 +32,15 @@ Class = TypeVar("Class", bound=type)
 class Value(BaseModel):
     """A frozen value that compares by its fields and refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys_only(cls, data: object) -> object:
         if isinstance(data, Mapping):
-            known = [key for key in cls.model_fields if key != "type"]
             for key in data:
-                if key != "type" and key not in known:
-                    expected = ", ".join(known) or "no other key than type"
+                if key not in cls.model_fields:
+                    expected = ", ".join(known for known in cls.model_fields if known != "type") or "no other key than type"
                     raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r}; expected {expected}"})
         return data
 
@@ -62,12 +62,12 @@ class Spec(Value):
         fields = type(self).model_fields
         return {name: value for name, value in self.options.items() if value != fields[name].default}
 
-    @property
+    @cached_property
     def label(self) -> str:
         """A readable name, unique among the values of a registry: `ssa(sr_ratio=4)`."""
         return self._labelled(self.chosen)
 
-    @property
+    @cached_property
     def operator(self) -> str:
         """The label without elastic options: what shares weights carries the same one."""
         return self._labelled({k: v for k, v in self.chosen.items() if k not in self.entry.elastic})
@@ -96,11 +96,22 @@ class Spec(Value):
         options = {k: v.to_yaml() if isinstance(v, Spec) else v for k, v in self.options.items() if v is not None}
         return {"type": self.type, **options} if options else self.type
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The classes of specs are made at run time, so pickle finds them by their names in the registry.
+        return _unpickled, (self.entry.kind, self.type, self.options)
+
+
+def _unpickled(kind: str, name: str, options: dict[str, Any]) -> Spec:
+    from space.kinds import REGISTRIES
+
+    return REGISTRIES[kind](name, **options)
+
 
 @dataclass(frozen=True)
 class Entry:
     """What a registry knows of one operator."""
 
+    kind: str
     name: str
     factory: Any
     paper: str
@@ -125,12 +136,13 @@ class Registry:
             elastic: options that only change sizes of tensors; the supernet shares weights across them.
             traits: further facts that the kind asks for, such as a mixer's native `norm`.
         """
+
         def decorate(factory: Class) -> Class:
             if name in self._entries:
                 raise SpaceError(f"{self.kind}: {name!r} is registered already")
-            fields = _options_of(factory)
-            spec = create_model(factory.__name__ + "Spec", __base__=Spec, type=(Literal[name], name), **fields)
-            entry = Entry(name, factory, paper, traits, frozenset(elastic), spec)
+            fields = {"type": (Literal[name], name)} | _options_of(factory)
+            spec = create_model(factory.__name__ + "Spec", __base__=Spec, **fields)
+            entry = Entry(self.kind, name, factory, paper, traits, frozenset(elastic), spec)
             spec.entry = entry
             self._entries[name] = entry
             return factory
@@ -157,12 +169,12 @@ class Registry:
         if isinstance(value, Spec):
             if self._entries.get(value.type) is value.entry:
                 return value
-            value = value.type
+            value = {"type": value.type, **value.options}
         if isinstance(value, str):
             value = {"type": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
-            raise PydanticCustomError(
-                "spec", "{text}", {"text": f"got {value!r:.60}, expected a mapping with the key 'type', one of {', '.join(self.names())}"})
+            text = f"got {value!r:.60}, expected a mapping with the key 'type', one of {', '.join(self.names())}"
+            raise PydanticCustomError("spec", "{text}", {"text": text})
         try:
             return self.entry(value["type"]).spec.model_validate(dict(value))
         except SpaceError as error:
@@ -177,7 +189,8 @@ class Registry:
         return BeforeValidator(self.parse), PlainSerializer(lambda spec: spec.to_yaml())
 
 
-def _options_of(factory: type) -> dict[str, Any]:
+def _options_of(factory: Any) -> dict[str, Any]:
+    """The keyword-only parameters of a class, as pydantic reads fields: name -> (type, default)."""
     hints = get_type_hints(factory.__init__, include_extras=True)
     parameters = inspect.signature(factory.__init__).parameters.values()
     return {

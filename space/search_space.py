@@ -13,21 +13,22 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from space.architecture import MAX_BLOCKS, MIN_IMAGE_SIZE, Architecture, BlockSpec, StageSpec
+from space.architecture import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Architecture, BlockSpec, StageSpec, Width
 from space.errors import SpaceError
 from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler, Head, Stem
 from space.registry import Registry, Spec, Value
 
 Option = str | int
+MAX_CHOICES = 1000
 Choose = Callable[[str, tuple[Option, ...]], Option]
 """Answers one slot: its name and its options, at least one, to one of these options."""
 
 
-def _specs(registry: Registry) -> Any:
-    """A tuple of distinct specs; an option given as a list stands for one spec a value, all combinations."""
+def _choices_of(registry: Registry) -> tuple[Any, ...]:
+    """Pydantic metadata of distinct specs; an option given as a list stands for one spec a value, all combinations."""
 
     def expand(values: object) -> tuple[Spec, ...]:
         if not isinstance(values, (list, tuple)):
@@ -36,6 +37,8 @@ def _specs(registry: Registry) -> Any:
         for value in values:
             if isinstance(value, Mapping):
                 axes = [[(key, one) for one in (many if isinstance(many, list) else [many])] for key, many in value.items()]
+                if math.prod(map(len, axes)) > MAX_CHOICES:
+                    raise PydanticCustomError("specs", "{text}", {"text": f"got more than {MAX_CHOICES} combinations of options"})
                 specs += [registry.parse(dict(combination)) for combination in itertools.product(*axes)]
             else:
                 specs.append(registry.parse(value))
@@ -45,7 +48,7 @@ def _specs(registry: Registry) -> Any:
         return tuple(specs)
 
     write = PlainSerializer(lambda specs: [spec.to_yaml() for spec in specs])
-    return Annotated[tuple[Spec, ...], BeforeValidator(expand), Field(min_length=1), write]
+    return BeforeValidator(expand), Field(min_length=1), write
 
 
 def _ascending(values: object) -> object:
@@ -56,7 +59,7 @@ def _ascending(values: object) -> object:
     return values
 
 
-Sizes = Annotated[tuple[PositiveInt, ...], BeforeValidator(_ascending), Field(min_length=1)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_ascending), Field(min_length=1)]
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BLOCKS)], ...], BeforeValidator(_ascending), Field(min_length=1)]
 
 
@@ -66,12 +69,12 @@ class StageChoices(Value):
     A mixer that cannot stand at the stage's map size or at one of its widths is not offered.
     """
 
-    widths: Sizes
+    widths: Widths
     depths: Depths
     downsample: Downsampler | None = None
-    positions: _specs(POSITIONS) = (POSITIONS("none"), POSITIONS("dpe"))
-    mixers: _specs(MIXERS)
-    ffns: _specs(FFNS)
+    positions: Annotated[tuple[Spec, ...], *_choices_of(POSITIONS)] = (POSITIONS("none"), POSITIONS("dpe"))
+    mixers: Annotated[tuple[Spec, ...], *_choices_of(MIXERS)]
+    ffns: Annotated[tuple[Spec, ...], *_choices_of(FFNS)]
 
 
 class SearchSpace(Value):
@@ -82,15 +85,20 @@ class SearchSpace(Value):
     """
 
     name: str
-    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=4096)] = 224
-    in_chans: PositiveInt = 3
-    num_classes: PositiveInt = 1000
+    image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)] = 224
+    in_chans: Width = 3
+    num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] = 1000
     stem: Stem = STEMS("conv_stem")
     stages: Annotated[tuple[StageChoices, ...], Field(min_length=1, max_length=8, strict=False)]
     head: Head = HEADS("norm_pool_head")
 
     @model_validator(mode="after")
     def _offers_something(self) -> SearchSpace:
+        for width in self.stages[0].widths:
+            try:
+                self.stem.check(self.in_chans, width, self.image_size, self.image_size)
+            except ValueError as error:
+                raise PydanticCustomError("stem", "{text}", {"text": f"stages[0].widths: {self.stem.label}: {error}"}) from None
         for index, mixers in enumerate(self.mixers):
             if not mixers:
                 height, width = self._map_sizes[index]
@@ -122,8 +130,8 @@ class SearchSpace(Value):
         """
         stages = []
         for i, (stage, mixers) in enumerate(zip(self.stages, self.mixers, strict=True), start=1):
-            width = choose(f"stage{i}.width", stage.widths)
-            depth = choose(f"stage{i}.depth", stage.depths)
+            width = _choose(choose, f"stage{i}.width", stage.widths)
+            depth = _choose(choose, f"stage{i}.depth", stage.depths)
             ffn = _choose_spec(choose, f"stage{i}.ffn", stage.ffns)
             blocks = []
             for j in range(1, stage.depths[-1] + 1):
@@ -153,8 +161,8 @@ class SearchSpace(Value):
         """The architecture of recorded answers; SpaceError where a slot is missing or its answer is not offered."""
 
         def recorded(name: str, options: tuple[Option, ...]) -> Option:
-            if parameters.get(name) not in options:
-                raise SpaceError(f"{name}: got {parameters.get(name)!r}, expected one of {', '.join(map(str, options))}")
+            if name not in parameters:
+                raise SpaceError(f"{name}: missing, expected one of {', '.join(map(str, options))}")
             return parameters[name]
 
         return self.decide(recorded)
@@ -208,6 +216,14 @@ def _stands(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
     return True
 
 
+def _choose(choose: Choose, name: str, options: tuple[Any, ...], values: tuple[Any, ...] | None = None) -> Any:
+    """The chosen option, or the value at its place."""
+    option = choose(name, options)
+    try:
+        return (values or options)[options.index(option)]
+    except ValueError:
+        raise SpaceError(f"{name}: got {option!r}, expected one of {', '.join(map(str, options))}") from None
+
+
 def _choose_spec(choose: Choose, name: str, specs: tuple[Spec, ...]) -> Spec:
-    labels = tuple(spec.label for spec in specs)
-    return specs[labels.index(choose(name, labels))]
+    return _choose(choose, name, tuple(spec.label for spec in specs), specs)

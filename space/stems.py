@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import STEMS
 from space.layers import BatchNorm, Conv, conv_out
 
+Hidden = Annotated[int, Field(ge=1, le=1024)]
+
 
 @STEMS.register("patch_stem", paper="https://arxiv.org/abs/2201.09450")
 class PatchStem(nn.Sequential):
-    """Non-overlapping patches and layer norm: UniFormer-S/B/L, Container. A remainder at the edge is dropped."""
+    """Non-overlapping patches and layer norm: UniFormer-S/B/L, Container. A remainder at the edge is dropped.
 
-    def __init__(self, in_chans: int, dim: int, *, patch_size: PositiveInt = 4) -> None:
+    Args:
+        patch_size: side of a patch.
+    """
+
+    def __init__(self, in_chans: int, dim: int, *, patch_size: Annotated[int, Field(ge=1, le=64)] = 4) -> None:
         super().__init__()
         self.add_module("conv", Conv(in_chans, dim, patch_size, patch_size))
         self.add_module("norm", nn.LayerNorm(dim))
@@ -28,9 +34,14 @@ class PatchStem(nn.Sequential):
 
 @STEMS.register("conv_stem", paper="https://arxiv.org/abs/2201.09450")
 class ConvStem(nn.Sequential):
-    """Two 3x3 convolutions with batch norm, GELU between them: UniFormer-S+. Stride 2 keeps small images larger."""
+    """Two 3x3 convolutions with batch norm, GELU between them: UniFormer-S+.
+
+    Args:
+        stride: 4 as published; 2, of which the second convolution has none, keeps small images larger.
+    """
 
     def __init__(self, in_chans: int, dim: int, *, stride: Literal[2, 4] = 4) -> None:
+        self.check(in_chans, dim)
         super().__init__()
         self.add_module("conv1", Conv(in_chans, dim // 2, 3, 2, 1))
         self.add_module("norm1", BatchNorm(dim // 2))
@@ -39,15 +50,25 @@ class ConvStem(nn.Sequential):
         self.add_module("norm2", BatchNorm(dim))
 
     @staticmethod
+    def check(in_chans: int, dim: int, *_: int, **__: int) -> None:
+        if dim % 2:
+            raise ValueError(f"got width {dim}, expected an even one: the first convolution is half as wide")
+
+    @staticmethod
     def out_size(height: int, width: int, *, stride: int) -> tuple[int, int]:
         return -(-height // stride), -(-width // stride)
 
 
 @STEMS.register("shunted_stem", paper="https://arxiv.org/abs/2111.15193")
 class ShuntedStem(nn.Sequential):
-    """Shunted Transformer's head: 7x7 at stride 2, `num_convs` 3x3, then 2x2 at stride 2 and layer norm."""
+    """Shunted Transformer's head: 7x7 at stride 2, 3x3 convolutions, then 2x2 at stride 2 and layer norm.
 
-    def __init__(self, in_chans: int, dim: int, *, num_convs: Literal[0, 1, 2] = 0, hidden: PositiveInt = 64) -> None:
+    Args:
+        num_convs: number of the 3x3 convolutions: 0, 1, 2 in the variants T, S, B.
+        hidden: width before the last convolution.
+    """
+
+    def __init__(self, in_chans: int, dim: int, *, num_convs: Literal[0, 1, 2] = 0, hidden: Hidden = 64) -> None:
         super().__init__()
         for index in range(num_convs + 1):
             conv = Conv(hidden, hidden, 3, 1, 1, bias=False) if index else Conv(in_chans, hidden, 7, 2, 3, bias=False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
 from space.layers import LinearBN, attend, count_heads
+
+Size = Annotated[int, Field(ge=1, le=1024)]
 
 
 @MIXERS.register("bn_conv_attention", paper="https://arxiv.org/abs/2204.05525", norm=NORMS("none"))
@@ -20,9 +24,7 @@ class BnConvAttention(nn.Module):
         num_heads: by default as many as make the values as wide as the map.
     """
 
-    def __init__(
-        self, dim: int, *, key_dim: PositiveInt = 16, value_ratio: PositiveInt = 2, num_heads: PositiveInt | None = None
-    ) -> None:
+    def __init__(self, dim: int, *, key_dim: Size = 16, value_ratio: Size = 2, num_heads: Size | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads or count_heads(dim, key_dim * value_ratio)
         self.q = LinearBN(dim, self.num_heads * key_dim)

@@ -12,9 +12,12 @@ from space.layers import count_heads
 
 @MIXERS.register("channel_group", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
 class ChannelGroupAttention(nn.Module):
-    """Softmax attention among the `head_dim` channels of each group; every channel is a token as long as the map.
+    """Softmax attention among the channels of each group; every channel is a token as long as the map.
 
     The official code names the parts softmax(k^T v) q^T, with the scale head_dim ** -0.5.
+
+    Args:
+        head_dim: channels of a group.
     """
 
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -12,9 +14,14 @@ from space.layers import DepthwiseConv, attend, count_heads
 
 @MIXERS.register("container", paper="https://arxiv.org/abs/2106.01401", norm=NORMS("batch_norm"))
 class ContainerMix(nn.Module):
-    """A learnt sigmoid gate mixes softmax attention over all tokens with a static depthwise affinity of the values."""
+    """A learnt sigmoid gate mixes softmax attention over all tokens with a static depthwise affinity of the values.
 
-    def __init__(self, dim: int, *, head_dim: PositiveInt = 32, kernel_size: PositiveInt = 5) -> None:
+    Args:
+        head_dim: channels of an attention head.
+        kernel_size: side of the static affinity's window.
+    """
+
+    def __init__(self, dim: int, *, head_dim: PositiveInt = 32, kernel_size: Literal[3, 5, 7] = 5) -> None:
         super().__init__()
         self.num_heads = count_heads(dim, head_dim)
         self.q = nn.Linear(dim, dim)

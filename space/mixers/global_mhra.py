@@ -11,7 +11,11 @@ from space.layers import attend, count_heads
 
 @MIXERS.register("global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6))
 class GlobalMHRA(nn.Module):
-    """Softmax attention over all tokens of the map."""
+    """Softmax attention over all tokens of the map.
+
+    Args:
+        head_dim: channels of a head.
+    """
 
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32) -> None:
         super().__init__()

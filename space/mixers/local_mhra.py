@@ -15,6 +15,9 @@ class LocalMHRA(nn.Module):
     """1x1, depthwise `kernel_size` x `kernel_size`, 1x1: a learnt affinity by relative place, no activation.
 
     Container's convolution block is the same operator.
+
+    Args:
+        kernel_size: side of the neighbourhood; the papers use 5.
     """
 
     def __init__(self, dim: int, *, kernel_size: Literal[3, 5, 7]) -> None:

@@ -23,6 +23,10 @@ class ShuntedSelfAttention(nn.Module):
 
     Coarse and fine heads alternate, so that a leading slice of the heads holds both (the official code puts all
     coarse heads first; converting its weights permutes the heads of `q` and `proj`).
+
+    Args:
+        sr_ratio: r, the side of a coarse merged token.
+        head_dim: channels of a head.
     """
 
     def __init__(self, dim: int, *, sr_ratio: Literal[1, 2, 4, 8], head_dim: PositiveInt = 32) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
@@ -16,9 +18,13 @@ class WindowAttention(nn.Module):
 
     A map that windows do not tile is padded with zeros, right and bottom, and the padded tokens are attended, as in
     the official code. Their keys and values are then the biases, so only real tokens are projected.
+
+    Args:
+        window_size: side of a window.
+        head_dim: channels of a head.
     """
 
-    def __init__(self, dim: int, *, window_size: PositiveInt = 7, head_dim: PositiveInt = 32) -> None:
+    def __init__(self, dim: int, *, window_size: Annotated[int, Field(ge=1, le=64)] = 7, head_dim: PositiveInt = 32) -> None:
         super().__init__()
         self.num_heads = count_heads(dim, head_dim)
         self.window_size = window_size
