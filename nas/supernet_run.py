@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from nas.evaluator import SupernetEvaluator
@@ -94,11 +93,7 @@ class SupernetRun:
     def load_evaluator(self) -> SupernetEvaluator:
         """Load the trained weights, the calibration images and the search images."""
         device = PartialState().device
-        supernet = Supernet(self.space, self.seed)
-        tensors, _ = load_checkpoint(self.weights_file)
-        with torch.no_grad():
-            for name, parameter in supernet.shared.items():
-                parameter.copy_(tensors[name])
+        supernet = Supernet(self.space, shared=load_checkpoint(self.weights_file)[0])
         images, splits = self.images()
         calibration = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH)
         search = evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH)

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from space.architecture import Architecture
 from space.network import TokenMixerNet, build_network
 from space.search_space import SearchSpace
+from supernet.randomness import seeded
 from supernet.slicing import shared_tensors, views
 
 Statistics = dict[str, Tensor]
@@ -27,14 +28,16 @@ class Supernet(nn.Module):
     Args:
         space: the space whose members can run.
         seed: of the initial weights.
+        shared: trained weights by shared name, instead of initial ones.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, seed: int = 0, shared: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.space = space
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.shared = nn.ParameterDict({name: nn.Parameter(tensor) for name, tensor in shared_tensors(space).items()})
+        if shared is None:
+            with seeded("supernet", seed):
+                shared = shared_tensors(space)
+        self.shared = nn.ParameterDict({name: nn.Parameter(tensor) for name, tensor in shared.items()})
         # A step of training and the evaluation of a trial call one network many times; few are in use at once.
         self._skeleton = lru_cache(maxsize=16)(_skeleton)
 
