@@ -57,7 +57,7 @@ class Batches:
 
     Args:
         indices: the images of the set to train on.
-        num_workers: processes that load; by default none for small images, else one a core.
+        num_workers: processes that load; by default as `default_workers` says.
     """
 
     images: ImageSet
@@ -79,9 +79,7 @@ class Batches:
 
     def stream(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`."""
-        workers = self.num_workers
-        if workers is None:
-            workers = 0 if self.image_size <= SMALL_SIZE else min(8, os.cpu_count() or 1)
+        workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
         transform = _training_transform(self.images, self.image_size, self.augmentation)
         erase = RandomErasing(self.augmentation.erase, mode="pixel", device="cpu") if self.augmentation.erase else None
         samples = _Samples(self.images, transform, erase, self.seed)
@@ -100,12 +98,17 @@ def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_siz
 
 
 def evaluation_batches(
-    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256, num_workers: int = 0
+    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield all images in order, without augmentation; the last batch is as small as it has to be."""
     rows = [(0, int(index)) for index in indices]
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    yield from _load(_evaluation_samples(images, image_size), batches, num_workers)
+    yield from _load(_evaluation_samples(images, image_size), batches, default_workers(image_size))
+
+
+def default_workers(image_size: int) -> int:
+    """Processes that load images: none for small ones, else one a core."""
+    return 0 if image_size <= SMALL_SIZE else min(8, os.cpu_count() or 1)
 
 
 def _training_transform(images: ImageSet, image_size: int, augmentation: Augmentation) -> Any:
@@ -166,7 +169,11 @@ class _Samples(Dataset):
     def _pixels(self, draw: int, index: int) -> Tensor:
         image = self._images.read(index)
         reseed("augment", self._seed, draw)
-        return self._transform(image)
+        try:
+            return self._transform(image)
+        except ValueError as error:
+            # Some of timm's policies ask for what Pillow refuses, such as posterizing to no bits.
+            raise DataError(f"{self._images.source}: image {index}: the augmentation failed ({error}); choose another one") from None
 
 
 class _Reported(Dataset):

@@ -1,0 +1,97 @@
+"""Training recipes: YAML files that say how `nas.retrain` trains, apart from what it trains."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from timm.data import create_transform
+
+from space.errors import UserError
+from space.files import load_value
+from space.registry import Value
+
+RECIPE_SCHEMA = "recipe/1"
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Recipe(Value):
+    """How to train a network.
+
+    Args:
+        lr: the highest learning rate, at this recipe's batch size.
+        clip_grad: greatest norm of all gradients together; none does not clip.
+        mixup, cutmix: alpha of the Beta distribution; 0 is off.
+        mix_prob: share of the batches that is mixed.
+        drop_path: stochastic depth of the last block.
+        ema_decay: of the averaged weights, which are then the result; none takes the last weights.
+        min_area: least part of an image's area that a crop keeps.
+        mirror: whether to mirror half of the images, where the data allows it.
+        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`.
+        erase: probability of erasing a rectangle.
+        validation: share of the training part that is kept to watch the training by.
+    """
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: str = "adamw"
+    lr: PositiveFloat
+    weight_decay: NonNegative = 0.05
+    warmup_epochs: NonNegative = 0.0
+    clip_grad: PositiveFloat | None = None
+    label_smoothing: Share = 0.1
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
+    mix_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
+    drop_path: Share = 0.0
+    ema_decay: Share | None = None
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+    mirror: bool = True
+    color_jitter: Share = 0.0
+    auto_augment: str | None = None
+    erase: Share = 0.0
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+
+    @field_validator("auto_augment")
+    @classmethod
+    def _known_policy(cls, policy: str | None) -> str | None:
+        if policy is not None:
+            try:
+                create_transform(32, is_training=True, auto_augment=policy)
+            except (AssertionError, ValueError, KeyError, IndexError, TypeError):
+                raise ValueError(f"got {policy!r}, expected a policy of timm's, such as rand-m9-mstd0.5-mmax9-inc1") from None
+        return policy
+
+    def adapted(self, epochs: int | None, batch_size: int | None, lr: float | None) -> Recipe:
+        """The recipe for other epochs, batch size or learning rate; what depends on them follows in proportion."""
+        changes: dict[str, object] = {}
+        if epochs is not None:
+            changes |= {"epochs": epochs, "warmup_epochs": self.warmup_epochs * epochs / self.epochs}
+        if batch_size is not None:
+            changes |= {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size}
+        if lr is not None:
+            changes["lr"] = lr
+        return Recipe(**(self.model_dump() | changes))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read a recipe from a file, or by the name of one that comes with the package."""
+    if name_or_path in recipe_names():
+        with resources.as_file(_folder() / f"{name_or_path}.yaml") as path:
+            return load_value(Recipe, path, RECIPE_SCHEMA)
+    if not Path(name_or_path).exists():
+        raise UserError(f"recipe: got {name_or_path!r}, expected one of {', '.join(recipe_names())} or a YAML file")
+    return load_value(Recipe, Path(name_or_path), RECIPE_SCHEMA)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml")))
+
+
+def _folder() -> resources.abc.Traversable:
+    return resources.files("nas") / "recipes"

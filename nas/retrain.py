@@ -1,0 +1,142 @@
+"""`python -m nas.retrain best.yaml --data ...`: train an architecture as a network of its own and measure it on test images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.command import CommandParser, exit_code_of, number, whole_number
+
+if TYPE_CHECKING:
+    from nas.recipe import Recipe
+    from nas.retraining import Accuracy, Retraining
+
+FREE = frozenset({"minutes"})
+"""What may change when a run continues."""
+
+
+@dataclass(frozen=True)
+class RetrainConfig:
+    """Everything that a retraining depends on.
+
+    Args:
+        architecture: the YAML file.
+        data: as `supernet.data.open_images` reads it.
+        test_data: likewise; by default the test part of `data`.
+        recipe: name of a recipe, or a YAML file.
+        epochs, batch_size, lr: instead of the recipe's.
+        image_size: side in pixels; by default the data's own.
+        minutes: when training ends at the latest, that of earlier runs included.
+        inherit: weights to begin with, a safetensors file of this architecture's network.
+        out: the run's directory.
+    """
+
+    architecture: Path
+    data: str
+    test_data: str | None
+    recipe: str
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    image_size: int | None
+    minutes: float | None
+    inherit: Path | None
+    out: Path
+    seed: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    config = _parse(argv)
+    return exit_code_of(lambda: run(config))
+
+
+def _parse(argv: Sequence[str] | None) -> RetrainConfig:
+    parser = CommandParser(
+        prog="python -m nas.retrain",
+        description="Train an architecture as a network of its own, and measure it on test images.",
+        epilog="Run the same command again to continue an interrupted training.",
+    )
+    parser.add_argument("architecture", type=Path, help="YAML file of an architecture, such as a search's best.yaml")
+    parser.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    parser.add_argument("--test-data", help="images to test on, likewise (the test part of --data, such as its val/)")
+    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
+    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
+    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
+    parser.add_argument("--lr", type=number(0, 10), help="peak learning rate instead of the recipe's")
+    parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
+    parser.add_argument("--minutes", type=number(0, 1e6), help="end training after this time at the latest")
+    parser.add_argument("--inherit", type=Path, help="safetensors file with weights to begin with (random ones)")
+    parser.add_argument("--out", type=Path, help="the run's directory (runs/retrain-ARCHITECTURE)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation (%(default)s)")
+    arguments = parser.parse_args(argv)
+    if arguments.lr == 0:
+        parser.error("argument --lr: got 0, expected more")
+    if arguments.out is None:
+        arguments.out = Path("runs") / f"retrain-{arguments.architecture.stem}"
+    arguments.out = arguments.out.absolute()
+    return RetrainConfig(**vars(arguments))
+
+
+def run(config: RetrainConfig) -> None:
+    """Train, test, write the results; what an earlier run of the same config finished is not done again."""
+    from dataclasses import asdict
+
+    from nas.recipe import load_recipe
+    from nas.retraining import Retraining
+    from nas.run_directory import open_run
+    from space.files import load_architecture
+    from supernet.data import open_images, open_test_images
+
+    architecture = load_architecture(config.architecture)
+    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
+    images = open_images(config.data)
+    # Opened now so that a mistyped path does not cost a training; read at the end only.
+    test_images = open_test_images(config.data, config.test_data, images.class_names)
+    image_size = config.image_size or images.default_image_size()
+    resolved = {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
+    open_run(config.out, asdict(config) | resolved, FREE)
+    architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
+    _introduce(config, recipe, retraining)
+    _conclude(config, retraining, retraining.run(None if config.minutes is None else 60 * config.minutes))
+
+
+def _introduce(config: RetrainConfig, recipe: Recipe, retraining: Retraining) -> None:
+    test = f"{len(retraining.test_images)} to test" if retraining.test_images else "no test part"
+    part = f"{len(retraining.splits.train)} images to train, {len(retraining.splits.search)} to validate, {test}"
+    print(f"{config.data}: {retraining.images.num_classes} classes, {part}, at {retraining.image_size} px")
+    if not retraining.test_images:
+        print(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
+    epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"
+    print(f"recipe {config.recipe}: {epochs}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}", flush=True)
+
+
+def _conclude(config: RetrainConfig, retraining: Retraining, results: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from nas.progress import duration
+
+    def shown(accuracy: Accuracy) -> str:
+        low, high = accuracy["interval95"]
+        return f"{accuracy['accuracy']:.2%} of {accuracy['images']} images (95 %: {low:.2%} to {high:.2%})"
+
+    table = Table("", "", title=retraining.architecture.name, show_header=False)
+    table.add_row("test accuracy", shown(results["test"]) if results["test"] else "not measured: no test part")
+    table.add_row("validation accuracy", shown(results["validation"]))
+    ended = "" if results["finished"] else f" of {results['planned_steps']}, ended by --minutes"
+    table.add_row("training", f"{results['steps']} steps{ended}, {duration(results['seconds'])}")
+    table.add_row("arithmetic", f"{results['precision']} on {results['device']}")
+    if results["skipped_steps"]:
+        table.add_row("skipped steps", f"{results['skipped_steps']} without a finite loss")
+    table.add_row("parameters", f"{results['params'] / 1e6:.2f} M")
+    table.add_row("weights", str(config.out / "weights.safetensors"))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

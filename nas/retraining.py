@@ -1,0 +1,214 @@
+"""Training one architecture as a network of its own: from random or inherited weights to results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from scipy.stats import binomtest
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nas.progress import phase
+from nas.recipe import Recipe
+from space.architecture import Architecture
+from space.errors import UserError
+from space.files import dump_architecture, write_atomically
+from space.network import build_network
+from supernet.batches import Augmentation, Batches, evaluation_batches
+from supernet.data import ImageSet, Splits, split
+from supernet.engine import StepReport, TrainConfig, TrainReport, train
+from supernet.randomness import seeded
+
+MAX_STEPS_UNSAVED = 1000
+METRICS = ("epoch", "steps", "loss", "lr", "validation_accuracy")
+
+
+class InheritError(UserError):
+    """Weights that do not fit the architecture."""
+
+
+class Accuracy(TypedDict):
+    """A share of correct answers and its 95 % interval (Wilson's)."""
+
+    accuracy: float
+    interval95: tuple[float, float]
+    images: int
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What is trained, on what, and where the results go.
+
+    Args:
+        architecture: with the classes of `images`.
+        test_images: read once, after training; none where there are none.
+        inherit: a safetensors file with weights to begin with.
+        out: the run's directory, which exists.
+    """
+
+    architecture: Architecture
+    recipe: Recipe
+    images: ImageSet
+    test_images: ImageSet | None
+    image_size: int
+    seed: int
+    inherit: Path | None
+    out: Path
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The validation images are the split's search part."""
+        return split(self.images, self.seed, num_search=max(1, round(self.recipe.validation * len(self.images))), num_calibration=0)
+
+    @cached_property
+    def batches(self) -> Batches:
+        recipe = self.recipe
+        augmentation = Augmentation(recipe.min_area, recipe.mirror, recipe.color_jitter, recipe.auto_augment, recipe.erase)
+        return Batches(self.images, self.splits.train, recipe.batch_size, self.image_size, self.seed, augmentation)
+
+    @cached_property
+    def train_config(self) -> TrainConfig:
+        recipe, steps_per_epoch = self.recipe, self.batches.steps_per_epoch
+        names = ("optimizer", "lr", "weight_decay", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob", "ema_decay")
+        return TrainConfig(
+            steps=recipe.epochs * steps_per_epoch,
+            warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
+            seed=self.seed,
+            **{name: getattr(recipe, name) for name in names},
+        )
+
+    def run(self, max_seconds: float | None) -> dict[str, Any]:
+        """Train, or go on, and write everything; the results, which are those in `result.json`."""
+        file = self.out / "result.json"
+        if file.exists():
+            results = json.loads(file.read_text())
+            if results["finished"] or (max_seconds is not None and results["seconds"] >= max_seconds):
+                return results
+        with seeded("weights", self.seed):
+            network = build_network(self.architecture, self.recipe.drop_path)
+        if self.inherit is not None:
+            for line in inherit_weights(network, self.inherit):
+                print(line)
+        write_atomically(self.out / "architecture.yaml", dump_architecture(self.architecture))
+        report = self._train(network, max_seconds)
+        if report.average is not None:
+            network.load_state_dict(dict(report.average))
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        write_atomically(self.out / "weights.safetensors", save(weights, {"format": "pt"}))
+        test = None
+        if self.test_images is not None:
+            test = accuracy(network, self.test_images, range(len(self.test_images)), self.image_size)
+        results = {
+            "test": test,
+            "validation": accuracy(network, self.images, self.splits.search, self.image_size),
+            "seed": self.seed,
+            "steps": report.steps,
+            "planned_steps": self.train_config.steps,
+            "finished": report.finished,
+            "skipped_steps": report.skipped,
+            "seconds": report.seconds,
+            "precision": report.precision,
+            "device": report.device,
+            "params": sum(parameter.numel() for parameter in network.parameters()),
+            "fingerprint": self.architecture.fingerprint,
+        }
+        write_atomically(file, json.dumps(results, indent=2) + "\n")
+        return results
+
+    def _train(self, network: nn.Module, max_seconds: float | None) -> TrainReport:
+        steps_per_epoch = self.batches.steps_per_epoch
+        metrics = _Metrics(self.out / "metrics.csv")
+        losses: list[float] = []
+        validation = ""
+
+        with phase(f"training {self.architecture.name}", self.train_config.steps) as advance:
+
+            def follow(step: StepReport) -> None:
+                nonlocal validation
+                losses.append(step.loss)
+                if step.step % steps_per_epoch == 0:
+                    share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
+                    epoch = step.step // steps_per_epoch
+                    metrics.add(epoch, (epoch, step.step, f"{sum(losses) / len(losses):.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
+                    losses.clear()
+                    validation = f", validation {share:.1%}"
+                advance(at=step.step, note=f"loss {step.loss:.2f}{validation}")
+
+            return train(
+                network,
+                lambda _, images: network(images),
+                self.batches,
+                self.train_config,
+                checkpoint=self.out / "checkpoint.safetensors",
+                every=min(steps_per_epoch, MAX_STEPS_UNSAVED),
+                max_seconds=max_seconds,
+                on_step=follow,
+            )
+
+
+@torch.no_grad()
+def accuracy(
+    network: nn.Module, images: ImageSet, indices: Iterable[int], image_size: int, state: Mapping[str, Tensor] | None = None
+) -> Accuracy:
+    """Share of the images whose class the network tells, in its own mode of evaluation or with another state's tensors."""
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    correct = total = 0
+    for batch, labels in evaluation_batches(images, list(indices), image_size):
+        logits = functional_call(network, dict(state or {}), (batch.to(device),))
+        correct += int(logits.argmax(1).cpu().eq(labels).sum())
+        total += len(labels)
+    network.train(training)
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+    return {"accuracy": correct / total, "interval95": (float(interval.low), float(interval.high)), "images": total}
+
+
+def inherit_weights(network: nn.Module, path: Path) -> list[str]:
+    """Begin with the weights of a file; lines for the user about what was left out, the head of other classes."""
+    try:
+        found = load_file(path)
+    except OSError as error:
+        raise InheritError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise InheritError(f"{path}: not a whole safetensors file ({' '.join(str(error).split())[:100]})") from None
+    own = network.state_dict()
+    dropped = [name for name in own if name.startswith("head.fc.") and name in found and found[name].shape != own[name].shape]
+    for name in dropped:
+        del found[name]
+    for name in sorted(own.keys() | found.keys()):
+        if name not in own:
+            raise InheritError(f"{path}: {name}: got a tensor that the architecture has no place for")
+        if name not in found and name not in dropped:
+            raise InheritError(f"{path}: {name}: missing; expected the weights of this very architecture")
+        if name in found and found[name].shape != own[name].shape:
+            raise InheritError(f"{path}: {name}: got shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}")
+    network.load_state_dict(found, strict=False)
+    return [f"{path}: its head is for other classes and begins at random"] if dropped else []
+
+
+class _Metrics:
+    """A CSV file with a row an epoch; an epoch that is done again takes its old row's place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[int, tuple[object, ...]] = {}
+        if path.exists():
+            with path.open(newline="") as file:
+                self._rows = {int(row[0]): tuple(row) for row in list(csv.reader(file))[1:]}
+
+    def add(self, epoch: int, row: tuple[object, ...]) -> None:
+        self._rows = {number: old for number, old in self._rows.items() if number < epoch} | {epoch: row}
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([METRICS, *self._rows.values()])
+        write_atomically(self._path, text.getvalue())
