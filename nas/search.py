@@ -167,12 +167,9 @@ def _train(console: Console, config: SearchConfig, band: Band, supernet_run: Sup
 
     training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
     with phase("supernet training", config.steps) as advance:
-        done = 0
 
         def on_step(report: StepReport) -> None:
-            nonlocal done
-            advance(report.step - done, note=f"loss {report.loss:.2f}")
-            done = report.step
+            advance(at=report.step, note=f"loss {report.loss:.2f}")
 
         facts = supernet_run.train(band.sample, training, config.batch_size, max_seconds, on_step)
     ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
@@ -186,7 +183,7 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
     with phase("search", config.trials) as advance:
         results = study.results()
         best = results[0] if results else None
-        advance(len(results), note=_best_in_words(best))
+        advance(at=len(results), note=_best_in_words(best))
 
         def on_result(result: Result) -> None:
             nonlocal best
