@@ -32,6 +32,11 @@ def load_architecture(path: str | Path) -> Architecture:
     return _validate(Architecture, document, str(path))
 
 
+def load_value(model: type[Model], path: Path, schema: str) -> Model:
+    """Read any other value from its YAML file; SpaceError names the file and the key path of the first mistake."""
+    return _validate(model, _read(path, schema), str(path))
+
+
 def load_provenance(path: str | Path) -> dict[str, Any]:
     """Where an architecture's file says that it comes from; empty where it does not."""
     provenance = _read(Path(path), ARCHITECTURE_SCHEMA).get("provenance", {})
