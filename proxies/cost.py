@@ -37,6 +37,10 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.macs + other.macs, self.params + other.params)
 
+    def times(self, count: int) -> Cost:
+        """The cost of so many of these."""
+        return Cost(self.macs * count, self.params * count)
+
     def __str__(self) -> str:
         return f"{_rounded(self.macs, 'GFLOPs', 'MFLOPs')}, {_rounded(self.params, 'Gparams', 'Mparams')}"
 

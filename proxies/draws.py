@@ -1,0 +1,164 @@
+"""Even draws among the members of a grid's widened band, macro shape by macro shape."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from proxies.grid import Cells, Counts, Grid, StageCells, ahead, sum_ahead
+from proxies.space_costs import Choice, StageChoice
+
+
+class Macro(NamedTuple):
+    """The shape of an architecture: a width's index and a depth a stage."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+
+
+class Draws:
+    """Tables from which members of the widened band are drawn, each of a macro shape's with the same probability.
+
+    Attributes:
+        ways: by macro shape, the number of members, to the precision of a float; shapes without any are left out.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._stages = [_StageDraws(stage) for stage in grid.stages]
+        self._after: list[dict[tuple[int, Macro], Counts]] = [{} for _ in grid.stages]
+        self.ways: dict[Macro, float] = {}
+        self._fill()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the widened band is the true one."""
+        return self._grid.is_exact
+
+    def draw(self, macro: Macro, rng: random.Random) -> Choice:
+        """Draw one of the members of a macro shape that has some."""
+        choice = []
+        spent: Cells = (0,) * len(self._grid.axes)
+        before = 0
+        for i, (stage, width, depth) in enumerate(zip(self._stages, macro.widths, macro.depths, strict=True)):
+            after = self._after[i][width, Macro(macro.widths[i + 1:], macro.depths[i + 1:])]
+            spent = _add(spent, self._grid.stages[i].entry[before, width])
+            ffn, kinds, cells = stage.draw(width, depth, ahead(after, spent), rng)
+            choice.append(StageChoice(width, ffn, kinds))
+            spent, before = _add(spent, cells), width
+        return tuple(choice)
+
+    def _fill(self) -> None:
+        nothing = Macro((), ())
+        self._after[-1] = {(width, nothing): _moved(self._grid.widened_band, cells) for width, cells in self._grid.exits.items()}
+        for i in reversed(range(1, len(self._stages))):
+            stage = self._grid.stages[i]
+            for (width, macro), after in self._after[i].items():
+                if after.any():
+                    for depth, counts in stage.prepend(width, after):
+                        for (before, own), cells in stage.entry.items():
+                            if own == width:
+                                longer = Macro((width, *macro.widths), (depth, *macro.depths))
+                                self._after[i - 1][before, longer] = _moved(counts, cells)
+        for (width, macro), after in self._after[0].items():
+            for depth in self._grid.stages[0].depths:
+                ways = self._stages[0].weights(width, depth, ahead(after, self._grid.stages[0].entry[0, width]))
+                if sum(ways) > 0:
+                    self.ways[Macro((width, *macro.widths), (depth, *macro.depths))] = sum(ways)
+
+
+class _StageDraws:
+    """Draws one stage's feed-forward network and blocks."""
+
+    def __init__(self, cells: StageCells) -> None:
+        self._cells = cells
+        self._sums: dict[tuple[tuple[Cells, ...], int], Counts] = {}
+        self._choices: dict[tuple[int, int], list[tuple[int, Cells, Counts]]] = {}
+
+    def weights(self, width: int, depth: int, after: Counts) -> list[float]:
+        """In how many ways each feed-forward network leads on; `after` begins at what is spent before the stage."""
+        return [float(np.vdot(ways, view)) for _, _, ways, view in self._options(width, depth, after)]
+
+    def draw(self, width: int, depth: int, after: Counts, rng: random.Random) -> tuple[int, tuple[int, ...], Cells]:
+        """Feed-forward network, kinds and the cells that they cost."""
+        options = self._options(width, depth, after)
+        ffn, base, ways, view = options[_pick([float(np.vdot(ways, view)) for _, _, ways, view in options], rng)]
+        products = ways * view
+        place = _pick_cell(products.ravel(), rng)
+        spent = left = tuple(int(c) for c in np.unravel_index(place, products.shape))
+        extras = self._cells.extras[width, ffn]
+        kinds = []
+        for rest in reversed(range(depth)):
+            table = self._sum_counts(extras, rest)
+            kind = _pick([_at(table, _subtract(left, extra)) for extra in extras], rng)
+            left = _subtract(left, extras[kind])
+            kinds.append(kind)
+        return ffn, tuple(kinds), _add(spent, base)
+
+    def _options(self, width: int, depth: int, after: Counts) -> list[tuple[int, Cells, Counts, Counts]]:
+        """Feed-forward networks: what they cost at least, the ways to their blocks' sums of extras, the ways on from there."""
+        if (width, depth) not in self._choices:
+            self._choices[width, depth] = [
+                (ffn, self._cells.base(width, ffn, depth), self._sum_counts(extras, depth))
+                for extras, ffns in self._cells.ffns(width).items()
+                for ffn in ffns
+            ]
+        options = []
+        for ffn, base, sums in self._choices[width, depth]:
+            view = ahead(after, base)
+            window = tuple(slice(None, min(a, b)) for a, b in zip(sums.shape, view.shape, strict=True))
+            options.append((ffn, base, sums[window], view[window]))
+        return options
+
+    def _sum_counts(self, extras: tuple[Cells, ...], depth: int) -> Counts:
+        """By sum, the number of ways in which the extras of `depth` blocks add up to it."""
+        key = (extras, depth)
+        if key not in self._sums:
+            most = tuple(max(extra[d] for extra in extras) for d in range(len(extras[0])))
+            if depth == 0:
+                self._sums[key] = np.ones((1,) * len(most))
+            else:
+                fewer = self._sum_counts(extras, depth - 1)
+                # Limits keep the arrays short: what is dearer than the whole band never counts.
+                grown = np.zeros([size + more for size, more in zip(fewer.shape, most, strict=True)])
+                for cells, times in Counter(extras).items():
+                    grown[tuple(slice(c, c + size) for c, size in zip(cells, fewer.shape, strict=True))] += times * fewer
+                self._sums[key] = grown
+        return self._sums[key]
+
+
+def _moved(counts: Counts, cells: Cells) -> Counts:
+    return sum_ahead(counts, Counter([cells]))
+
+
+def _pick(weights: list[float], rng: random.Random) -> int:
+    """An index with a probability in proportion to its weight; never one without weight."""
+    sums = list(accumulate(weights))
+    place = bisect_right(sums, rng.random() * sums[-1])
+    # The product may round up to the sum of all.
+    return place if place < len(sums) else bisect_left(sums, sums[-1])
+
+
+def _pick_cell(weights: Counts, rng: random.Random) -> int:
+    """The same for an array."""
+    sums = np.cumsum(weights)
+    place = int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
+    return place if place < len(sums) else int(np.searchsorted(sums, sums[-1]))
+
+
+def _at(counts: Counts, cells: Cells) -> float:
+    inside = all(0 <= cell < size for cell, size in zip(cells, counts.shape, strict=True))
+    return float(counts[cells]) if inside else 0.0
+
+
+def _add(a: Cells, b: Cells) -> Cells:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _subtract(a: Cells, b: Cells) -> Cells:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
