@@ -47,7 +47,7 @@ def explain(error: ValidationError, where: str) -> SpaceError:
     elif first["type"] in ("too_short", "too_long"):
         limits = first["ctx"]
         bound = f"at least {limits['min_length']}" if first["type"] == "too_short" else f"at most {limits['max_length']}"
-        message = f"got {limits['actual_length'] or 'too many'} entries, expected {bound}"
+        message = f"got {limits['actual_length']} entries, expected {bound}"
     elif message.startswith("Input should be "):
         expected = _WORDS.get(first["type"], message.removeprefix("Input should be "))
         expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected

@@ -52,11 +52,11 @@ def _choices_of(registry: Registry) -> tuple[Any, ...]:
 
 
 def _ascending(values: object) -> object:
-    if isinstance(values, (list, tuple)) and all(isinstance(value, int) for value in values):
-        if list(values) != sorted(set(values)):
-            raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)}, expected distinct values in ascending order"})
-        return tuple(values)
-    return values
+    if not isinstance(values, (list, tuple)):
+        return values
+    if all(isinstance(value, int) for value in values) and list(values) != sorted(set(values)):
+        raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)}, expected distinct values in ascending order"})
+    return tuple(values)
 
 
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_ascending), Field(min_length=1)]

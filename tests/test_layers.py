@@ -48,7 +48,12 @@ def test_imports_go_downward_and_through_the_doors(path: Path) -> None:
 
 def modules_loaded_by(code: str) -> set[str]:
     """Top-level modules in memory once a fresh interpreter has run some code, whose output is ignored."""
-    report = f"import sys\ntry:\n    {code}\nexcept SystemExit as end:\n    assert not end.code, end.code\nprint(*sys.modules, file=sys.stderr)"
+    report = f"""import sys
+try:
+    {code}
+except SystemExit as end:
+    assert not end.code, end.code
+print(*sys.modules, file=sys.stderr)"""
     run = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     return {name.partition(".")[0] for name in run.stderr.split()}

@@ -1,0 +1,72 @@
+"""Architectures and spaces for tests: hypothesis strategies, and ones small enough to count by hand."""
+
+import random
+
+from hypothesis import strategies as st
+
+from space import Architecture, BlockSpec, SearchSpace, StageChoices, StageSpec, load_space, space_names
+from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
+
+SPACES = {name: load_space(name) for name in space_names()}
+
+MIXER_SPECS = (
+    MIXERS("local_mhra", kernel_size=5),
+    MIXERS("global_mhra", head_dim=16),
+    MIXERS("ssa", sr_ratio=2, head_dim=16),
+    MIXERS("bn_conv_attention", key_dim=8, num_heads=3),
+    MIXERS("window", window_size=5, head_dim=8),
+    MIXERS("channel_group", head_dim=8),
+    MIXERS("container", head_dim=32),
+)
+NORM_SPECS = (NORMS("none"), NORMS("batch_norm"), NORMS("layer_norm", eps=1e-6))
+POSITION_SPECS = (POSITIONS("none"), POSITIONS("dpe"), POSITIONS("dpe", kernel_size=5, act=True))
+
+blocks = st.builds(
+    BlockSpec,
+    position=st.sampled_from(POSITION_SPECS),
+    mixer=st.sampled_from(MIXER_SPECS),
+    ffn_position=st.sampled_from(POSITION_SPECS),
+    ffn=st.builds(FFNS, st.sampled_from(FFNS.names()), ratio=st.integers(1, 8)),
+    norm=st.none() | st.sampled_from(NORM_SPECS),
+    layer_scale=st.none() | st.floats(1e-7, 1.0),
+)
+
+
+@st.composite
+def stages(draw, first: bool) -> StageSpec:
+    """A stage of up to six blocks, equal ones among them in a row and apart."""
+    kinds = draw(st.lists(blocks, min_size=1, max_size=2))
+    return StageSpec(
+        width=draw(st.sampled_from((32, 64, 96))),
+        downsample=None if first else DOWNSAMPLERS(draw(st.sampled_from(DOWNSAMPLERS.names()))),
+        blocks=tuple(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=6))),
+        norm=draw(st.sampled_from(NORM_SPECS)),
+    )
+
+
+hand_built = st.builds(
+    Architecture,
+    name=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12),
+    image_size=st.integers(64, 96),
+    num_classes=st.integers(0, 20),
+    stem=st.builds(STEMS, st.sampled_from(STEMS.names())),
+    stages=st.tuples(stages(first=True), stages(first=False)),
+    head=st.builds(HEADS, st.sampled_from(HEADS.names()), norm=st.sampled_from(NORM_SPECS)),
+)
+
+sampled = st.builds(lambda name, seed: SPACES[name].sample(random.Random(seed)), st.sampled_from(sorted(SPACES)), st.integers(0, 2**32))
+
+
+def tiny_space() -> SearchSpace:
+    """Two stages of at most two blocks: few enough members to write them all down."""
+    return SearchSpace(
+        name="tiny",
+        image_size=32,
+        num_classes=2,
+        stages=(
+            StageChoices(widths=(32,), depths=(1, 2), mixers=("channel_group", {"type": "local_mhra", "kernel_size": [3]}),
+                         ffns=({"type": "mlp", "ratio": [1, 2]},)),
+            StageChoices(widths=(32, 64), depths=(1,), downsample="conv_downsample", positions=("dpe",),
+                         mixers=("channel_group", "global_mhra"), ffns=({"type": "dw_ffn", "ratio": 1},)),
+        ),
+    )
