@@ -6,11 +6,11 @@ Membership is exact: whatever leaves this module has been checked against the in
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
 
-from proxies.cost import Budget, BudgetError, Cost, format_amount
+from proxies.cost import Budget, BudgetError, format_amount
 from proxies.draws import Draws, Macro
 from proxies.grid import Grid, axes_of
 from proxies.reach import extreme, nearest
@@ -62,6 +62,12 @@ class Band:
         """Draw evenly among all distinct members."""
         macros, ways = zip(*self._draws.ways.items(), strict=True)
         return self.costs.architecture(self._first_admitted(lambda: self._draws.draw(rng.choices(macros, ways)[0], rng)))
+
+    def members(self, max_members: int) -> Iterator[Architecture]:
+        """All members, macro shape by macro shape, or the first `max_members` of them."""
+        choices = (choice for macro in self._draws.ways for choice in self._draws.members(macro))
+        admitted = (choice for choice in choices if self._admits(choice))
+        return map(self.costs.architecture, itertools.islice(admitted, max_members))
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
         """A member that differs from a member in one to three choices, or a fresh one where none is found nearby."""

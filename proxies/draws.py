@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -53,6 +54,21 @@ class Draws:
             spent, before = _add(spent, cells), width
         return tuple(choice)
 
+    def members(self, macro: Macro) -> Iterator[Choice]:
+        """All members of a macro shape."""
+        return self._members(macro, 0, (0,) * len(self._grid.axes), 0)
+
+    def _members(self, macro: Macro, i: int, spent: Cells, before: int) -> Iterator[Choice]:
+        if i == len(self._stages):
+            yield ()
+            return
+        width, depth = macro.widths[i], macro.depths[i]
+        after = self._after[i][width, Macro(macro.widths[i + 1:], macro.depths[i + 1:])]
+        spent = _add(spent, self._grid.stages[i].entry[before, width])
+        for ffn, kinds, cells in self._stages[i].members(width, depth, ahead(after, spent)):
+            for rest in self._members(macro, i + 1, _add(spent, cells), width):
+                yield (StageChoice(width, ffn, kinds), *rest)
+
     def _fill(self) -> None:
         nothing = Macro((), ())
         self._after[-1] = {(width, nothing): _moved(self._grid.widened_band, cells) for width, cells in self._grid.exits.items()}
@@ -99,6 +115,25 @@ class _StageDraws:
             left = _subtract(left, extras[kind])
             kinds.append(kind)
         return ffn, tuple(kinds), _add(spent, base)
+
+    def members(self, width: int, depth: int, after: Counts) -> Iterator[tuple[int, tuple[int, ...], Cells]]:
+        """All that `draw` may return."""
+        for ffn, base, ways, view in self._options(width, depth, after):
+            extras = self._cells.extras[width, ffn]
+            for place in zip(*np.nonzero(ways * view), strict=True):
+                spent = tuple(int(cell) for cell in place)
+                for kinds in self._kinds(extras, depth, spent):
+                    yield ffn, kinds, _add(spent, base)
+
+    def _kinds(self, extras: tuple[Cells, ...], depth: int, left: Cells) -> Iterator[tuple[int, ...]]:
+        """All kinds of so many blocks whose extras add up to `left`."""
+        if depth == 0:
+            yield ()
+            return
+        for kind, extra in enumerate(extras):
+            rest = _subtract(left, extra)
+            if _at(self._sum_counts(extras, depth - 1), rest):
+                yield from ((kind, *kinds) for kinds in self._kinds(extras, depth - 1, rest))
 
     def _options(self, width: int, depth: int, after: Counts) -> list[tuple[int, Cells, Counts, Counts]]:
         """Feed-forward networks: what they cost at least, the ways to their blocks' sums of extras, the ways on from there."""

@@ -142,8 +142,8 @@ class SpaceCosts:
                 costs = [[Cost(0, 0)] * len(stage.kinds) for stage in choice]
                 for part in self.architecture(choice).parts:
                     if _is_in_block(part):
-                        _, i, _, j, *_ = part.path.split(".")
-                        costs[int(i)][int(j)] += part_cost(part)
+                        _, stage_index, _, block_index, *_ = part.path.split(".")
+                        costs[int(stage_index)][int(block_index)] += part_cost(part)
                 for i, stage in enumerate(choice):
                     known = self.blocks[i].setdefault((stage.width, stage.ffn), [])
                     if stage.kinds[0] == len(known):

@@ -1,0 +1,24 @@
+"""Optuna samplers that propose only what a budget admits, and nothing that the study has seen. One file each."""
+
+from __future__ import annotations
+
+from nas.samplers.evolution import AgingEvolutionSampler
+from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
+from nas.samplers.random import InBandRandomSampler
+from proxies.band import Band
+
+__all__ = ["AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "SamplerError", "SpaceExhausted", "make_sampler", "sampler_names"]
+
+_SAMPLERS: dict[str, type[InBandSampler]] = {"random": InBandRandomSampler, "evolution": AgingEvolutionSampler}
+
+
+def sampler_names() -> tuple[str, ...]:
+    """The samplers there are."""
+    return tuple(_SAMPLERS)
+
+
+def make_sampler(name: str, band: Band, seed: int) -> InBandSampler:
+    """A sampler by name; SamplerError lists the names there are."""
+    if name not in _SAMPLERS:
+        raise SamplerError(f"sampler: got {name!r}, expected one of {', '.join(_SAMPLERS)}")
+    return _SAMPLERS[name](band, seed)

@@ -1,0 +1,14 @@
+"""Random search inside a budget's band."""
+
+from __future__ import annotations
+
+import random
+
+from nas.samplers.in_band import InBandSampler, Past, Proposed
+
+
+class InBandRandomSampler(InBandSampler):
+    """Draws evenly over macro shapes, then evenly among the members of one; see `Band.sample`."""
+
+    def propose(self, past: Past, rng: random.Random) -> Proposed:
+        return Proposed(self.band.sample(rng), "random")
