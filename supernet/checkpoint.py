@@ -19,6 +19,8 @@ from torch import Tensor
 from space.errors import UserError
 
 _FACTS = "facts"
+_GROUP = "#"
+"""Stands before a parameter group's number, where a parameter's name would."""
 
 
 class CheckpointError(UserError):
@@ -71,17 +73,25 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
             else:
                 kind = type(value).__name__
                 raise CheckpointError(f"{type(optimizer).__name__}: got {kind} as {key}, expected an optimizer whose state can be saved")
+    # Some optimisers, such as timm's Lamb, count their steps in the group.
+    for index, group in enumerate(optimizer.param_groups):
+        for key, value in group.items():
+            if isinstance(value, Tensor):
+                tensors[f"{_GROUP}{index}/{key}"] = value
+            elif isinstance(value, int | float):
+                numbers[f"{_GROUP}{index}/{key}"] = value
     return tensors, numbers
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], state: Mapping[str, Any]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], saved: Mapping[str, Any]) -> None:
     """Put back what `flatten_optimizer` took, tensors and numbers together."""
     groups = optimizer.state_dict()["param_groups"]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    numbers = [number for group in groups for number in group["params"]]
-    number_of = {names[id(parameter)]: number for parameter, number in zip(parameters, numbers, strict=True)}
-    nested: dict[int, dict[str, Any]] = {}
-    for name, value in state.items():
-        parameter_name, _, key = name.rpartition("/")
-        nested.setdefault(number_of[parameter_name], {})[key] = value
-    optimizer.load_state_dict({"state": nested, "param_groups": groups})
+    places = {f"{_GROUP}{index}": group for index, group in enumerate(groups)}
+    state: dict[int, dict[str, Any]] = {}
+    for group, plain in zip(optimizer.param_groups, groups, strict=True):
+        for parameter, number in zip(group["params"], plain["params"], strict=True):
+            places[names[id(parameter)]] = state.setdefault(number, {})
+    for name, value in saved.items():
+        place, _, key = name.rpartition("/")
+        places[place][key] = value
+    optimizer.load_state_dict({"state": {number: fields for number, fields in state.items() if fields}, "param_groups": groups})

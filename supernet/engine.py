@@ -177,9 +177,11 @@ class _Training:
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         try:
             self.optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay)
-        except ValueError as error:
+        except (ValueError, AssertionError) as error:
             reason = " ".join(str(error).split())[:120]
             raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({reason})") from None
+        if getattr(self.optimizer, "is_second_order", False):
+            raise TrainingError(f"optimizer: got {config.optimizer!r}, expected one that needs gradients of first order alone")
         self.scheduler, _ = create_scheduler_v2(
             self.optimizer, "cosine", num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
             step_on_epochs=False, updates_per_epoch=1,
@@ -309,7 +311,7 @@ class _Training:
             if made_by.get(key) != value:
                 got = f"got a checkpoint of {made_by.get(key)!r}, expected {value!r}"
                 raise CheckpointError(f"{path}: {key}: {got}; use another --out or delete it")
-        groups: dict[str, dict[str, Any]] = {"model": {}, "optimizer": dict(facts["optimizer"]), "average": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
@@ -321,7 +323,7 @@ class _Training:
                 tensor.copy_(groups["model"][name])
             for name, tensor in (self.average or {}).items():
                 tensor.copy_(groups["average"][name])
-        restore_optimizer(self.optimizer, self.names, groups["optimizer"])
+        restore_optimizer(self.optimizer, self.names, {**groups["optimizer"], **facts["optimizer"]})
         for name in _COUNTS:
             setattr(self, name, facts[name])
 

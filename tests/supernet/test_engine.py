@@ -1,0 +1,329 @@
+"""The training loop: what a step leaves alone, resuming, what is refused."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from space.files import load_space
+from space.network import build_network
+from supernet import engine
+from supernet.batches import Batches
+from supernet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from supernet.data import open_images
+from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
+from supernet.precision import choose_precision
+from supernet.randomness import seed_of, seeded
+
+EVERYTHING = TrainConfig(
+    steps=6, lr=0.01, weight_decay=0.1, warmup_steps=2, clip_grad=0.5, mixup=0.4, cutmix=1.0, mix_prob=0.8, ema_decay=0.9, precision="fp32"
+)
+
+
+@cache
+def batches() -> Batches:
+    images = open_images("digits")
+    return Batches(images, np.arange(64), 8, 32, seed=3)
+
+
+def make_network() -> nn.Module:
+    """A network of the space's own, with batch norm and stochastic depth."""
+    with seeded("network"):
+        return build_network(load_space("hybrid-32").sample(random.Random(1)), drop_path_rate=0.5)
+
+
+class Branches(nn.Module):
+    """Two paths with weights of their own behind a shared layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(3, 4, 8, 8)
+        self.paths = nn.ModuleList(nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LayerNorm(16), nn.Linear(16, 10)) for _ in range(2))
+
+    def forward(self, images: Tensor, path: int) -> Tensor:
+        return self.paths[path](self.shared(images))
+
+
+def run(model: nn.Module, config: TrainConfig, **options: object) -> TrainReport:
+    return train(model, lambda _, images: model(images), batches(), config, **options)  # type: ignore[arg-type]
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def stop_at(step: int) -> Callable[[StepReport], None]:
+    def interrupt(report: StepReport) -> None:
+        if report.step == step:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb", "lion", "rmsprop"])
+def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimizer: str) -> None:
+    model, file = Branches(), tmp_path / "checkpoint"
+    seen: list[dict[str, Tensor]] = []
+
+    def look(_: StepReport) -> None:
+        if file.exists():
+            seen.append(load_checkpoint(file)[0])
+
+    # With a checkpoint after every step, the one at hand is of the step before.
+    config = replace(EVERYTHING, optimizer=optimizer, steps=7)
+    train(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, every=1, on_step=look)
+    assert len(seen) == 6
+    for step, (before, after) in enumerate(pairwise(seen), start=1):
+        trained, idle = f"paths.{step % 2}.", f"paths.{1 - step % 2}."
+        kinds = {name.split("/")[0] for name in after}
+        assert kinds == {"model", "optimizer", "average"}
+        for name in (name for name in after if idle in name and (step > 1 or name in before)):
+            assert torch.equal(before[name], after[name]), name
+        for kind in kinds:
+            changed = [name for name in after if name.startswith(f"{kind}/{trained}") and name in before]
+            assert step == 1 or any(not torch.equal(before[name], after[name]) for name in changed)
+        assert not torch.equal(before["model/shared.weight"], after["model/shared.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
+    config = replace(EVERYTHING, optimizer=optimizer)
+    whole, parts = make_network(), make_network()
+    run(whole, config, checkpoint=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, config, checkpoint=tmp_path / "parts", on_step=stop_at(3))
+    assert load_checkpoint(tmp_path / "parts")[1]["step"] == 3
+    fresh = make_network()
+    torch.manual_seed(99)
+    report = run(fresh, config, checkpoint=tmp_path / "parts")
+    assert report.finished
+    assert same(state(fresh), state(whole))
+    assert same(load_checkpoint(tmp_path / "parts")[0], load_checkpoint(tmp_path / "whole")[0])
+
+
+def test_ctrl_c_ends_after_the_step_it_falls_into(tmp_path: Path) -> None:
+    model, whole, file = make_network(), make_network(), tmp_path / "checkpoint"
+
+    def forward(step: int, images: Tensor) -> Tensor:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return model(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, forward, batches(), EVERYTHING, checkpoint=file)
+    assert load_checkpoint(file)[1]["step"] == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run(model, EVERYTHING, checkpoint=file)
+    run(whole, EVERYTHING)
+    assert same(state(model), state(whole))
+
+
+def test_training_leaves_the_callers_random_numbers_alone() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    run(make_network(), replace(EVERYTHING, steps=2))
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_a_step_without_a_finite_loss_changes_nothing() -> None:
+    model = make_network()
+    states: list[dict[str, Tensor]] = []
+    losses: list[float] = []
+
+    def forward(step: int, images: Tensor) -> Tensor:
+        return model(images * (float("nan") if step == 2 else 1.0))
+
+    def look(report: StepReport) -> None:
+        states.append(state(model) | {f"average/{name}": tensor.clone() for name, tensor in (report.average or {}).items()})
+        losses.append(report.loss)
+
+    report = train(model, forward, batches(), EVERYTHING, on_step=look)
+    assert report.skipped == 1
+    assert not np.isfinite(losses[2])
+    assert same(states[1], states[2])
+    assert not same(states[2], states[3])
+    assert all(tensor.isfinite().all() for tensor in states[-1].values())
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    model = make_network()
+    before = state(model)
+    # The square root's value at zero is finite, its slope is not.
+    report = train(model, lambda _, images: (0 * model(images)).abs().sqrt(), batches(), replace(EVERYTHING, steps=2))
+    assert report.skipped == 2
+    assert same(before, state(model))
+
+
+def test_a_diverged_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    model = Branches()
+    with pytest.raises(TrainingError, match="3 steps in a row without a finite loss"):
+        train(model, lambda _, images: model(images, 0) * float("inf"), batches(), replace(EVERYTHING, steps=1000))
+
+
+def test_gradients_of_several_paths_add_up() -> None:
+    seen: list[dict[str, Tensor]] = []
+    for choice in ((0,), (1,), (0, 1)):
+        torch.manual_seed(0)
+        model = Branches()
+        before = state(model)
+
+        def forward(_: int, images: Tensor, model: Branches = model, choice: tuple[int, ...] = choice) -> Iterator[Tensor]:
+            for path in choice:
+                yield model(images, path)
+
+        train(model, forward, batches(), TrainConfig(1, optimizer="sgd", lr=0.1, weight_decay=0.0, clip_grad=None, precision="fp32"))
+        seen.append({name: tensor - before[name] for name, tensor in state(model).items()})
+    for name, both in seen[2].items():
+        torch.testing.assert_close(both, seen[0][name] + seen[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Path) -> None:
+    model, whole, file = make_network(), make_network(), tmp_path / "checkpoint"
+    report = run(model, EVERYTHING, checkpoint=file, max_seconds=1e-6)
+    assert (report.steps, report.finished) == (1, False)
+    report = run(model, EVERYTHING, checkpoint=file)
+    assert (report.steps, report.finished) == (6, True)
+    run(whole, EVERYTHING)
+    assert same(state(model), state(whole))
+
+
+@pytest.mark.parametrize("chosen", ["fp32", "bf16"])
+def test_measuring_the_precision_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
+    def choose(step: Callable[[str], None], device: torch.device) -> str:
+        for precision in ("fp32", "bf16"):
+            step(precision)
+        return chosen
+
+    monkeypatch.setattr(engine, "choose_precision", choose)
+    measured, told, file = make_network(), make_network(), tmp_path / "checkpoint"
+    config = replace(EVERYTHING, steps=2)
+    report = run(measured, replace(config, precision="auto"), checkpoint=file)
+    run(told, replace(config, precision=chosen))
+    assert report.precision == chosen
+    assert same(state(measured), state(told))
+    # A later run keeps to it without measuring again.
+    monkeypatch.setattr(engine, "choose_precision", None)
+    assert run(make_network(), replace(config, precision="auto"), checkpoint=file).precision == chosen
+
+
+@pytest.mark.parametrize(("bf16_seconds", "expected"), [(0.5, "bf16"), (2.0, "fp32"), (50.0, "fp32")])
+def test_the_faster_precision_is_chosen(monkeypatch: pytest.MonkeyPatch, bf16_seconds: float, expected: str) -> None:
+    now = [0.0]
+    calls: list[str] = []
+    monkeypatch.setattr("supernet.precision.time.perf_counter", lambda: now[0])
+
+    def step(precision: str) -> None:
+        calls.append(precision)
+        now[0] += (bf16_seconds if precision == "bf16" else 1.0) + (100.0 if precision not in calls[:-1] and precision == "fp32" else 0.0)
+
+    assert choose_precision(step, torch.device("cpu")) == expected
+    assert len(calls) <= 8
+
+
+def test_it_learns() -> None:
+    model = make_network()
+    losses: list[float] = []
+    few = replace(batches(), indices=np.arange(16), batch_size=16)
+    config = TrainConfig(25, lr=3e-3, warmup_steps=3, label_smoothing=0.0, precision="fp32")
+    train(model, lambda _, images: model(images), few, config, on_step=lambda report: losses.append(report.loss))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "key"), [({"lr": 0.02}, "lr"), ({"steps": 7}, "steps"), ({"seed": 1}, "seed"), ({"ema_decay": None}, "ema_decay")]
+)
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, change: dict[str, object], key: str) -> None:
+    file = tmp_path / "checkpoint"
+    run(make_network(), replace(EVERYTHING, steps=1), checkpoint=file)
+    config = replace(EVERYTHING, **{"steps": 1, **change})  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=f"checkpoint: {key}: got a checkpoint of .*; use another --out or delete it"):
+        run(make_network(), config, checkpoint=file)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    run(make_network(), replace(EVERYTHING, steps=1), checkpoint=file)
+    model = Branches()
+    with pytest.raises(CheckpointError, match="weights of another network"):
+        train(model, lambda _, images: model(images, 0), batches(), replace(EVERYTHING, steps=1), checkpoint=file)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_checkpoint_is_refused(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
+    file = tmp_path_factory.mktemp("cut") / "checkpoint"
+    save_checkpoint(file, {"model/weight": torch.arange(6.0), "model/bias": torch.ones(2)}, {"step": 1})
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=r"the checkpoint is damaged; delete it") as caught:
+        load_checkpoint(file)
+    assert "\n" not in str(caught.value)
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("sprung",)
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for content in (pickle.dumps(Trap()), b""):
+        (tmp_path / "checkpoint").write_bytes(content)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "checkpoint")
+    torch.save(Trap(), tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "checkpoint")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "checkpoint"
+    save_checkpoint(file, {"weight": torch.ones(2)}, {"step": 1})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(file, {"weight": torch.zeros(2)}, {"step": 2})
+    assert load_checkpoint(file)[1] == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "said"),
+    [
+        (replace(EVERYTHING, optimizer="none"), 8, "optimizer: got 'none'"),
+        (EVERYTHING, 7, "batch size: got 7, expected an even number"),
+    ],
+)
+def test_configurations_that_cannot_train(config: TrainConfig, size: int, said: str) -> None:
+    model = Branches()
+    with pytest.raises(TrainingError, match=said):
+        train(model, lambda _, images: model(images, 0), replace(batches(), batch_size=size), config)
+
+
+def test_seeds_depend_on_the_whole_key() -> None:
+    keys = [("a", 1), ("a", 2), ("b", 1), ("a", 1, 0), ("a", -1)]
+    assert len({seed_of(*key) for key in keys}) == len(keys)
+    assert all(0 <= seed_of(*key) < 2**63 for key in keys)
