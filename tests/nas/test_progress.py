@@ -1,0 +1,54 @@
+"""What a user sees of a long phase."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from nas import progress
+from nas.progress import duration, phase
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_where_there_is_no_terminal(clock: list[float]) -> None:
+    out = io.StringIO()
+    with phase("training", 100, Console(file=out)) as advance:
+        for step in range(100):
+            clock[0] += 1.0
+            advance(note=f"loss {step}")
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "training: 10/100 (10 %), 1 min 30 s left, loss 9"
+    assert lines[-1] == "training: 100/100 (100 %), loss 99"
+
+
+def test_what_an_earlier_run_did_counts_for_no_time(clock: list[float]) -> None:
+    out = io.StringIO()
+    with phase("training", 100, Console(file=out)) as advance:
+        for step in range(51, 71):
+            clock[0] += 1.0
+            advance(at=step)
+    assert out.getvalue().splitlines()[-1] == "training: 70/100 (70 %), 30 s left"
+
+
+def test_a_bar_on_a_terminal() -> None:
+    out = io.StringIO()
+    with phase("training", 4, Console(file=out, force_terminal=True, width=100)) as advance:
+        for _ in range(4):
+            advance(note="loss 1.5")
+    assert "training" in out.getvalue()
+    assert "100%" in out.getvalue()
+    assert "loss 1.5" in out.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,274 @@
+"""`python -m nas.retrain`: from an architecture's file to weights and a test accuracy."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nas import retraining
+from nas.recipe import load_recipe, recipe_names
+from nas.retrain import main
+from nas.retraining import InheritError, accuracy, inherit_weights
+from space.architecture import Architecture
+from space.errors import UserError
+from space.files import dump_architecture, load_architecture, load_space
+from space.network import build_network
+from supernet.data import open_images, open_test_images
+from supernet.engine import StepReport, TrainReport, train
+from tests.pictures import write_pictures
+
+RECIPE = """
+schema: recipe/1
+epochs: 3
+batch_size: 6
+lr: 3.0e-3
+warmup_epochs: 1.0
+mixup: 0.2
+mix_prob: 0.5
+drop_path: 0.1
+ema_decay: 0.5
+min_area: 0.8
+auto_augment: rand-m5-n1
+erase: 0.1
+validation: 0.2
+"""
+TINY = load_space("hybrid-32").smallest().replace(name="tiny", num_classes=5)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with pictures, a recipe and an architecture, to run commands in."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "set" / "train", count=8)
+    write_pictures(tmp_path / "set" / "val", count=4)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "tiny.yaml").write_text(dump_architecture(TINY))
+    return tmp_path
+
+
+COMMAND = ["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml"]
+
+
+def test_the_whole_way(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--epochs", "8", "--out", "run"]) == 0
+    shown = capsys.readouterr().out
+    results = json.loads((work / "run" / "result.json").read_text())
+    assert results["test"]["images"] == 12
+    assert results["validation"]["images"] == 5
+    assert results["finished"]
+    # Classes that differ in colour are learnt at once.
+    assert results["test"]["accuracy"] > 0.6
+    low, high = results["test"]["interval95"]
+    assert 0 <= low < results["test"]["accuracy"] <= high <= 1
+    assert f"{results['test']['accuracy']:.2%}" in shown
+
+    architecture = load_architecture(work / "run" / "architecture.yaml")
+    assert architecture == TINY.replace(num_classes=3)
+    network = build_network(architecture)
+    network.load_state_dict(load_file(work / "run" / "weights.safetensors"))
+    test = open_test_images("set", None, open_images("set").class_names)
+    assert test is not None
+    assert accuracy(network, test, range(len(test)), 32)["accuracy"] == results["test"]["accuracy"]
+
+    with (work / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
+    assert int(rows[-1]["steps"]) == results["steps"] == results["planned_steps"]
+    assert all(0 <= float(row["validation_accuracy"]) <= 1 and float(row["loss"]) > 0 for row in rows)
+    config = json.loads((work / "run" / "config.json").read_text())["config"]
+    assert config["recipe"]["epochs"] == 8
+    assert config["image_size"] == 32
+
+
+def test_the_same_command_again_trains_nothing(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*COMMAND, "--epochs", "1", "--out", "run"]
+    assert main(command) == 0
+    before = (work / "run" / "result.json").read_bytes()
+    first = capsys.readouterr().out
+    monkeypatch.setattr(retraining, "train", None)
+    assert main(command) == 0
+    assert (work / "run" / "result.json").read_bytes() == before
+    assert capsys.readouterr().out.split("tiny", 1)[-1].splitlines()[-3:] == first.splitlines()[-3:]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main([*COMMAND, "--out", "whole"]) == 0
+
+    def interrupted(*arguments: object, on_step: object, **options: object) -> TrainReport:
+        def follow(report: StepReport) -> None:
+            on_step(report)  # type: ignore[operator]
+            if report.step == 5:
+                raise KeyboardInterrupt
+
+        return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(retraining, "train", interrupted)
+    assert main([*COMMAND, "--out", "parts"]) == 130
+    assert not (work / "parts" / "result.json").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    assert main([*COMMAND, "--out", "parts"]) == 0
+    ours, theirs = (load_file(work / name / "weights.safetensors") for name in ("parts", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_minutes_end_a_training_and_more_minutes_continue_it(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--out", "run", "--minutes", "0.00001"]) == 0
+    results = json.loads((work / "run" / "result.json").read_text())
+    assert (results["steps"], results["finished"]) == (1, False)
+    assert "ended by" in capsys.readouterr().out
+    assert main([*COMMAND, "--out", "run"]) == 0
+    assert json.loads((work / "run" / "result.json").read_text())["finished"]
+
+
+def test_without_a_test_part_it_says_so(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiny.yaml", "--data", "set/train", "--recipe", "recipe.yaml", "--epochs", "1", "--out", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert "set/train has no test part and --test-data names none" in shown
+    assert "not measured" in shown
+    results = json.loads((work / "run" / "result.json").read_text())
+    assert results["test"] is None
+    assert results["validation"]["images"] == 5
+
+
+def test_test_images_are_read_after_the_training_only(work: Path) -> None:
+    (work / "set" / "val" / "ant" / "0.png").write_bytes(b"damaged")
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 2
+    assert (work / "run" / "weights.safetensors").exists()
+    write_pictures(work / "again", count=4)
+    (work / "again" / "ant" / "0.png").rename(work / "set" / "val" / "ant" / "0.png")
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+
+
+def test_inherited_weights_are_where_it_begins(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    for num_classes in (3, 5):
+        save_file(build_network(TINY.replace(num_classes=num_classes)).state_dict(), work / f"{num_classes}.safetensors")
+    network = build_network(TINY.replace(num_classes=3))
+    assert inherit_weights(network, work / "3.safetensors") == []
+    inherited = load_file(work / "3.safetensors")
+    assert all(torch.equal(tensor, inherited[name]) for name, tensor in network.state_dict().items())
+    head = network.state_dict()["head.fc.weight"].clone()
+    assert inherit_weights(network, work / "5.safetensors") != []
+    inherited = load_file(work / "5.safetensors")
+    for name, tensor in network.state_dict().items():
+        assert name.startswith("head.fc.") or torch.equal(tensor, inherited[name])
+    assert torch.equal(network.state_dict()["head.fc.weight"], head)
+    # With a learning rate of next to nothing, the trained weights are the inherited ones.
+    assert main([*COMMAND, "--inherit", "5.safetensors", "--lr", "1e-12", "--epochs", "1", "--out", "run"]) == 0
+    assert "its head is for other classes" in capsys.readouterr().out
+    trained = load_file(work / "run" / "weights.safetensors")
+    torch.testing.assert_close(trained["stem.conv1.weight"], inherited["stem.conv1.weight"])
+
+
+def _rename(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["other"] = tensors.pop("stem.conv1.weight")
+
+
+def _shorten(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["stem.conv1.weight"] = tensors["stem.conv1.weight"][:3].clone()
+
+
+def _remove(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["stem.conv1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(_rename, "other: got a tensor that"), (_shorten, r"stem.conv1.weight: got shape \(3, "), (_remove, "stem.conv1.weight: missing")],
+)
+def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> None:
+    network = build_network(TINY)
+    tensors = dict(network.state_dict())
+    assert callable(spoil)
+    spoil(tensors)
+    save_file(tensors, tmp_path / "weights.safetensors")
+    with pytest.raises(InheritError, match=said):
+        inherit_weights(network, tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.yaml"], "none.yaml: cannot be read"),
+        (["tiny.yaml", "--data", "none"], "none: no such folder or tar"),
+        (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such folder or tar"),
+        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, short"),
+        (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
+        (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: cannot be read"),
+        (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: not a whole safetensors file"),
+        (["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml", "--batch-size", "7"], "batch size: got 7, expected an even number"),
+        (["tiny.yaml", "--data", "set", "--out", "set"], "set: not empty and not a run's directory"),
+    ],
+)
+def test_mistakes_end_in_one_line(work: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    out = [] if "--out" in arguments else ["--out", "run"]
+    assert main([*arguments, *out]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1
+    assert said in errors[0]
+
+
+def test_a_run_of_another_configuration_is_left_alone(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+    before = {path.name: path.read_bytes() for path in (work / "run").iterdir()}
+    for change in (["--epochs", "2"], ["--seed", "1"], ["--lr", "0.5"], ["--image-size", "64"], ["--test-data", "digits"]):
+        assert main([*COMMAND, "--epochs", "1", *change, "--out", "run"]) == 2
+    other: Architecture = load_space("hybrid-32").largest()
+    (work / "tiny.yaml").write_text(dump_architecture(other))
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 6
+    assert {path.name: path.read_bytes() for path in (work / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_that_come_with_the_package(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.epochs > recipe.warmup_epochs
+    assert recipe.adapted(None, None, None) == recipe
+    half = recipe.adapted(recipe.epochs * 2, recipe.batch_size // 2, None)
+    assert half.warmup_epochs == 2 * recipe.warmup_epochs
+    assert half.lr == recipe.lr / 2
+    assert recipe.adapted(None, recipe.batch_size // 2, 0.5).lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("epoch: 3", "unknown key 'epoch'"),
+        ("lr: fast", "lr: got 'fast', expected"),
+        ("mix_prob: 2.0", "mix_prob: got 2.0, expected"),
+        ("auto_augment: wild-m9", "auto_augment: got 'wild-m9', expected a policy of timm's"),
+    ],
+)
+def test_a_mistake_in_a_recipe_has_an_address(tmp_path: Path, line: str, said: str) -> None:
+    key = line.split(":")[0]
+    kept = [old for old in RECIPE.strip().splitlines() if not old.startswith(f"{key}:")]
+    (tmp_path / "mine.yaml").write_text("\n".join([*kept, line]))
+    with pytest.raises(UserError) as caught:
+        load_recipe(str(tmp_path / "mine.yaml"))
+    assert said in str(caught.value)
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from nas.retrain import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'timm', 'optuna', 'ray', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "--inherit" in done.stdout
