@@ -6,6 +6,7 @@ the space, its user attributes hold cost, fingerprint and score, and the study's
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -139,7 +140,10 @@ class ArchitectureStudy(StudyRecord):
                 raise StudyError(f"{storage}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
             study.set_user_attr(key, value)
         study.set_user_attr("version", metadata.version("token-mixer-nas"))
-        study.set_metric_names(["accuracy"])
+        with warnings.catch_warnings():
+            # Experimental in Optuna, and what makes the dashboard say "accuracy".
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["accuracy"])
         super().__init__(study)
         self.band = band
         self._open: dict[int, optuna.Trial] = {}

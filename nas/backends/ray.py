@@ -101,6 +101,10 @@ class _StudySearcher(Searcher):
         score = Score(**{name: result[name] for name in Score.__dataclass_fields__})
         self._on_result(self._study.tell(proposal, score, result["seconds"]))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its searcher to disk for resuming; a search is resumed from its study instead.
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is the state."""
         Path(checkpoint_path).write_text("the study holds this searcher's state\n")

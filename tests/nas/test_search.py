@@ -1,0 +1,197 @@
+"""The whole way, small: budget, supernet, search, YAML; with real images, a real study, real Ray."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nas import export, search
+from proxies.cost import parse_budget
+from proxies.macs import cost_of
+from space import build_network, load_architecture, load_provenance
+from tests.pictures import write_pictures
+
+BUDGET = "3MFLOPs"
+SPACE = """
+schema: search-space/1
+name: tiny
+image_size: 32
+stem: {type: conv_stem, stride: 4}
+stages:
+  - widths: [16, 32]
+    depths: [1, 2]
+    mixers: &mixers
+      - {type: local_mhra, kernel_size: [3, 5]}
+      - {type: channel_group, head_dim: 16}
+      - {type: bn_conv_attention, key_dim: 8}
+    ffns: &ffns [{type: [mlp, dw_ffn], ratio: [1, 2, 4]}]
+  - widths: [32, 64]
+    depths: [1, 2]
+    downsample: conv_downsample
+    mixers: *mixers
+    ffns: *ffns
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    write_pictures(tmp_path / "images" / "train", count=20)
+    return tmp_path
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    """A small search; later options win over earlier ones."""
+    fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
+    return [*fixed, *small, *more]
+
+
+def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
+
+
+@pytest.fixture
+def searched(folder: Path) -> Path:
+    assert search.main(command(folder)) == 0
+    return folder
+
+
+def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, trials = searched / "run", trials_of(searched)
+    assert len(trials) == 5
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 5
+    budget = parse_budget(BUDGET, floor=0.5)
+    for trial in trials:
+        assert {"stage1.width", "stage2.depth", "stage1.ffn", "stage2.block2.mixer", "stage1.block1.position"} <= trial.params.keys()
+        assert budget.least <= trial.user_attrs["macs"] <= budget.limits["macs"]
+        assert trial.constraints["budget"] <= 0
+    best = load_architecture(run / "best.yaml")
+    provenance = load_provenance(run / "best.yaml")
+    assert best.num_classes == 3
+    assert best.fingerprint == provenance["fingerprint"] == trials[provenance["trial"]].user_attrs["fingerprint"]
+    assert cost_of(best).macs == provenance["macs"]
+    assert provenance["accuracy"] == max(trial.value for trial in trials)
+    assert load_architecture(run / "next-2.yaml").fingerprint != best.fingerprint
+    with (run / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == list(range(5))
+    assert json.loads((run / "config.json").read_text())["config"]["budget"] == BUDGET
+    network = build_network(best)
+    network.load_state_dict(load_file(run / "best.safetensors"))
+    assert torch.isfinite(network.eval()(torch.randn(2, 3, 32, 32))).all()
+
+
+def test_a_search_never_reads_the_test_part(folder: Path) -> None:
+    (folder / "images" / "val" / "ant").mkdir(parents=True)
+    (folder / "images" / "val" / "ant" / "broken.png").write_bytes(b"no picture")
+    assert search.main(command(folder)) == 0
+
+
+def test_the_same_command_continues(searched: Path) -> None:
+    weights = (searched / "run" / "supernet.safetensors").stat().st_mtime_ns
+    before = [trial.params for trial in trials_of(searched)]
+    assert search.main(command(searched, "--trials", "8")) == 0
+    after = trials_of(searched)
+    assert [trial.params for trial in after[:5]] == before
+    assert len(after) == 8
+    assert len({trial.user_attrs["fingerprint"] for trial in after}) == 8
+    assert (searched / "run" / "supernet.safetensors").stat().st_mtime_ns == weights
+
+
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert search.main(command(folder, "--trials", "3")) == 0
+    assert search.main(command(folder, "--trials", "6")) == 0
+    whole = folder / "whole"
+    assert search.main(command(folder, "--trials", "6", "--out", str(whole))) == 0
+    assert load_architecture(folder / "run" / "best.yaml").fingerprint == load_architecture(whole / "best.yaml").fingerprint
+    assert [load_provenance(path / "best.yaml")["accuracy"] for path in (folder / "run", whole)][0] is not None
+    with (folder / "run" / "trials.csv").open() as a, (whole / "trials.csv").open() as b:
+        for x, y in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
+            assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
+
+
+def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searched: Path) -> None:
+    (name,) = optuna.get_all_study_names(f"sqlite:///{searched}/run/study.db")
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{searched}/run/study.db")
+    victim = study.trials[2]
+    left = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={**victim.params},
+        distributions=victim.distributions,
+        user_attrs={"fingerprint": "of-the-dead"},
+    )
+    study.add_trial(left)
+    assert search.main(command(searched, "--trials", "7")) == 0
+    states = [trial.state.name for trial in trials_of(searched)]
+    assert "RUNNING" not in states
+    assert states.count("COMPLETE") == 7
+
+
+def test_ray_workers_share_the_study(folder: Path) -> None:
+    assert search.main(command(folder, "--backend", "ray", "--workers", "2", "--trials", "6")) == 0
+    trials = trials_of(folder)
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 6
+    assert (folder / "run" / "best.yaml").exists()
+
+
+def test_any_trial_can_be_exported(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = searched / "third.yaml"
+    assert export.main(["--study", str(searched / "run"), "--trial", "3", "--output", str(output)]) == 0
+    assert load_architecture(output).fingerprint == trials_of(searched)[3].user_attrs["fingerprint"]
+    by_url = ["--study", f"sqlite:///{searched}/run/study.db", "--trial", "3", "--output", str(searched / "again.yaml")]
+    assert export.main(by_url) == 0
+    assert load_architecture(searched / "again.yaml").fingerprint == load_architecture(output).fingerprint
+    capsys.readouterr()
+    assert export.main([*by_url[:2], "--trial", "99", *by_url[4:]]) == 2
+    assert capsys.readouterr().err == "error: trial: got 99, expected 0 to 4\n"
+
+
+def set_space(folder: Path, text: str) -> None:
+    (folder / "tiny.yaml").write_text(SPACE.replace("name: tiny", text))
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
+    "budget out of reach": (lambda f: None, ["--budget", "1GFLOPs"], "budget: got 1GFLOPs"),
+    "unknown unit": (lambda f: None, ["--budget", "3Mflopz"], "expected an amount such as"),
+    "unknown key": (lambda f: set_space(f, "name: tiny\nimage_sise: 3"), [], "tiny.yaml: unknown key 'image_sise'"),
+    "no such space": (lambda f: None, ["--space", "hybrid-225"], "expected one of hybrid-224, hybrid-32"),
+    "no such data": (lambda f: None, ["--data", "nowhere/at/all"], "nowhere/at/all"),
+    "corrupt image": (lambda f: (f / "images/train/bee/3.png").write_bytes(b"?"), [], "bee/3.png"),
+    "foreign directory": (lambda f: (f / "run").mkdir() or (f / "run/thesis.tex").touch(), [], "not empty and not a run's directory"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line_and_exit_code_2(folder: Path, mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare, more, expected = MISTAKES[mistake]
+    prepare(folder)
+    assert search.main(command(folder, *more)) == 2
+    error = capsys.readouterr().err.strip()
+    assert expected in error
+    assert error.startswith("error: ")
+    assert "\n" not in error
+
+
+def test_another_configuration_in_the_same_directory_is_refused(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = trials_of(searched)
+    assert search.main(command(searched, "--seed", "1")) == 2
+    assert "seed 0, got 1" in capsys.readouterr().err
+    assert len(trials_of(searched)) == len(before)
+
+
+@pytest.mark.parametrize("bad", [["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"]])
+def test_a_bad_option_ends_in_one_line_and_exit_code_2(folder: Path, bad: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        search.main(command(folder, *bad))
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
