@@ -62,8 +62,8 @@ def test_images_do_not_see_their_batch(operator_spec: Spec, map_size: tuple[int,
     torch.testing.assert_close(module(x), alone, rtol=1e-4, atol=1e-4)
 
 
-def test_the_memory_layout_of_the_input_does_not_matter(operator_spec: Spec, map_size: tuple[int, int]) -> None:
-    module, x = built(operator_spec), torch.randn(2, *map_size, WIDTH)
+def test_the_memory_layout_of_the_input_does_not_matter(operator_spec: Spec) -> None:
+    module, x = built(operator_spec), torch.randn(2, 9, 14, WIDTH)
     torch.testing.assert_close(module(x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)), module(x), rtol=1e-4, atol=1e-4)
 
 
