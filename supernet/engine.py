@@ -223,13 +223,15 @@ class _Training:
     def accumulate_gradients(self, step: int, images: Tensor, labels: Tensor, precision: Precision) -> float:
         """Set the gradients of a step; its loss, the mean over its paths and all processes."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        images, targets = images[rank::processes].to(self.device), labels[rank::processes].to(self.device)
+        images, targets = images.to(self.device), labels.to(self.device)
         losses = []
         with seeded("step", self.config.seed, step):
             smoothing = self.config.label_smoothing
             if self.mix is not None:
                 images, targets = self.mix(images, targets)
                 smoothing = 0.0
+            # Mixed before they are dealt out, so that any number of processes trains on the same images.
+            images, targets = images[rank::processes], targets[rank::processes]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 outputs = self.forward(step, images)
                 for logits in [outputs] if isinstance(outputs, Tensor) else outputs:
