@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from proxies.cost import Budget, BudgetError, format_amount
+from proxies.counting import count_bounds
 from proxies.draws import Draws, Macro
 from proxies.grid import Grid, axes_of
 from proxies.reach import extreme, nearest
@@ -19,12 +21,15 @@ from space.architecture import Architecture
 from space.errors import SpaceError
 from space.search_space import SearchSpace
 
-MAX_CELLS = {1: (16384,), 2: (384, 48)}
+MAX_CELLS = {1: (16384,), 2: (320, 96)}
 """The grid's resolution, by number of limits: fine enough that few draws miss the band, small enough to fill in a second or two."""
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
-MAX_PROBES = 200
+MAX_PROBES = 100
+"""Draws by which a macro shape must show a member; only one of some thousand combinations at the band's very edge may fail."""
 MAX_EDITS = 64
+MAX_LISTED = 20_000
+"""Bands of at most so many members are counted one by one."""
 
 
 class Band:
@@ -43,6 +48,19 @@ class Band:
         self._macros = self._inhabited()
         if not self._macros:
             self._refuse(nearest(self.costs, budget))
+
+    @cached_property
+    def count_bounds(self) -> tuple[int, int]:
+        """A least and a greatest number of members; equal where they could be counted exactly. The first call takes some seconds."""
+        if sum(self._draws.ways.values()) <= MAX_LISTED:
+            listed = sum(1 for _ in self._choices())
+            return listed, listed
+        return count_bounds(self.costs, self.budget)
+
+    @property
+    def count(self) -> int:
+        """Number of distinct members: exact where `count_bounds` meet, else their mean."""
+        return sum(self.count_bounds) // 2
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether an architecture belongs to the space and the budget admits it."""
@@ -65,9 +83,7 @@ class Band:
 
     def members(self, max_members: int) -> Iterator[Architecture]:
         """All members, macro shape by macro shape, or the first `max_members` of them."""
-        choices = (choice for macro in self._draws.ways for choice in self._draws.members(macro))
-        admitted = (choice for choice in choices if self._admits(choice))
-        return map(self.costs.architecture, itertools.islice(admitted, max_members))
+        return map(self.costs.architecture, itertools.islice(self._choices(), max_members))
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
         """A member that differs from a member in one to three choices, or a fresh one where none is found nearby."""
@@ -88,6 +104,9 @@ class Band:
             if child not in parents and self._admits(child):
                 return self.costs.architecture(child)
         return self.sample(rng)
+
+    def _choices(self) -> Iterator[Choice]:
+        return filter(self._admits, itertools.chain.from_iterable(map(self._draws.members, self._draws.ways)))
 
     def _sample(self, rng: random.Random) -> Choice:
         macro = rng.choice(self._macros)

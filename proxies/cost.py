@@ -18,7 +18,8 @@ PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12}
 _QUANTITY_OF = {"flop": "macs", "flops": "macs", "mac": "macs", "macs": "macs", "param": "params", "params": "params"}
 _UNIT_OF = {"macs": "FLOPs", "params": "params"}
 _KNOWN = "an amount such as 4.5GFLOPs, 450MFLOPs, 4.5GMACs or 25Mparams (units FLOPs, MACs, params; prefixes K, M, G, T)"
-_AMOUNT = re.compile(r"[\s,]*(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))?\s*(?P<unit>[^\s,]*)", re.IGNORECASE)
+_NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)"
+_AMOUNT = re.compile(rf"[\s,]*(?P<number>{_NUMBER})?\s*(?P<unit>[^\s,]*)", re.IGNORECASE)
 _MAX_DIGITS = 18
 """No network is that large; the bound keeps `1e999999GFLOPs` from filling the memory."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from proxies.grid import Cells, Counts, Grid, StageCells, ahead, sum_ahead
+from proxies.grid import Cells, Counts, Extras, Grid, StageCells, ahead, sum_ahead
 from proxies.space_costs import Choice, StageChoice
 
 
@@ -31,7 +31,7 @@ class Draws:
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
-        self._stages = [_StageDraws(stage) for stage in grid.stages]
+        self._stages = [_StageDraws(stage, grid.shape) for stage in grid.stages]
         self._after: list[dict[tuple[int, Macro], Counts]] = [{} for _ in grid.stages]
         self.ways: dict[Macro, float] = {}
         self._fill()
@@ -83,60 +83,61 @@ class Draws:
                                 self._after[i - 1][before, longer] = _moved(counts, cells)
         for (width, macro), after in self._after[0].items():
             for depth in self._grid.stages[0].depths:
-                ways = self._stages[0].weights(width, depth, ahead(after, self._grid.stages[0].entry[0, width]))
-                if sum(ways) > 0:
-                    self.ways[Macro((width, *macro.widths), (depth, *macro.depths))] = sum(ways)
+                ways = self._stages[0].num_ways(width, depth, ahead(after, self._grid.stages[0].entry[0, width]))
+                if ways:
+                    self.ways[Macro((width, *macro.widths), (depth, *macro.depths))] = ways
 
 
 class _StageDraws:
     """Draws one stage's feed-forward network and blocks."""
 
-    def __init__(self, cells: StageCells) -> None:
+    def __init__(self, cells: StageCells, shape: Cells) -> None:
         self._cells = cells
-        self._sums: dict[tuple[tuple[Cells, ...], int], Counts] = {}
+        self._shape = shape
+        self._sums: dict[tuple[Extras, int], Counts] = {}
+        self._ways: dict[tuple[Extras, int], dict[int, float]] = {}
         self._choices: dict[tuple[int, int], list[tuple[int, Cells, Counts]]] = {}
 
-    def weights(self, width: int, depth: int, after: Counts) -> list[float]:
-        """In how many ways each feed-forward network leads on; `after` begins at what is spent before the stage."""
-        return [float(np.vdot(ways, view)) for _, _, ways, view in self._options(width, depth, after)]
+    def num_ways(self, width: int, depth: int, after: Counts) -> float:
+        """In how many ways the stage's blocks lead on; `after` begins at what is spent before them."""
+        return sum(float(products.sum()) for _, _, products in self._options(width, depth, after))
 
     def draw(self, width: int, depth: int, after: Counts, rng: random.Random) -> tuple[int, tuple[int, ...], Cells]:
         """Feed-forward network, kinds and the cells that they cost."""
         options = self._options(width, depth, after)
-        ffn, base, ways, view = options[_pick([float(np.vdot(ways, view)) for _, _, ways, view in options], rng)]
-        products = ways * view
-        place = _pick_cell(products.ravel(), rng)
-        spent = left = tuple(int(c) for c in np.unravel_index(place, products.shape))
+        ffn, base, products = options[_pick([float(products.sum()) for _, _, products in options], rng)]
+        spent = tuple(int(cell) for cell in np.unravel_index(_pick_cell(products.ravel(), rng), products.shape))
         extras = self._cells.extras[width, ffn]
+        codes = [_code(extra) for extra in extras]
+        left = _code(spent)
         kinds = []
         for rest in reversed(range(depth)):
-            table = self._sum_counts(extras, rest)
-            kind = _pick([_at(table, _subtract(left, extra)) for extra in extras], rng)
-            left = _subtract(left, extras[kind])
+            ways = self._ways_by_sum(extras, rest)
+            kind = _pick([ways.get(left - code, 0.0) for code in codes], rng)
+            left -= codes[kind]
             kinds.append(kind)
         return ffn, tuple(kinds), _add(spent, base)
 
     def members(self, width: int, depth: int, after: Counts) -> Iterator[tuple[int, tuple[int, ...], Cells]]:
         """All that `draw` may return."""
-        for ffn, base, ways, view in self._options(width, depth, after):
-            extras = self._cells.extras[width, ffn]
-            for place in zip(*np.nonzero(ways * view), strict=True):
+        for ffn, base, products in self._options(width, depth, after):
+            for place in zip(*np.nonzero(products), strict=True):
                 spent = tuple(int(cell) for cell in place)
-                for kinds in self._kinds(extras, depth, spent):
+                for kinds in self._kinds(self._cells.extras[width, ffn], depth, _code(spent)):
                     yield ffn, kinds, _add(spent, base)
 
-    def _kinds(self, extras: tuple[Cells, ...], depth: int, left: Cells) -> Iterator[tuple[int, ...]]:
-        """All kinds of so many blocks whose extras add up to `left`."""
+    def _kinds(self, extras: Extras, depth: int, left: int) -> Iterator[tuple[int, ...]]:
+        """All kinds of so many blocks whose extras add up to what is left."""
         if depth == 0:
             yield ()
             return
+        ways = self._ways_by_sum(extras, depth - 1)
         for kind, extra in enumerate(extras):
-            rest = _subtract(left, extra)
-            if _at(self._sum_counts(extras, depth - 1), rest):
-                yield from ((kind, *kinds) for kinds in self._kinds(extras, depth - 1, rest))
+            if left - _code(extra) in ways:
+                yield from ((kind, *kinds) for kinds in self._kinds(extras, depth - 1, left - _code(extra)))
 
-    def _options(self, width: int, depth: int, after: Counts) -> list[tuple[int, Cells, Counts, Counts]]:
-        """Feed-forward networks: what they cost at least, the ways to their blocks' sums of extras, the ways on from there."""
+    def _options(self, width: int, depth: int, after: Counts) -> list[tuple[int, Cells, Counts]]:
+        """Feed-forward networks: what their blocks cost at the least, and by the sum of the blocks' extras the ways through it."""
         if (width, depth) not in self._choices:
             self._choices[width, depth] = [
                 (ffn, self._cells.base(width, ffn, depth), self._sum_counts(extras, depth))
@@ -147,24 +148,43 @@ class _StageDraws:
         for ffn, base, sums in self._choices[width, depth]:
             view = ahead(after, base)
             window = tuple(slice(None, min(a, b)) for a, b in zip(sums.shape, view.shape, strict=True))
-            options.append((ffn, base, sums[window], view[window]))
+            # No BLAS: its threads cost more than these short products, and far more on a busy machine.
+            options.append((ffn, base, sums[window] * view[window]))
         return options
 
-    def _sum_counts(self, extras: tuple[Cells, ...], depth: int) -> Counts:
+    def _ways_by_sum(self, extras: Extras, depth: int) -> dict[int, float]:
+        """`_sum_counts` as a mapping from codes of cells, which is faster to ask for single ones."""
+        key = (extras, depth)
+        if key not in self._ways:
+            counts = self._sum_counts(extras, depth)
+            places = np.argwhere(counts)
+            self._ways[key] = {_code(tuple(map(int, place))): float(counts[tuple(place)]) for place in places}
+        return self._ways[key]
+
+    def _sum_counts(self, extras: Extras, depth: int) -> Counts:
         """By sum, the number of ways in which the extras of `depth` blocks add up to it."""
         key = (extras, depth)
         if key not in self._sums:
-            most = tuple(max(extra[d] for extra in extras) for d in range(len(extras[0])))
             if depth == 0:
-                self._sums[key] = np.ones((1,) * len(most))
+                self._sums[key] = np.ones((1,) * len(extras[0]))
             else:
                 fewer = self._sum_counts(extras, depth - 1)
-                # Limits keep the arrays short: what is dearer than the whole band never counts.
-                grown = np.zeros([size + more for size, more in zip(fewer.shape, most, strict=True)])
+                most = tuple(map(max, zip(*extras, strict=True)))
+                # Sums beyond the grid lie outside every band.
+                grown = np.zeros([min(size + more, limit) for size, more, limit in zip(fewer.shape, most, self._shape, strict=True)])
                 for cells, times in Counter(extras).items():
-                    grown[tuple(slice(c, c + size) for c, size in zip(cells, fewer.shape, strict=True))] += times * fewer
+                    room = grown[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
+                    room += times * fewer[tuple(slice(None, size) for size in room.shape)]
                 self._sums[key] = grown
         return self._sums[key]
+
+
+def _code(cells: Cells) -> int:
+    """Cells as one number. Differences of codes are codes of differences, and those with negative cells have no equal."""
+    code = 0
+    for cell in cells:
+        code = (code << 40) + cell
+    return code
 
 
 def _moved(counts: Counts, cells: Cells) -> Counts:
@@ -186,14 +206,6 @@ def _pick_cell(weights: Counts, rng: random.Random) -> int:
     return place if place < len(sums) else int(np.searchsorted(sums, sums[-1]))
 
 
-def _at(counts: Counts, cells: Cells) -> float:
-    inside = all(0 <= cell < size for cell, size in zip(cells, counts.shape, strict=True))
-    return float(counts[cells]) if inside else 0.0
-
-
 def _add(a: Cells, b: Cells) -> Cells:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
-
-def _subtract(a: Cells, b: Cells) -> Cells:
-    return tuple(x - y for x, y in zip(a, b, strict=True))

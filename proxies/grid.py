@@ -24,6 +24,8 @@ from proxies.cost import Budget, Cost
 from proxies.space_costs import SpaceCosts
 
 Cells = tuple[int, ...]
+Extras = tuple[Cells, ...]
+"""By kind of block, what it costs beyond the base."""
 Counts = NDArray[Any]
 
 
@@ -79,28 +81,30 @@ class StageCells:
         """What `depth` blocks of this width and feed-forward network cost at the least."""
         return _cells(self._bases[width, ffn].times(depth), self._axes)
 
-    def ffns(self, width: int) -> dict[tuple[Cells, ...], list[int]]:
+    def ffns(self, width: int) -> dict[Extras, list[int]]:
         """The feed-forward networks of a width, grouped by their kinds' extras."""
-        groups: dict[tuple[Cells, ...], list[int]] = {}
+        groups: dict[Extras, list[int]] = {}
         for (w, ffn), extras in self.extras.items():
             if w == width:
                 groups.setdefault(extras, []).append(ffn)
         return groups
 
-    def prepend(self, width: int, after: Counts) -> Iterator[tuple[int, Counts]]:
-        """Put this stage's blocks before what is counted in `after`: counts by depth."""
+    def prepend(self, width: int, after: Counts, modulus: int | None = None) -> Iterator[tuple[int, Counts]]:
+        """Put this stage's blocks before what is counted in `after`: counts by depth, modulo a number where one is given."""
         groups = self.ffns(width)
         grown = dict.fromkeys(groups, after)
         for depth in range(1, self.depths[-1] + 1):
             for extras in groups:
-                grown[extras] = sum_ahead(grown[extras], Counter(extras))
+                grown[extras] = sum_ahead(grown[extras], Counter(extras), modulus)
             if depth in self.depths:
-                ways = Counter(self.base(width, ffn, depth) for ffns in groups.values() for ffn in ffns)
-                if len(groups) == 1:
-                    yield depth, sum_ahead(next(iter(grown.values())), ways)
-                else:
-                    yield depth, sum(  # type: ignore[misc]
-                        sum_ahead(grown[extras], Counter(self.base(width, ffn, depth) for ffn in ffns)) for extras, ffns in groups.items())
+                yield depth, self._with_bases(width, depth, grown, modulus)
+
+    def _with_bases(self, width: int, depth: int, grown: dict[Extras, Counts], modulus: int | None) -> Counts:
+        """Sum over the feed-forward networks."""
+        total = np.zeros_like(next(iter(grown.values())))
+        for extras, ffns in self.ffns(width).items():
+            total += sum_ahead(grown[extras], Counter(self.base(width, ffn, depth) for ffn in ffns), modulus)
+        return total % modulus if modulus else total
 
     def _block_error(self, axis: Axis, extras: dict[tuple[int, int], list[Cost]]) -> int:
         return max(
@@ -152,12 +156,14 @@ def ahead(counts: Counts, cells: Cells) -> Counts:
     return counts[tuple(slice(cell, None) for cell in cells)]
 
 
-def sum_ahead(counts: Counts, ways: Counter[Cells]) -> Counts:
-    """The counts before choosing one of several amounts, each so many times."""
+def sum_ahead(counts: Counts, ways: Counter[Cells], modulus: int | None = None) -> Counts:
+    """The counts before choosing one of several amounts, each so many times; modulo a number where one is given."""
     total = np.zeros_like(counts)
     for cells, times in ways.items():
         view = ahead(counts, cells)
         total[tuple(slice(None, size) for size in view.shape)] += view if times == 1 else view * times
+    if modulus:
+        total %= modulus
     return total
 
 

@@ -86,7 +86,8 @@ class _MacCounter(TorchDispatchMode):
             output = func.decompose(*args, **kwargs)
         if output is NotImplemented:
             raise UncountedOpError(
-                f"{self.label}: got the operator {packet}, whose multiply-adds are unknown; expected one that proxies/macs.py has a rule for")
+                f"{self.label}: got the operator {packet}, whose multiply-adds are unknown; "
+                "expected one that proxies/macs.py has a rule for")
         return output
 
 
@@ -114,28 +115,30 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
 
 _MATRIX_PRODUCTS = frozenset({aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
 
-_SAME_SHAPE = frozenset({aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout})
+_SAME_SHAPE = frozenset({
+    aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout,
+})
 """Free operators whose output looks like their first argument; running them would only take time."""
 
 FREE = _SAME_SHAPE | frozenset({
     # views and copies
-    aten.alias, aten.as_strided, aten.cat, aten.clone, aten.contiguous, aten.copy_, aten.detach, aten.expand, aten._to_copy, aten.lift_fresh,
-    aten.permute, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t, aten.transpose, aten.unbind,
-    aten.unsqueeze, aten._unsafe_view, aten.view, aten._reshape_alias, aten.unfold, aten.roll, aten.flip, aten.repeat, aten.gather,
-    aten.index, aten.index_select, aten.im2col, aten.pixel_shuffle, aten.pixel_unshuffle, aten.constant_pad_nd, aten.reflection_pad2d,
-    aten.replication_pad2d,
+    aten.alias, aten.as_strided, aten.cat, aten.clone, aten.contiguous, aten.copy_, aten.detach, aten.expand, aten._to_copy,
+    aten.lift_fresh, aten.permute, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t,
+    aten.transpose, aten.unbind, aten.unsqueeze, aten._unsafe_view, aten.view, aten._reshape_alias, aten.unfold, aten.roll, aten.flip,
+    aten.repeat, aten.gather, aten.index, aten.index_select, aten.im2col, aten.pixel_shuffle, aten.pixel_unshuffle, aten.constant_pad_nd,
+    aten.reflection_pad2d, aten.replication_pad2d,
     # new tensors
     aten.arange, aten.empty, aten.empty_like, aten.full, aten.full_like, aten.new_empty, aten.new_zeros, aten.ones, aten.ones_like,
     aten.scalar_tensor, aten.zeros, aten.zeros_like,
     # elementwise
-    aten.abs, aten.add, aten.add_, aten.clamp, aten.clamp_min, aten.div, aten.div_, aten.elu, aten.eq, aten.exp, aten.gt, aten.ge, aten.hardsigmoid,
-    aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.log, aten.logical_not, aten.lt, aten.le, aten.masked_fill, aten.maximum, aten.minimum,
-    aten.mul, aten.mul_, aten.neg, aten.pow, aten.reciprocal, aten.relu_, aten.rsqrt, aten.rsub, aten.silu_, aten.softplus, aten.sqrt, aten.sub,
-    aten.tril, aten.triu, aten.where,
+    aten.abs, aten.add, aten.add_, aten.clamp, aten.clamp_min, aten.div, aten.div_, aten.elu, aten.eq, aten.exp, aten.gt, aten.ge,
+    aten.hardsigmoid, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.log, aten.logical_not, aten.lt, aten.le, aten.masked_fill,
+    aten.maximum, aten.minimum, aten.mul, aten.mul_, aten.neg, aten.pow, aten.reciprocal, aten.relu_, aten.rsqrt, aten.rsub, aten.silu_,
+    aten.softplus, aten.sqrt, aten.sub, aten.tril, aten.triu, aten.where,
     # norms, softmax, pooling, reductions
     aten._log_softmax, aten._safe_softmax, aten._softmax, aten.native_batch_norm, aten.native_group_norm, aten.native_layer_norm,
-    aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training, aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d, aten.amax,
-    aten.amin, aten.avg_pool2d, aten.linalg_vector_norm, aten.max, aten.max_pool2d_with_indices, aten.mean, aten.sum, aten.var,
+    aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training, aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d,
+    aten.amax, aten.amin, aten.avg_pool2d, aten.linalg_vector_norm, aten.max, aten.max_pool2d_with_indices, aten.mean, aten.sum, aten.var,
     aten.var_mean,
     # resizing
     aten.upsample_bilinear2d, aten.upsample_nearest2d,

@@ -7,7 +7,9 @@ from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.random import InBandRandomSampler
 from proxies.band import Band
 
-__all__ = ["AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "SamplerError", "SpaceExhausted", "make_sampler", "sampler_names"]
+__all__ = [
+    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "SamplerError", "SpaceExhausted", "make_sampler", "sampler_names",
+]
 
 _SAMPLERS: dict[str, type[InBandSampler]] = {"random": InBandRandomSampler, "evolution": AgingEvolutionSampler}
 

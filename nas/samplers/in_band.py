@@ -82,7 +82,10 @@ class InBandSampler(BaseSampler, ABC):
         return dict(self._distributions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Answers to all slots. SpaceExhausted where the band holds nothing new, SamplerError for a half enqueued trial; the trial then failed."""
+        """Answers to all slots.
+
+        Raises SpaceExhausted where the band holds nothing new and SamplerError for a half enqueued trial; the trial then failed.
+        """
         try:
             return self._answers(study, trial)
         except UserError:
@@ -92,7 +95,7 @@ class InBandSampler(BaseSampler, ABC):
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """Refuse: a slot answered by itself could lead out of the band."""
-        expected = f"options of the space {self.band.space.name}, which has {'other ones for this slot' if param_name in self._distributions else 'no such slot'}"
+        expected = self._distributions.get(param_name, f"a slot of the space {self.band.space.name}")
         raise SamplerError(f"{param_name}: got {param_distribution}, expected {expected}")
 
     def _answers(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
