@@ -27,7 +27,8 @@ def exit_code_of(action: Callable[[], None]) -> int:
         # Without a file name it is no matter of the user's files, and the traceback is worth having.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) and error.filename is None:
             raise
-        print(f"error: {error.filename or 'disk'}: {error.strerror}; free some space or choose another --out, then run again", file=sys.stderr)
+        where = error.filename or "disk"
+        print(f"error: {where}: {error.strerror}; free some space or choose another --out, then run again", file=sys.stderr)
         return FAILED
     return OK
 

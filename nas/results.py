@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -53,30 +54,34 @@ def _row(result: Result) -> dict[str, Any]:
 
 def print_table(console: Console, ranked: Sequence[Result], random_draws: Sequence[Result]) -> None:
     """Print the best architectures beside the median of those that were drawn at random inside the band."""
-    images = ranked[0].score.num_images
-    table = Table(title=f"Best architectures by supernet accuracy on {images} search images", title_justify="left", caption_justify="left")
-    for heading in ("", "trial", "accuracy %", "log-likelihood", "GFLOPs", "Mparams", "blocks", "mixers"):
-        table.add_column(heading, justify="left" if heading in ("", "mixers") else "right", overflow="fold")
+    table = Table(title=f"Supernet accuracy on {ranked[0].score.num_images} search images", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "widths", "depths"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for rank, result in enumerate(ranked, start=1):
         table.add_row("best" if rank == 1 else f"next {rank}", *_cells(result))
     if random_draws:
         table.add_section()
         median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
         table.add_row(f"median of {len(random_draws)} random", *_cells(median))
-    table.caption = "Accuracy with the supernet's weights, ± one standard error; it ranks architectures and is no test accuracy."
     console.print(table)
+    console.print(f"The best holds {mixers_in_words(ranked[0].architecture)}.", soft_wrap=True)
+    console.print(
+        "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
+        "The best of many is also the luckiest; retrain before you compare.\n",
+        soft_wrap=True,
+    )
 
 
 def _cells(result: Result) -> tuple[str, ...]:
-    score = result.score
+    score, stages = result.score, result.architecture.stages
     return (
         str(result.number),
         f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}",
         f"{score.log_likelihood:.3f}",
-        f"{result.cost.macs / 1e9:.3f}",
+        f"{result.cost.macs / 1e9:.4g}",
         f"{result.cost.params / 1e6:.1f}",
-        "-".join(str(len(stage.blocks)) for stage in result.architecture.stages),
-        mixers_in_words(result.architecture),
+        "-".join(str(stage.width) for stage in stages),
+        "-".join(str(len(stage.blocks)) for stage in stages),
     )
 
 

@@ -37,7 +37,8 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
             raise RunError(f"{file}: not a run's config; choose another --out") from None
         for key in sorted(written.keys() | found.keys()):
             if key not in free and written.get(key) != found.get(key):
-                raise RunError(f"{path}: holds a run with {key} {found.get(key)!r}, got {written.get(key)!r}; choose another --out, or repeat its command")
+                difference = f"holds a run with {key} {found.get(key)!r}, got {written.get(key)!r}"
+                raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
     elif path.exists() and any(path.iterdir()):
         raise RunError(f"{path}: not empty and not a run's directory; choose another --out")
     path.mkdir(parents=True, exist_ok=True)

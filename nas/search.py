@@ -84,7 +84,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         epilog="Run the same command again to continue an interrupted search.",
     )
     what = parser.add_argument_group("what to search")
-    what.add_argument("--budget", required=True, help="hard limit: 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams, or several: '4.5GFLOPs 25Mparams'")
+    what.add_argument("--budget", required=True, help="hard limit: 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams, or several, quoted")
     what.add_argument("--space", default="hybrid-224", help="hybrid-224, hybrid-32 or a YAML file (%(default)s)")
     what.add_argument("--floor", type=number(0, 1), default=0.9, help="least share of the budget to use (%(default)s)")
     what.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
@@ -92,7 +92,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how = parser.add_argument_group("how long and how")
     how.add_argument("--trials", type=whole_number(1), default=120, help="architectures to evaluate (%(default)s)")
     how.add_argument("--minutes", type=number(0, 1e6), help="end after this time at the latest; half of it goes to training at most")
-    how.add_argument("--steps", type=whole_number(1), default=400, help="steps of supernet training (%(default)s)")
+    how.add_argument("--steps", type=whole_number(1), default=250, help="steps of supernet training (%(default)s)")
     how.add_argument("--batch-size", type=whole_number(2), default=64, help="images a step (%(default)s)")
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
@@ -155,9 +155,10 @@ def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run:
     console.print(f"the space reaches from {smallest} to {largest}")
     console.print(
         f"{config.data}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
-        f"of {images.num_classes} classes at {supernet_run.image_size} px"
+        f"of {images.num_classes} classes at {supernet_run.image_size} px",
+        soft_wrap=True,
     )
-    console.print(f"run directory: {config.out}")
+    console.print(f"run directory: {config.out}", soft_wrap=True)
     console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {config.storage_url}\n", soft_wrap=True)
 
 
@@ -220,7 +221,8 @@ def _conclude(console: Console, config: SearchConfig, study: ArchitectureStudy, 
     evaluator.write_weights(best.architecture, config.out / "best.safetensors")
     write_trials(config.out / "trials.csv", study, results)
     print_table(console, results[: config.keep], study.random_draws())
-    console.print(f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed; all trials: {config.out / 'trials.csv'}")
+    counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
+    console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
 

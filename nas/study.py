@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -23,6 +23,7 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import dump_space, parse_space
+from space.search_space import Option
 from supernet.accuracy import Score
 
 MAX_ATTEMPTS = 3
@@ -153,7 +154,7 @@ class ArchitectureStudy(StudyRecord):
     def ask(self) -> Proposal:
         """The next architecture to evaluate: inside the band, and none that a trial has had already."""
         trial = self._study.ask()
-        architecture = self.band.space.decide(trial.suggest_categorical)
+        architecture = self.band.space.decide(lambda name, options: cast(Option, trial.suggest_categorical(name, options)))
         cost = cost_of(architecture)
         if not self.band.budget.admits(cost):
             raise AssertionError(f"trial {trial.number}: {cost} lies outside the band of {self.band.budget}")
@@ -188,7 +189,8 @@ def open_study(storage: str, name: str | None = None) -> StudyRecord:
     """Open a study that a search made; without a name, the only one of its storage."""
     names = _opened(storage, lambda: optuna.get_all_study_names(storage))
     if name is None and len(names) != 1:
-        raise StudyError(f"{storage}: got {len(names)} studies, expected one; name it with --study-name: {', '.join(names) or 'none there'}")
+        listed = ", ".join(names) or "none there"
+        raise StudyError(f"{storage}: got {len(names)} studies, expected one; name it with --study-name: {listed}")
     if name is not None and name not in names:
         raise StudyError(f"{storage}: got no study {name!r}, expected one of {', '.join(names)}")
     study = optuna.load_study(storage=storage, study_name=name or names[0])

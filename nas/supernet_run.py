@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 
@@ -63,7 +64,7 @@ class SupernetRun:
 
     def train(
         self, sample: Sample, config: TrainConfig, batch_size: int, max_seconds: float | None, on_step: Callable[[StepReport], None]
-    ) -> dict[str, object]:
+    ) -> Mapping[str, Any]:
         """Train on one path of `sample` a step, from the last checkpoint on; what an earlier run finished stays.
 
         Returns:

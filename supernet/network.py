@@ -61,7 +61,7 @@ class Supernet(nn.Module):
 
     def weights(self, architecture: Architecture) -> dict[str, Tensor]:
         """Views of the shared tensors, by the names of the architecture's own network."""
-        return views(self._skeleton(architecture), architecture, self.shared)
+        return views(self._skeleton(architecture), architecture, dict(self.shared.items()))
 
     def no_statistics(self, architecture: Architecture) -> Statistics:
         """Statistics of batch norms that have seen nothing: mean 0, variance 1, no batches."""

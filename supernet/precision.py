@@ -11,6 +11,8 @@ import torch
 Precision = Literal["fp32", "bf16"]
 
 _ROUNDS = 3
+_HOPELESS = 2.5
+"""A first step in bf16 that takes so many times as long as one in fp32 settles it."""
 
 
 def choose_precision(step: Callable[[Precision], None], device: torch.device) -> Precision:
@@ -24,7 +26,7 @@ def choose_precision(step: Callable[[Precision], None], device: torch.device) ->
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     # The first step of each also allocates and compiles.
     _seconds(step, "fp32")
-    if _seconds(step, "bf16") > 4 * (fp32 := _seconds(step, "fp32")):
+    if _seconds(step, "bf16") > _HOPELESS * (fp32 := _seconds(step, "fp32")):
         return "fp32"
     rounds = [(_seconds(step, "fp32"), _seconds(step, "bf16")) for _ in range(_ROUNDS - 1)]
     return "bf16" if min(bf16 for _, bf16 in rounds) < min(fp32, *(seconds for seconds, _ in rounds)) else "fp32"

@@ -8,13 +8,14 @@ Nothing else is needed, because the operators of `space` are prefix-closed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from space.architecture import Architecture, Part
 from space.network import build_part
-from space.search_space import SearchSpace
+from space.search_space import Option, SearchSpace
 
 
 def shared_name(part: Part, name: str) -> str:
@@ -82,5 +83,8 @@ def _covering(space: SearchSpace) -> Iterator[Architecture]:
     most = {kind: max(len(o) for n, o in space.slots.items() if n.endswith(kind)) for kind in (".mixer", ".ffn", ".position")}
     for mixer in range(max(most[".mixer"], most[".position"])):
         for ffn in range(most[".ffn"]):
-            index = {"mixer": mixer, "ffn": ffn, "position": mixer}
-            yield space.decide(lambda name, options, at=index: options[at.get(name.rpartition(".")[2], -1) % len(options)])
+            yield space.decide(partial(_at, {"mixer": mixer, "ffn": ffn, "position": mixer}))
+
+
+def _at(index: Mapping[str, int], name: str, options: tuple[Option, ...]) -> Option:
+    return options[index.get(name.rpartition(".")[2], -1) % len(options)]

@@ -79,7 +79,7 @@ class _StudySearcher(Searcher):
         self._open: dict[str, Proposal] = {}
         self.failure: Exception | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's own hint leaves FINISHED out
         wanted = self._stop.num_results - self._study.num_results - len(self._open)
         if self.failure or self._stop.is_late():
             return Searcher.FINISHED
@@ -116,7 +116,7 @@ class _StudySearcher(Searcher):
 class _Evaluation(tune.Trainable):
     """An actor: makes its evaluator once, then evaluates one architecture a trial."""
 
-    def setup(self, config: dict[str, Any], make_evaluator: MakeEvaluator, num_threads: int) -> None:
+    def setup(self, config: dict[str, Any], make_evaluator: MakeEvaluator, num_threads: int) -> None:  # type: ignore[override]
         import torch
 
         torch.set_num_threads(num_threads)

@@ -107,13 +107,12 @@ def test_the_same_command_continues(searched: Path) -> None:
     assert (searched / "run" / "supernet.safetensors").stat().st_mtime_ns == weights
 
 
-def test_an_interrupted_search_ends_like_an_uninterrupted_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(folder: Path) -> None:
     assert search.main(command(folder, "--trials", "3")) == 0
     assert search.main(command(folder, "--trials", "6")) == 0
     whole = folder / "whole"
     assert search.main(command(folder, "--trials", "6", "--out", str(whole))) == 0
     assert load_architecture(folder / "run" / "best.yaml").fingerprint == load_architecture(whole / "best.yaml").fingerprint
-    assert [load_provenance(path / "best.yaml")["accuracy"] for path in (folder / "run", whole)][0] is not None
     with (folder / "run" / "trials.csv").open() as a, (whole / "trials.csv").open() as b:
         for x, y in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
             assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
@@ -189,7 +188,10 @@ def test_another_configuration_in_the_same_directory_is_refused(searched: Path, 
     assert len(trials_of(searched)) == len(before)
 
 
-@pytest.mark.parametrize("bad", [["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"]])
+BAD_OPTIONS = (["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"])
+
+
+@pytest.mark.parametrize("bad", BAD_OPTIONS)
 def test_a_bad_option_ends_in_one_line_and_exit_code_2(folder: Path, bad: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         search.main(command(folder, *bad))
