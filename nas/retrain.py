@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nas.recipe import Recipe
     from nas.retraining import Accuracy, Retraining
 
+BESIDE = Path()
 FREE = frozenset({"minutes"})
 """What may change when a run continues."""
 
@@ -69,10 +70,13 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
     parser.add_argument("--lr", type=number(0, 10), help="peak learning rate instead of the recipe's")
     parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
     parser.add_argument("--minutes", type=number(0, 1e6), help="end training after this time at the latest")
-    parser.add_argument("--inherit", type=Path, help="safetensors file with weights to begin with (random ones)")
+    parser.add_argument("--inherit", type=Path, nargs="?", const=BESIDE, metavar="FILE",
+                        help="begin with the supernet's weights: a safetensors file, by default the one beside the YAML")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the run's directory (runs/retrain-ARCHITECTURE)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation (%(default)s)")
     arguments = parser.parse_args(argv)
+    if arguments.inherit == BESIDE:
+        arguments.inherit = arguments.architecture.with_suffix(".safetensors")
     if arguments.lr == 0:
         parser.error("argument --lr: got 0, expected more")
     if arguments.out is None:
