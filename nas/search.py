@@ -152,7 +152,7 @@ def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run:
     smallest, largest = band.reachable
     images, splits = supernet_run.images()
     console.print(f"{band.space.name}: searching {config.floor:.0%} to 100% of {band.budget}, counted at {band.space.image_size} px")
-    console.print(f"the space reaches from {smallest} to {largest}")
+    console.print(f"about {band.count:.2g} architectures lie inside; the space reaches from {smallest} to {largest}", soft_wrap=True)
     console.print(
         f"{config.data}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
         f"of {images.num_classes} classes at {supernet_run.image_size} px",
