@@ -78,8 +78,8 @@ class Band:
 
     def sample_uniform(self, rng: random.Random) -> Architecture:
         """Draw evenly among all distinct members."""
-        macros, ways = zip(*self._draws.ways.items(), strict=True)
-        return self.costs.architecture(self._first_admitted(lambda: self._draws.draw(rng.choices(macros, ways)[0], rng)))
+        macros, ways = self._all_macros
+        return self.costs.architecture(self._first_admitted(lambda: self._draws.draw(rng.choices(macros, cum_weights=ways)[0], rng)))
 
     def members(self, max_members: int) -> Iterator[Architecture]:
         """All members, macro shape by macro shape, or the first `max_members` of them."""
@@ -131,6 +131,11 @@ class Band:
 
     def _finds_one(self, macro: Macro, rng: random.Random) -> bool:
         return any(self._admits(self._draws.draw(macro, rng)) for _ in range(MAX_PROBES))
+
+    @cached_property
+    def _all_macros(self) -> tuple[list[Macro], list[float]]:
+        """Macro shapes, and the running sum of their numbers of members."""
+        return list(self._draws.ways), list(itertools.accumulate(self._draws.ways.values()))
 
     def _check_within_reach(self) -> None:
         smallest, largest = (getattr(cost, self.budget.primary) for cost in self.reachable)

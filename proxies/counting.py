@@ -67,8 +67,8 @@ def _total(grid: Grid, band: Counts, modulus: int | None = None) -> float:
 
 
 def _work(grid: Grid, costs: SpaceCosts) -> float:
-    """Additions that `_exact` takes."""
-    passes = 1 + max(0, costs.space.size.bit_length() - 64) // 56 + (costs.space.size.bit_length() > 64)
+    """Additions that `_exact` takes: 64 bits in the first pass, about 56 in each further one."""
+    passes = 1 + max(0, -(-(costs.space.size.bit_length() - 64) // 56))
     steps = sum(
         stage.depths[-1] * sum(len(Counter(extras)) for extras in stage.ffns(width)) + len(stage.depths) * len(stage.ffns(width))
         for stage in grid.stages

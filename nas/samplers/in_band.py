@@ -77,28 +77,36 @@ class InBandSampler(BaseSampler, ABC):
     def propose(self, past: Past, rng: random.Random) -> Proposed:
         """Propose a member of the band. One that the study has seen is not used; then this is asked again."""
 
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Choose the trial's architecture, unless it is an enqueued one.
+
+        As soon as a trial begins rather than when it is first asked for a slot: another worker sees the choice at once,
+        and a slot with a single option, which Optuna answers by itself, is counted.
+
+        Raises SpaceExhausted where the band holds nothing new and SamplerError for a half enqueued trial; the trial then failed.
+        """
+        try:
+            self._choose(study, trial)
+        except UserError:
+            # Optuna has begun the trial already; nobody else would end it.
+            study.tell(trial.number, state=TrialState.FAIL)
+            raise
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All slots of the space: an architecture is chosen as a whole."""
         return dict(self._distributions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Answers to all slots.
-
-        Raises SpaceExhausted where the band holds nothing new and SamplerError for a half enqueued trial; the trial then failed.
-        """
-        try:
-            return self._answers(study, trial)
-        except UserError:
-            # Optuna has begun the trial already; nobody else would end it.
-            study.tell(trial.number, state=TrialState.FAIL)
-            raise
+        """The answers chosen when the trial began."""
+        # `trial` is a copy from before that; an enqueued one comes here for slots that are not of the space.
+        return study._storage.get_trial(trial._trial_id).system_attrs.get(_ANSWERS, {})
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
         """Refuse: a slot answered by itself could lead out of the band."""
         expected = self._distributions.get(param_name, f"a slot of the space {self.band.space.name}")
         raise SamplerError(f"{param_name}: got {param_distribution}, expected {expected}")
 
-    def _answers(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    def _choose(self, study: Study, trial: FrozenTrial) -> None:
         if len(study.directions) > 1:
             raise SamplerError(f"study: got {len(study.directions)} objectives, expected one")
         enqueued = trial.system_attrs.get("fixed_params", {})
@@ -106,13 +114,10 @@ class InBandSampler(BaseSampler, ABC):
             missing = sorted(self._distributions.keys() - enqueued.keys())
             if missing:
                 raise SamplerError(f"trial {trial.number}: {missing[0]}: missing from an enqueued trial, expected an answer to every slot")
-            return {name: enqueued[name] for name in self._distributions}
+            return
         proposed = self._new(self._past(study, trial), random.Random(f"{self.seed}/{trial.number}"))
         study._storage.set_trial_user_attr(trial._trial_id, "proposal", proposed.origin)
-        answers = self.band.space.parameters_of(proposed.architecture)
-        # Kept where other workers see it before this one has answered all slots.
-        study._storage.set_trial_system_attr(trial._trial_id, _ANSWERS, answers)
-        return answers
+        study._storage.set_trial_system_attr(trial._trial_id, _ANSWERS, self.band.space.parameters_of(proposed.architecture))
 
     def _new(self, past: Past, rng: random.Random) -> Proposed:
         for _ in range(MAX_TRIES):

@@ -1,0 +1,100 @@
+"""Budgets read what people write, print what reads back, and refuse the rest in one line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxies.cost import Budget, BudgetError, Cost, format_budget, parse_budget
+
+LIMITS = st.integers(1, 10**17)
+BUDGETS = st.one_of(
+    st.builds(Budget, max_macs=LIMITS),
+    st.builds(Budget, max_params=LIMITS),
+    st.builds(Budget, max_macs=LIMITS, max_params=LIMITS, floor=st.floats(0, 1, exclude_max=True)),
+)
+COSTS = st.builds(Cost, st.integers(0, 10**17), st.integers(0, 10**17))
+
+
+@pytest.mark.parametrize(
+    ("text", "max_macs", "max_params"),
+    [
+        ("4.5GFLOPs", 4_500_000_000, None),
+        ("450MFLOPs", 450_000_000, None),
+        ("4.5GMACs", 4_500_000_000, None),
+        ("25Mparams", None, 25_000_000),
+        ("4.5GFLOPs 25Mparams", 4_500_000_000, 25_000_000),
+        ("25Mparams,4.5GFLOPs", 4_500_000_000, 25_000_000),
+        (" 4.5 gflops ,  25 MPARAMS ", 4_500_000_000, 25_000_000),
+        ("1e3kflop", 1_000_000, None),
+        ("7params", None, 7),
+    ],
+)
+def test_a_budget_is_read(text: str, max_macs: int | None, max_params: int | None) -> None:
+    assert parse_budget(text) == Budget(max_macs, max_params)
+
+
+@given(BUDGETS)
+def test_a_printed_budget_reads_back_as_itself(budget: Budget) -> None:
+    assert parse_budget(format_budget(budget), budget.floor) == budget
+    assert parse_budget(str(budget).lower().replace(" ", ","), budget.floor) == budget
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " , ", "4.5", "GFLOPs", "4.5GB", "12ms", "4.5GFLOPs 12ms@cpu", "-1GFLOPs", "0GFLOPs", "nanGFLOPs", "infGFLOPs",
+     "4.5GFLOPs;25Mparams",
+     "4.5GFLOPs 25", "0.1FLOPs", "1e999999999999GFLOPs", "1e-999999999999GFLOPs", "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
+)
+def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> None:
+    with pytest.raises(BudgetError, match=r"^budget: got .*expected .*(params|FLOPs)") as error:
+        parse_budget(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["4.5GFLOPs 4GFLOPs", "4.5GFLOPs, 4GMACs", "1Mparams 1Mparams"])
+def test_a_second_limit_on_one_quantity_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError, match="second limit"):
+        parse_budget(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_budget_or_one_line(text: str) -> None:
+    refusals = []
+    try:
+        parse_budget(text)
+    except BudgetError as error:
+        refusals = str(error).splitlines()
+    assert len(refusals) <= 1
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
+def test_a_floor_outside_0_to_1_is_refused(floor: float) -> None:
+    with pytest.raises(BudgetError, match="floor"):
+        parse_budget("1GFLOPs", floor)
+
+
+def test_bounds_are_inclusive_and_as_written() -> None:
+    budget = parse_budget("100FLOPs 5params", floor=0.7)
+    assert [macs for macs in range(120) if budget.admits(Cost(macs, 0))] == list(range(70, 101))
+    assert [params for params in range(9) if budget.admits(Cost(80, params))] == list(range(6))
+
+
+def test_parameters_have_the_lower_bound_where_they_are_limited_alone() -> None:
+    budget = parse_budget("10params")
+    assert [params for params in range(15) if budget.admits(Cost(10**12, params))] == [9, 10]
+
+
+@given(BUDGETS, COSTS)
+def test_excess_is_positive_exactly_outside(budget: Budget, cost: Cost) -> None:
+    assert (budget.excess(cost) <= 0) == budget.admits(cost)
+
+
+@given(COSTS, COSTS, st.integers(0, 5))
+def test_costs_add_up(a: Cost, b: Cost, count: int) -> None:
+    assert a + b == Cost(a.macs + b.macs, a.params + b.params)
+    assert sum([a] * count, Cost(0, 0)) == a.times(count)
+
+
+def test_costs_read_well() -> None:
+    assert str(Cost(4_480_000_000, 21_500_000)) == "4.48 GFLOPs, 21.5 Mparams"
+    assert str(Cost(60_340_000, 1_230_000)) == "60.3 MFLOPs, 1.23 Mparams"
