@@ -25,8 +25,9 @@ MAX_CELLS = {1: (16384,), 2: (320, 96)}
 """The grid's resolution, by number of limits: fine enough that few draws miss the band, small enough to fill in a second or two."""
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
-MAX_PROBES = 100
-"""Draws by which a macro shape must show a member; only one of some thousand combinations at the band's very edge may fail."""
+MAX_PROBES = 40
+"""Draws by which a macro shape must show a member. One with very few, at the band's edge, may fail: `sample` then leaves
+it out, `sample_uniform` does not."""
 MAX_EDITS = 64
 MAX_LISTED = 20_000
 """Bands of at most so many members are counted one by one."""

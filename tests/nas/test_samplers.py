@@ -77,9 +77,9 @@ def test_a_seed_decides_everything(name: str) -> None:
 @every_sampler
 def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Path) -> None:
     band = small_band()
-    whole = search(new_study(name, band), band, 50)
+    whole = search(new_study(name, band), band, 38)
     options = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study_name": "search", "load_if_exists": True}
-    parts = [architecture for trials in (40, 10) for architecture in search(new_study(name, band, **options), band, trials)]
+    parts = [architecture for trials in (34, 4) for architecture in search(new_study(name, band, **options), band, trials)]
     assert parts == whole
 
 

@@ -25,12 +25,13 @@ MIXERS_OFFERED = (
 
 
 def tiny_space(norms_differ: bool = False) -> SearchSpace:
-    """Some thousand architectures. With `norms_differ` the feed-forward networks are no plain shifts of each other."""
+    """Some thousand architectures. `norms_differ` adds a mixer that leaves its block's feed-forward network another norm."""
     ffns = (FFNS("mlp", ratio=2), FFNS("dw_ffn", ratio=1 if norms_differ else 2))
     mixers = tuple(MIXERS(**options) for options in MIXERS_OFFERED) + ((MIXERS("bn_conv_attention", key_dim=4),) if norms_differ else ())
     fields = {"mixers": mixers, "ffns": ffns}
     first = StageChoices(widths=(16, 24), depths=(1, 2), **fields)
-    second = StageChoices(widths=(24, 32), depths=(1, 2), downsample={"type": "conv_downsample"}, positions=("none",), **fields)
+    fields |= {"ffns": ffns[1:], "positions": ("none",), "downsample": {"type": "conv_downsample"}}
+    second = StageChoices(widths=(24, 32), depths=(1, 2), **fields)
     return SearchSpace(name="tiny", image_size=32, num_classes=10, stages=(first, second))
 
 
