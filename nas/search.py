@@ -120,20 +120,22 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
 def run(config: SearchConfig) -> None:
     """Train, search, export; whatever an earlier run of the same config finished is not done again."""
     start = time.monotonic()
+    from proxies.band import Band
+    from proxies.cost import parse_budget
+    from space.files import load_space
+
+    space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
+    Band(space, budget)  # A budget out of reach ends here, before anything slow is imported or read.
+
     from rich.console import Console
 
     from nas.backends import Stop
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy
     from nas.supernet_run import SupernetRun
-    from proxies.band import Band
-    from proxies.cost import parse_budget
-    from space.files import load_space
     from supernet.data import open_images
 
     console = Console()
-    space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
-    Band(space, budget)  # A budget out of reach ends here, before any image is read.
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
     band = Band(space.replace(num_classes=images.num_classes, in_chans=images.in_chans), budget)

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -142,6 +141,15 @@ class Block(nn.Module):
         return self.ffn(self.ffn_position(self.mixer(self.position(x_BHWC))))
 
 
+def _drop_path(rate: float) -> nn.Module:
+    if not rate:
+        return nn.Identity()
+    # Most of the seconds that importing this package takes would be timm's.
+    from timm.layers import DropPath
+
+    return DropPath(rate)
+
+
 class Residual(nn.Module):
     """x + drop_path(scale * operator(norm(x)))."""
 
@@ -150,7 +158,7 @@ class Residual(nn.Module):
         self.norm = norm
         self.operator = operator
         self.scale = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
-        self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
+        self.drop_path = _drop_path(drop_path_rate)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         branch = self.operator(self.norm(x_BHWC))
