@@ -131,7 +131,7 @@ def run(config: SearchConfig) -> None:
 
     from nas.backends import Stop
     from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy
+    from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
@@ -146,8 +146,9 @@ def run(config: SearchConfig) -> None:
     seconds = None if config.minutes is None else 60 * config.minutes
     _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, config.sampler, config.seed)
-    _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-    _conclude(console, config, study, supernet_run)
+    with reported(config.storage_url):
+        _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
+        _conclude(console, config, study, supernet_run)
 
 
 def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun) -> None:
@@ -214,7 +215,7 @@ def _conclude(console: Console, config: SearchConfig, study: ArchitectureStudy, 
 
     results = study.results()
     if not results:
-        console.print("no architecture was evaluated in time; run the same command again with more --minutes")
+        console.print("no architecture was evaluated in time; run the same command again with more --minutes", soft_wrap=True)
         return
     best = results[0]
     _recount(best)

@@ -7,12 +7,14 @@ the space, its user attributes hold cost, fingerprint and score, and the study's
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, TypeVar, cast
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -199,9 +201,26 @@ def open_study(storage: str, name: str | None = None) -> StudyRecord:
     return StudyRecord(study)
 
 
-def _opened(storage: str, action: Callable[[], Answer]) -> Answer:
+@contextmanager
+def reported(storage: str) -> Iterator[None]:
+    """Turn what a storage raises, because it cannot be opened, reached or written, into one line."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return action()
-    except (SQLAlchemyError, OSError, ValueError, ImportError) as error:
-        raise StudyError(f"storage: cannot open {storage}: {str(error).splitlines()[0]:.200}") from None
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        raise StudyError(f"storage: {storage}: {_first_line(getattr(cause, 'orig', None) or cause)}") from None
+
+
+def _opened(storage: str, action: Callable[[], Answer]) -> Answer:
+    try:
+        with reported(storage):
+            return action()
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise StudyError(f"storage: cannot open {storage}: {_first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{(str(error) or type(error).__name__).splitlines()[0]:.200}"

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,3 +203,53 @@ def test_a_bad_option_ends_in_one_line_and_exit_code_2(folder: Path, bad: list[s
         search.main(command(folder, *bad))
     assert end.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_time_limit_ends_a_search_with_what_it_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search.main(command(folder, "--minutes", "0.0001", "--steps", "1000", "--trials", "1000")) == 0
+    out = capsys.readouterr().out
+    assert "steps of 1000, the time was over" in out
+    assert "run the same command again with more --minutes" in out
+    assert not trials_of(folder)
+
+
+def test_the_dashboard_opens_the_study(searched: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dashboard = [str(Path(sys.executable).parent / "optuna-dashboard"), f"sqlite:///{searched}/run/study.db", "--port", str(port)]
+    with subprocess.Popen(dashboard, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            studies = json.loads(fetch(f"http://127.0.0.1:{port}/api/studies"))["study_summaries"]
+            trials = json.loads(fetch(f"http://127.0.0.1:{port}/api/studies/{studies[0]['study_id']}?after=0"))["trials"]
+        finally:
+            process.terminate()
+    assert [trial["state"] for trial in trials] == ["Complete"] * 5
+    assert "stage2.block1.mixer" in {parameter["name"] for parameter in trials[0]["params"]}
+
+
+def fetch(url: str) -> bytes:
+    """Get a page of a server that is just starting."""
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return response.read()
+        except urllib.error.URLError:
+            time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = folder / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        assert search.main(command(folder, "--out", str(small / "run"))) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "No space left on device" in error
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        assert search.main(command(folder, "--out", str(small / "run"))) == 0
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
