@@ -37,3 +37,17 @@ class PoolNormHead(_PoolingHead):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return self.fc(self.norm(x_BHWC.mean((1, 2), keepdim=True)).flatten(1))
+
+
+@HEADS.register("token_label_head", paper="https://arxiv.org/abs/2104.10858")
+class TokenLabelHead(_PoolingHead):
+    """`norm_pool_head` plus half the greatest logits of a second classifier at every place: UniFormer-L, trained on token labels."""
+
+    def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
+        super().__init__(dim, num_classes, norm)
+        self.aux = nn.Linear(dim, num_classes) if num_classes else None
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.norm(x_BHWC)
+        logits = self.fc(x_BHWC.mean((1, 2)))
+        return logits if self.aux is None else logits + 0.5 * self.aux(x_BHWC).amax((1, 2))
