@@ -41,7 +41,10 @@ class PoolNormHead(_PoolingHead):
 
 @HEADS.register("token_label_head", paper="https://arxiv.org/abs/2104.10858")
 class TokenLabelHead(_PoolingHead):
-    """`norm_pool_head` plus half the greatest logits of a second classifier at every place: UniFormer-L, trained on token labels."""
+    """`norm`, average over the map, linear, plus half of a second classifier's greatest logits over all places.
+
+    UniFormer-L is published with it: the second classifier learns token labels. The first alone would be `norm_pool_head`.
+    """
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
         super().__init__(dim, num_classes, norm)
