@@ -13,7 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.parents import Parent
 from nas.study import Result, StudyRecord
+from proxies.cost import Cost
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 
@@ -52,37 +54,52 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-def print_table(console: Console, ranked: Sequence[Result], random_draws: Sequence[Result]) -> None:
-    """Print the best architectures beside the median of those that were drawn at random inside the band."""
-    table = Table(title=f"Supernet accuracy on {ranked[0].score.num_images} search images", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "widths", "depths"):
+def print_table(
+    console: Console, results: Sequence[Result], keep: int, random_draws: Sequence[Result], parents: Sequence[Parent]
+) -> None:
+    """Print the best architectures beside the median of those drawn at random inside the band, and the published networks.
+
+    Args:
+        results: best first.
+        keep: how many of them to show.
+        parents: those within the budget; one that the search evaluated is shown with its score.
+    """
+    table = Table(title=f"Supernet accuracy on {results[0].score.num_images} search images", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "widths", "depths", "ImageNet %"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    for rank, result in enumerate(ranked, start=1):
-        table.add_row("best" if rank == 1 else f"next {rank}", *_cells(result))
+    for rank, result in enumerate(results[:keep], start=1):
+        table.add_row("best" if rank == 1 else f"next {rank}", *_score(result), *_facts(result.cost, result.architecture))
     if random_draws:
         table.add_section()
         median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
-        table.add_row(f"median of {len(random_draws)} random", *_cells(median))
+        table.add_row(f"median of {len(random_draws)} random", *_score(median), *_facts(median.cost, median.architecture))
+    table.add_section()
+    evaluated = {result.architecture.fingerprint: result for result in results}
+    for parent in parents:
+        known = evaluated.get(parent.architecture.fingerprint)
+        score = _score(known) if known else ("", "", "")
+        table.add_row(parent.architecture.name, *score, *_facts(parent.cost, parent.architecture), f"{parent.published.top1:.1f}")
     console.print(table)
-    console.print(f"The best holds {mixers_in_words(ranked[0].architecture)}.", soft_wrap=True)
+    console.print(f"The best holds {mixers_in_words(results[0].architecture)}.", soft_wrap=True)
     console.print(
         "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
-        "The best of many is also the luckiest; retrain before you compare.\n",
+        "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
+    if parents:
+        console.print("ImageNet %: published top-1 of the networks within the budget, trained alone at 224 px.", soft_wrap=True)
+    console.print()
 
 
-def _cells(result: Result) -> tuple[str, ...]:
-    score, stages = result.score, result.architecture.stages
-    return (
-        str(result.number),
-        f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}",
-        f"{score.log_likelihood:.3f}",
-        f"{result.cost.macs / 1e9:.4g}",
-        f"{result.cost.params / 1e6:.1f}",
-        "-".join(str(stage.width) for stage in stages),
-        "-".join(str(len(stage.blocks)) for stage in stages),
-    )
+def _score(result: Result) -> tuple[str, str, str]:
+    score = result.score
+    return str(result.number), f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
+
+
+def _facts(cost: Cost, architecture: Architecture) -> tuple[str, str, str, str]:
+    stages = architecture.stages
+    widths, depths = ("-".join(map(str, numbers)) for numbers in ((s.width for s in stages), (len(s.blocks) for s in stages)))
+    return f"{cost.macs / 1e9:.4g}", f"{cost.params / 1e6:.1f}", widths, depths
 
 
 def mixers_in_words(architecture: Architecture) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.backends import Stop
+    from nas.parents import Parent
     from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
     from proxies.band import Band
@@ -130,6 +131,7 @@ def run(config: SearchConfig) -> None:
     from rich.console import Console
 
     from nas.backends import Stop
+    from nas.parents import parents_within
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
@@ -146,9 +148,13 @@ def run(config: SearchConfig) -> None:
     seconds = None if config.minutes is None else 60 * config.minutes
     _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, config.sampler, config.seed)
+    parents = parents_within(band.space, budget)
     with reported(config.storage_url):
+        for parent in parents:
+            if band.contains(parent.architecture):
+                study.enqueue(parent.architecture, origin=parent.architecture.name)
         _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, supernet_run)
+        _conclude(console, config, study, supernet_run, parents)
 
 
 def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun) -> None:
@@ -210,7 +216,9 @@ def _best_in_words(best: Result | None) -> str:
     return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"
 
 
-def _conclude(console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun) -> None:
+def _conclude(
+    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, parents: Sequence[Parent]
+) -> None:
     from nas.results import print_table, write_architectures, write_trials
 
     results = study.results()
@@ -223,7 +231,7 @@ def _conclude(console: Console, config: SearchConfig, study: ArchitectureStudy, 
     write_architectures(config.out, study, results[: config.keep])
     evaluator.write_weights(best.architecture, config.out / "best.safetensors")
     write_trials(config.out / "trials.csv", study, results)
-    print_table(console, results[: config.keep], study.random_draws())
+    print_table(console, results, config.keep, study.random_draws(), parents)
     counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
     console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)

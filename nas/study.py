@@ -166,6 +166,11 @@ class ArchitectureStudy(StudyRecord):
         self._open[trial.number] = trial
         return Proposal(trial.number, architecture, cost)
 
+    def enqueue(self, architecture: Architecture, origin: str) -> None:
+        """Have a member of the band evaluated before anything that the sampler proposes, unless a trial has had it."""
+        attributes = {"proposal": origin}
+        self._study.enqueue_trial(self.band.space.parameters_of(architecture), user_attrs=attributes, skip_if_exists=True)
+
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result:
         """Record what a proposal scored, and how long that took."""
         trial = self._open.pop(proposal.number)

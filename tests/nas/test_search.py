@@ -16,6 +16,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from nas import export, search
@@ -147,6 +148,33 @@ def test_ray_workers_share_the_study(folder: Path) -> None:
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
     assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 6
     assert (folder / "run" / "best.yaml").exists()
+
+
+def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    plus = load_architecture("uniformer-s-plus")
+    stages = [
+        {"widths": [stage.width], "depths": [len(stage.blocks)], "positions": ["dpe"], "ffns": [{"type": "mlp", "ratio": [2, 4]}],
+         "mixers": [stage.blocks[0].mixer.to_yaml(), "channel_group"], "downsample": stage.downsample and stage.downsample.to_yaml()}
+        for stage in plus.stages
+    ]  # fmt: skip
+    space = {"schema": "search-space/1", "name": "around-uniformer", "stem": "conv_stem", "stages": stages, "head": "norm_pool_head"}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    write_pictures(tmp_path / "images", count=10)
+    options = ["--space", str(tmp_path / "space.yaml"), "--budget", "4.3GFLOPs", "--floor", "0.8", "--data", str(tmp_path / "images")]
+    assert search.main([*options, "--steps", "1", "--batch-size", "2", "--trials", "2", "--out", str(tmp_path / "run")]) == 0
+    first, second = trials_of(tmp_path)
+    assert first.user_attrs["proposal"] == "uniformer-s-plus"
+    assert first.user_attrs["macs"] == cost_of(plus.replace(num_classes=3)).macs
+    assert second.user_attrs["proposal"] == "random"
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "83.4" in rows["uniformer-s-plus"]
+    assert "±" in rows["uniformer-s-plus"]
+    assert "82.9" in rows["uniformer-s"]
+    assert "±" not in rows["uniformer-s"]
+    assert "davit-t" not in rows, "4.5 GFLOPs are over the budget"
 
 
 def test_any_trial_can_be_exported(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:

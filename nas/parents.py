@@ -1,0 +1,41 @@
+"""The published networks as marks to beat: what they cost under a search's conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxies.cost import Budget, Cost
+from proxies.macs import cost_of
+from space.architecture import Architecture
+from space.errors import SpaceError
+from space.files import load_architecture, load_published, parent_names
+from space.published import Published
+from space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A published network with the classes and at the image size of a search space, and its authors' figures."""
+
+    architecture: Architecture
+    cost: Cost
+    published: Published
+
+
+def parents_within(space: SearchSpace, budget: Budget) -> list[Parent]:
+    """The published networks that exceed no limit of a budget, most accurate first; the budget's floor does not matter."""
+    parents = []
+    for name in parent_names():
+        published = load_published(name)
+        assert published is not None, f"{name}: a catalogued parent tells its published figures"
+        try:
+            architecture = load_architecture(name).replace(
+                image_size=space.image_size, num_classes=space.num_classes, in_chans=space.in_chans
+            )
+        except SpaceError:
+            # Some stand at 224 px alone: small images leave their last stages no map to attend to.
+            continue
+        cost = cost_of(architecture)
+        if all(getattr(cost, quantity) <= limit for quantity, limit in budget.limits.items()):
+            parents.append(Parent(architecture, cost, published))
+    return sorted(parents, key=lambda parent: parent.published.top1, reverse=True)
