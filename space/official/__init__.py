@@ -6,7 +6,7 @@ network's architecture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -17,12 +17,11 @@ from space.official.layout import Layout
 from space.official.shunted import SHUNTED
 from space.official.topformer import TOPFORMER
 from space.official.uniformer import CONTAINER, UNIFORMER
+from space.official.weights import Weights
 
 # Container's state dicts have UniFormer's marks too.
 LAYOUTS = (CONTAINER, UNIFORMER, SHUNTED, TOPFORMER, DAVIT, TIMM)
 MAX_LISTED = 4
-
-Weights = Mapping[str, Tensor]
 
 
 def load_official(network: TokenMixerNet, state_dict: Weights) -> int:

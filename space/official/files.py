@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,12 +50,17 @@ def _safetensors(path: Path) -> object:
 def _pickled(path: Path) -> object:
     try:
         # The training scripts of all five keep their command line, a plain bag of values, beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # It warns of old formats, which it then reads or refuses.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Whatever a broken or hostile file makes the unpickler raise: its kinds are not documented.
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-        if refused:
-            raise SpaceError(f"{path}: got a pickle that calls for {refused[1]}, expected nothing but tensors and plain values") from None
+        plain = "expected a file of nothing but tensors and plain values"
+        if refused := re.search(r"GLOBAL (\S+)", str(error)):
+            raise SpaceError(f"{path}: got a pickle that calls for {refused[1]}, {plain}") from None
+        if isinstance(error, pickle.UnpicklingError):
+            # The message of torch would advise to run the file's code.
+            raise SpaceError(f"{path}: got a damaged pickle, or one that holds code, {plain}") from None
         raise SpaceError(f"{path}: cannot be read as weights: {_one_line(error)}") from None
 
 

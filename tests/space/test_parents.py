@@ -1,6 +1,7 @@
 """The published networks are exact points of what can be built."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -69,8 +70,12 @@ def test_only_the_global_blocks_of_uniformer_b_ls_are_scaled() -> None:
     assert scales == [[None] * 5, [None] * 8, [1e-6] * 20, [1e-6] * 7]
 
 
+def test_a_name_may_come_as_a_path() -> None:
+    assert load_architecture(Path("davit-t")) == load_architecture("davit-t")
+
+
 def test_an_unknown_name_lists_the_parents() -> None:
-    with pytest.raises(SpaceError, match="^architecture: got 'davit-x', expected one of container, .*, uniformer-s-plus or a YAML file$"):
+    with pytest.raises(SpaceError, match=r"^architecture: got 'davit-x', expected one of container, .*, uniformer-s-plus or a YAML file$"):
         load_architecture("davit-x")
 
 
