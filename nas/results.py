@@ -64,8 +64,9 @@ def print_table(
         keep: how many of them to show.
         parents: those within the budget; one that the search evaluated is shown with its score.
     """
-    table = Table(title=f"Supernet accuracy on {results[0].score.num_images} search images", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "widths", "depths", "ImageNet %"):
+    title = f"Supernet accuracy on {results[0].score.num_images} search images"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "depths", "top-1 %"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for rank, result in enumerate(results[:keep], start=1):
         table.add_row("best" if rank == 1 else f"next {rank}", *_score(result), *_facts(result.cost, result.architecture))
@@ -80,14 +81,16 @@ def print_table(
         score = _score(known) if known else ("", "", "")
         table.add_row(parent.architecture.name, *score, *_facts(parent.cost, parent.architecture), f"{parent.published.top1:.1f}")
     console.print(table)
-    console.print(f"The best holds {mixers_in_words(results[0].architecture)}.", soft_wrap=True)
+    best = results[0].architecture
+    widths = "-".join(str(stage.width) for stage in best.stages)
+    console.print(f"The best has widths {widths} and holds {mixers_in_words(best)}.", soft_wrap=True)
     console.print(
         "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
         "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
     if parents:
-        console.print("ImageNet %: published top-1 of the networks within the budget, trained alone at 224 px.", soft_wrap=True)
+        console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
     console.print()
 
 
@@ -96,10 +99,9 @@ def _score(result: Result) -> tuple[str, str, str]:
     return str(result.number), f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
 
 
-def _facts(cost: Cost, architecture: Architecture) -> tuple[str, str, str, str]:
-    stages = architecture.stages
-    widths, depths = ("-".join(map(str, numbers)) for numbers in ((s.width for s in stages), (len(s.blocks) for s in stages)))
-    return f"{cost.macs / 1e9:.4g}", f"{cost.params / 1e6:.1f}", widths, depths
+def _facts(cost: Cost, architecture: Architecture) -> tuple[str, str, str]:
+    depths = "-".join(str(len(stage.blocks)) for stage in architecture.stages)
+    return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}", depths
 
 
 def mixers_in_words(architecture: Architecture) -> str:
