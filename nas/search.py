@@ -111,10 +111,10 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     if arguments.out is None:
         name = "-".join((Path(arguments.space).stem, arguments.budget, Path(arguments.data).stem))
         arguments.out = Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-    arguments.out = arguments.out.absolute()
+    arguments.out = arguments.out.resolve()
     if Path(arguments.data).exists():
         # Workers do not share this process's working directory.
-        arguments.data = str(Path(arguments.data).absolute())
+        arguments.data = str(Path(arguments.data).resolve())
     return SearchConfig(**vars(arguments))
 
 

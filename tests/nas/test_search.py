@@ -20,6 +20,7 @@ import yaml
 from safetensors.torch import load_file
 
 from nas import export, search
+from nas.samplers import sampler_names
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
@@ -220,6 +221,10 @@ def test_another_configuration_in_the_same_directory_is_refused(searched: Path, 
     assert search.main(command(searched, "--seed", "1")) == 2
     assert "seed 0, got 1" in capsys.readouterr().err
     assert len(trials_of(searched)) == len(before)
+
+
+def test_the_command_line_offers_every_sampler() -> None:
+    assert set(search.SAMPLERS) == set(sampler_names())
 
 
 BAD_OPTIONS = (["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"])
