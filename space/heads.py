@@ -7,33 +7,69 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from space.fuse import fold_norm_before
 from space.kinds import HEADS, NORMS, Norm
 
 
-class _PoolingHead(nn.Module):
+class PoolingHead(nn.Module):
+    """A norm, the average over the map, dropout, a linear classifier; a kind of head says in what order.
+
+    Attributes:
+        global_pool: `avg`, or empty for a head that does not pool: features, and logits, are maps (B, H, W, ...) then.
+        norms_maps: whether the norm comes before pooling.
+    """
+
+    norms_maps = True
+
     def __init__(self, dim: int, num_classes: int, norm: Norm) -> None:
         super().__init__()
         self.norm = norm.build(dim)
+        self.drop = nn.Dropout(0.0)
         self.fc = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        self.global_pool = "avg"
+
+    def pool(self, x_BHWC: Tensor) -> Tensor:
+        """What the classifier sees, (B, C)."""
+        raise NotImplementedError
+
+    def average(self, x_BHWC: Tensor) -> Tensor:
+        """The mean over the map, (B, 1, 1, C), or the map itself where the head does not pool."""
+        return x_BHWC.mean((1, 2), keepdim=True) if self.global_pool else x_BHWC
+
+    def flat(self, x_BHWC: Tensor) -> Tensor:
+        """(B, C) of a pooled map (B, 1, 1, C)."""
+        return x_BHWC.flatten(1) if self.global_pool else x_BHWC
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.fc(self.drop(self.pool(x_BHWC)))
+
+    def fused(self) -> nn.Module:
+        """Fold a batch norm into the classifier: both are affine, and so is the mean between them."""
+        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear):
+            fold_norm_before(self.norm, self.fc)
+            self.norm = nn.Identity()
+        return self
 
 
 @HEADS.register("norm_pool_head", paper="https://arxiv.org/abs/2201.09450")
-class NormPoolHead(_PoolingHead):
+class NormPoolHead(PoolingHead):
     """`norm`, average over the map, linear: UniFormer and Container (batch norm), Shunted Transformer (layer norm)."""
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
         super().__init__(dim, num_classes, norm)
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        return self.fc(self.norm(x_BHWC).mean((1, 2)))
+    def pool(self, x_BHWC: Tensor) -> Tensor:
+        return self.flat(self.average(self.norm(x_BHWC)))
 
 
 @HEADS.register("pool_norm_head", paper="https://arxiv.org/abs/2204.03645")
-class PoolNormHead(_PoolingHead):
+class PoolNormHead(PoolingHead):
     """Average over the map, `norm`, linear: DaViT (layer norm), TopFormer's classifier (batch norm)."""
+
+    norms_maps = False
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("layer_norm")) -> None:
         super().__init__(dim, num_classes, norm)
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        return self.fc(self.norm(x_BHWC.mean((1, 2), keepdim=True)).flatten(1))
+    def pool(self, x_BHWC: Tensor) -> Tensor:
+        return self.flat(self.norm(self.average(x_BHWC)))
