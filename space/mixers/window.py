@@ -49,9 +49,9 @@ class WindowAttention(QueryKeyValue):
     def _windows(self, linear: nn.Linear, x_BHWC: Tensor) -> Tensor:
         """Project, pad and cut into windows: (B * windows, window_size ** 2, C)."""
         side = self.window_size
-        _, height, width, channels = x_BHWC.shape
+        _, height, width, _ = x_BHWC.shape
         right, bottom = -width % side, -height % side
         padded = right or bottom
         x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias if padded else linear(x_BHWC)
         tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-        return tiles.reshape(-1, side * side, channels)
+        return tiles.reshape(-1, side * side, x_BHWC.shape[-1])
