@@ -9,6 +9,7 @@ _HOMES = {
     "Architecture": "space.architecture",
     "BlockSpec": "space.architecture",
     "Part": "space.architecture",
+    "Published": "space.published",
     "StageSpec": "space.architecture",
     "SearchSpace": "space.search_space",
     "StageChoices": "space.search_space",
@@ -19,7 +20,9 @@ _HOMES = {
     "dump_space": "space.files",
     "load_architecture": "space.files",
     "load_provenance": "space.files",
+    "load_published": "space.files",
     "load_space": "space.files",
+    "parent_names": "space.files",
     "space_names": "space.files",
 }
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from space.architecture import Architecture
 from space.errors import SpaceError, explain
+from space.published import Published
 from space.registry import Value
 from space.search_space import SearchSpace
 
@@ -25,11 +27,25 @@ MAX_NODES = 200_000
 Model = TypeVar("Model", bound=Value)
 
 
-def load_architecture(path: str | Path) -> Architecture:
-    """Read an architecture; SpaceError names the file and the key path of the first mistake."""
-    document = _read(Path(path), ARCHITECTURE_SCHEMA)
-    document.pop("provenance", None)
-    return _validate(Architecture, document, str(path))
+def load_architecture(name_or_path: str | Path) -> Architecture:
+    """Read an architecture from a file, or a published network by its name; SpaceError names the key path of the first mistake."""
+    path, where = _architecture_file(name_or_path)
+    document = _read(path, ARCHITECTURE_SCHEMA)
+    for about in ("provenance", "published"):
+        document.pop(about, None)
+    return _validate(Architecture, document, where)
+
+
+def parent_names() -> tuple[str, ...]:
+    """Names of the published networks that come with the package: the parents of what a search finds."""
+    return _catalog_names("parents")
+
+
+def load_published(name_or_path: str | Path) -> Published | None:
+    """What the authors of a network say of it, where its file tells."""
+    path, where = _architecture_file(name_or_path)
+    published = _read(path, ARCHITECTURE_SCHEMA).get("published")
+    return None if published is None else _validate(Published, published, f"{where}: published")
 
 
 def load_value(model: type[Model], path: Path, schema: str) -> Model:
@@ -37,11 +53,12 @@ def load_value(model: type[Model], path: Path, schema: str) -> Model:
     return _validate(model, _read(path, schema), str(path))
 
 
-def load_provenance(path: str | Path) -> dict[str, Any]:
+def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
     """Where an architecture's file says that it comes from; empty where it does not."""
-    provenance = _read(Path(path), ARCHITECTURE_SCHEMA).get("provenance", {})
+    path, where = _architecture_file(name_or_path)
+    provenance = _read(path, ARCHITECTURE_SCHEMA).get("provenance", {})
     if not isinstance(provenance, dict):
-        raise SpaceError(f"{path}: provenance: got {provenance!r:.60}, expected a mapping")
+        raise SpaceError(f"{where}: provenance: got {provenance!r:.60}, expected a mapping")
     return provenance
 
 
@@ -60,10 +77,8 @@ def dump_architecture(architecture: Architecture, provenance: Mapping[str, Any] 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
     """Read a search space from a file, or by the name of one that comes with the package."""
-    named = resources.files("space") / "catalog" / "spaces" / f"{name_or_path}.yaml"
     if str(name_or_path) in space_names():
-        with resources.as_file(named) as path:
-            return _validate(SearchSpace, _read(path, SPACE_SCHEMA), str(name_or_path))
+        return _validate(SearchSpace, _read(_catalog_file("spaces", name_or_path), SPACE_SCHEMA), str(name_or_path))
     path = Path(name_or_path)
     if not path.exists():
         raise SpaceError(f"space: got {str(path)!r}, expected one of {', '.join(space_names())} or a YAML file")
@@ -77,8 +92,7 @@ def dump_space(space: SearchSpace) -> str:
 
 def space_names() -> tuple[str, ...]:
     """Names of the search spaces that come with the package."""
-    folder = resources.files("space") / "catalog" / "spaces"
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    return _catalog_names("spaces")
 
 
 def parse_space(text: str, where: str) -> SearchSpace:
@@ -99,14 +113,34 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:
+def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
+    """Where an architecture stands, and what its errors call it."""
+    if str(name_or_path) in parent_names():
+        return _catalog_file("parents", name_or_path), str(name_or_path)
+    path = Path(name_or_path)
+    # What ends like a file name is one: that it cannot be read says more then.
+    if not path.suffix and not path.exists():
+        raise SpaceError(f"architecture: got {str(path)!r}, expected one of {', '.join(parent_names())} or a YAML file")
+    return path, str(path)
+
+
+def _catalog_names(folder: str) -> tuple[str, ...]:
+    entries = (resources.files("space") / "catalog" / folder).iterdir()
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml")))
+
+
+def _catalog_file(folder: str, name: str | Path) -> Traversable:
+    return resources.files("space") / "catalog" / folder / f"{name}.yaml"
+
+
+def _validate(model: type[Model], document: object, where: str) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise explain(error, where) from None
 
 
-def _read(path: Path, schema: str) -> dict[str, Any]:
+def _read(path: Path | Traversable, schema: str) -> dict[str, Any]:
     try:
         # Not by the size that the system tells: that of a pipe or a device is zero.
         with path.open("rb") as file:

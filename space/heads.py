@@ -43,10 +43,16 @@ class PoolingHead(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return self.fc(self.drop(self.pool(x_BHWC)))
 
+    def classifiers(self) -> tuple[nn.Module | None, ...]:
+        """The linear layers that see the normed features; something else, or None, stands for none."""
+        return (self.fc,)
+
     def fused(self) -> nn.Module:
         """Fold a batch norm into the classifier: both are affine, and so is the mean between them."""
-        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear):
-            fold_norm_before(self.norm, self.fc)
+        layers = [layer for layer in self.classifiers() if isinstance(layer, nn.Linear)]
+        if isinstance(self.norm, nn.BatchNorm2d) and layers:
+            for layer in layers:
+                fold_norm_before(self.norm, layer)
             self.norm = nn.Identity()
         return self
 
@@ -73,3 +79,26 @@ class PoolNormHead(PoolingHead):
 
     def pool(self, x_BHWC: Tensor) -> Tensor:
         return self.flat(self.norm(self.average(x_BHWC)))
+
+
+@HEADS.register("token_label_head", paper="https://arxiv.org/abs/2104.10858")
+class TokenLabelHead(NormPoolHead):
+    """`norm_pool_head` plus half the greatest logits of a second classifier at every place: UniFormer-L, trained on token labels.
+
+    Without pooling, half the second classifier's logits are added at each place.
+    """
+
+    def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
+        super().__init__(dim, num_classes, norm=norm)
+        self.aux = nn.Linear(dim, num_classes) if num_classes else None
+
+    def classifiers(self) -> tuple[nn.Module | None, ...]:
+        return self.fc, self.aux
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.norm(x_BHWC)
+        logits = self.fc(self.drop(self.flat(self.average(x_BHWC))))
+        if self.aux is None:
+            return logits
+        places_BHWK = 0.5 * self.aux(x_BHWC)
+        return logits + (places_BHWK.amax((1, 2)) if self.global_pool else places_BHWK)

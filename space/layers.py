@@ -57,6 +57,18 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+class ConvBN(nn.Sequential):
+    """A convolution without bias, padded by half its kernel, then batch norm, over (B, H, W, C)."""
+
+    def __init__(self, in_dim: int, dim: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = Conv(in_dim, dim, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        self.bn = BatchNorm(dim)
+
+    def fused(self) -> nn.Module:
+        return self.conv
+
+
 class LinearBN(nn.Sequential):
     """A 1x1 convolution without bias, then batch norm, over (B, H, W, C)."""
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from space.inverted_residual import InvertedResidual
 from space.kinds import STEMS
-from space.layers import BatchNorm, Conv, conv_out
+from space.layers import BatchNorm, Conv, ConvBN, conv_out
 
 Hidden = Annotated[int, Field(ge=1, le=1024)]
+# Lists in YAML are tuples here: values are hashable.
+Widths = Annotated[tuple[Hidden, ...], Field(strict=False, min_length=1, max_length=8)]
+Kernels = Annotated[tuple[Literal[3, 5, 7], ...], Field(strict=False, min_length=1, max_length=16)]
+Ratios = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(strict=False, min_length=1, max_length=16)]
 
 
 @STEMS.register("patch_stem", paper="https://arxiv.org/abs/2201.09450")
@@ -99,3 +106,79 @@ class DavitStem(nn.Module):
     @staticmethod
     def out_size(height: int, width: int) -> tuple[int, int]:
         return -(-height // 4), -(-width // 4)
+
+
+@STEMS.register("token_pyramid", paper="https://arxiv.org/abs/2204.05525")
+class TokenPyramid(nn.Module):
+    """TopFormer's token pyramid and pooling: the maps of all scales, averaged to the size of the smallest, side by side.
+
+    A 3x3 convolution at stride 2 and an inverted residual come first; each scale then halves the map again. The
+    defaults are TopFormer-T's; their first stage has 16 + 32 + 64 + 96 channels. At another width the scales share its
+    channels in the same proportions.
+
+    Args:
+        hidden: width before the first scale.
+        widths: channels of the scales.
+        kernel_sizes: of the inverted residuals, a list a scale.
+        ratios: hidden widths of the inverted residuals in their inputs' widths, likewise.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        dim: int,
+        *,
+        hidden: Hidden = 16,
+        widths: Widths = (16, 32, 64, 96),
+        kernel_sizes: Annotated[tuple[Kernels, ...], Field(strict=False)] = ((3, 3), (5, 5), (3, 3), (5, 5)),
+        ratios: Annotated[tuple[Ratios, ...], Field(strict=False)] = ((4, 3), (3, 3), (3, 3), (6, 6)),
+    ) -> None:
+        self.check(in_chans, dim, widths=widths, kernel_sizes=kernel_sizes, ratios=ratios)
+        super().__init__()
+        self.conv = ConvBN(in_chans, hidden, 3, 2)
+        self.act = nn.ReLU()
+        self.first = InvertedResidual(hidden, hidden, 3, 1)
+        self.scales = nn.ModuleList()
+        for width, *blocks in zip(_deal(dim, widths), kernel_sizes, ratios, strict=True):
+            scale = nn.Sequential()
+            for kernel_size, ratio in zip(*blocks, strict=True):
+                scale.append(InvertedResidual(hidden, width, kernel_size, ratio, 1 if len(scale) else 2))
+                hidden = width
+            self.scales.append(scale)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC = self.first(self.act(self.conv(x_BHWC)))
+        maps = []
+        for scale in self.scales:
+            x_BHWC = scale(x_BHWC)
+            maps.append(x_BHWC)
+        pooled = (F.adaptive_avg_pool2d(map_BHWC.permute(0, 3, 1, 2), x_BHWC.shape[1:3]) for map_BHWC in maps)
+        return torch.cat([map_BCHW.permute(0, 2, 3, 1) for map_BCHW in pooled], -1)
+
+    @staticmethod
+    def check(
+        in_chans: int, dim: int, *_: int, widths: Sequence[int], kernel_sizes: Sequence[Kernels], ratios: Sequence[Ratios], **__: int
+    ) -> None:
+        blocks = [[len(scale) for scale in scales] for scales in (kernel_sizes, ratios)]
+        if blocks[0] != blocks[1] or len(blocks[0]) != len(widths):
+            text = f"got {len(widths)} widths, {blocks[0]} kernel_sizes and {blocks[1]} ratios"
+            raise ValueError(f"{text}, expected as many scales and inverted residuals of each")
+        if dim < len(widths):
+            raise ValueError(f"got width {dim}, expected at least one channel for each of {len(widths)} scales")
+
+    @staticmethod
+    def out_size(height: int, width: int, *, widths: Sequence[int], **_: object) -> tuple[int, int]:
+        stride = 2 ** (1 + len(widths))
+        return -(-height // stride), -(-width // stride)
+
+
+def _deal(dim: int, widths: Sequence[int]) -> list[int]:
+    """Share `dim` channels in the proportions of `widths`, exactly where they divide, at least one each.
+
+    One channel at a time goes to whoever has least for its proportion, so more channels leave no scale with fewer: a
+    narrower pyramid has leading slices of a wider one's weights.
+    """
+    dealt = [1] * len(widths)
+    for _ in range(dim - len(widths)):
+        dealt[max(range(len(widths)), key=lambda scale: widths[scale] / (dealt[scale] + 1))] += 1
+    return dealt
