@@ -19,17 +19,21 @@ from space.fuse import fold_norm_before, fuse, scale_output
 
 
 def build_network(
-    architecture: Architecture, drop_path_rate: float = 0.0, device: torch.device | str = "cpu", drop_rate: float = 0.0, global_pool: str = "avg"
+    architecture: Architecture,
+    drop_path_rate: float = 0.0,
+    device: torch.device | str | None = None,
+    drop_rate: float = 0.0,
+    global_pool: str = "avg",
 ) -> TokenMixerNet:
     """Build the network of an architecture, freshly initialised from torch's global random state.
 
     Args:
         drop_path_rate: stochastic depth of the last block; it grows linearly from zero over the blocks.
-        device: where the parameters live; `"meta"` makes shapes without memory.
+        device: where the parameters live, torch's current default by default; `"meta"` makes shapes without memory.
         drop_rate: of dropout before the classifier.
         global_pool: as in `TokenMixerNet.reset_classifier`.
     """
-    with _parameters_on(device):
+    with _parameters_on(device or torch.get_default_device()):
         return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool)
 
 

@@ -5,18 +5,19 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from space import Architecture, build_network
+from space import Architecture, build_network, parent_names
 from space.network import TokenMixerNet
 
-from .examples import SPACES, hand_built, randomised, sampled
+from .examples import SPACES, hand_built, randomised, sampled, shortened
 
 
 def assert_fuses(architecture: Architecture, side: int = 64) -> TokenMixerNet:
-    network = randomised(build_network(architecture)).eval()
-    images = torch.randn(2, architecture.in_chans, side, side - 13)
+    # In double precision: a deep network of random weights may magnify the rounding of a single sum a thousandfold.
+    network = randomised(build_network(architecture)).double().eval()
+    images = torch.randn(1, architecture.in_chans, side, side - 13).double()
     with torch.no_grad():
         expected, fused = network(images), network.fuse()
-        torch.testing.assert_close(fused(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+        torch.testing.assert_close(fused(images), expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
     return fused
 
 
@@ -24,16 +25,31 @@ def norms_left(network: nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(hand_built)
 def test_networks_of_every_shape_fuse(architecture: Architecture) -> None:
     assert_fuses(architecture)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(sampled)
 def test_members_of_the_spaces_fuse_without_a_batch_norm_left(architecture: Architecture) -> None:
     assert not norms_left(assert_fuses(architecture))
+
+
+@pytest.mark.parametrize("name", parent_names())
+def test_a_published_network_fuses_without_a_batch_norm_left(name: str) -> None:
+    network = randomised(build_network(shortened(name)))
+    images = torch.randn(2, 3, 75, 64)
+    with torch.no_grad():
+        # Statistics of what really flows: against random ones, activations grow from block to block.
+        for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.momentum = 1.0
+        network(images)
+        network.eval()
+        expected, fused = network(images[:1]), network.fuse()
+        torch.testing.assert_close(fused(images[:1]), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    assert not norms_left(fused)
 
 
 @pytest.mark.parametrize("name", SPACES)
