@@ -23,7 +23,7 @@ class RetrainConfig:
     """Everything that a retraining depends on.
 
     Args:
-        architecture: the YAML file.
+        architecture: the YAML file, or a published network's name.
         data: as `supernet.data.open_images` reads it.
         test_data: likewise; by default the test part of `data`.
         recipe: name of a recipe, or a YAML file.
@@ -60,7 +60,7 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
         description="Train an architecture as a network of its own, and measure it on test images.",
         epilog="Run the same command again to continue an interrupted training.",
     )
-    parser.add_argument("architecture", type=Path, help="YAML file of an architecture, such as a search's best.yaml")
+    parser.add_argument("architecture", type=Path, help="YAML file, such as a search's best.yaml, or a published network's name")
     parser.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
     parser.add_argument("--test-data", help="images to test on, likewise (the test part of --data, such as its val/)")
     parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")

@@ -1,6 +1,7 @@
 """Heads: the last map (B, H, W, C) to logits (B, classes), or to pooled features where there are no classes.
 
-Norm before pooling and norm after it are equal for a batch norm in evaluation, and for nothing else.
+Norm before pooling and norm after it are equal for a batch norm in evaluation, and for nothing else. Every head is a
+`PoolingHead`, so that a network can change its classes and its pooling.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class PoolingHead(nn.Module):
 
     def __init__(self, dim: int, num_classes: int, norm: Norm) -> None:
         super().__init__()
-        self.norm = norm.build(dim)
+        self.norm: nn.Module = norm.build(dim)
         self.drop = nn.Dropout(0.0)
-        self.fc = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        self.fc: nn.Module = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         self.global_pool = "avg"
 
     def pool(self, x_BHWC: Tensor) -> Tensor:
@@ -83,9 +84,10 @@ class PoolNormHead(PoolingHead):
 
 @HEADS.register("token_label_head", paper="https://arxiv.org/abs/2104.10858")
 class TokenLabelHead(NormPoolHead):
-    """`norm_pool_head` plus half the greatest logits of a second classifier at every place: UniFormer-L, trained on token labels.
+    """`norm`, average over the map, linear, plus half of a second classifier's greatest logits over all places.
 
-    Without pooling, half the second classifier's logits are added at each place.
+    UniFormer-L is published with it: the second classifier learns token labels. The first alone would be `norm_pool_head`.
+    Without pooling, half of the second classifier's logits are added place by place.
     """
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:

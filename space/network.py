@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from space.architecture import Architecture, Part
 from space.errors import SpaceError
 from space.fuse import fold_norm_before, fuse, scale_output
+from space.heads import PoolingHead
 
 
 def build_network(
@@ -110,8 +111,7 @@ class TokenMixerNet(nn.Module):
                 blocks.append(Block(*(make(f"stages.{i}.blocks.{j}.{slot}", rate) for slot in slots)))
                 block_index += 1
             self.stages.append(Stage(make(f"stages.{i}.downsample"), blocks, make(f"stages.{i}.norm")))
-        self.head = make("head")
-        self._set_head(global_pool)
+        self._set_head(make("head"), global_pool)
         self._describe(architecture)
 
     def _describe(self, architecture: Architecture) -> None:
@@ -193,15 +193,16 @@ class TokenMixerNet(nn.Module):
             global_pool: `avg`, or empty to return a map (B, ..., H, W) instead of pooling; unchanged by default.
         """
         self._describe(self.architecture.replace(num_classes=num_classes))
-        norm, global_pool = self.head.norm, self.head.global_pool if global_pool is None else global_pool
-        place = next(self.parameters())
-        self.head = build_part(self.architecture.parts[-1], device=place.device).to(place.dtype).train(self.training)
-        self.head.norm = norm
-        self._set_head(global_pool)
+        old, place = self.head, next(self.parameters())
+        head = build_part(self.architecture.parts[-1], device=place.device).to(place.dtype).train(self.training)
+        self._set_head(head, old.global_pool if global_pool is None else global_pool)
+        self.head.norm = old.norm
 
-    def _set_head(self, global_pool: str) -> None:
+    def _set_head(self, head: nn.Module, global_pool: str) -> None:
         if global_pool not in ("avg", ""):
             raise SpaceError(f"global_pool: got {global_pool!r}, expected 'avg' or '' for no pooling")
+        assert isinstance(head, PoolingHead)
+        self.head = head
         self.head.global_pool = global_pool
         self.head.drop.p = self.drop_rate
 
@@ -216,8 +217,9 @@ class TokenMixerNet(nn.Module):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep no activations inside blocks for the backward pass, which computes them again: less memory, more time."""
-        for stage in self.stages:
-            stage.grad_checkpointing = enable
+        for stage in self.modules():
+            if isinstance(stage, Stage):
+                stage.grad_checkpointing = enable
 
     def fuse(self) -> TokenMixerNet:
         """A copy for inference, faster and equal to this network in evaluation; see `space.fuse`.
@@ -312,10 +314,13 @@ class Residual(nn.Module):
         first = [self.operator.get_submodule(name) for name in getattr(self.operator, "first_linears", ())]
         if isinstance(self.norm, nn.BatchNorm2d) and first:
             for layer in first:
+                assert isinstance(layer, nn.Linear)
                 fold_norm_before(self.norm, layer)
             self.norm = nn.Identity()
         if self.scale is not None and hasattr(self.operator, "last_linear"):
-            scale_output(self.operator.get_submodule(self.operator.last_linear), self.scale)
+            last = self.operator.get_submodule(str(self.operator.last_linear))
+            assert isinstance(last, nn.Linear)
+            scale_output(last, self.scale)
             self.scale = None
         self.drop_path = nn.Identity()
         return self

@@ -152,7 +152,8 @@ class TokenPyramid(nn.Module):
         for scale in self.scales:
             x_BHWC = scale(x_BHWC)
             maps.append(x_BHWC)
-        pooled = (F.adaptive_avg_pool2d(map_BHWC.permute(0, 3, 1, 2), x_BHWC.shape[1:3]) for map_BHWC in maps)
+        size = (x_BHWC.shape[1], x_BHWC.shape[2])
+        pooled = (F.adaptive_avg_pool2d(map_BHWC.permute(0, 3, 1, 2), size) for map_BHWC in maps)
         return torch.cat([map_BCHW.permute(0, 2, 3, 1) for map_BCHW in pooled], -1)
 
     @staticmethod

@@ -249,7 +249,8 @@ def test_checkpointing_changes_memory_and_nothing_else(architecture: Architectur
     torch.testing.assert_close(again, logits)
     torch.testing.assert_close(same_gradients, gradients, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(same_statistics, statistics)
-    assert fewer < 0.6 * saved
+    # The stem, half of a TopFormer, and the head keep theirs.
+    assert fewer < (0.9 if "token_pyramid" in architecture.stem.label else 0.6) * saved
 
 
 @architectures

@@ -1,0 +1,66 @@
+"""`python -m nas.convert --parent davit-t --weights FILE --output DIR`: official weights, in this package's own files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.command import CommandParser, exit_code_of
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """What to convert.
+
+    Args:
+        parent: name of a published network, or an architecture's YAML file, for example one with other classes.
+        weights: the official file, `.safetensors` or written by `torch.save`.
+        output: the directory to write `architecture.yaml` and `weights.safetensors` into.
+    """
+
+    parent: str
+    weights: Path
+    output: Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = CommandParser(prog="python -m nas.convert", description="Convert the weights of a published network's official code.")
+    parser.add_argument("--parent", required=True, help="name of a published network, such as davit-t, or an architecture's YAML file")
+    parser.add_argument("--weights", type=Path, required=True, help="the official file, .safetensors or written by torch.save")
+    parser.add_argument("--output", type=Path, required=True, help="directory for architecture.yaml and weights.safetensors")
+    config = ConvertConfig(**vars(parser.parse_args(argv)))
+    return exit_code_of(lambda: run(config))
+
+
+def run(config: ConvertConfig) -> None:
+    """Read, convert, check that every tensor found its place, write both files."""
+    from safetensors.torch import save
+
+    from space.errors import SpaceError
+    from space.files import dump_architecture, load_architecture, write_atomically
+    from space.network import build_network
+    from space.official import load_official
+    from space.official.files import read_weights
+
+    architecture = load_architecture(config.parent)
+    weights = read_weights(config.weights)
+    network = build_network(architecture)
+    try:
+        placed = load_official(network, weights)
+    except SpaceError as error:
+        raise SpaceError(f"{config.weights}: {error}") from None
+    if config.output.exists() and not config.output.is_dir():
+        raise SpaceError(f"--output: got the file {config.output}, expected a directory")
+    config.output.mkdir(parents=True, exist_ok=True)
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    write_atomically(config.output / "weights.safetensors", save(tensors, {"format": "pt"}))
+    provenance = {"parent": config.parent, "weights": config.weights.name}
+    write_atomically(config.output / "architecture.yaml", dump_architecture(architecture, provenance))
+    print(f"placed {placed} official tensors as {len(tensors)} of {architecture.name}'s in {config.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

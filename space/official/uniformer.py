@@ -1,0 +1,69 @@
+"""UniFormer (Sense-X/UniFormer) and Container (allenai/container), which is built around the same modules."""
+
+from __future__ import annotations
+
+from space.architecture import Architecture
+from space.official.layout import Layout, Table, always, each_block, entrances
+from space.official.weights import Convert, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
+
+_SCALES = {"gamma_1": ("mixer.scale", flat), "gamma_2": ("ffn.scale", flat)}
+
+cblock = renamed({
+    "pos_embed": ("position.conv", same),
+    **branches(
+        "norm1", {"conv1": ("value", pointwise), "attn": ("conv", same), "conv2": ("proj", pointwise)}, "norm2", {"mlp": ("", mlp)}
+    ),
+    **_SCALES,
+})
+"""`CBlock` of both."""
+
+sablock = renamed({
+    "pos_embed": ("position.conv", same),
+    **branches("norm1", {"attn": ("", fused_attention)}, "norm2", {"mlp": ("", mlp)}),
+    **_SCALES,
+})
+"""UniFormer's `SABlock`."""
+
+mixblock = renamed({
+    "pos_embed": ("position.conv", same),
+    **branches(
+        "norm1",
+        {"conv1": ("", split("q", "k", "v")), "conv": ("static", same), "sa_weight": ("gate", same), "conv2": ("proj", pointwise)},
+        "norm2",
+        {"mlp": ("", mlp)},
+    ),
+})
+"""Container's `MixBlock`."""
+
+head_embedding = renamed({
+    "proj.0": ("conv1", same), "proj.1": ("norm1", same), "proj.3": ("conv2", same), "proj.4": ("norm2", same),
+})
+"""UniFormer's convolutional stem."""
+
+middle_embedding = renamed({"proj.0": ("conv", same), "proj.1": ("norm", same)})
+"""UniFormer's convolutional downsampler."""
+
+_STEMS: Table = {"patch_stem": always(patch_embed), "conv_stem": always(head_embedding)}
+_DOWNSAMPLERS: Table = {"patch_downsample": always(patch_embed), "conv_downsample": always(middle_embedding)}
+
+
+def _network(architecture: Architecture, mixers: Table) -> Convert:
+    return renamed({
+        **entrances(architecture, _STEMS, _DOWNSAMPLERS, lambda i: f"patch_embed{i + 1}"),
+        **each_block(architecture, mixers, lambda i, j: f"blocks{i + 1}.{j}"),
+        "norm": ("head.norm", same),
+        "head": ("head.fc", same),
+        "aux_head": ("head.aux", same),
+    })
+
+
+UNIFORMER = Layout(
+    "UniFormer",
+    ("patch_embed1", "blocks1.0.pos_embed"),
+    lambda architecture: _network(architecture, {"local_mhra": always(cblock), "global_mhra": always(sablock)}),
+)
+CONTAINER = Layout(
+    "Container",
+    ("patch_embed1", "blocks1.0.pos_embed", "blocks4.0.sa_weight"),
+    lambda architecture: _network(architecture, {"local_mhra": always(cblock), "container": always(mixblock)}),
+)
