@@ -31,7 +31,8 @@ def _fused(module: Module) -> Module:
         setattr(module, name, _fused(child))
     if isinstance(module, nn.Sequential):
         _fold_norms_of(module)
-    return module.fused() if callable(getattr(module, "fused", None)) else module
+    fused = getattr(module, "fused", None)
+    return fused() if callable(fused) else module
 
 
 def _fold_norms_of(sequence: nn.Sequential) -> None:
