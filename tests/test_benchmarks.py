@@ -25,7 +25,7 @@ def test_the_plain_formulation_has_the_same_logits_and_parameters(name: str) -> 
 
 def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
     output = tmp_path / "table.md"
-    main(["--parents", "topformer-t", "--batches", "1", "--image-size", "32", "--rounds", "1", "--seconds", "0", "--threads", "1",
+    main(["--parents", "topformer-t", "--batches", "1", "--image-size", "64", "--rounds", "1", "--seconds", "0", "--threads", "1",
           "--output", str(output)])
     rows = [line.split("|")[1:5] for line in output.read_text().splitlines() if line.startswith("| topformer-t")]
     cases = [[cell.strip() for cell in row] for row in rows]
