@@ -45,26 +45,40 @@ def part_cost(part: Part) -> Cost:
 
     Norms, activations, pooling and sums count no multiply-adds. UncountedOpError where an operator has no rule.
     """
-    return _measure(Part("part", part.spec, part.widths, part.in_size, part.out_size, part.norm, part.layer_scale))
+    return _measure(_anywhere(part))[0]
+
+
+def part_activations(part: Part) -> int:
+    """Elements that a part's convolutions, linear layers and matrix products put out for one image.
+
+    This is the measure of https://arxiv.org/abs/2003.13678 (section 4.2), which tells more about memory traffic than multiply-adds do.
+    """
+    return _measure(_anywhere(part))[1]
+
+
+def _anywhere(part: Part) -> Part:
+    """The part without its place, which its cost does not depend on."""
+    return Part("part", part.spec, part.widths, part.in_size, part.out_size, part.norm, part.layer_scale)
 
 
 @lru_cache(maxsize=65536)
-def _measure(part: Part) -> Cost:
+def _measure(part: Part) -> tuple[Cost, int]:
     module = build_part(part, device="meta").eval()
     counter = _MacCounter(part.spec.label)
     # In inference mode composite operators such as `linear` arrive whole, which saves taking them apart.
     with torch.inference_mode(), counter:
         module(torch.empty(1, *part.in_size, part.widths[0], device="meta"))
-    return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters()))
+    return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters())), counter.activations
 
 
 class _MacCounter(TorchDispatchMode):
-    """Adds up the multiply-adds of the operators called inside; `label` is for error messages."""
+    """Adds up the multiply-adds, and the outputs' elements, of the operators called inside; `label` is for error messages."""
 
     def __init__(self, label: str) -> None:
         super().__init__()
         self.label = label
         self.macs = 0
+        self.activations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -72,6 +86,7 @@ class _MacCounter(TorchDispatchMode):
         if packet in _WHOLE:
             macs, output = _WHOLE[packet](*args, **kwargs)
             self.macs += macs
+            self.activations += output.numel() if macs else 0
             return output
         if packet in _SAME_SHAPE:
             return torch.empty_like(args[0])
@@ -79,6 +94,7 @@ class _MacCounter(TorchDispatchMode):
             output = func(*args, **kwargs)
             # The registry counts a multiply-add twice.
             self.macs += flop_registry[packet](*args, **kwargs, out_val=output) // 2
+            self.activations += output.numel()
             return output
         if packet in FREE:
             return func(*args, **kwargs)

@@ -170,6 +170,14 @@ class Architecture(Value):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
+    def reductions(self) -> tuple[int, ...]:
+        """By what factor each stage's map is smaller than the image, a side."""
+        # Large enough that rounding does not show.
+        side = 4096
+        sizes = {part.path.split(".")[1]: part.out_size for part in self.parts_at(side, side) if part.path.startswith("stages.")}
+        return tuple(round(side / sizes[str(i)][0]) for i in range(len(self.stages)))
+
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """All parts in order of execution, for square images of `image_size`."""
         return self.parts_at(self.image_size, self.image_size)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import FFNS, NORMS
-from space.layers import DepthwiseConv, LinearBN
+from space.layers import DepthwiseConv, LinearBN, ResidualDepthwiseConv
 
 Ratio = Annotated[int, Field(ge=1, le=32)]
 
@@ -20,6 +20,9 @@ Ratio = Annotated[int, Field(ge=1, le=32)]
 @FFNS.register("mlp", paper="https://arxiv.org/abs/1706.03762", elastic=("ratio",), norm=None)
 class Mlp(nn.Module):
     """Linear, GELU, linear; the hidden width is `ratio` * C."""
+
+    first_linears = ("fc1",)
+    last_linear = "fc2"
 
     def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()
@@ -37,15 +40,17 @@ class DetailSpecificFfn(nn.Module):
     The hidden width is `ratio` * C.
     """
 
+    first_linears = ("fc1",)
+    last_linear = "fc2"
+
     def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, ratio * dim)
-        self.conv = DepthwiseConv(ratio * dim, 3)
+        self.conv = ResidualDepthwiseConv(ratio * dim, 3)
         self.fc2 = nn.Linear(ratio * dim, dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        hidden = self.fc1(x_BHWC)
-        return self.fc2(F.gelu(hidden + self.conv(hidden)))
+        return self.fc2(F.gelu(self.conv(self.fc1(x_BHWC))))
 
 
 @FFNS.register("dw_ffn", paper="https://arxiv.org/abs/2204.05525", elastic=("ratio",), norm=NORMS("none"))
@@ -54,6 +59,9 @@ class DepthwiseFfn(nn.Module):
 
     The hidden width is `ratio` * C.
     """
+
+    first_linears = ("fc1",)
+    last_linear = "fc2"
 
     def __init__(self, dim: int, *, ratio: Ratio) -> None:
         super().__init__()

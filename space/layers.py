@@ -6,8 +6,14 @@ without a copy, as a channels-last (B, C, H, W).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from space.fuse import merged
 
 
 class Conv(nn.Conv2d):
@@ -29,6 +35,21 @@ class DepthwiseConv(Conv):
         super().__init__(dim, dim, kernel_size, stride, kernel_size // 2, groups=dim, bias=bias)
 
 
+class ResidualDepthwiseConv(DepthwiseConv):
+    """x + depthwise convolution of x."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return x_BHWC + super().forward(x_BHWC)
+
+    def fused(self) -> DepthwiseConv:
+        """A plain convolution: the identity is one at the kernel's centre."""
+        plain = DepthwiseConv(self.in_channels, self.kernel_size[0]).to(self.weight)
+        plain.load_state_dict(self.state_dict())
+        with torch.no_grad():
+            plain.weight[:, :, self.kernel_size[0] // 2, self.kernel_size[1] // 2] += 1
+        return plain
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm over the last dimension of (B, H, W, C)."""
 
@@ -44,6 +65,9 @@ class ConvBN(nn.Sequential):
         self.conv = Conv(in_dim, dim, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
         self.bn = BatchNorm(dim)
 
+    def fused(self) -> nn.Module:
+        return self.conv
+
 
 class LinearBN(nn.Sequential):
     """A 1x1 convolution without bias, then batch norm, over (B, H, W, C)."""
@@ -52,6 +76,37 @@ class LinearBN(nn.Sequential):
         super().__init__()
         self.linear = nn.Linear(in_dim, dim, bias=False)
         self.bn = BatchNorm(dim)
+
+    def fused(self) -> nn.Module:
+        return self.linear
+
+
+class QueryKeyValue(nn.Module):
+    """What projects tokens to queries, keys and values: three layers, since a fused weight has no leading slice."""
+
+    first_linears: tuple[str, ...] = ("qkv",)
+    last_linear = "proj"
+
+    def __init__(self, q: nn.Module, k: nn.Module, v: nn.Module) -> None:
+        super().__init__()
+        self.q = q
+        self.k = k
+        self.v = v
+        self.qkv: nn.Linear | None = None
+
+    def project(self, x: Tensor, apply: Callable[[Any, Tensor], Tensor] = lambda layer, x: layer(x)) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of (..., C); `apply` says how, where it is not just by calling the layer."""
+        if self.qkv is None:
+            return apply(self.q, x), apply(self.k, x), apply(self.v, x)
+        q, k, v = apply(self.qkv, x).split(self._widths, -1)
+        return q, k, v
+
+    def fused(self) -> nn.Module:
+        """Project with one layer: the input is read once."""
+        self._widths = [layer.out_features for layer in (self.q, self.k, self.v)]
+        self.qkv = merged(self.q, self.k, self.v)
+        del self.q, self.k, self.v
+        return self
 
 
 def conv_out(size: int, kernel_size: int, stride: int, padding: int) -> int:

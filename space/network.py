@@ -9,19 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from space.architecture import Architecture, Part
+from space.errors import SpaceError
+from space.fuse import fold_norm_before, fuse, scale_output
+from space.heads import PoolingHead
 
 
-def build_network(architecture: Architecture, drop_path_rate: float = 0.0, device: torch.device | str = "cpu") -> TokenMixerNet:
+def build_network(
+    architecture: Architecture,
+    drop_path_rate: float = 0.0,
+    device: torch.device | str | None = None,
+    drop_rate: float = 0.0,
+    global_pool: str = "avg",
+) -> TokenMixerNet:
     """Build the network of an architecture, freshly initialised from torch's global random state.
 
     Args:
         drop_path_rate: stochastic depth of the last block; it grows linearly from zero over the blocks.
-        device: where the parameters live; `"meta"` makes shapes without memory.
+        device: where the parameters live, torch's current default by default; `"meta"` makes shapes without memory.
+        drop_rate: of dropout before the classifier.
+        global_pool: as in `TokenMixerNet.reset_classifier`.
     """
-    with _parameters_on(device):
-        return TokenMixerNet(architecture, drop_path_rate)
+    with _parameters_on(device or torch.get_default_device()):
+        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool)
 
 
 def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:
@@ -68,15 +80,19 @@ class _ShapesOnly(TorchFunctionMode):
 
 
 class TokenMixerNet(nn.Module):
-    """Stem, stages of blocks, head. Inside, maps are (B, H, W, C).
+    """Stem, stages of blocks, head. Inside, maps are (B, H, W, C); images come in and maps go out as (B, C, H, W).
+
+    Its methods are those that users of timm's models call, and mean the same.
 
     Attributes:
-        architecture: what it was built from.
+        architecture: what it is, kept up to date when the classifier changes or stages are cut off.
+        num_classes, num_features, head_hidden_size: classes, channels of the last map, channels that the classifier sees.
+        feature_info: of every stage's map: channels (`num_chs`), stride (`reduction`), module.
     """
 
-    def __init__(self, architecture: Architecture, drop_path_rate: float = 0.0) -> None:
+    def __init__(self, architecture: Architecture, drop_path_rate: float = 0.0, drop_rate: float = 0.0, global_pool: str = "avg") -> None:
         super().__init__()
-        self.architecture = architecture
+        self.drop_rate = drop_rate
         parts = {part.path: part for part in architecture.parts}
 
         def make(path: str, rate: float = 0.0) -> nn.Module:
@@ -93,22 +109,137 @@ class TokenMixerNet(nn.Module):
                 blocks.append(Block(*(make(f"stages.{i}.blocks.{j}.{slot}", rate) for slot in slots)))
                 block_index += 1
             self.stages.append(Stage(make(f"stages.{i}.downsample"), blocks, make(f"stages.{i}.norm")))
-        self.head = make("head")
+        self._set_head(make("head"), global_pool)
+        self._describe(architecture)
 
-    def forward_features(self, images_BCHW: Tensor) -> Tensor:
-        """The last stage's map, (B, C, H, W)."""
-        return self._last_map(images_BCHW).permute(0, 3, 1, 2)
+    def _describe(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.in_chans, self.num_classes = architecture.in_chans, architecture.num_classes
+        self.num_features = self.head_hidden_size = architecture.stages[-1].width
+        self.feature_info = [
+            {"num_chs": stage.width, "reduction": reduction, "module": f"stages.{i}"}
+            for i, (stage, reduction) in enumerate(zip(architecture.stages, architecture.reductions, strict=True))
+        ]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        return self.head(self._last_map(images_BCHW))
+        return _channels_first(self.head(self._last_map(images_BCHW)))
+
+    def forward_features(self, images_BCHW: Tensor) -> Tensor:
+        """The last stage's map, (B, C, H, W)."""
+        return _channels_first(self._last_map(images_BCHW))
+
+    def forward_head(self, x_BCHW: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits of the last stage's map, or with `pre_logits` what the classifier sees, (B, C)."""
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        return _channels_first(self.head.pool(x_BHWC) if pre_logits else self.head(x_BHWC))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The last map and the maps behind stages, each (B, C, H, W).
+
+        Args:
+            x: images, (B, C, H, W).
+            indices: which stages; the last so many for a number, all by default.
+            norm: pass the last stage's map through the norm of a head that norms before it pools.
+            stop_early: run no stage behind the last that is asked for; its map is the last map then.
+            intermediates_only: leave the last map out.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt: got {output_fmt!r}, expected 'NCHW'")
+        taken, last = _taken(len(self.stages), indices)
+        x_BHWC, maps = self._stem_map(x), []
+        for index, stage in enumerate(self.stages):
+            if stop_early and index > last:
+                break
+            x_BHWC = stage(x_BHWC)
+            if index in taken:
+                is_normed = norm and index == len(self.stages) - 1 and self.head.norms_maps
+                maps.append(_channels_first(self.head.norm(x_BHWC) if is_normed else x_BHWC))
+        return maps if intermediates_only else (_channels_first(x_BHWC), maps)
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Cut off what `forward_intermediates` does not need for these stages; returns their indices."""
+        taken, last = _taken(len(self.stages), indices)
+        is_cut = last < len(self.stages) - 1
+        if is_cut:
+            self.stages = self.stages[: last + 1]
+            self._describe(self.architecture.replace(stages=self.architecture.stages[: last + 1]))
+        if is_cut or prune_head:
+            self.reset_classifier(0, "")
+        if is_cut or prune_norm:
+            self.head.norm = nn.Identity()
+        return taken
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer that makes the logits, an identity where there are no classes."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Another, freshly initialised classifier, or none for 0 classes.
+
+        Args:
+            global_pool: `avg`, or empty to return a map (B, ..., H, W) instead of pooling; unchanged by default.
+        """
+        self._describe(self.architecture.replace(num_classes=num_classes))
+        old, place = self.head, next(self.parameters())
+        head = build_part(self.architecture.parts[-1], device=place.device).to(place.dtype).train(self.training)
+        self._set_head(head, old.global_pool if global_pool is None else global_pool)
+        self.head.norm = old.norm
+
+    def _set_head(self, head: nn.Module, global_pool: str) -> None:
+        if global_pool not in ("avg", ""):
+            raise SpaceError(f"global_pool: got {global_pool!r}, expected 'avg' or '' for no pooling")
+        assert isinstance(head, PoolingHead)
+        self.head = head
+        self.head.global_pool = global_pool
+        self.head.drop.p = self.drop_rate
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that weight decay should leave alone: biases, norms, scales, gates."""
+        return {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """How parameters group into layers, a stage each if `coarse` and otherwise a block each, for layer-wise learning rates."""
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)\.norm", (99999,))]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep no activations inside blocks for the backward pass, which computes them again: less memory, more time."""
+        for stage in self.modules():
+            if isinstance(stage, Stage):
+                stage.grad_checkpointing = enable
+
+    def fuse(self) -> TokenMixerNet:
+        """A copy for inference, faster and equal to this network in evaluation; see `space.fuse`.
+
+        Where a batch norm is folded into the classifier, `forward_head(..., pre_logits=True)` returns what comes before it.
+        """
+        return fuse(self)
 
     def _last_map(self, images_BCHW: Tensor) -> Tensor:
-        # Convolutions and batch norms keep the layout that they are given, so one copy here saves one in every block.
-        x_BHWC = self.stem(images_BCHW.to(memory_format=torch.channels_last).permute(0, 2, 3, 1))
+        x_BHWC = self._stem_map(images_BCHW)
         for stage in self.stages:
             x_BHWC = stage(x_BHWC)
         return x_BHWC
+
+    def _stem_map(self, images_BCHW: Tensor) -> Tensor:
+        # Convolutions and batch norms keep the layout that they are given, so one copy here saves one in every block.
+        return self.stem(images_BCHW.to(memory_format=torch.channels_last).permute(0, 2, 3, 1))
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """A map (B, H, W, C) as (B, C, H, W); logits and pooled features stay as they are."""
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 class Stage(nn.Module):
@@ -119,12 +250,33 @@ class Stage(nn.Module):
         self.downsample = downsample
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
+        self.grad_checkpointing = False
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x_BHWC = self.downsample(x_BHWC)
         for block in self.blocks:
-            x_BHWC = block(x_BHWC)
+            x_BHWC = _checkpointed(block, x_BHWC) if self.grad_checkpointing else block(x_BHWC)
         return self.norm(x_BHWC)
+
+
+def _checkpointed(block: nn.Module, x_BHWC: Tensor) -> Tensor:
+    return checkpoint(block, x_BHWC, use_reentrant=False, context_fn=lambda: (nullcontext(), _same_statistics(block)))
+
+
+@contextmanager
+def _same_statistics(block: nn.Module) -> Iterator[None]:
+    """Run a block without its batch norms averaging into their statistics: a batch counts once, not again in the backward pass."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
 
 
 class Block(nn.Module):
@@ -141,13 +293,22 @@ class Block(nn.Module):
         return self.ffn(self.ffn_position(self.mixer(self.position(x_BHWC))))
 
 
+# timm is imported where it is used: most of the seconds that importing this package takes would be its own.
+
+
 def _drop_path(rate: float) -> nn.Module:
     if not rate:
         return nn.Identity()
-    # Most of the seconds that importing this package takes would be timm's.
     from timm.layers import DropPath
 
     return DropPath(rate)
+
+
+def _taken(num_stages: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
+    """Indices of the stages that are asked for, and the last of them."""
+    from timm.models._features import feature_take_indices
+
+    return feature_take_indices(num_stages, indices)
 
 
 class Residual(nn.Module):
@@ -157,9 +318,25 @@ class Residual(nn.Module):
         super().__init__()
         self.norm = norm
         self.operator = operator
-        self.scale = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
+        self.scale: nn.Parameter | None = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
         self.drop_path = _drop_path(drop_path_rate)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         branch = self.operator(self.norm(x_BHWC))
         return x_BHWC + self.drop_path(branch if self.scale is None else branch * self.scale)
+
+    def fused(self) -> nn.Module:
+        """Fold a batch norm and the scale into the operator's layers, where it says which."""
+        first = [self.operator.get_submodule(name) for name in getattr(self.operator, "first_linears", ())]
+        if isinstance(self.norm, nn.BatchNorm2d) and first:
+            for layer in first:
+                assert isinstance(layer, nn.Linear)
+                fold_norm_before(self.norm, layer)
+            self.norm = nn.Identity()
+        if self.scale is not None and hasattr(self.operator, "last_linear"):
+            last = self.operator.get_submodule(str(self.operator.last_linear))
+            assert isinstance(last, nn.Linear)
+            scale_output(last, self.scale)
+            self.scale = None
+        self.drop_path = nn.Identity()
+        return self

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from space.kinds import POSITIONS
-from space.layers import DepthwiseConv
+from space.layers import DepthwiseConv, ResidualDepthwiseConv
 
 
 @POSITIONS.register("none")
@@ -30,9 +30,8 @@ class DynamicPositionEmbedding(nn.Module):
 
     def __init__(self, dim: int, *, kernel_size: Literal[3, 5, 7] = 3, act: bool = False) -> None:
         super().__init__()
-        self.conv = DepthwiseConv(dim, kernel_size)
+        self.conv = DepthwiseConv(dim, kernel_size) if act else ResidualDepthwiseConv(dim, kernel_size)
         self.act = act
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        offset = self.conv(x_BHWC)
-        return x_BHWC + (F.gelu(offset) if self.act else offset)
+        return x_BHWC + F.gelu(self.conv(x_BHWC)) if self.act else self.conv(x_BHWC)

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import LinearBN, attend, count_heads
+from space.layers import LinearBN, QueryKeyValue, attend, count_heads
 
 Size = Annotated[int, Field(ge=1, le=1024)]
 
 
 @MIXERS.register("bn_conv_attention", paper="https://arxiv.org/abs/2204.05525", norm=NORMS("none"))
-class BnConvAttention(nn.Module):
+class BnConvAttention(QueryKeyValue):
     """Softmax attention over all tokens with 1x1 convolutions and batch norms, unscaled, ReLU6 before the projection.
 
     Args:
@@ -25,12 +25,10 @@ class BnConvAttention(nn.Module):
     """
 
     def __init__(self, dim: int, *, key_dim: Size = 16, value_ratio: Size = 2, num_heads: Size | None = None) -> None:
-        super().__init__()
-        self.num_heads = num_heads or count_heads(dim, key_dim * value_ratio)
-        self.q = LinearBN(dim, self.num_heads * key_dim)
-        self.k = LinearBN(dim, self.num_heads * key_dim)
-        self.v = LinearBN(dim, self.num_heads * key_dim * value_ratio)
-        self.proj = LinearBN(self.num_heads * key_dim * value_ratio, dim)
+        heads = num_heads or count_heads(dim, key_dim * value_ratio)
+        super().__init__(*(LinearBN(dim, heads * size) for size in (key_dim, key_dim, key_dim * value_ratio)))
+        self.num_heads = heads
+        self.proj = LinearBN(heads * key_dim * value_ratio, dim)
 
     @staticmethod
     def check(dim: int, height: int, width: int, *, key_dim: int, value_ratio: int, num_heads: int | None) -> None:
@@ -42,6 +40,6 @@ class BnConvAttention(nn.Module):
         nn.init.zeros_(self.proj.bn.weight)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        q_BNK, k_BNK, v_BNV = (project(x_BHWC).flatten(1, 2) for project in (self.q, self.k, self.v))
+        q_BNK, k_BNK, v_BNV = (x.flatten(1, 2) for x in self.project(x_BHWC))
         mixed_BNV = attend(q_BNK, k_BNK, v_BNV, self.num_heads, scale=1.0)
         return self.proj(F.relu6(mixed_BNV).view(*x_BHWC.shape[:3], -1))

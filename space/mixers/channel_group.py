@@ -7,11 +7,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import count_heads
+from space.layers import QueryKeyValue, count_heads
 
 
 @MIXERS.register("channel_group", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
-class ChannelGroupAttention(nn.Module):
+class ChannelGroupAttention(QueryKeyValue):
     """Softmax attention among the channels of each group; every channel is a token as long as the map.
 
     The official code names the parts softmax(k^T v) q^T, with the scale head_dim ** -0.5.
@@ -21,12 +21,9 @@ class ChannelGroupAttention(nn.Module):
     """
 
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32) -> None:
-        super().__init__()
+        super().__init__(*(nn.Linear(dim, dim) for _ in range(3)))
         self.num_groups = count_heads(dim, head_dim)
         self.head_dim = head_dim
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
 
     @staticmethod
@@ -34,7 +31,6 @@ class ChannelGroupAttention(nn.Module):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        tokens_BNC = x_BHWC.flatten(1, 2)
-        q, k, v = (linear(tokens_BNC).transpose(1, 2).unflatten(1, (self.num_groups, -1)) for linear in (self.q, self.k, self.v))
+        q, k, v = (x_BNC.transpose(1, 2).unflatten(1, (self.num_groups, -1)) for x_BNC in self.project(x_BHWC.flatten(1, 2)))
         mixed_BgdN = F.scaled_dot_product_attention(k, v, q, scale=self.head_dim**-0.5)
         return self.proj(mixed_BgdN.flatten(1, 2).transpose(1, 2)).view_as(x_BHWC)

@@ -8,12 +8,13 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from space.fuse import scale_output
 from space.kinds import MIXERS, NORMS
-from space.layers import DepthwiseConv, attend, count_heads
+from space.layers import DepthwiseConv, QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("container", paper="https://arxiv.org/abs/2106.01401", norm=NORMS("batch_norm"))
-class ContainerMix(nn.Module):
+class ContainerMix(QueryKeyValue):
     """A learnt sigmoid gate mixes softmax attention over all tokens with a static depthwise affinity of the values.
 
     Args:
@@ -22,13 +23,10 @@ class ContainerMix(nn.Module):
     """
 
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32, kernel_size: Literal[3, 5, 7] = 5) -> None:
-        super().__init__()
+        super().__init__(*(nn.Linear(dim, dim) for _ in range(3)))
         self.num_heads = count_heads(dim, head_dim)
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
         self.static = DepthwiseConv(dim, kernel_size)
-        self.gate = nn.Parameter(torch.zeros(1))
+        self.gate: nn.Parameter | None = nn.Parameter(torch.zeros(1))
         self.proj = nn.Linear(dim, dim)
 
     @staticmethod
@@ -36,7 +34,19 @@ class ContainerMix(nn.Module):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        tokens_BNC, v_BHWC = x_BHWC.flatten(1, 2), self.v(x_BHWC)
-        dynamic_BNC = attend(self.q(tokens_BNC), self.k(tokens_BNC), v_BHWC.flatten(1, 2), self.num_heads)
+        q_BNC, k_BNC, v_BNC = self.project(x_BHWC.flatten(1, 2))
+        dynamic_BHWC = attend(q_BNC, k_BNC, v_BNC, self.num_heads).view_as(x_BHWC)
+        static_BHWC = self.static(v_BNC.view_as(x_BHWC))
+        if self.gate is None:
+            return self.proj(dynamic_BHWC + static_BHWC)
         gate = self.gate.sigmoid()
-        return self.proj(gate * dynamic_BNC.view_as(x_BHWC) + (1 - gate) * self.static(v_BHWC))
+        return self.proj(gate * dynamic_BHWC + (1 - gate) * static_BHWC)
+
+    def fused(self) -> nn.Module:
+        """Move the gate into the layers: g * proj(dynamic + (1 - g) / g * static)."""
+        if self.gate is not None:
+            gate = self.gate.double().sigmoid()
+            scale_output(self.static, (1 - gate) / gate)
+            self.proj.weight = nn.Parameter((self.proj.weight * gate).to(self.proj.weight))
+            self.gate = None
+        return super().fused()

@@ -6,11 +6,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import attend, count_heads
+from space.layers import QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6))
-class GlobalMHRA(nn.Module):
+class GlobalMHRA(QueryKeyValue):
     """Softmax attention over all tokens of the map.
 
     Args:
@@ -18,11 +18,8 @@ class GlobalMHRA(nn.Module):
     """
 
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32) -> None:
-        super().__init__()
+        super().__init__(*(nn.Linear(dim, dim) for _ in range(3)))
         self.num_heads = count_heads(dim, head_dim)
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
 
     @staticmethod
@@ -30,6 +27,5 @@ class GlobalMHRA(nn.Module):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        tokens_BNC = x_BHWC.flatten(1, 2)
-        mixed_BNC = attend(self.q(tokens_BNC), self.k(tokens_BNC), self.v(tokens_BNC), self.num_heads)
+        mixed_BNC = attend(*self.project(x_BHWC.flatten(1, 2)), self.num_heads)
         return self.proj(mixed_BNC).view_as(x_BHWC)

@@ -20,6 +20,9 @@ class LocalMHRA(nn.Module):
         kernel_size: side of the neighbourhood; the papers use 5.
     """
 
+    first_linears = ("value",)
+    last_linear = "proj"
+
     def __init__(self, dim: int, *, kernel_size: Literal[3, 5, 7]) -> None:
         super().__init__()
         self.value = nn.Linear(dim, dim)

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import Conv, DepthwiseConv, attend, count_heads
+from space.layers import Conv, DepthwiseConv, ResidualDepthwiseConv, attend, count_heads
 
 
 @MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6))
@@ -28,6 +28,8 @@ class ShuntedSelfAttention(nn.Module):
         sr_ratio: r, the side of a coarse merged token.
         head_dim: channels of a head.
     """
+
+    last_linear = "proj"
 
     def __init__(self, dim: int, *, sr_ratio: Literal[1, 2, 4, 8], head_dim: PositiveInt = 32) -> None:
         super().__init__()
@@ -51,8 +53,8 @@ class ShuntedSelfAttention(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         q_BNC = self.q(x_BHWC.flatten(1, 2))
         if len(self.scales) == 1:
-            k_BMC, v_BMC, detail_BMC = self.scales[0](x_BHWC)
-            mixed_BNC = attend(q_BNC, k_BMC, v_BMC, self.num_heads) + detail_BMC
+            k_BNC, v_BNC, detail_BNC = self.scales[0](x_BHWC)
+            mixed_BNC = attend(q_BNC, k_BNC, v_BNC, self.num_heads) + detail_BNC
         else:
             q_BNhd = q_BNC.unflatten(-1, (self.num_heads, -1))
             coarse_BNhd, fine_BNhd = (self._heads_at(scale, q_BNhd[:, :, first::2], x_BHWC) for first, scale in enumerate(self.scales))
@@ -61,12 +63,15 @@ class ShuntedSelfAttention(nn.Module):
 
     @staticmethod
     def _heads_at(scale: nn.Module, q_BNhd: Tensor, x_BHWC: Tensor) -> Tensor:
-        k_BMC, v_BMC, detail_BMC = scale(x_BHWC)
-        return attend(q_BNhd.flatten(2), k_BMC, v_BMC + detail_BMC, q_BNhd.shape[2]).view(q_BNhd.shape)
+        k_BMC, _, enhanced_BMC = scale(x_BHWC)
+        return attend(q_BNhd.flatten(2), k_BMC, enhanced_BMC, q_BNhd.shape[2]).view(q_BNhd.shape)
 
 
 class _Scale(nn.Module):
-    """Keys and values of the heads that see one scale, and the values' local detail: three times (B, M, dim)."""
+    """Keys and values of the heads that see one scale, and the values' local enhancement: three times (B, M, dim).
+
+    With `merge` the enhancement is the enhanced values, without it the detail alone.
+    """
 
     def __init__(self, in_dim: int, dim: int, stride: int, merge: bool) -> None:
         super().__init__()
@@ -74,7 +79,7 @@ class _Scale(nn.Module):
         self.norm = nn.LayerNorm(in_dim) if merge else None
         self.k = nn.Linear(in_dim, dim)
         self.v = nn.Linear(in_dim, dim)
-        self.local = DepthwiseConv(dim, 3)
+        self.local = ResidualDepthwiseConv(dim, 3) if merge else DepthwiseConv(dim, 3)
 
     def forward(self, x_BHWC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.merge is not None and self.norm is not None:

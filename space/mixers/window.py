@@ -9,11 +9,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import attend, count_heads
+from space.layers import QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
-class WindowAttention(nn.Module):
+class WindowAttention(QueryKeyValue):
     """Softmax attention inside windows: no shift, no relative bias, no mask.
 
     A map that windows do not tile is padded with zeros, right and bottom, and the padded tokens are attended, as in
@@ -24,13 +24,13 @@ class WindowAttention(nn.Module):
         head_dim: channels of a head.
     """
 
+    # A padded token's key and value must stay the biases, so these take in no norm.
+    first_linears = ()
+
     def __init__(self, dim: int, *, window_size: Annotated[int, Field(ge=1, le=64)] = 7, head_dim: PositiveInt = 32) -> None:
-        super().__init__()
+        super().__init__(*(nn.Linear(dim, dim) for _ in range(3)))
         self.num_heads = count_heads(dim, head_dim)
         self.window_size = window_size
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
 
     @staticmethod
@@ -39,7 +39,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         batch, height, width, _ = x_BHWC.shape
-        q, k, v = (self._windows(linear, x_BHWC) for linear in (self.q, self.k, self.v))
+        q, k, v = self.project(x_BHWC, self._windows)
         mixed_BNC = attend(q, k, v, self.num_heads)
         rows, columns = -(-height // self.window_size), -(-width // self.window_size)
         mixed = mixed_BNC.view(batch, rows, columns, self.window_size, self.window_size, -1).transpose(2, 3)
@@ -49,9 +49,9 @@ class WindowAttention(nn.Module):
     def _windows(self, linear: nn.Linear, x_BHWC: Tensor) -> Tensor:
         """Project, pad and cut into windows: (B * windows, window_size ** 2, C)."""
         side = self.window_size
-        _, height, width, channels = x_BHWC.shape
+        _, height, width, _ = x_BHWC.shape
         right, bottom = -width % side, -height % side
         padded = right or bottom
         x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias if padded else linear(x_BHWC)
         tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-        return tiles.reshape(-1, side * side, channels)
+        return tiles.reshape(-1, side * side, x_BHWC.shape[-1])

@@ -2,9 +2,11 @@
 
 import random
 
+import torch
 from hypothesis import strategies as st
+from torch import nn
 
-from space import Architecture, BlockSpec, SearchSpace, StageChoices, StageSpec, load_space, space_names
+from space import Architecture, BlockSpec, SearchSpace, StageChoices, StageSpec, load_architecture, load_space, space_names
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
 
 SPACES = {name: load_space(name) for name in space_names()}
@@ -71,3 +73,21 @@ def tiny_space() -> SearchSpace:
                          mixers=("channel_group", "global_mhra"), ffns=({"type": "dw_ffn", "ratio": 1},)),
         ),
     )
+
+
+def shortened(name: str) -> Architecture:
+    """A published network with each of a stage's distinct blocks once: all that is in it, in a fraction of the time."""
+    parent = load_architecture(name)
+    return parent.replace(stages=tuple(stage.model_copy(update={"blocks": tuple(dict.fromkeys(stage.blocks))}) for stage in parent.stages))
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """The module with every tensor random, in place: fresh zeros and ones would hide what they multiply."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            noise = torch.randn(tensor.shape, generator=generator)
+            # Variances are positive; norms multiply by about one, or deep networks would explode or fade.
+            is_scale = name.endswith("running_var") or (name.endswith("weight") and tensor.ndim == 1)
+            tensor.copy_((0.3 * noise).exp() if is_scale else 0.1 * noise if tensor.ndim < 2 else noise * tensor[0].numel() ** -0.5)
+    return module

@@ -1,0 +1,207 @@
+"""`python -m nas.profile davit-t best.yaml`: what a network costs, stage by stage and block by block; `--parents`: all published ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from nas.command import CommandParser, exit_code_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from proxies.cost import Cost
+    from space.architecture import Architecture, Part, StageSpec
+    from space.published import Published
+
+LEAST_SIDE, GREATEST_SIDE = 32, 4096
+PUBLISHED_SIDE = 224
+
+
+@dataclass(frozen=True)
+class ProfileConfig:
+    """What to profile.
+
+    Args:
+        architectures: YAML files, or names of published networks.
+        parents: print a table of all published networks.
+        image_size: height and width of the images; each architecture's own by default.
+    """
+
+    architectures: tuple[str, ...]
+    parents: bool
+    image_size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a profile: a piece of a network and what it costs for one image.
+
+    Args:
+        depth: 0 for stem, stages, head; 1 inside a stage.
+        operators: what it is made of.
+        out_size: height and width of the map that it returns.
+        activations: elements put out by convolutions, linear layers and matrix products.
+    """
+
+    depth: int
+    name: str
+    operators: str
+    out_size: tuple[int, int]
+    cost: Cost
+    activations: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = CommandParser(prog="python -m nas.profile", description="What networks cost, stage by stage and block by block.")
+    parser.add_argument("architectures", nargs="*", metavar="architecture", help="a YAML file, or the name of a published network")
+    parser.add_argument("--parents", action="store_true", help="a table of all published networks beside their published figures")
+    parser.add_argument("--image-size", type=image_size, metavar="SIDE", help="256 or, height first, 256x192; default: each one's own")
+    arguments = vars(parser.parse_args(argv))
+    config = ProfileConfig(**arguments | {"architectures": tuple(arguments["architectures"])})
+    if not config.architectures and not config.parents:
+        parser.error("architecture: got none, expected a YAML file, a published network's name, or --parents")
+    return exit_code_of(lambda: run(config))
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read `256` or `256x192`, height first."""
+    sides = [int(side) for side in text.split("x") if side.isascii() and side.isdigit()]
+    if len(sides) != text.count("x") + 1 or len(sides) > 2 or not all(LEAST_SIDE <= side <= GREATEST_SIDE for side in sides):
+        expected = f"a side from {LEAST_SIDE} to {GREATEST_SIDE}, or two, height first, as 256x192"
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+    return sides[0], sides[-1]
+
+
+def run(config: ProfileConfig) -> None:
+    """Load everything first, so that a mistake is told before the first table, and print the tables."""
+    from rich.console import Console
+
+    from space.files import load_architecture, load_published
+
+    loaded = [(load_architecture(name), load_published(name)) for name in config.architectures]
+    # Names come from files: nothing in them is markup.
+    console = Console(markup=False, highlight=False)
+    for architecture, published in loaded:
+        height, width = config.image_size or (architecture.image_size,) * 2
+        title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
+        print_profile(console, title, profile(architecture, height, width))
+        if published is not None:
+            console.print(f"Published, at {PUBLISHED_SIDE} px: {_in_words(published)}.", soft_wrap=True)
+            console.print(f"From {published.paper}\n", soft_wrap=True)
+    if config.parents:
+        print_parents(console, config.image_size)
+
+
+def profile(architecture: Architecture, height: int, width: int) -> list[Row]:
+    """The rows of a profile; those of depth 0 add up to the network. Equal blocks in a row share one."""
+    parts = {part.path: part for part in architecture.parts_at(height, width)}
+    rows = [_row("stem", 0, [parts["stem"]], architecture.stem.label)]
+    for index, stage in enumerate(architecture.stages):
+        inside = _stage_rows(stage, {path.split(".", 2)[2]: part for path, part in parts.items() if path.startswith(f"stages.{index}.")})
+        rows += [_sum(f"stage {index + 1}", f"{stage.width} channels", inside), *inside]
+    return [*rows, _row("head", 0, [parts["head"]], architecture.head.label)]
+
+
+def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[Row]:
+    rows = [_row("downsample", 1, [parts["downsample"]], parts["downsample"].spec.label)] if "downsample" in parts else []
+    for block, run in groupby(range(len(stage.blocks)), key=lambda j: stage.blocks[j]):
+        numbers = list(run)
+        of_run = [part for j in numbers for path, part in parts.items() if path.startswith(f"blocks.{j}.")]
+        name = f"block {numbers[0] + 1}" if len(numbers) == 1 else f"blocks {numbers[0] + 1}-{numbers[-1] + 1}"
+        specs = (block.position, block.mixer, block.ffn_position, block.ffn)
+        rows.append(_row(name, 1, of_run, ", ".join(spec.label for spec in specs if spec.type != "none")))
+    return [*rows, _row("norm", 1, [parts["norm"]], stage.norm.label)] if "norm" in parts else rows
+
+
+def _row(name: str, depth: int, parts: Sequence[Part], operators: str) -> Row:
+    from proxies.cost import Cost
+    from proxies.macs import part_activations, part_cost
+
+    cost = sum(map(part_cost, parts), Cost(0, 0))
+    return Row(depth, name, operators, parts[-1].out_size, cost, sum(map(part_activations, parts)))
+
+
+def _sum(name: str, operators: str, rows: Sequence[Row]) -> Row:
+    from proxies.cost import Cost
+
+    cost = sum((row.cost for row in rows), Cost(0, 0))
+    return Row(0, name, operators, rows[-1].out_size, cost, sum(row.activations for row in rows))
+
+
+def print_profile(console: Console, title: str, rows: Sequence[Row]) -> None:
+    """Print a profile with the share of each row in the multiply-adds."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("", "operators"):
+        table.add_column(heading, overflow="fold", no_wrap=not heading)
+    for heading in ("map", "Kparams", "MFLOPs", "share", "Kacts"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    total = _sum("total", "", [row for row in rows if not row.depth])
+    for row in rows:
+        table.add_row(*_cells(row, total), style="" if row.depth else "bold")
+    table.add_section()
+    table.add_row(*_cells(total, total), style="bold")
+    console.print(table)
+
+
+def _cells(row: Row, total: Row) -> Iterable[str]:
+    return (
+        "  " * row.depth + row.name,
+        row.operators,
+        "" if row.name in ("head", "total") else f"{row.out_size[0]}x{row.out_size[1]}",
+        f"{row.cost.params / 1e3:,.1f}",
+        f"{row.cost.macs / 1e6:,.1f}",
+        f"{100 * row.cost.macs / total.cost.macs:.1f} %",
+        f"{row.activations / 1e3:,.0f}",
+    )
+
+
+def print_parents(console: Console, size: tuple[int, int] | None) -> None:
+    """Print all published networks' counted costs beside their published ones."""
+    from rich import box
+    from rich.table import Table
+
+    from space.files import load_architecture, load_published, parent_names
+
+    at = "their own size" if size is None else f"{size[0]}x{size[1]}"
+    title = f"Published networks, counted at {at} and as published at {PUBLISHED_SIDE} px"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", "top-1 %"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    notes = []
+    for name in parent_names():
+        architecture, published = load_architecture(name), load_published(name)
+        total = _sum(name, "", [row for row in profile(architecture, *size or (architecture.image_size,) * 2) if not row.depth])
+        params, macs, top1 = _figures(published)
+        counted = (f"{total.cost.params / 1e6:.2f}", f"{total.cost.macs / 1e9:.3f}", f"{total.activations / 1e6:.1f}")
+        table.add_row(name, counted[0], params, counted[1], macs, counted[2], top1)
+        if published is not None and published.note:
+            notes.append(f"{name}: {published.note}")
+    console.print(table)
+    for note in notes:
+        console.print(note)
+
+
+def _figures(published: Published | None) -> tuple[str, str, str]:
+    if published is None:
+        return "", "", ""
+    macs = "" if published.macs is None else f"{published.macs / 1e9:.4g}"
+    return f"{published.params / 1e6:.4g}", macs, f"{published.top1:.1f}"
+
+
+def _in_words(published: Published) -> str:
+    params, macs, top1 = _figures(published)
+    words = [f"{params} Mparams", f"{macs} GFLOPs" if macs else "", f"top-1 {top1} % on ImageNet", published.note.rstrip(".")]
+    return "; ".join(filter(None, [", ".join(filter(None, words[:3])), words[3]]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

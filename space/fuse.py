@@ -1,0 +1,86 @@
+"""Inference networks: batch norms, identities, layer scales and gates folded, exactly, into the layers beside them.
+
+A module takes part by a method `fused() -> nn.Module`. Called once, on a copy in evaluation whose children are fused
+already, it returns what takes its place, often itself. A batch norm behind a layer in an `nn.Sequential` is folded without
+that. Whatever has no such method stays as it is, so an operator works without knowing any of this.
+
+Two attributes of an operator let the residual branch around it fold too. Both name children as they are once fused:
+`first_linears` are the linear layers that are all that sees the operator's input, with no zeros padded in before them, and
+`last_linear` is the one whose output the operator returns.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fuse(network: Module) -> Module:
+    """A copy of a network for inference, equal to it in evaluation mode and faster; no parameter of it needs a gradient."""
+    return _fused(copy.deepcopy(network).eval()).requires_grad_(False)
+
+
+def _fused(module: Module) -> Module:
+    for name, child in list(module.named_children()):
+        setattr(module, name, _fused(child))
+    if isinstance(module, nn.Sequential):
+        _fold_norms_of(module)
+    fused = getattr(module, "fused", None)
+    return fused() if callable(fused) else module
+
+
+def _fold_norms_of(sequence: nn.Sequential) -> None:
+    for (_, layer), (name, norm) in itertools.pairwise(list(sequence.named_children())):
+        if isinstance(layer, nn.Linear | nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            fold_norm_behind(layer, norm)
+            delattr(sequence, name)
+
+
+def fold_norm_behind(layer: nn.Linear | nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Make a layer return what the batch norm behind it would."""
+    scale, shift = _affine(norm)
+    scale_output(layer, scale)
+    _set(layer, layer.weight, shift if layer.bias is None else layer.bias + shift)
+
+
+def fold_norm_before(norm: nn.BatchNorm2d, layer: nn.Linear) -> None:
+    """Make a linear layer take what the batch norm before it takes."""
+    scale, shift = _affine(norm)
+    offset = layer.weight.double() @ shift
+    _set(layer, layer.weight * scale, offset if layer.bias is None else layer.bias + offset)
+
+
+def scale_output(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
+    """Multiply a layer's output by a scale, one for all channels or one a channel."""
+    rows = scale.double().reshape(-1, *[1] * (layer.weight.ndim - 1))
+    _set(layer, layer.weight * rows, None if layer.bias is None else layer.bias * scale.double())
+
+
+def merged(*layers: nn.Module) -> nn.Linear:
+    """One linear layer for several that see the same input; its output is theirs side by side. Each has a bias."""
+    linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    weight = torch.cat([layer.weight for layer in linears])
+    together = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    together.weight = nn.Parameter(weight.detach())
+    together.bias = nn.Parameter(torch.cat([layer.bias for layer in linears]).detach())
+    return together
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies by and adds in evaluation, in double precision."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def _set(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
+    dtype = layer.weight.dtype
+    layer.weight = nn.Parameter(weight.detach().to(dtype))
+    layer.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype))

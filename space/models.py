@@ -1,0 +1,81 @@
+"""timm's entry points: importing this module makes the published networks, and any architecture, known to `timm.create_model`.
+
+    import space.models
+
+    timm.create_model("token_mixer", architecture="best.yaml", num_classes=10)
+    timm.create_model("token_mixer_davit_t", features_only=True)
+
+A published network's name has underscores here: `davit-t` is `token_mixer_davit_t`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+
+from space.architecture import Architecture
+from space.files import load_architecture, parent_names
+from space.network import TokenMixerNet, build_network, build_part
+
+
+@register_model
+def token_mixer(pretrained: bool = False, *, architecture: Architecture | str | Path, **options: Any) -> nn.Module:
+    """The network of an architecture, given as a value, a YAML file or a published network's name.
+
+    Options are timm's: `num_classes`, `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool`, `features_only`, ...
+    """
+    return _create("token_mixer", pretrained, architecture, options)
+
+
+def entry_point_name(parent: str) -> str:
+    """The name that timm knows a published network by."""
+    return f"token_mixer_{parent.replace('-', '_')}"
+
+
+def _create(name: str, pretrained: bool, architecture: Architecture | str | Path, options: dict[str, Any]) -> nn.Module:
+    value = architecture if isinstance(architecture, Architecture) else load_architecture(architecture)
+    options["pretrained_cfg"] = options.get("pretrained_cfg") or default_cfg(value)
+    feature_cfg = {"out_indices": tuple(range(len(value.stages))), "feature_cls": "getter"}
+    return build_model_with_cfg(_build, name, pretrained, feature_cfg=feature_cfg, architecture=value, **options)
+
+
+def _build(architecture: Architecture, num_classes: int, in_chans: int, **options: Any) -> TokenMixerNet:
+    return build_network(architecture.replace(num_classes=num_classes, in_chans=in_chans), **options)
+
+
+def default_cfg(architecture: Architecture) -> dict[str, Any]:
+    """What timm asks of a network beyond its module: there are no weights, and inputs are those of the papers."""
+    stem, head = architecture.parts[0], architecture.parts[-1]
+    modules = build_part(stem, device="meta").named_modules()
+    return {
+        "url": "",
+        "num_classes": architecture.num_classes,
+        "input_size": (architecture.in_chans, architecture.image_size, architecture.image_size),
+        "pool_size": head.in_size,
+        "crop_pct": 0.9,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": next(f"stem.{name}" for name, module in modules if isinstance(module, nn.Conv2d)),
+        "classifier": "head.fc",
+    }
+
+
+def _entry_point(parent: str) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **options: Any) -> nn.Module:
+        return _create(entry_point_name(parent), pretrained, parent, options)
+
+    create.__name__ = create.__qualname__ = entry_point_name(parent)
+    create.__doc__ = f"The published network {parent}; options as for `token_mixer`."
+    return create
+
+
+default_cfgs = generate_default_cfgs({entry_point_name(parent): default_cfg(load_architecture(parent)) for parent in parent_names()})
+
+for _parent in parent_names():
+    globals()[entry_point_name(_parent)] = register_model(_entry_point(_parent))

@@ -1,0 +1,32 @@
+"""What the benchmark compares is comparable, and it runs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.benchmarks.parents import main
+from experiments.benchmarks.plain import PlainNetwork
+from space import build_network, parent_names
+
+from .space.examples import randomised, shortened
+
+
+@pytest.mark.parametrize("name", [name for name in parent_names() if not name.startswith("davit") and not name.endswith(("-b", "-l"))])
+def test_the_plain_formulation_has_the_same_logits_and_parameters(name: str) -> None:
+    network = randomised(build_network(shortened(name))).double().eval()
+    plain = PlainNetwork(network).double().eval()
+    images = torch.randn(1, 3, 64, 90).double()
+    with torch.no_grad():
+        expected = network(images)
+        torch.testing.assert_close(plain(images), expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
+    assert sum(parameter.numel() for parameter in plain.parameters()) == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
+    output = tmp_path / "table.md"
+    main(["--parents", "topformer-t", "--batches", "1", "--image-size", "64", "--rounds", "1", "--seconds", "0", "--threads", "1",
+          "--output", str(output)])
+    rows = [line.split("|")[1:5] for line in output.read_text().splitlines() if line.startswith("| topformer-t")]
+    cases = [[cell.strip() for cell in row] for row in rows]
+    assert cases == [["topformer-t", "1", dtype, passes] for dtype in ("fp32", "bf16") for passes in ("forward", "forward+backward")]
