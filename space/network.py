@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -308,7 +308,7 @@ def _taken(num_stages: int, indices: int | Sequence[int] | None) -> tuple[list[i
     """Indices of the stages that are asked for, and the last of them."""
     from timm.models._features import feature_take_indices
 
-    return feature_take_indices(num_stages, indices)
+    return feature_take_indices(num_stages, list(indices) if isinstance(indices, Sequence) else indices)
 
 
 class Residual(nn.Module):
