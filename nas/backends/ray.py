@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,7 @@ def run_ray(
         make_evaluator: called once in every actor; what it reads must be within every node's reach.
         folder: for Tune's own files.
     """
+    on_interrupt = signal.getsignal(signal.SIGINT)
     cpus = _connect(workers)
     try:
         searcher = _StudySearcher(study, stop, on_result)
@@ -50,10 +52,13 @@ def run_ray(
             ),
         )
         tuner.fit()
-        if searcher.failure is not None:
-            raise searcher.failure
     finally:
+        # Tune leaves a handler of its own behind.
+        signal.signal(signal.SIGINT, on_interrupt)
         ray.shutdown()
+    if not searcher.is_finished:
+        # Tune ends by itself on Ctrl-C.
+        raise KeyboardInterrupt
 
 
 def _connect(workers: Workers) -> int:
@@ -77,21 +82,25 @@ class _StudySearcher(Searcher):
         super().__init__(metric="accuracy", mode="max")
         self._study, self._stop, self._on_result = study, stop, on_result
         self._open: dict[str, Proposal] = {}
-        self.failure: Exception | None = None
+        self.is_finished = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's own hint leaves FINISHED out
         wanted = self._stop.num_results - self._study.num_results - len(self._open)
-        if self.failure or self._stop.is_late():
-            return Searcher.FINISHED
-        if wanted <= 0:
+        if wanted <= 0 and self._open and not self._stop.is_late():
             # An evaluation under way may still fail and leave room for another.
-            return None if self._open else Searcher.FINISHED
+            return None
+        if wanted <= 0 or self._stop.is_late():
+            return self._finished()
         try:
             proposal = self._study.ask()
         except SpaceExhausted:
-            return Searcher.FINISHED
+            return self._finished()
         self._open[trial_id] = proposal
         return {"architecture": proposal.architecture.model_dump_json()}
+
+    def _finished(self) -> str:
+        self.is_finished = True
+        return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         proposal = self._open.pop(trial_id)

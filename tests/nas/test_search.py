@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
 
 
 def test_ray_workers_share_the_study(folder: Path) -> None:
+    on_interrupt = signal.getsignal(signal.SIGINT)
     assert search.main(command(folder, "--backend", "ray", "--workers", "2", "--trials", "6")) == 0
+    assert signal.getsignal(signal.SIGINT) is on_interrupt
     trials = trials_of(folder)
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
     assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 6
