@@ -25,13 +25,13 @@ def norms_left(network: nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(hand_built)
 def test_networks_of_every_shape_fuse(architecture: Architecture) -> None:
     assert_fuses(architecture)
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(sampled)
 def test_members_of_the_spaces_fuse_without_a_batch_norm_left(architecture: Architecture) -> None:
     assert not norms_left(assert_fuses(architecture))
