@@ -80,6 +80,11 @@ class _MacCounter(TorchDispatchMode):
         self.macs = 0
         self.activations = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's own switch. To keep a compiler out that nobody uses here would import it, which takes as long as torch.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         packet = func.overloadpacket
