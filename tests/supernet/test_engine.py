@@ -127,10 +127,11 @@ def test_ctrl_c_ends_after_the_step_it_falls_into(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return model(images)
 
+    on_interrupt = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train(model, forward, batches(), EVERYTHING, checkpoint=file)
     assert load_checkpoint(file)[1]["step"] == 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is on_interrupt
     run(model, EVERYTHING, checkpoint=file)
     run(whole, EVERYTHING)
     assert same(state(model), state(whole))
