@@ -7,7 +7,7 @@ calls is looked up here: counted, known to be free, taken apart, or refused. A s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -127,12 +127,19 @@ def _layer_norm(x: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
     return 0, x.new_empty(x.shape)
 
 
+def _mean(x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> tuple[int, Tensor]:
+    dims = {d % x.ndim for d in (dim if dim is not None else range(x.ndim))}
+    kept = ((1 if d in dims else size) for d, size in enumerate(x.shape) if keepdim or d not in dims)
+    return 0, x.new_empty(tuple(kept))
+
+
 _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.linear: _linear,
     aten.scaled_dot_product_attention: _attention,
     aten.layer_norm: _layer_norm,
+    aten.mean: _mean,
 }
-"""Composite operators counted in one piece, faster than taken apart: multiply-adds and an output of the right shape."""
+"""Operators counted in one piece, faster than taken apart or run: multiply-adds and an output of the right shape."""
 
 _MATRIX_PRODUCTS = frozenset({aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
 
