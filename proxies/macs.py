@@ -127,6 +127,23 @@ def _layer_norm(x: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
     return 0, x.new_empty(x.shape)
 
 
+def _elementwise(*operands: Any, **_: Any) -> tuple[int, Tensor]:
+    tensors = [operand for operand in operands if isinstance(operand, Tensor)]
+    return 0, tensors[0].new_empty(torch.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+
+
+def _stack(tensors: Sequence[Tensor], dim: int = 0) -> tuple[int, Tensor]:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return 0, tensors[0].new_empty(shape)
+
+
+def _cat(tensors: Sequence[Tensor], dim: int = 0) -> tuple[int, Tensor]:
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return 0, tensors[0].new_empty(shape)
+
+
 def _mean(x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> tuple[int, Tensor]:
     dims = {d % x.ndim for d in (dim if dim is not None else range(x.ndim))}
     kept = ((1 if d in dims else size) for d, size in enumerate(x.shape) if keepdim or d not in dims)
@@ -138,6 +155,13 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.scaled_dot_product_attention: _attention,
     aten.layer_norm: _layer_norm,
     aten.mean: _mean,
+    aten.stack: _stack,
+    aten.cat: _cat,
+    aten.add: _elementwise,
+    aten.sub: _elementwise,
+    aten.rsub: _elementwise,
+    aten.mul: _elementwise,
+    aten.div: _elementwise,
 }
 """Operators counted in one piece, faster than taken apart or run: multiply-adds and an output of the right shape."""
 
