@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from typing import Protocol
 
+from proxies.target import Target, TargetError, parse_target
 from space.errors import UserError
 
 PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12}
 _QUANTITY_OF = {"flop": "macs", "flops": "macs", "mac": "macs", "macs": "macs", "param": "params", "params": "params"}
-_UNIT_OF = {"macs": "FLOPs", "params": "params"}
-_KNOWN = "an amount such as 4.5GFLOPs, 450MFLOPs, 4.5GMACs or 25Mparams (units FLOPs, MACs, params; prefixes K, M, G, T)"
+_ORDER = {"macs": 0, "params": 1}
+_POWER_OF_TIME = {"ns": 0, "us": 3, "µs": 3, "ms": 6, "s": 9}
+LATENCY = "latency"
+_KNOWN = (
+    "an amount such as 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams or 12ms@cpu:1t:bs1 "
+    "(units FLOPs, MACs, params with prefixes K, M, G, T; ms, us, s at a device)"
+)
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)"
 _AMOUNT = re.compile(rf"[\s,]*(?P<number>{_NUMBER})?\s*(?P<unit>[^\s,]*)", re.IGNORECASE)
 _MAX_DIGITS = 18
@@ -26,6 +34,12 @@ _MAX_DIGITS = 18
 
 class BudgetError(UserError, ValueError):
     """A budget that cannot be read, or that no architecture of a space can meet."""
+
+
+class Amounts(Protocol):
+    """What something costs, by quantity: a `Cost`, or a mapping."""
+
+    def __getitem__(self, quantity: str, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -42,21 +56,26 @@ class Cost:
         """The cost of so many of these."""
         return Cost(self.macs * count, self.params * count)
 
+    def __getitem__(self, quantity: str) -> int:
+        return {"macs": self.macs, "params": self.params}[quantity]
+
     def __str__(self) -> str:
         return f"{_rounded(self.macs, 'GFLOPs', 'MFLOPs')}, {_rounded(self.params, 'Gparams', 'Mparams')}"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Hard limits. The first limited cost, multiply-adds before parameters, also has a lower bound.
+    """Hard limits. The first limited quantity also has a lower bound.
+
+    Quantities are those of a cost: `macs`, `params`, a latency in nanoseconds on one target (`latency@cpu:1t:bs1:fp32`), or
+    whatever the terms of another space's costs name.
 
     Args:
-        max_macs, max_params: no architecture may cost more; None sets no limit, one of them is needed.
-        floor: the least share of the first limited cost that an architecture must use, in [0, 1).
+        limits: by quantity, what no architecture may exceed; at least one.
+        floor: the least share of the first limit that an architecture must use, in [0, 1).
     """
 
-    max_macs: int | None = None
-    max_params: int | None = None
+    limits: Mapping[str, int]
     floor: float = 0.9
 
     def __post_init__(self) -> None:
@@ -64,46 +83,46 @@ class Budget:
             raise BudgetError(f"budget: got no limit, expected {_KNOWN}")
         for quantity, limit in self.limits.items():
             if limit <= 0:
-                raise BudgetError(f"budget: got {limit} {_UNIT_OF[quantity]}, expected more than none")
+                raise BudgetError(f"budget: got {format_amount(limit, quantity)}, expected more than none")
         if not 0 <= self.floor < 1:
             raise BudgetError(f"floor: got {self.floor}, expected at least 0 and less than 1")
 
-    @cached_property
-    def limits(self) -> dict[str, int]:
-        """The limits there are, by field of `Cost`; the first one is the primary."""
-        limits = {"macs": self.max_macs, "params": self.max_params}
-        return {quantity: limit for quantity, limit in limits.items() if limit is not None}
-
     @property
     def primary(self) -> str:
-        """The field of `Cost` that has a lower bound too."""
+        """The quantity that has a lower bound too."""
         return next(iter(self.limits))
 
     @cached_property
     def least(self) -> int:
-        """The lower bound of the primary cost."""
+        """The lower bound of the primary quantity."""
         # Through the decimal that the user wrote: 0.9 as a binary fraction is a little more than 9/10.
         return math.ceil(Fraction(repr(self.floor)) * self.limits[self.primary])
 
-    def admits(self, cost: Cost) -> bool:
-        """Whether a cost lies inside all bounds."""
-        within = all(getattr(cost, quantity) <= limit for quantity, limit in self.limits.items())
-        return within and getattr(cost, self.primary) >= self.least
+    @property
+    def targets(self) -> dict[str, Target]:
+        """The targets of the latency limits, by quantity."""
+        return {quantity: target for quantity in self.limits if (target := target_of(quantity))}
 
-    def excess(self, cost: Cost) -> float:
+    def admits(self, amounts: Amounts) -> bool:
+        """Whether what an architecture costs lies inside all bounds."""
+        return all(amounts[quantity] <= limit for quantity, limit in self.limits.items()) and amounts[self.primary] >= self.least
+
+    def excess(self, amounts: Amounts) -> float:
         """How far a cost lies outside, as a share of the limit that it misses most; at most 0 inside."""
-        over = [(getattr(cost, quantity) - limit) / limit for quantity, limit in self.limits.items()]
-        return max(*over, (self.least - getattr(cost, self.primary)) / self.limits[self.primary])
+        over = [(amounts[quantity] - limit) / limit for quantity, limit in self.limits.items()]
+        return max(*over, (self.least - amounts[self.primary]) / self.limits[self.primary])
 
     def __str__(self) -> str:
         return format_budget(self)
 
 
 def parse_budget(text: str, floor: float = 0.9) -> Budget:
-    """Read `4.5GFLOPs`, `450MFLOPs`, `4.5GMACs`, `25Mparams`, or several with spaces or commas between them, in any case.
+    """Read `4.5GFLOPs`, `450MFLOPs`, `4.5GMACs`, `25Mparams`, `12ms@cpu:1t:bs1`, or several with spaces or commas between them.
 
-    Raises BudgetError for a number without a unit, an unknown unit, an amount that is not positive and finite, and
-    for two limits on one quantity.
+    Multiply-adds come before parameters and these before latencies, whatever order they are written in.
+
+    Raises BudgetError for a number without a unit, an unknown unit or target, a latency without a target, an amount that
+    is not positive and finite, and for two limits on one quantity.
     """
     limits: dict[str, int] = {}
     position = 0
@@ -112,7 +131,7 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
         assert match is not None  # every piece of the pattern may be empty, and a unit takes what is left
         word = match[0].strip(" \t\n\r,")
         position = match.end()
-        quantity, prefix = _read_unit(match["unit"])
+        quantity, power = _read_unit(match["unit"], word)
         if match["number"] is None or quantity is None:
             raise BudgetError(f"budget: got {word!r}, expected {_KNOWN}")
         if quantity in limits:
@@ -120,10 +139,22 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
         amount = Decimal(match["number"])
         if not amount.is_finite() or amount <= 0:
             raise BudgetError(f"budget: got {word!r}, expected a positive finite number in {_KNOWN}")
-        if not 0 <= amount.adjusted() + PREFIXES[prefix] < _MAX_DIGITS:
-            raise BudgetError(f"budget: got {word!r}, expected between 1 and 1e{_MAX_DIGITS} {_UNIT_OF[quantity]}")
-        limits[quantity] = int(amount.scaleb(PREFIXES[prefix]))
-    return Budget(max_macs=limits.get("macs"), max_params=limits.get("params"), floor=floor)
+        if not 0 <= amount.adjusted() + power < _MAX_DIGITS:
+            raise BudgetError(f"budget: got {word!r}, expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
+        limits[quantity] = int(amount.scaleb(power))
+    ordered = sorted(limits, key=lambda quantity: _ORDER.get(quantity, len(_ORDER)))
+    return Budget({quantity: limits[quantity] for quantity in ordered}, floor=floor)
+
+
+def latency_on(target: Target) -> str:
+    """The quantity of latencies on a target: `latency@cpu:1t:bs1:fp32`, in nanoseconds."""
+    return f"{LATENCY}@{target}"
+
+
+def target_of(quantity: str) -> Target | None:
+    """The target of a latency quantity; None for other quantities."""
+    name, _, target = quantity.partition("@")
+    return parse_target(target) if name == LATENCY else None
 
 
 def format_budget(budget: Budget) -> str:
@@ -132,17 +163,37 @@ def format_budget(budget: Budget) -> str:
 
 
 def format_amount(amount: int, quantity: str) -> str:
-    """Write an amount of a field of `Cost` exactly, `4.5GFLOPs`."""
+    """Write an amount of a quantity exactly, `4.5GFLOPs`, `12ms@cpu:1t:bs1:fp32`."""
+    target = target_of(quantity)
+    if target is not None:
+        return f"{_decimal(amount, 6)}ms@{target}"
     prefix, power = max((item for item in PREFIXES.items() if 10 ** item[1] <= max(amount, 1)), key=lambda item: item[1])
+    return f"{_decimal(amount, power)}{prefix}{_unit_of(quantity)}"
+
+
+def _decimal(amount: int, power: int) -> str:
     number = f"{Decimal(amount).scaleb(-power):f}"
-    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{prefix}{_UNIT_OF[quantity]}"
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-def _read_unit(unit: str) -> tuple[str | None, str]:
-    for prefix in PREFIXES:
+def _unit_of(quantity: str) -> str:
+    return {"macs": "FLOPs", "params": "params"}.get(quantity, "ns" if quantity.startswith(LATENCY) else f" {quantity}")
+
+
+def _read_unit(unit: str, word: str) -> tuple[str | None, int]:
+    """A unit's quantity, and the power of ten that it stands for."""
+    time, at, target = unit.partition("@")
+    if time.lower() in _POWER_OF_TIME:
+        if not at:
+            raise BudgetError(f"budget: got {word!r}, a latency without a device, expected one such as {word}@cpu:1t:bs1")
+        try:
+            return latency_on(parse_target(target)), _POWER_OF_TIME[time.lower()]
+        except TargetError as error:
+            raise BudgetError(f"budget: {error}") from None
+    for prefix, power in PREFIXES.items():
         if unit.upper().startswith(prefix) and unit[len(prefix):].lower() in _QUANTITY_OF:
-            return _QUANTITY_OF[unit[len(prefix):].lower()], prefix
-    return None, ""
+            return _QUANTITY_OF[unit[len(prefix):].lower()], power
+    return None, 0
 
 
 def _rounded(amount: int, large: str, small: str) -> str:

@@ -101,7 +101,7 @@ def measure(case: Case, networks: dict[str, nn.Module], args: argparse.Namespace
         for name, network in networks.items()
         if name != "fused" or case.direction == "forward"
     }
-    peaks = {name: peak_bytes(step, args.device) for name, step in steps.items()}
+    peaks = {name: peak_bytes(step, args.device) for name, step in steps.items()}  # which also warms up
     counts = {name: max(1, round(args.seconds / seconds_of(step, 1, args.device))) for name, step in steps.items()}
     rounds = [{name: seconds_of(step, counts[name], args.device) for name, step in steps.items()} for _ in range(args.rounds)]
     return {
@@ -123,16 +123,16 @@ def step_of(network: nn.Module, case: Case, device: str, image_size: int) -> Cal
         images = images.to(dtype)
 
         def step() -> None:
-            network.to(dtype).eval()
             with torch.inference_mode():
                 network(images)
 
         return step
 
+    network.float().train()
+    # TopFormer's head has a batch norm behind pooling, which cannot train on one image.
+    network.get_submodule("head").eval()
+
     def train() -> None:
-        network.float().train()
-        # TopFormer's head has a batch norm behind pooling, which cannot train on one image.
-        network.get_submodule("head").eval()
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
             loss: Tensor = network(images).float().square().mean()
         loss.backward()
@@ -142,8 +142,7 @@ def step_of(network: nn.Module, case: Case, device: str, image_size: int) -> Cal
 
 
 def seconds_of(step: Callable[[], None], count: int, device: str) -> float:
-    """Seconds a step, mean of `count`, after one that is not timed."""
-    step()
+    """Seconds a step, mean of `count`."""
     _synchronise(device)
     start = time.perf_counter()
     for _ in range(count):

@@ -36,7 +36,7 @@ def small_band() -> Band:
     space = SearchSpace(name="small", image_size=32, num_classes=10, stages=(stage,))
     answers = (dict(zip(space.slots, options, strict=True)) for options in itertools.product(*space.slots.values()))
     costs = sorted(cost_of(space.replay(every)).macs for every in answers)
-    return Band(space, Budget(max_macs=costs[-5], floor=0.6))
+    return Band(space, Budget({"macs": costs[-5]}, floor=0.6))
 
 
 def score_of(architecture: Architecture) -> float:

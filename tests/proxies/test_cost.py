@@ -4,13 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxies.cost import Budget, BudgetError, Cost, format_budget, parse_budget
+from proxies.cost import Budget, BudgetError, Cost, format_budget, latency_on, parse_budget
+from proxies.target import Target, parse_target
 
 LIMITS = st.integers(1, 10**17)
 BUDGETS = st.one_of(
-    st.builds(Budget, max_macs=LIMITS),
-    st.builds(Budget, max_params=LIMITS),
-    st.builds(Budget, max_macs=LIMITS, max_params=LIMITS, floor=st.floats(0, 1, exclude_max=True)),
+    st.builds(Budget, st.fixed_dictionaries({"macs": LIMITS})),
+    st.builds(Budget, st.fixed_dictionaries({"params": LIMITS})),
+    st.builds(Budget, st.fixed_dictionaries({latency_on(Target("cuda", batch=8)): LIMITS})),
+    st.builds(
+        Budget, st.fixed_dictionaries({"macs": LIMITS, "params": LIMITS, latency_on(Target(threads=2)): LIMITS}),
+        floor=st.floats(0, 1, exclude_max=True)),
 )
 COSTS = st.builds(Cost, st.integers(0, 10**17), st.integers(0, 10**17))
 
@@ -30,7 +34,7 @@ COSTS = st.builds(Cost, st.integers(0, 10**17), st.integers(0, 10**17))
     ],
 )
 def test_a_budget_is_read(text: str, max_macs: int | None, max_params: int | None) -> None:
-    assert parse_budget(text) == Budget(max_macs, max_params)
+    assert parse_budget(text) == Budget({name: limit for name, limit in (("macs", max_macs), ("params", max_params)) if limit})
 
 
 @given(BUDGETS)
@@ -41,7 +45,7 @@ def test_a_printed_budget_reads_back_as_itself(budget: Budget) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " , ", "4.5", "GFLOPs", "4.5GB", "12ms", "4.5GFLOPs 12ms@cpu", "-1GFLOPs", "0GFLOPs", "nanGFLOPs", "infGFLOPs",
+    ["", " , ", "4.5", "GFLOPs", "4.5GB", "12kms@cpu", "@cpu", "-1GFLOPs", "0GFLOPs", "nanGFLOPs", "infGFLOPs",
      "4.5GFLOPs;25Mparams",
      "4.5GFLOPs 25", "0.1FLOPs", "1e999999999999GFLOPs", "1e-999999999999GFLOPs", "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
 )
@@ -51,7 +55,36 @@ def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> Non
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["4.5GFLOPs 4GFLOPs", "4.5GFLOPs, 4GMACs", "1Mparams 1Mparams"])
+@pytest.mark.parametrize(
+    ("text", "nanoseconds", "target"),
+    [
+        ("12ms@cpu", 12_000_000, Target()),
+        ("12ms@cpu:1t:bs1", 12_000_000, Target()),
+        ("1.5s@CUDA:BS8:bf16", 1_500_000_000, Target("cuda", batch=8, precision="bf16")),
+        ("250us@ort:2t", 250_000, Target(backend="ort", threads=2)),
+        ("3ms@bs4:compile:cuda", 3_000_000, Target("cuda", "compile", batch=4)),
+    ],
+)
+def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target) -> None:
+    budget = parse_budget(text)
+    assert budget.limits == {latency_on(target): nanoseconds}
+    assert budget.targets == {latency_on(target): target}
+    assert parse_target(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    "text", ["12ms", "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0", "12ms@cpu:fp16", "12ms@cpu:1t:2t"]
+)
+def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
+    with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu"):
+        parse_budget(text)
+
+
+def test_multiply_adds_come_first_whatever_is_written_first() -> None:
+    assert list(parse_budget("12ms@cpu 25Mparams 4.5GFLOPs").limits) == ["macs", "params", latency_on(Target())]
+
+
+@pytest.mark.parametrize("text", ["4.5GFLOPs 4GFLOPs", "1ms@cpu 2ms@cpu:1t", "4.5GFLOPs, 4GMACs", "1Mparams 1Mparams"])
 def test_a_second_limit_on_one_quantity_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match="second limit"):
         parse_budget(text)
@@ -86,7 +119,8 @@ def test_parameters_have_the_lower_bound_where_they_are_limited_alone() -> None:
 
 @given(BUDGETS, COSTS)
 def test_excess_is_positive_exactly_outside(budget: Budget, cost: Cost) -> None:
-    assert (budget.excess(cost) <= 0) == budget.admits(cost)
+    amounts = {quantity: cost.params if quantity == "params" else cost.macs for quantity in budget.limits}
+    assert (budget.excess(amounts) <= 0) == budget.admits(amounts)
 
 
 @given(COSTS, COSTS, st.integers(0, 5))

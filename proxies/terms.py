@@ -1,0 +1,136 @@
+"""Costs that add up: what a band and its samplers need to know of a space, and of what its members cost.
+
+A space is a number of slots with options. A cost is a sum of terms, each of which depends on a few slots alone: what a
+block costs depends on its mixer and on its stage's width. Nothing here knows about networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Option = str | int | float | bool | None
+Parameters = Mapping[str, Option]
+"""An option for every slot."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A slot counts only where an earlier one holds one of these options: a stage's third block, where its depth is 3 or more."""
+
+    slot: str
+    options: frozenset[Option]
+
+
+class CategoricalSpace(Protocol):
+    """A space of categorical choices."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def slots(self) -> Mapping[str, tuple[Option, ...]]:
+        """Every slot's options, at least one. A slot stands behind those that its condition names."""
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """When a slot counts; one that is not named always does. Members that differ only in slots that do not count are the same."""
+
+    @property
+    def shape_slots(self) -> Sequence[str]:
+        """The slots whose combinations are drawn evenly before all others, such as widths and depths; none for plain even draws."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A summand of every member's cost; where one of its slots does not count, it is zero.
+
+    Args:
+        slots: on whose options it depends; none for a constant.
+        amounts: by quantity, whole numbers of at least 0, one dimension a slot in that order.
+    """
+
+    slots: tuple[str, ...]
+    amounts: Mapping[str, NDArray[np.int64]]
+
+
+class AdditiveCost(Protocol):
+    """What the members of a space cost, as a sum of terms."""
+
+    @property
+    def terms(self) -> Sequence[Term]:
+        """The summands."""
+
+
+class Rows:
+    """Members as rows of option indices, one column a slot, so that many are handled at once.
+
+    Slots that do not count hold 0, so that equal rows are equal members.
+    """
+
+    def __init__(self, space: CategoricalSpace) -> None:
+        self.names = tuple(space.slots)
+        self.options = tuple(space.slots.values())
+        self.sizes = np.array([len(options) for options in self.options])
+        self._columns = {name: column for column, name in enumerate(self.names)}
+        self._index = [{option: index for index, option in enumerate(options)} for options in self.options]
+        self._conditions = [
+            (
+                self._columns[name],
+                self._columns[condition.slot],
+                np.array([option in condition.options for option in space.slots[condition.slot]]),
+            )
+            for name, condition in sorted(space.conditions.items(), key=lambda item: self._columns[item[0]])
+        ]
+
+    def columns(self, slots: Sequence[str]) -> list[int]:
+        """The columns of some slots."""
+        return [self._columns[slot] for slot in slots]
+
+    def active(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which entries of rows (n, slots) count, of the same shape."""
+        active = np.ones(rows.shape, dtype=bool)
+        for column, controlling, allowed in self._conditions:
+            active[:, column] = allowed[rows[:, controlling]] & active[:, controlling]
+        return active
+
+    def canonical(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same members with 0 in the slots that do not count."""
+        return np.where(self.active(rows), rows, 0)
+
+    def row(self, parameters: Parameters) -> NDArray[np.int64]:
+        """The row of a member; KeyError where a slot or its option is missing."""
+        row = np.array([index[parameters[name]] for name, index in zip(self.names, self._index, strict=True)])
+        return self.canonical(row[None])[0]
+
+    def parameters(self, row: NDArray[np.int64]) -> dict[str, Any]:
+        """The options of a row."""
+        return {name: options[index] for name, options, index in zip(self.names, self.options, row.tolist(), strict=True)}
+
+
+class CostTable:
+    """The sum of a cost's terms, for many rows at once. A quantity that a term does not name is zero there."""
+
+    def __init__(self, rows: Rows, terms: Sequence[Term], quantities: Sequence[str]) -> None:
+        self.quantities = tuple(quantities)
+        self._rows = rows
+        self._terms = [(rows.columns(term.slots), self._table(term)) for term in terms]
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Costs (n, quantities) of canonical rows (n, slots)."""
+        active = self._rows.active(rows)
+        total = np.zeros((len(rows), len(self.quantities)), dtype=np.int64)
+        for columns, amounts in self._terms:
+            counts = active[:, columns].all(axis=1, keepdims=True)
+            total += amounts[tuple(rows[:, column] for column in columns)] * counts
+        return total
+
+    def _table(self, term: Term) -> NDArray[np.int64]:
+        shape = self._rows.sizes[self._rows.columns(term.slots)]
+        amounts = [np.broadcast_to(np.asarray(term.amounts.get(quantity, 0), dtype=np.int64), shape) for quantity in self.quantities]
+        return np.stack(amounts, axis=-1)
