@@ -18,12 +18,8 @@ Parameters = Mapping[str, Option]
 """An option for every slot."""
 
 
-@dataclass(frozen=True)
-class Condition:
-    """A slot counts only where an earlier one holds one of these options: a stage's third block, where its depth is 3 or more."""
-
-    slot: str
-    options: frozenset[Option]
+Condition = tuple[str, frozenset[Option]]
+"""A slot counts only where an earlier one, named first, holds one of these options: a third block, where the depth is 3 or more."""
 
 
 class CategoricalSpace(Protocol):
@@ -82,10 +78,10 @@ class Rows:
         self._conditions = [
             (
                 self._columns[name],
-                self._columns[condition.slot],
-                np.array([option in condition.options for option in space.slots[condition.slot]]),
+                self._columns[slot],
+                np.array([option in allowed for option in space.slots[slot]]),
             )
-            for name, condition in sorted(space.conditions.items(), key=lambda item: self._columns[item[0]])
+            for name, (slot, allowed) in sorted(space.conditions.items(), key=lambda item: self._columns[item[0]])
         ]
 
     def columns(self, slots: Sequence[str]) -> list[int]:
