@@ -23,7 +23,7 @@ class Parent:
 
 
 def parents_within(space: SearchSpace, budget: Budget) -> list[Parent]:
-    """The published networks that exceed no limit of a budget, most accurate first; the budget's floor does not matter."""
+    """The published networks that exceed no limit on multiply-adds or parameters, most accurate first; the floor does not matter."""
     parents = []
     for name in parent_names():
         published = load_published(name)
@@ -36,6 +36,6 @@ def parents_within(space: SearchSpace, budget: Budget) -> list[Parent]:
             # Some stand at 224 px alone: small images leave their last stages no map to attend to.
             continue
         cost = cost_of(architecture)
-        if all(getattr(cost, quantity) <= limit for quantity, limit in budget.limits.items()):
+        if all(cost[quantity] <= limit for quantity, limit in budget.limits.items() if quantity not in budget.targets):
             parents.append(Parent(architecture, cost, published))
     return sorted(parents, key=lambda parent: parent.published.top1, reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,27 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.finalists import Finalist
 from nas.parents import Parent
 from nas.study import Result, StudyRecord
 from proxies.cost import Cost
+from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 
 
-def write_architectures(folder: Path, study: StudyRecord, ranked: Sequence[Result]) -> None:
-    """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, `next-3.yaml`, ..."""
-    for rank, result in enumerate(ranked, start=1):
-        name = "best" if rank == 1 else f"next-{rank}"
-        architecture = result.architecture.replace(name=f"{folder.name}-{name}")
-        write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, study.provenance(result.number)))
+def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist]) -> None:
+    """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
+    for rank, finalist in enumerate(finalists, start=1):
+        name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
+        architecture = finalist.result.architecture.replace(name=f"{folder.name}-{name}")
+        provenance = study.provenance(finalist.result.number) | finalist.provenance
+        write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
+
+
+def name_of_others(study: StudyRecord) -> str:
+    """What stands behind the best: the next best, or with several objectives the other points of the front."""
+    return "next" if len(study.objectives) == 1 else "front"
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
@@ -47,43 +55,54 @@ def _row(result: Result) -> dict[str, Any]:
         "log_likelihood": score.log_likelihood,
         "log_likelihood_stderr": score.log_likelihood_stderr,
         "images": score.num_images,
-        "macs": result.cost.macs,
-        "params": result.cost.params,
+        **result.amounts,
         "seconds": result.seconds,
         "fingerprint": result.architecture.fingerprint,
     }
 
 
 def print_table(
-    console: Console, results: Sequence[Result], keep: int, random_draws: Sequence[Result], parents: Sequence[Parent]
+    console: Console,
+    study: StudyRecord,
+    finalists: Sequence[Finalist],
+    parents: Sequence[Parent],
+    measured_parents: Mapping[str, Mapping[str, Measured]],
 ) -> None:
-    """Print the best architectures beside the median of those drawn at random inside the band, and the published networks.
+    """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
 
     Args:
-        results: best first.
-        keep: how many of them to show.
+        finalists: best first.
         parents: those within the budget; one that the search evaluated is shown with its score.
+        measured_parents: their latencies, by name and quantity.
     """
-    title = f"Supernet accuracy on {results[0].score.num_images} search images"
+    best = finalists[0].result
+    targets = list(finalists[0].measured)
+    title = f"Supernet accuracy on {best.score.num_images} search images"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for heading in ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", "depths", "top-1 %"):
+    headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms (predicted)" for _ in targets), "depths", "top-1 %")
+    for heading in headings:
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    for rank, result in enumerate(results[:keep], start=1):
-        table.add_row("best" if rank == 1 else f"next {rank}", *_score(result), *_facts(result.cost, result.architecture))
-    if random_draws:
+    for rank, finalist in enumerate(finalists, start=1):
+        result = finalist.result
+        label = "best" if rank == 1 else f"{name_of_others(study)} {rank}"
+        table.add_row(label, *_score(result), *_cost(result.cost), *_latencies(targets, finalist.measured, result.amounts), _depths(result))
+    if random_draws := study.random_draws():
         table.add_section()
         median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
-        table.add_row(f"median of {len(random_draws)} random", *_score(median), *_facts(median.cost, median.architecture))
+        latencies = _latencies(targets, {}, median.amounts)
+        table.add_row(f"median of {len(random_draws)} random", *_score(median), *_cost(median.cost), *latencies, _depths(median))
     table.add_section()
-    evaluated = {result.architecture.fingerprint: result for result in results}
+    evaluated = {result.architecture.fingerprint: result for result in study.results()}
     for parent in parents:
         known = evaluated.get(parent.architecture.fingerprint)
-        score = _score(known) if known else ("", "", "")
-        table.add_row(parent.architecture.name, *score, *_facts(parent.cost, parent.architecture), f"{parent.published.top1:.1f}")
+        latencies = _latencies(targets, measured_parents[parent.architecture.name], known.amounts if known else {})
+        table.add_row(
+            parent.architecture.name, *(_score(known) if known else ("", "", "")), *_cost(parent.cost), *latencies, _depths(parent),
+            f"{parent.published.top1:.1f}",
+        )  # fmt: skip
     console.print(table)
-    best = results[0].architecture
-    widths = "-".join(str(stage.width) for stage in best.stages)
-    console.print(f"The best has widths {widths} and holds {mixers_in_words(best)}.", soft_wrap=True)
+    widths = "-".join(str(stage.width) for stage in best.architecture.stages)
+    console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
     console.print(
         "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
         "The best of many is also the luckiest; retrain before you compare.",
@@ -99,9 +118,22 @@ def _score(result: Result) -> tuple[str, str, str]:
     return str(result.number), f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
 
 
-def _facts(cost: Cost, architecture: Architecture) -> tuple[str, str, str]:
-    depths = "-".join(str(len(stage.blocks)) for stage in architecture.stages)
-    return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}", depths
+def _cost(cost: Cost) -> tuple[str, str]:
+    return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}"
+
+
+def _depths(of: Result | Parent) -> str:
+    return "-".join(str(len(stage.blocks)) for stage in of.architecture.stages)
+
+
+def _latencies(targets: Sequence[str], measured: Mapping[str, Measured], amounts: Mapping[str, int]) -> list[str]:
+    """Measured, and in brackets predicted milliseconds, what there is of them."""
+    cells = []
+    for target in targets:
+        known = [f"{measured[target].nanoseconds / 1e6:.3g}"] if target in measured else []
+        known += [f"({amounts[target] / 1e6:.3g})"] if target in amounts else []
+        cells.append(" ".join(known))
+    return cells
 
 
 def mixers_in_words(architecture: Architecture) -> str:

@@ -6,11 +6,13 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.objectives import NAMES as OBJECTIVES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     from nas.parents import Parent
     from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
-    from proxies.band import Band
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import Budget
+    from space.search_space import SearchSpace
 
-SAMPLERS = ("evolution", "random")
+SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
-FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep"})
+FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run"})
 """What may change when a run continues: none of it decides what a trial scores."""
 
 
@@ -33,8 +37,9 @@ class SearchConfig:
 
     Args:
         space: name of a search space, or a YAML file.
-        budget: as `proxies.cost.parse_budget` reads it, counted at the space's image size.
-        floor: least share of the budget to use.
+        budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
+        floor: least share of the budget's first limit to use; by default .9, and 0 with several objectives.
+        objectives: accuracy, and costs to trade it against.
         data: as `supernet.data.open_images` reads it; a search sees its training part alone.
         image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
         out: the run's directory.
@@ -42,11 +47,14 @@ class SearchConfig:
         minutes: when to end at the latest, counted from the start; training the supernet takes half of it at most.
         steps, batch_size, lr: of the supernet's training.
         storage: URL of the study; by default SQLite in the run's directory.
-        keep: architectures to write, the winner included.
+        keep: architectures to write, the winner included; with several objectives the whole front is written.
+        latency_tables: folder for tables of measured latencies; by default the user's cache.
+        dry_run: say what would be done, and do none of it.
     """
 
     space: str
     budget: str
+    objectives: tuple[str, ...]
     floor: float
     data: str
     image_size: int | None
@@ -63,6 +71,8 @@ class SearchConfig:
     ray_address: str | None
     storage: str | None
     keep: int
+    latency_tables: Path | None
+    dry_run: bool
 
     @property
     def storage_url(self) -> str:
@@ -85,9 +95,10 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         epilog="Run the same command again to continue an interrupted search.",
     )
     what = parser.add_argument_group("what to search")
-    what.add_argument("--budget", required=True, help="hard limit: 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams, or several, quoted")
+    what.add_argument("--budget", required=True, help="hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted")
     what.add_argument("--space", default="hybrid-224", help="hybrid-224, hybrid-32 or a YAML file (%(default)s)")
-    what.add_argument("--floor", type=number(0, 1), default=0.9, help="least share of the budget to use (%(default)s)")
+    what.add_argument("--floor", type=number(0, 1), help="least share of the budget to use (0.9; with several objectives 0)")
+    what.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["accuracy"], help="accuracy, and costs to trade it against")
     what.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
     what.add_argument("--image-size", type=whole_number(32), help="side in pixels for training and judging the supernet (the data's own)")
     how = parser.add_argument_group("how long and how")
@@ -101,11 +112,16 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
     where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
+    where.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
     where.add_argument("--workers", type=whole_number(1), default=1, help="evaluations at a time, with --backend ray (%(default)s)")
     where.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
     arguments = parser.parse_args(argv)
+    arguments.objectives = tuple(arguments.objectives)
+    if arguments.floor is None:
+        arguments.floor = 0.9 if len(arguments.objectives) == 1 else 0.0
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
         parser.error("--workers and --ray-address need --backend ray")
     if arguments.out is None:
@@ -121,12 +137,15 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
 def run(config: SearchConfig) -> None:
     """Train, search, export; whatever an earlier run of the same config finished is not done again."""
     start = time.monotonic()
-    from proxies.band import Band
-    from proxies.cost import parse_budget
+    from nas.objectives import objectives_of
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import parse_budget, without_latency
     from space.files import load_space
 
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
-    Band(space, budget)  # A budget out of reach ends here, before anything slow is imported or read.
+    objectives = objectives_of(config.objectives, budget)
+    # A budget out of reach ends here, before anything slow is imported or read.
+    ArchitectureBand(space, without_latency(budget))
 
     from rich.console import Console
 
@@ -140,28 +159,59 @@ def run(config: SearchConfig) -> None:
     console = Console()
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
-    band = Band(space.replace(num_classes=images.num_classes, in_chans=images.in_chans), budget)
+    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
+    if config.dry_run:
+        _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
+        return
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    supernet_run = SupernetRun(config.out, band.space, config.data, image_size, config.seed)
-    _introduce(console, config, band, supernet_run)
+    band = _band(console, config, space, budget)
+    _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
     _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
-    study = ArchitectureStudy(config.storage_url, config.out.name, band, config.sampler, config.seed)
-    parents = parents_within(band.space, budget)
+    study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed)
+    parents = parents_within(space, budget)
     with reported(config.storage_url):
         for parent in parents:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
         _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, supernet_run, parents)
+        _conclude(console, config, study, budget, supernet_run, parents)
 
 
-def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun) -> None:
-    smallest, largest = band.reachable
+def _band(console: Console, config: SearchConfig, space: SearchSpace, budget: Budget) -> ArchitectureBand:
+    """The architectures that may be evaluated: latencies are predicted from tables, and limited by what prediction may err."""
+    from proxies.architecture_band import ArchitectureBand
+
+    if not budget.targets:
+        return ArchitectureBand(space, budget)
+    from nas.latency_limits import open_tables, tightened
+
+    tables = open_tables(console, space, budget, config.latency_tables, config.seed)
+    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()])
+
+
+def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
+    from nas.dry_run import print_plan
+
+    names = ["config.json", "supernet.safetensors", "best.yaml", "best.safetensors", "trials.csv"]
+    if len(config.objectives) == 1:
+        names += [f"next-{rank}.yaml" for rank in range(2, config.keep + 1)]
+    else:
+        names += ["front-2.yaml and so on, as many as the front has points"]
+    storage = [] if config.storage else ["study.db"]
+    _introduce(console, config, band, budget, supernet_run)
+    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [config.out / name for name in [*names, *storage]])
+
+
+def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
+    from proxies.cost import format_amount
+
+    smallest, largest = (format_amount(amounts[band.budget.primary], band.budget.primary) for amounts in band.reachable)
     images, splits = supernet_run.images()
-    console.print(f"{band.space.name}: searching {config.floor:.0%} to 100% of {band.budget}, counted at {band.space.image_size} px")
-    console.print(f"about {band.count:.2g} architectures lie inside; the space reaches from {smallest} to {largest}", soft_wrap=True)
+    console.print(f"{band.space.name}: searching {config.floor:.0%} to 100% of {budget}, counted at {band.space.image_size} px", soft_wrap=True)
+    console.print(f"{_number(band.count_bounds)} architectures lie inside; the space reaches from {smallest} to {largest}", soft_wrap=True)
     console.print(
         f"{config.data}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
         f"of {images.num_classes} classes at {supernet_run.image_size} px",
@@ -169,6 +219,13 @@ def _introduce(console: Console, config: SearchConfig, band: Band, supernet_run:
     )
     console.print(f"run directory: {config.out}", soft_wrap=True)
     console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {config.storage_url}\n", soft_wrap=True)
+
+
+def _number(bounds: tuple[int, int]) -> str:
+    """A count as people read it: exact up to a million, then rounded."""
+    least, most = bounds
+    about = "" if least == most else "about "
+    return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"
 
 
 def _train(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun, max_seconds: float | None) -> None:
@@ -217,21 +274,33 @@ def _best_in_words(best: Result | None) -> str:
 
 
 def _conclude(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, parents: Sequence[Parent]
+    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, supernet_run: SupernetRun, parents: Sequence[Parent]
 ) -> None:
+    from nas.finalists import choose_finalists, measured_latencies
+    from nas.progress import phase
     from nas.results import print_table, write_architectures, write_trials
 
     results = study.results()
     if not results:
         console.print("no architecture was evaluated in time; run the same command again with more --minutes", soft_wrap=True)
         return
-    best = results[0]
-    _recount(best)
-    evaluator = supernet_run.load_evaluator()
-    write_architectures(config.out, study, results[: config.keep])
-    evaluator.write_weights(best.architecture, config.out / "best.safetensors")
     write_trials(config.out / "trials.csv", study, results)
-    print_table(console, results, config.keep, study.random_draws(), parents)
+    ranked = results if len(study.objectives) == 1 else study.front()
+    keep = config.keep if len(study.objectives) == 1 else len(ranked)
+    measuring = phase("measuring finalists", keep + len(parents)) if budget.targets else nullcontext(lambda: None)
+    with measuring as advance:
+        finalists, missed = choose_finalists(ranked, budget, keep, advance)
+        measured = {}
+        for parent in parents:
+            measured[parent.architecture.name] = measured_latencies(parent.architecture, budget.targets)
+            advance()
+    best = finalists[0].result
+    _recount(best)
+    write_architectures(config.out, study, finalists)
+    supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
+    print_table(console, study, finalists, parents, measured)
+    for finalist in missed:
+        console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
     counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
     console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)

@@ -7,7 +7,7 @@ the space, its user attributes hold cost, fingerprint and score, and the study's
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,9 +18,10 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from nas.objectives import Objective
 from nas.samplers import make_sampler
-from proxies.band import Band
-from proxies.cost import Cost
+from proxies.architecture_band import ArchitectureBand
+from proxies.cost import Budget, Cost, target_of
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.errors import UserError
@@ -40,11 +41,20 @@ class StudyError(UserError):
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture to evaluate, as trial `number` of the study."""
+    """An architecture to evaluate, as trial `number` of the study.
+
+    Args:
+        amounts: by quantity, what it costs: `macs`, `params`, predicted latencies in nanoseconds.
+    """
 
     number: int
     architecture: Architecture
-    cost: Cost
+    amounts: Mapping[str, int]
+
+    @property
+    def cost(self) -> Cost:
+        """Multiply-adds and parameters."""
+        return Cost(self.amounts["macs"], self.amounts["params"])
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class StudyRecord:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
         self.space = parse_space(study.user_attrs["space"], f"study {study.study_name}")
+        self.objectives = tuple(Objective(**objective) for objective in study.user_attrs["objectives"])
 
     @property
     def num_results(self) -> int:
@@ -76,6 +87,16 @@ class StudyRecord:
         """Everything evaluated so far, best first."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return sorted(map(self._result, trials), key=lambda result: result.rank_key, reverse=True)
+
+    def front(self) -> list[Result]:
+        """The results that no other equals or beats in every objective and beats in one, most accurate first."""
+        results = self.results()
+        losses = [tuple(objective.loss(result) for objective in self.objectives) for result in results]
+
+        def is_beaten(own: tuple[float, ...]) -> bool:
+            return any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in losses)
+
+        return [result for result, own in zip(results, losses, strict=True) if not is_beaten(own)]
 
     def random_draws(self) -> list[Result]:
         """The results of the trials that were drawn at random inside the band, not bred or modelled."""
@@ -99,7 +120,9 @@ class StudyRecord:
         study, attributes = self._study, self._trial(number).user_attrs
         found = {"study": study.study_name, "trial": number, "space": self.space.name}
         found |= {key: study.user_attrs[key] for key in ("budget", "seed", "version")}
-        return found | {key: value for key, value in attributes.items() if key in _PROVENANCE}
+        found |= {key: value for key, value in attributes.items() if key in _PROVENANCE}
+        predicted = {str(target): amount / 1e6 for quantity, amount in attributes.items() if (target := target_of(quantity))}
+        return found | ({"predicted_ms": predicted} if predicted else {})
 
     def _trial(self, number: int) -> FrozenTrial:
         trials = self._study.get_trials(deepcopy=False)
@@ -112,8 +135,8 @@ class StudyRecord:
     def _result(self, trial: FrozenTrial) -> Result:
         attributes = trial.user_attrs
         score = Score(**{field: attributes[field] for field in Score.__dataclass_fields__})
-        cost = Cost(attributes["macs"], attributes["params"])
-        return Result(trial.number, self.space.replay(trial.params), cost, score, attributes["seconds"])
+        amounts = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key)}
+        return Result(trial.number, self.space.replay(trial.params), amounts, score, attributes["seconds"])
 
 
 _PROVENANCE = ("macs", "params", "fingerprint", *Score.__dataclass_fields__)
@@ -126,17 +149,25 @@ class ArchitectureStudy(StudyRecord):
         storage: an Optuna storage URL.
         name: of the study inside the storage; it is continued where it exists.
         band: what may be proposed.
+        budget: what the user asked for; the band's latencies are limited more tightly, by what prediction may err.
+        objectives: what a trial is told, accuracy among them.
         sampler: name of a sampler of `nas.samplers`.
         seed: of the sampler.
     """
 
-    def __init__(self, storage: str, name: str, band: Band, sampler: str, seed: int) -> None:
+    def __init__(
+        self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int
+    ) -> None:
         proposer = make_sampler(sampler, band, seed)
+        directions = [objective.direction for objective in objectives]
         study = _opened(
             storage,
-            lambda: optuna.create_study(storage=storage, study_name=name, sampler=proposer, direction="maximize", load_if_exists=True),
+            lambda: optuna.create_study(storage=storage, study_name=name, sampler=proposer, directions=directions, load_if_exists=True),
         )
-        facts = {"space": dump_space(band.space), "budget": str(band.budget), "seed": seed}
+        facts = {
+            "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "seed": seed,
+            "objectives": [asdict(objective) for objective in objectives],
+        }  # fmt: skip
         found = study.user_attrs
         for key, value in facts.items():
             if found.setdefault(key, value) != value:
@@ -146,7 +177,7 @@ class ArchitectureStudy(StudyRecord):
         with warnings.catch_warnings():
             # Experimental in Optuna, and what makes the dashboard say "accuracy".
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["accuracy"])
+            study.set_metric_names([objective.name for objective in objectives])
         super().__init__(study)
         self.band = band
         self._open: dict[int, optuna.Trial] = {}
@@ -157,14 +188,16 @@ class ArchitectureStudy(StudyRecord):
         """The next architecture to evaluate: inside the band, and none that a trial has had already."""
         trial = self._study.ask()
         architecture = self.band.space.decide(lambda name, options: cast(Option, trial.suggest_categorical(name, options)))
+        # Counted part by part, beside the tables that the sampler went by.
         cost = cost_of(architecture)
-        if not self.band.budget.admits(cost):
-            raise AssertionError(f"trial {trial.number}: {cost} lies outside the band of {self.band.budget}")
-        for key, value in {"macs": cost.macs, "params": cost.params, "fingerprint": architecture.fingerprint}.items():
+        amounts = self.band.amounts(architecture) | {"macs": cost.macs, "params": cost.params}
+        if not self.band.budget.admits(amounts):
+            raise AssertionError(f"trial {trial.number}: {amounts} lies outside the band of {self.band.budget}")
+        for key, value in {**amounts, "fingerprint": architecture.fingerprint}.items():
             trial.set_user_attr(key, value)
-        trial.set_constraint("budget", self.band.budget.excess(cost))
+        trial.set_constraint("budget", self.band.budget.excess(amounts))
         self._open[trial.number] = trial
-        return Proposal(trial.number, architecture, cost)
+        return Proposal(trial.number, architecture, amounts)
 
     def enqueue(self, architecture: Architecture, origin: str) -> None:
         """Have a member of the band evaluated before anything that the sampler proposes, unless a trial has had it."""
@@ -176,8 +209,8 @@ class ArchitectureStudy(StudyRecord):
         trial = self._open.pop(proposal.number)
         for key, value in {**asdict(score), "seconds": round(seconds, 3)}.items():
             trial.set_user_attr(key, value)
-        self._study.tell(trial, score.accuracy)
-        return Result(proposal.number, proposal.architecture, proposal.cost, score, seconds)
+        self._study.tell(trial, [objective.value(score, proposal.amounts) for objective in self.objectives])
+        return Result(proposal.number, proposal.architecture, proposal.amounts, score, seconds)
 
     def give_back(self, proposal: Proposal) -> None:
         """A proposal could not be evaluated: its trial failed, and it is proposed again, a few times at most."""

@@ -146,6 +146,12 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
     return Budget({quantity: limits[quantity] for quantity in ordered}, floor=floor)
 
 
+def without_latency(budget: Budget) -> Budget:
+    """The limits that need no measurement; where there are none, one that everything meets."""
+    limits = {quantity: limit for quantity, limit in budget.limits.items() if quantity not in budget.targets}
+    return Budget(limits, budget.floor) if limits else Budget({"macs": 10 ** (_MAX_DIGITS - 1)}, floor=0)
+
+
 def latency_on(target: Target) -> str:
     """The quantity of latencies on a target: `latency@cpu:1t:bs1:fp32`, in nanoseconds."""
     return f"{LATENCY}@{target}"

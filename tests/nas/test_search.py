@@ -181,6 +181,43 @@ def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     assert "davit-t" not in rows, "4.5 GFLOPs are over the budget"
 
 
+def test_several_objectives_give_a_front_and_every_point_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search.main(command(folder, "--objectives", "accuracy", "macs", "--trials", "12")) == 0
+    points = {(trial.values[0], -trial.values[1]): trial.number for trial in trials_of(folder)}
+    assert {trial.user_attrs["macs"] / 1e9 for trial in trials_of(folder)} == {-macs for _, macs in points}
+    front = {number for own, number in points.items() if not any(a >= own[0] and b >= own[1] for a, b in points if (a, b) != own)}
+    written = {file.name: load_provenance(file)["trial"] for file in (folder / "run").glob("*.yaml")}
+    assert set(written.values()) == front
+    assert written["best.yaml"] == max(points.items())[1]
+    assert all(name == "best.yaml" or name.startswith("front-") for name in written)
+    assert "front 2" in capsys.readouterr().out or len(front) == 1
+
+
+def test_a_winner_keeps_its_latency_budget_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = ["--latency-tables", str(folder / "tables")]
+    assert search.main(command(folder, "--budget", "3MFLOPs 200ms@cpu:1t:bs1", *tables)) == 0
+    (target,) = parse_budget("200ms@cpu").targets.values()
+    for trial in trials_of(folder):
+        assert 0 < trial.user_attrs[f"latency@{target}"] <= 200_000_000
+    provenance = load_provenance(folder / "run" / "best.yaml")
+    assert 0 < provenance["measured_ms"][str(target)] <= 200
+    assert provenance["measured_spread"][str(target)] >= 0
+    assert provenance["predicted_ms"][str(target)] == trials_of(folder)[provenance["trial"]].user_attrs[f"latency@{target}"] / 1e6
+    assert "ms (predicted)" in capsys.readouterr().out
+    before = [file.stat().st_mtime_ns for file in (folder / "tables").iterdir()]
+    assert search.main(command(folder, "--budget", "3MFLOPs 200ms@cpu:1t:bs1", *tables, "--trials", "6")) == 0
+    assert [file.stat().st_mtime_ns for file in (folder / "tables").iterdir()] == before
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    assert search.main(command(folder, "--dry-run", "--budget", "3MFLOPs 200ms@cpu")) == 0
+    assert sorted(folder.rglob("*")) == before
+    out = capsys.readouterr().out
+    for expected in ("architectures lie inside", "latency", "training", "search", "expected in all", "memory", "best.yaml", "next-2.yaml"):
+        assert expected in out
+
+
 def test_any_trial_can_be_exported(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = searched / "third.yaml"
     assert export.main(["--study", str(searched / "run"), "--trial", "3", "--output", str(output)]) == 0
@@ -200,6 +237,9 @@ def set_space(folder: Path, text: str) -> None:
 MISTAKES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "budget out of reach": (lambda f: None, ["--budget", "1GFLOPs"], "budget: got 1GFLOPs"),
     "unknown unit": (lambda f: None, ["--budget", "3Mflopz"], "expected an amount such as"),
+    "latency without a device": (lambda f: None, ["--budget", "12ms"], "a latency without a device"),
+    "latency to minimise on no device": (lambda f: None, ["--objectives", "accuracy", "latency"], "expected a budget with one"),
+    "objectives without accuracy": (lambda f: None, ["--objectives", "macs"], "expected accuracy"),
     "unknown key": (lambda f: set_space(f, "name: tiny\nimage_sise: 3"), [], "tiny.yaml: unknown key 'image_sise'"),
     "no such space": (lambda f: None, ["--space", "hybrid-225"], "expected one of hybrid-224, hybrid-32"),
     "no such data": (lambda f: None, ["--data", "nowhere/at/all"], "nowhere/at/all"),

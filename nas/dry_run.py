@@ -1,0 +1,101 @@
+"""`--dry-run`: what a search would do, how long it would take and what it would leave, without doing any of it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nas.progress import duration
+from nas.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
+from proxies.architecture_band import ArchitectureBand
+from proxies.latency import estimate_seconds
+from proxies.macs import cost_of, part_activations, part_cost
+from proxies.target import Target
+from space.architecture import Architecture
+from supernet.slicing import widest_parts
+
+if TYPE_CHECKING:
+    from nas.search import SearchConfig
+
+SAMPLES = 8
+EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
+"""The share of a large matrix product's speed that whole networks reach, in rough figures."""
+TRAINING_PASSES = 3
+"""A step of training takes about so many forward passes."""
+COPIES_OF_WEIGHTS = 4
+"""Weights, gradients and two moments."""
+MATRIX, REPEATS = 768, 5
+
+
+def print_plan(
+    console: Console, config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun, files: Sequence[Path]
+) -> None:
+    """Print phases with expected seconds, expected memory, and the files.
+
+    Args:
+        band: without limits on latency, whose tables are measured in the first phase; architectures are priced by draws from it.
+        targets: where latency would be measured.
+        files: what the search would write.
+    """
+    rng = Random(0)
+    drawn = [band.draw(rng) for _ in range(SAMPLES)]
+    macs = statistics.mean(cost_of(architecture, supernet_run.image_size).macs for architecture in drawn)
+    passes_per_second = _macs_per_second() / macs
+    _, splits = supernet_run.images()
+    training = config.steps * config.batch_size * TRAINING_PASSES / passes_per_second
+    evaluation = (len(splits.calibration) + len(splits.search)) / passes_per_second
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for heading in ("phase", "what", "expected"):
+        table.add_column(heading, justify="left", no_wrap=heading != "what")
+    measuring = 0.0
+    for target in targets:
+        seconds = estimate_seconds(band.space, target, config.latency_tables)
+        measuring += seconds
+        table.add_row("latency", f"a table of the space's parts on {target}", duration(seconds) if seconds else "there already")
+    table.add_row("training", f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px", duration(training))
+    images = f"on {len(splits.search)} images, after calibrating on {len(splits.calibration)}"
+    table.add_row("search", f"{config.trials} architectures {images}", duration(config.trials * evaluation / config.workers))
+    console.print(table)
+    note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
+    total = measuring + training + config.trials * evaluation / config.workers
+    console.print(f"expected in all: {duration(total)}, within a factor of three{note}")
+    weights = 4 * sum(part_cost(part).params for part in widest_parts(band.space))
+    largest = max(map(_activations, drawn)) * (supernet_run.image_size / band.space.image_size) ** 2
+    training_bytes = COPIES_OF_WEIGHTS * weights + 4 * TRAINING_PASSES * config.batch_size * largest
+    searching_bytes = weights + 4 * max(CALIBRATION_BATCH, EVALUATION_BATCH) * largest / 4
+    console.print(
+        f"expected memory beyond PyTorch's own: {_gigabytes(training_bytes)} in training, {_gigabytes(searching_bytes)} for each worker"
+    )
+    console.print("it would write:")
+    for file in files:
+        console.print(f"  {file}", soft_wrap=True)
+    console.print("nothing was written")
+
+
+def _macs_per_second() -> float:
+    """What networks are likely to reach here, from a matrix product's speed."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    matrix = torch.randn(MATRIX, MATRIX, device=device)
+    (matrix @ matrix).sum().item()
+    start = time.perf_counter()
+    for _ in range(REPEATS):
+        product = matrix @ matrix
+    product.sum().item()
+    return EFFICIENCY[device.type] * REPEATS * MATRIX**3 / (time.perf_counter() - start)
+
+
+def _activations(architecture: Architecture) -> int:
+    return sum(map(part_activations, architecture.parts))
+
+
+def _gigabytes(amount: float) -> str:
+    return f"{amount / 2**30:.1f} GiB"
