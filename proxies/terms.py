@@ -6,7 +6,6 @@ block costs depends on its mixer and on its stage's width. Nothing here knows ab
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -76,7 +75,14 @@ class Rows:
         self.sizes = np.array([len(options) for options in self.options])
         self._columns = {name: column for column, name in enumerate(self.names)}
         self._index = [{option: index for index, option in enumerate(options)} for options in self.options]
-        self._conditions = self._grouped(space)
+        self._conditions = [
+            (
+                self._columns[name],
+                self._columns[slot],
+                np.array([option in allowed for option in space.slots[slot]]),
+            )
+            for name, (slot, allowed) in sorted(space.conditions.items(), key=lambda item: self._columns[item[0]])
+        ]
 
     def columns(self, slots: Sequence[str]) -> list[int]:
         """The columns of some slots."""
@@ -85,8 +91,8 @@ class Rows:
     def active(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which entries of rows (n, slots) count, of the same shape."""
         active = np.ones(rows.shape, dtype=bool)
-        for controlling, columns, allowed in self._conditions:
-            active[:, columns] = allowed[rows[:, controlling]] & active[:, controlling, None]
+        for column, controlling, allowed in self._conditions:
+            active[:, column] = allowed[rows[:, controlling]] & active[:, controlling]
         return active
 
     def canonical(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,20 +108,6 @@ class Rows:
         """The options of a row."""
         return {name: options[index] for name, options, index in zip(self.names, self.options, row.tolist(), strict=True)}
 
-    def _grouped(self, space: CategoricalSpace) -> list[tuple[int, list[int], NDArray[np.bool_]]]:
-        """Each controlling column, the columns that it controls, and which of them count under each of its options (options, columns)."""
-        controlled: dict[str, list[str]] = {}
-        for name, (slot, _) in space.conditions.items():
-            controlled.setdefault(slot, []).append(name)
-        return [
-            (
-                self._columns[slot],
-                self.columns(names),
-                np.array([[option in space.conditions[name][1] for name in names] for option in space.slots[slot]]),
-            )
-            for slot, names in sorted(controlled.items(), key=lambda item: self._columns[item[0]])
-        ]
-
 
 class CostTable:
     """The sum of a cost's terms, for many rows at once. A quantity that a term does not name is zero there."""
@@ -123,26 +115,18 @@ class CostTable:
     def __init__(self, rows: Rows, terms: Sequence[Term], quantities: Sequence[str]) -> None:
         self.quantities = tuple(quantities)
         self._rows = rows
-        # All terms' tables lie behind each other, so that one look-up serves all; each has zeros for slots that do not count, in front.
-        self._strides = np.zeros((len(rows.sizes), len(terms)))
-        self._starts = np.zeros(len(terms))
-        tables = []
-        for index, term in enumerate(terms):
-            columns = rows.columns(term.slots)
-            table = self._table(term, rows.sizes[columns])
-            shape = table.shape[:-1]
-            self._strides[columns, index] = [math.prod(shape[axis + 1:]) for axis in range(len(shape))]
-            self._starts[index] = sum(map(len, tables))
-            tables.append(table.reshape(-1, len(self.quantities)))
-        self._amounts = np.concatenate(tables) if tables else np.zeros((0, len(self.quantities)), dtype=np.int64)
+        self._terms = [(rows.columns(term.slots), self._table(term)) for term in terms]
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Costs (n, quantities) of canonical rows (n, slots)."""
-        places = np.where(self._rows.active(rows), rows + 1, 0)
-        # In floating point, exact far beyond any table's length, because only that product is fast.
-        entries = (places.astype(np.float64) @ self._strides + self._starts).astype(np.intp)
-        return self._amounts[entries].sum(axis=1)
+        active = self._rows.active(rows)
+        total = np.zeros((len(rows), len(self.quantities)), dtype=np.int64)
+        for columns, amounts in self._terms:
+            counts = active[:, columns].all(axis=1, keepdims=True)
+            total += amounts[tuple(rows[:, column] for column in columns)] * counts
+        return total
 
-    def _table(self, term: Term, shape: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _table(self, term: Term) -> NDArray[np.int64]:
+        shape = self._rows.sizes[self._rows.columns(term.slots)]
         amounts = [np.broadcast_to(np.asarray(term.amounts.get(quantity, 0), dtype=np.int64), shape) for quantity in self.quantities]
-        return np.pad(np.stack(amounts, axis=-1), [(1, 0)] * len(shape) + [(0, 0)])
+        return np.stack(amounts, axis=-1)

@@ -126,7 +126,7 @@ class Effects:
         spreads: standard deviation over random members of each order's sum, in points.
     """
 
-    def __init__(self, space: Space, rng: np.random.Generator, spreads: tuple[float, ...] = (1.5, 1.0, 0.5)) -> None:
+    def __init__(self, space: Space, rng: np.random.Generator, spreads: tuple[float, ...] = (1.5, 0.75, 0.4)) -> None:
         self._rows = Rows(space)
         slots = len(self._rows.sizes)
         sample = random_rows(self._rows, 2000, seed=int(rng.integers(2**32)))
@@ -134,7 +134,7 @@ class Effects:
         self._orders: list[tuple[float, list[tuple[tuple[int, ...], NDArray[np.float64]]]]] = []
         for order, spread in enumerate(spreads, start=1):
             groups = list(itertools.combinations(range(slots), order))
-            chosen = [groups[i] for i in rng.permutation(len(groups))[: 4 * slots]] if order > 1 else groups
+            chosen = [groups[i] for i in rng.permutation(len(groups))[: 2 * slots // order]] if order > 1 else groups
             tables = [rng.normal(size=tuple(self._rows.sizes[list(group)])) for group in chosen]
             if order == 1:  # More of what costs more is better: that is what makes a budget bind.
                 tables = [np.sort(table) if ordered[group[0]] else table for group, table in zip(chosen, tables, strict=True)]

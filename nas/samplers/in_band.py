@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.samplers.past import ROW, History, Past, row_of
 from proxies.band import Band
 from proxies.cost import Budget
+from proxies.listed_band import band_of
 from proxies.terms import AdditiveCost, CategoricalSpace
 from space.errors import UserError
 
@@ -62,7 +63,7 @@ class InBandSampler(BaseSampler, ABC):
     """
 
     def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None) -> None:
-        self.band = band or Band(space, cost, budget)
+        self.band = band or band_of(space, cost, budget)
         self.seed = seed
         self._distributions = {name: CategoricalDistribution(options) for name, options in space.slots.items()}
         self.__setstate__({})
