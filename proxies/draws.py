@@ -24,9 +24,11 @@ class Draws:
 
     Attributes:
         ways: by shape, the number of members, to the precision of a float; shapes without any are left out.
+        is_exact: whether the widened band is the true one.
     """
 
     def __init__(self, grid: Grid) -> None:
+        self.is_exact = grid.is_exact
         self._columns = grid.sections.columns
         self._num_slots = len(grid.sections.rows.names)
         self._nothing: Cells = (0,) * len(grid.axes)
