@@ -5,17 +5,21 @@ from __future__ import annotations
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.random import InBandRandomSampler
+from nas.samplers.tpe import InBandTPESampler
 from proxies.band import Band
 
 __all__ = [
-    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "SamplerError", "SpaceExhausted", "make_sampler", "sampler_names",
+    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "InBandTPESampler", "SamplerError", "SpaceExhausted",
+    "make_sampler", "sampler_names",
 ]
 
-_SAMPLERS: dict[str, type[InBandSampler]] = {"random": InBandRandomSampler, "evolution": AgingEvolutionSampler}
+_SAMPLERS: dict[str, type[InBandSampler]] = {
+    "evolution": AgingEvolutionSampler, "tpe": InBandTPESampler, "random": InBandRandomSampler,
+}
 
 
 def sampler_names() -> tuple[str, ...]:
-    """The samplers there are."""
+    """The samplers there are, the default first."""
     return tuple(_SAMPLERS)
 
 
@@ -23,4 +27,4 @@ def make_sampler(name: str, band: Band, seed: int) -> InBandSampler:
     """A sampler by name; SamplerError lists the names there are."""
     if name not in _SAMPLERS:
         raise SamplerError(f"sampler: got {name!r}, expected one of {', '.join(_SAMPLERS)}")
-    return _SAMPLERS[name](band, seed)
+    return _SAMPLERS[name].over(band, seed)

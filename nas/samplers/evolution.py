@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+
+from nas.samplers.breeding import Breeder
 from nas.samplers.in_band import InBandSampler, Past, Proposed
 from proxies.band import Band
+from proxies.cost import Budget
+from proxies.terms import AdditiveCost, CategoricalSpace
+
+LITTER = 16
+"""Children of a pair of parents, one of which is evaluated: the first that is new."""
 
 
 class AgingEvolutionSampler(InBandSampler):
-    """Breeds the best of a few drawn from the youngest evaluated architectures; the oldest ones leave by age, not by score.
+    """Breeds the best of a few drawn from the youngest evaluated members; the oldest ones leave by age, not by score.
 
     Args:
         population: how many of the youngest may become parents; as many random draws come first.
         tournament: how many of these compete to become one.
         crossover: share of children with two parents; the others are mutations of one.
+        max_edits: choices that a mutation changes at most.
     """
 
-    def __init__(self, band: Band, seed: int, population: int = 32, tournament: int = 8, crossover: float = 0.25) -> None:
-        super().__init__(band, seed)
+    def __init__(
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None,
+        population: int = 32, tournament: int = 8, crossover: float = 0.25, max_edits: int = 3,
+    ) -> None:
+        super().__init__(space, cost, budget, seed, band=band)
         self.population = population
         self.tournament = tournament
         self.crossover = crossover
+        self.max_edits = max_edits
+        self._breeder = Breeder(self.band)
 
     def propose(self, past: Past, rng: random.Random) -> Proposed:
-        if len(past.scored) < self.population:
-            return Proposed(self.band.sample(rng), "random")
-        young = past.scored[-self.population:]
-
-        def parent() -> int:
-            return max(rng.sample(range(len(young)), min(self.tournament, len(young))), key=lambda index: young[index].score)
-
-        first = young[parent()].architecture
+        if len(past.rows) < self.population:
+            return Proposed(self.band.sample(rng)[None], "random")
+        young = range(len(past.rows) - self.population, len(past.rows))
+        numbers = np.random.default_rng(rng.getrandbits(64))
+        first, second = (
+            np.repeat(past.rows[[max(rng.sample(young, min(self.tournament, len(young))), key=past.scores.__getitem__)]], LITTER, axis=0)
+            for _ in range(2)
+        )
         if rng.random() < self.crossover:
-            return Proposed(self.band.crossover(first, young[parent()].architecture, rng), "crossover")
-        return Proposed(self.band.mutate(first, rng), "mutation")
+            return Proposed(self._breeder.crossover(first, second, numbers), "crossover")
+        return Proposed(self._breeder.mutate(first, numbers, self.max_edits), "mutation")

@@ -3,159 +3,163 @@
 from __future__ import annotations
 
 import random
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.samplers.past import ROW, History, Past, row_of
 from proxies.band import Band
-from space.architecture import Architecture
-from space.errors import SpaceError, UserError
+from proxies.cost import Budget
+from proxies.listed_band import band_of
+from proxies.terms import AdditiveCost, CategoricalSpace
+from space.errors import UserError
 
-MAX_TRIES = 200
+MAX_TRIES = 100
 """Proposals that the study may have seen already, before the band is searched for what is left."""
 MAX_LISTED = 20_000
 """Bands of at most so many members are listed in full to find the last ones."""
 
 
 class SamplerError(UserError, ValueError):
-    """A sampler that is not there, or a study that it cannot serve."""
+    """A sampler that is not there, or a trial that it cannot serve."""
 
 
 class SpaceExhausted(UserError):
-    """Every architecture inside the band is in the study already: the search is complete."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A finished trial's architecture. `score` is greater for the better."""
-
-    architecture: Architecture
-    score: float
-
-
-@dataclass(frozen=True)
-class Past:
-    """What a study holds: finished trials with a value, oldest first, and the fingerprints of all trials."""
-
-    scored: tuple[Scored, ...]
-    seen: frozenset[str]
+    """Every member of the band is in the study already: the search is complete."""
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """An architecture, and how it came about."""
+    """Canonical members of the band (n, slots), the preferred first, and how they came about."""
 
-    architecture: Architecture
+    rows: NDArray[np.int64]
     origin: str
 
 
 class InBandSampler(BaseSampler, ABC):
-    """Proposes whole architectures; a subclass says which.
+    """Proposes members of a space of categorical choices as a whole; a subclass says which.
 
     The randomness of trial N comes from the seed and N, and everything else from the study, so that a study that is
-    continued goes on as if it had never stopped. The user attribute `proposal` of a trial says how it came about.
+    continued goes on as if it had never stopped. The user attribute `proposal` of a trial says how it came about. Several
+    workers may share a study: what others have begun counts as seen. Parameters that are not slots of the space are drawn at random.
 
     Args:
-        band: the architectures that may be proposed.
+        space: the choices.
+        cost: what they cost.
+        budget: what they may cost.
         seed: of all randomness.
+        band: the members that may be proposed, where it has been built already.
+
+    Raises BudgetError where the budget admits nothing.
     """
 
-    def __init__(self, band: Band, seed: int) -> None:
-        self.band = band
+    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None) -> None:
+        self.band = band or band_of(space, cost, budget)
         self.seed = seed
-        self._distributions = {name: CategoricalDistribution(options) for name, options in band.space.slots.items()}
-        self._architectures: dict[tuple[str, ...], Architecture | None] = {}
+        self._distributions = {name: CategoricalDistribution(options) for name, options in space.slots.items()}
+        self.__setstate__({})
+
+    @classmethod
+    def over(cls, band: Band, seed: int) -> Self:
+        """A sampler over a band that has been built already."""
+        return cls(band.space, band.cost, band.budget, seed, band=band)
 
     @abstractmethod
     def propose(self, past: Past, rng: random.Random) -> Proposed:
-        """Propose a member of the band. One that the study has seen is not used; then this is asked again."""
+        """Propose members of the band. Where the study has seen all of them, this is asked again."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Choose the trial's architecture, unless it is an enqueued one.
+        """Choose the trial's member, unless it is an enqueued one.
 
-        As soon as a trial begins rather than when it is first asked for a slot: another worker sees the choice at once,
-        and a slot with a single option, which Optuna answers by itself, is counted.
+        As soon as a trial begins rather than when it is first asked for a slot: another worker sees the choice at once.
 
-        Raises SpaceExhausted where the band holds nothing new and SamplerError for a half enqueued trial; the trial then failed.
+        Raises SpaceExhausted where the band holds nothing new, and SamplerError for a trial that was enqueued with some of the slots
+        alone or with a member outside the band; the trial then failed.
         """
         try:
-            self._choose(study, trial)
+            with self._lock:
+                self._begin(study, trial)
         except UserError:
             # Optuna has begun the trial already; nobody else would end it.
             study.tell(trial.number, state=TrialState.FAIL)
             raise
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All slots of the space: an architecture is chosen as a whole."""
+        """All slots of the space: a member is chosen as a whole."""
         return dict(self._distributions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         """The answers chosen when the trial began."""
-        # `trial` is a copy from before that; an enqueued one comes here for slots that are not of the space.
-        return study._storage.get_trial(trial._trial_id).system_attrs.get(_ANSWERS, {})
+        # `trial` is a copy from before that.
+        chosen = study._storage.get_trial(trial._trial_id).system_attrs.get(ROW)
+        row = self._choose(study, trial)[0] if chosen is None else np.array(chosen)
+        answers = self.band.rows.parameters(row)
+        return {
+            name: answers[name] if self._distributions.get(name) == distribution else self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """Refuse: a slot answered by itself could lead out of the band."""
-        expected = self._distributions.get(param_name, f"a slot of the space {self.band.space.name}")
-        raise SamplerError(f"{param_name}: got {param_distribution}, expected {expected}")
+        """Draw a parameter that is not of the space."""
+        if param_name in self._distributions:
+            raise SamplerError(f"{param_name}: got {param_distribution}, expected {self._distributions[param_name]}")
+        own = RandomSampler(seed=self._rng(trial, param_name).getrandbits(32))
+        return own.sample_independent(study, trial, param_name, param_distribution)
 
-    def _choose(self, study: Study, trial: FrozenTrial) -> None:
-        if len(study.directions) > 1:
-            raise SamplerError(f"study: got {len(study.directions)} objectives, expected one")
-        enqueued = trial.system_attrs.get("fixed_params", {})
+    def _begin(self, study: Study, trial: FrozenTrial) -> None:
+        enqueued = trial.system_attrs.get("fixed_params", {}).keys() & self._distributions.keys()
         if enqueued:
-            missing = sorted(self._distributions.keys() - enqueued.keys())
-            if missing:
-                raise SamplerError(f"trial {trial.number}: {missing[0]}: missing from an enqueued trial, expected an answer to every slot")
-            return
-        proposed = self._new(self._past(study, trial), random.Random(f"{self.seed}/{trial.number}"))
-        study._storage.set_trial_user_attr(trial._trial_id, "proposal", proposed.origin)
-        study._storage.set_trial_system_attr(trial._trial_id, _ANSWERS, self.band.space.parameters_of(proposed.architecture))
+            row = self._enqueued(trial)
+        else:
+            row, origin = self._choose(study, trial)
+            study._storage.set_trial_user_attr(trial._trial_id, "proposal", origin)
+        study._storage.set_trial_system_attr(trial._trial_id, ROW, row.tolist())
 
-    def _new(self, past: Past, rng: random.Random) -> Proposed:
+    def _enqueued(self, trial: FrozenTrial) -> NDArray[np.int64]:
+        where = f"trial {trial.number}: enqueued"
+        row = row_of(trial, self.band.rows)
+        if row is None:
+            raise SamplerError(f"{where}: got {trial.system_attrs['fixed_params']}, expected an option of {self.band.space.name} for every slot")
+        if not self.band.admits(row[None])[0]:
+            costs = dict(zip(self.band.budget.limits, self.band.costs(row[None])[0].tolist(), strict=True))
+            raise SamplerError(f"{where}: got costs of {costs}, expected something within {self.band.budget}")
+        return row
+
+    def _choose(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
+        """A new member, and how it came about."""
+        rng = self._rng(trial)
+        past = self._histories.setdefault(study, History(self.band.rows)).past(study, trial, rng)
         for _ in range(MAX_TRIES):
             proposed = self.propose(past, rng)
-            if proposed.architecture.fingerprint not in past.seen:
-                return proposed
+            for row in proposed.rows:
+                if row.tobytes() not in past.seen:
+                    return row, proposed.origin
         for _ in range(MAX_TRIES):
-            architecture = self.band.sample_uniform(rng)
-            if architecture.fingerprint not in past.seen:
-                return Proposed(architecture, "random")
-        left = [member for member in self.band.members(MAX_LISTED) if member.fingerprint not in past.seen]
+            row = self.band.sample_uniform(rng)
+            if row.tobytes() not in past.seen:
+                return row, "random"
+        left = [row for row in self.band.members(MAX_LISTED) if row.tobytes() not in past.seen]
         if not left:
             raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
-        return Proposed(rng.choice(left), "random")
+        return rng.choice(left), "random"
 
-    def _past(self, study: Study, trial: FrozenTrial) -> Past:
-        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
-        seen, scored = set(), []
-        for other in study.get_trials(deepcopy=False):
-            architecture = None if other.number == trial.number else self._architecture(other)
-            if architecture is not None:
-                seen.add(architecture.fingerprint)
-                if other.state == TrialState.COMPLETE:
-                    scored.append(Scored(architecture, sign * other.values[0]))
-        return Past(tuple(scored), frozenset(seen))
+    def _rng(self, trial: FrozenTrial, *purpose: str) -> random.Random:
+        return random.Random("/".join((str(self.seed), str(trial.number), *purpose)))
 
-    def _architecture(self, trial: FrozenTrial) -> Architecture | None:
-        """The architecture of any trial, also of one that waits or has just begun; None where it has none of this space."""
-        answers: Mapping[str, Any] = trial.params
-        if len(answers) < len(self._distributions):
-            answers = trial.system_attrs.get("fixed_params") or trial.system_attrs.get(_ANSWERS) or answers
-        key = tuple(str(answers.get(name)) for name in self._distributions)
-        if key not in self._architectures:
-            try:
-                self._architectures[key] = self.band.space.replay(answers)
-            except SpaceError:
-                self._architectures[key] = None
-        return self._architectures[key]
+    def __getstate__(self) -> dict[str, Any]:
+        """What is read from studies is read again where a copy is used, in another process for instance."""
+        return {key: value for key, value in self.__dict__.items() if key not in {"_lock", "_histories"}}
 
-
-_ANSWERS = "in_band:answers"
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._histories: WeakKeyDictionary[Study, History] = WeakKeyDictionary()

@@ -11,4 +11,4 @@ class InBandRandomSampler(InBandSampler):
     """Draws evenly over macro shapes, then evenly among the members of one; see `Band.sample`."""
 
     def propose(self, past: Past, rng: random.Random) -> Proposed:
-        return Proposed(self.band.sample(rng), "random")
+        return Proposed(self.band.sample(rng)[None], "random")

@@ -1,86 +1,160 @@
 """Samplers propose members of the band alone, each once, and depend on the seed and the study alone."""
 
+import copy
 import itertools
+import multiprocessing
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from nas.samplers import SamplerError, SpaceExhausted, make_sampler, sampler_names
-from nas.samplers.evolution import AgingEvolutionSampler
+from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
+from nas.samplers import AgingEvolutionSampler, InBandSampler, SamplerError, SpaceExhausted, SurrogateSampler, make_sampler, sampler_names
+from nas.samplers.breeding import Breeder
 from proxies.band import Band
-from proxies.cost import Budget, parse_budget
-from proxies.macs import cost_of
-from space.architecture import Architecture
-from space.files import load_space
-from space.kinds import FFNS, MIXERS
-from space.search_space import SearchSpace, StageChoices
+from proxies.cost import Budget, BudgetError
+from proxies.listed_band import ListedBand, band_of
+from proxies.terms import CostTable
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 every_sampler = pytest.mark.parametrize("name", sampler_names())
+Row = NDArray[np.int64]
 
 
 @cache
-def large_band() -> Band:
-    return Band(load_space("hybrid-32"), parse_budget("60MFLOPs"))
+def mini() -> Problem:
+    """63,504 members, about half of them in the band."""
+    return mini_problem(0, ("macs", "latency"))
 
 
 @cache
-def small_band() -> Band:
-    """Some dozens of architectures."""
-    mixers = (MIXERS("local_mhra", kernel_size=3), MIXERS("channel_group", head_dim=8), MIXERS("global_mhra", head_dim=8))
-    stage = StageChoices(widths=(16, 24), depths=(1, 2), mixers=mixers, ffns=(FFNS("mlp", ratio=2), FFNS("mlp", ratio=4)))
-    space = SearchSpace(name="small", image_size=32, num_classes=10, stages=(stage,))
-    answers = (dict(zip(space.slots, options, strict=True)) for options in itertools.product(*space.slots.values()))
-    costs = sorted(cost_of(space.replay(every)).macs for every in answers)
-    return Band(space, Budget({"macs": costs[-5]}, floor=0.6))
+def mini_band() -> ListedBand:
+    return ListedBand(mini().space, mini().cost, mini().budget)
 
 
-def score_of(architecture: Architecture) -> float:
-    """A stand-in for accuracy: how many blocks attend."""
-    return sum(block.mixer.type != "local_mhra" for stage in architecture.stages for block in stage.blocks) / architecture.depth
+@cache
+def small_band() -> ListedBand:
+    """Some dozens of members."""
+    space = staged_space(stages=1, widths=2, depths=2, mixers=4, ratios=2)
+    return ListedBand(space, staged_cost(space, np.random.default_rng(0)), Budget({"macs": 450_000_000}, floor=0.4))
 
 
-def search(study: optuna.Study, band: Band, trials: int, score: Callable[[Architecture], float] = score_of) -> list[Architecture]:
+def score_of(row: Row) -> float:
+    return mini().score(row)
+
+
+def few_choices(row: Row) -> float:
+    return -float(row.sum())
+
+
+def search(study: optuna.Study, band: Band, trials: int, score: Callable[[Row], float | tuple[float, ...]] = few_choices) -> list[Row]:
     found = []
     for _ in range(trials):
         trial = study.ask()
-        found.append(band.space.decide(trial.suggest_categorical))
+        found.append(band.rows.row({name: trial.suggest_categorical(name, options) for name, options in band.space.slots.items()}))
         study.tell(trial, score(found[-1]))
     return found
 
 
 def new_study(name: str, band: Band, seed: int = 0, **options: object) -> optuna.Study:
-    options.setdefault("direction", "maximize")
+    if "directions" not in options:
+        options.setdefault("direction", "maximize")
     return optuna.create_study(sampler=make_sampler(name, band, seed), **options)  # type: ignore[arg-type]
+
+
+def same(first: list[Row], second: list[Row]) -> bool:
+    return np.array(first).tolist() == np.array(second).tolist()
+
+
+def distinct(rows: list[Row]) -> set[bytes]:
+    return {row.tobytes() for row in rows}
 
 
 @every_sampler
 def test_every_trial_is_a_new_member_of_the_band(name: str) -> None:
-    band = large_band()
-    found = search(new_study(name, band), band, 60)
-    assert all(band.budget.admits(cost_of(architecture)) for architecture in found)
-    assert len({architecture.fingerprint for architecture in found}) == len(found)
+    band = mini_band()
+    found = search(new_study(name, band), band, 60, score_of)
+    assert band.admits(np.array(found)).all()
+    assert len(distinct(found)) == len(found)
 
 
 @every_sampler
 def test_a_seed_decides_everything(name: str) -> None:
-    band = large_band()
-    first, again, other = (search(new_study(name, band, seed), band, 40) for seed in (0, 0, 1))
-    assert first == again
-    assert first != other
+    band = mini_band()
+    first, again, other = (search(new_study(name, band, seed), band, 40, score_of) for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+@every_sampler
+def test_a_sampler_is_made_of_space_cost_budget_and_seed(name: str) -> None:
+    problem = mini()
+    by_hand = type(make_sampler(name, mini_band(), 3))(problem.space, problem.cost, problem.budget, 3)
+    study = optuna.create_study(sampler=by_hand, direction="maximize")
+    assert same(search(study, by_hand.band, 12), search(new_study(name, mini_band(), 3), mini_band(), 12))
 
 
 @every_sampler
 def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Path) -> None:
-    band = small_band()
-    whole = search(new_study(name, band), band, 38)
+    band = mini_band()
+    whole = search(new_study(name, band), band, 38, score_of)
     options = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study_name": "search", "load_if_exists": True}
-    parts = [architecture for trials in (34, 4) for architecture in search(new_study(name, band, **options), band, trials)]
-    assert parts == whole
+    parts = [row for trials in (34, 4) for row in search(new_study(name, band, **options), band, trials, score_of)]
+    assert same(parts, whole)
+
+
+@every_sampler
+def test_copies_propose_the_same(name: str) -> None:
+    band = mini_band()
+    study = new_study(name, band)
+    search(study, band, 33, score_of)
+    sampler = study.sampler
+    trial = optuna.trial.FrozenTrial(
+        number=33, trial_id=study._storage.create_new_trial(study._study_id), state=TrialState.RUNNING, value=None, datetime_start=None,
+        datetime_complete=None, params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={})
+    proposals = []
+    for other in (sampler, copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
+        other.reseed_rng()
+        proposals.append(other.sample_relative(study, trial, other.infer_relative_search_space(study, trial)))
+    assert proposals[0] == proposals[1] == proposals[2]
+
+
+def _search_a_part(name: str, storage: str) -> None:
+    study = optuna.load_study(study_name="search", storage=storage, sampler=make_sampler(name, small_band(), 0))
+    search(study, small_band(), 10)
+
+
+@every_sampler
+def test_another_process_may_continue(name: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    band = small_band()
+    study = new_study(name, band, storage=storage, study_name="search")
+    begun = search(study, band, 5)
+    process = multiprocessing.get_context("fork").Process(target=_search_a_part, args=(name, storage))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    search(study, band, 5)
+    found = [band.rows.row(trial.params) for trial in study.get_trials()]
+    assert len(distinct(found)) == 20
+    assert same(found[:5], begun)
+
+
+@every_sampler
+def test_threads_never_take_the_same_member(name: str) -> None:
+    band = small_band()
+    study = new_study(name, band)
+    study.optimize(lambda trial: sum(trial.suggest_categorical(*slot) == slot[1][0] for slot in band.space.slots.items()), 24, n_jobs=4)
+    assert len(distinct([band.rows.row(trial.params) for trial in study.get_trials()])) == 24
 
 
 @every_sampler
@@ -88,9 +162,8 @@ def test_a_band_is_searched_to_its_last_member_and_then_ends(name: str) -> None:
     band = small_band()
     assert 50 < band.count < 200
     study = new_study(name, band)
-    found = search(study, band, band.count)
-    assert {architecture.fingerprint for architecture in found} == {member.fingerprint for member in band.members(10**6)}
-    with pytest.raises(SpaceExhausted, match="small") as error:
+    assert distinct(search(study, band, band.count)) == distinct(list(band.members(10**6)))
+    with pytest.raises(SpaceExhausted, match="staged") as error:
         study.ask()
     assert "\n" not in str(error.value)
     assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
@@ -100,20 +173,19 @@ def test_a_band_is_searched_to_its_last_member_and_then_ends(name: str) -> None:
 def test_running_waiting_and_failed_trials_count_as_seen(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
-    members = list(band.members(10**6))
-    waiting, failed, *rest = members
-    running = [study.ask() for _ in range(3)]
-    # Before they were asked for their slots.
-    begun = study.sampler._past(study, study.ask()._cached_frozen_trial).seen  # type: ignore[attr-defined]
-    assert begun == {band.space.decide(trial.suggest_categorical).fingerprint for trial in running}
-    study.add_trial(optuna.create_trial(
-        state=TrialState.FAIL, params=band.space.parameters_of(failed),
-        distributions={key: optuna.distributions.CategoricalDistribution(options) for key, options in band.space.slots.items()}))
-    study.enqueue_trial(band.space.parameters_of(waiting))
-    assert band.space.decide(study.ask().suggest_categorical) == waiting
-    study.enqueue_trial(band.space.parameters_of(rest[0]))
-    past = study.sampler._past(study, study.get_trials()[-2])  # type: ignore[attr-defined]
-    assert begun | {failed.fingerprint, rest[0].fingerprint} <= past.seen
+    failed, waiting, *rest = (band.rows.parameters(row) for row in band.members(10**6))
+    distributions = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
+    study.add_trial(optuna.create_trial(state=TrialState.FAIL, params=failed, distributions=distributions))
+    running = [study.ask() for _ in range(20)]  # Not asked for their slots yet.
+    found = search(study, band, band.count - 22, few_choices)
+    study.enqueue_trial(waiting)
+    with pytest.raises(SpaceExhausted):
+        # The waiting one begins, and the next finds nothing that it could be.
+        search(study, band, 2)
+    begun = [band.rows.row({slot: trial.suggest_categorical(slot, options) for slot, options in band.space.slots.items()}) for trial in running]
+    taken = [*found, *begun, band.rows.row(failed)]
+    assert len(distinct(taken)) == len(taken)
+    assert distinct([*taken, band.rows.row(waiting)]) == distinct(list(band.members(10**6)))
 
 
 @every_sampler
@@ -122,63 +194,179 @@ def test_an_enqueued_trial_is_taken_as_it_is(name: str) -> None:
     study = new_study(name, band)
     wanted = next(band.members(1))
     for _ in range(2):
-        study.enqueue_trial(band.space.parameters_of(wanted))
-    assert search(study, band, 2) == [wanted, wanted]
+        study.enqueue_trial(band.rows.parameters(wanted))
+    assert same(search(study, band, 2), [wanted, wanted])
 
 
 @every_sampler
-def test_a_half_enqueued_trial_fails_with_the_missing_slot(name: str) -> None:
+def test_slots_that_do_not_count_may_be_left_out(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
-    study.enqueue_trial({"stage1.width": 16})
-    with pytest.raises(SamplerError, match=r"stage1\.block1\.mixer: missing"):
+    shallow = next(row for row in band.members(10**6) if not band.rows.active(row[None]).all())
+    told = {
+        slot: option for (slot, option), counts in zip(band.rows.parameters(shallow).items(), band.rows.active(shallow[None])[0], strict=True)
+        if counts
+    }
+    study.enqueue_trial(told)
+    assert same(search(study, band, 1), [shallow])
+
+
+@every_sampler
+@pytest.mark.parametrize("change", ["half", "unknown", "outside"])
+def test_an_enqueued_trial_that_cannot_be_served_fails_in_one_line(name: str, change: str) -> None:
+    band = small_band()
+    study = new_study(name, band)
+    told = band.rows.parameters(next(band.members(1)))
+    if change == "half":
+        del told["stage1.block1.mixer"]
+    elif change == "unknown":
+        told["stage1.block1.mixer"] = "mixer99"
+    else:
+        every = np.array(list(itertools.product(*map(range, band.rows.sizes))))
+        told = band.rows.parameters(every[~band.admits(band.rows.canonical(every))][0])
+    study.enqueue_trial(told)
+    with pytest.raises(SamplerError, match=r"^trial 0: enqueued: got .*, expected ") as error:
         study.ask()
+    assert "\n" not in str(error.value)
     assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
     assert len(search(study, band, 1)) == 1
 
 
 @every_sampler
-@pytest.mark.parametrize("slot", ["stage9.width", "stage1.width"])
-def test_a_slot_alone_is_refused(name: str, slot: str) -> None:
+def test_a_slot_with_other_options_is_refused(name: str) -> None:
     trial = new_study(name, small_band()).ask()
     with pytest.raises((SamplerError, ValueError), match=r"expected|compatible|dynamic"):
-        trial.suggest_categorical(slot, (1, 2, 3))
+        trial.suggest_categorical("stage1.width", (1, 2, 3))
 
 
 @every_sampler
-def test_several_objectives_are_refused(name: str) -> None:
-    with pytest.raises(SamplerError, match="2 objectives"):
-        new_study(name, small_band(), direction=None, directions=["maximize", "minimize"]).ask()
-
-
-@every_sampler
-def test_optimize_works_too(name: str) -> None:
+def test_parameters_beside_the_space_are_drawn_and_seeded(name: str) -> None:
     band = small_band()
+    values = [[study.ask().suggest_float("lr", 0, 1) for _ in range(3)] for study in (new_study(name, band) for _ in range(2))]
+    assert values[0] == values[1]
+    assert len(set(values[0])) == 3
+
+
+@every_sampler
+def test_several_objectives_are_served(name: str) -> None:
+    band = mini_band()
+
+    def two(row: Row) -> tuple[float, float]:
+        return score_of(row), float(band.costs(row[None])[0, 0])
+
+    study = new_study(name, band, directions=["maximize", "minimize"])
+    found = search(study, band, 45, two)
+    assert band.admits(np.array(found)).all()
+    assert len(distinct(found)) == len(found)
+    assert same(found, search(new_study(name, band, directions=["maximize", "minimize"]), band, 45, two))
+
+
+@pytest.mark.parametrize("name", ["surrogate", "evolution"])
+def test_several_objectives_spread_over_the_front(name: str) -> None:
+    band = mini_band()
+
+    def two(row: Row) -> tuple[float, float]:
+        return score_of(row), float(band.costs(row[None])[0, 0])
+
+    def volume(front: NDArray[np.float64]) -> float:
+        """What a front covers of the box from (70, the budget) on."""
+        ordered = front[np.argsort(-front[:, 0])]
+        covered, best = 0.0, float(band.budget.limits["macs"])
+        for accuracy, macs in ordered:
+            covered += max(accuracy - 70, 0) * max(best - macs, 0)
+            best = min(best, macs)
+        return covered
+
+    found = {other: search(new_study(other, band, directions=["maximize", "minimize"]), band, 70, two) for other in (name, "random")}
+    volumes = {other: volume(np.array([two(row) for row in rows])) for other, rows in found.items()}
+    assert volumes[name] > volumes["random"]
+
+
+@every_sampler
+def test_optimize_works_too_and_says_how_trials_came_about(name: str) -> None:
+    band = mini_band()
     study = new_study(name, band, direction="minimize")
-    study.optimize(lambda trial: score_of(band.space.decide(trial.suggest_categorical)), n_trials=8)
-    assert len({trial.user_attrs["proposal"] for trial in study.trials}) >= 1
-    assert len({str(trial.params) for trial in study.trials}) == 8
+    study.optimize(lambda trial: len({trial.suggest_categorical(*slot) for slot in band.space.slots.items()}), n_trials=36)
+    origins = [trial.user_attrs["proposal"] for trial in study.trials]
+    assert origins[0] == "random"
+    assert name == "random" or set(origins[-3:]) <= {"mutation", "crossover", "tpe", "surrogate"}
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_evolution_beats_random_draws(direction: str) -> None:
-    band = large_band()
-    sign = 1 if direction == "maximize" else -1
-    sampler = AgingEvolutionSampler(band, 0, population=12, tournament=5)
-    bred = search(optuna.create_study(sampler=sampler, direction=direction), band, 70)[-20:]
-    drawn = search(new_study("random", band, direction=direction), band, 20)
-    assert sign * sum(map(score_of, bred)) > sign * sum(map(score_of, drawn)) + 1
+@pytest.mark.parametrize("sampler", [AgingEvolutionSampler, SurrogateSampler, "tpe"])
+def test_learning_beats_random_draws(sampler: type[InBandSampler] | str, direction: str) -> None:
+    band, sign = mini_band(), 1 if direction == "maximize" else -1
+    made = make_sampler(sampler, band, 0) if isinstance(sampler, str) else sampler.over(band, 0)
+    learnt = search(optuna.create_study(sampler=made, direction=direction), band, 70, score_of)[-20:]
+    drawn = search(new_study("random", band, direction=direction), band, 70, score_of)[-20:]
+    assert np.mean([sign * score_of(row) for row in learnt]) > np.mean([sign * score_of(row) for row in drawn]) + 0.3
 
 
-def test_evolution_says_how_trials_came_about_and_starts_at_random() -> None:
-    band = large_band()
-    study = optuna.create_study(sampler=AgingEvolutionSampler(band, 0, population=10), direction="maximize")
-    search(study, band, 40)
-    origins = [trial.user_attrs["proposal"] for trial in study.trials]
-    assert set(origins[:10]) == {"random"}
-    assert {"mutation", "crossover"} <= set(origins[10:])
+def test_the_surrogate_begins_with_what_is_known() -> None:
+    """Ten good members finished before: the first own proposal is modelled, and as good as they are."""
+    band = mini_band()
+    members = np.array(list(band.members(10**6)))
+    truth = mini().truth(members)
+    known = members[np.argsort(-truth)[500:2500:200]]
+    study = new_study("surrogate", band)
+    for row in known:
+        study.enqueue_trial(band.rows.parameters(row))
+    own = search(study, band, 20, score_of)[10:]
+    assert study.trials[10].user_attrs["proposal"] == "surrogate"
+    assert np.mean([score_of(row) for row in own]) > np.quantile(truth, 0.9)
 
 
 def test_an_unknown_sampler_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(SamplerError, match=r"got 'annealing', expected one of random, evolution"):
+    with pytest.raises(SamplerError, match=r"got 'annealing', expected one of surrogate, evolution, tpe, random"):
         make_sampler("annealing", small_band(), 0)
+
+
+def test_children_are_members_near_their_parents() -> None:
+    band = mini_band()
+    rng = np.random.default_rng(0)
+    parents = np.array(list(band.members(10**6)))[rng.integers(band.count, size=400)]
+    breeder = Breeder(band)
+    mutants, mixed = breeder.mutate(parents, rng), breeder.crossover(parents, parents[::-1], rng)
+    for children in (mutants, mixed):
+        assert len(children) > 200
+        assert band.admits(children).all()
+        assert (band.rows.canonical(children) == children).all()
+
+
+@given(st.data())
+def test_the_nearest_member_is_the_nearest(data: st.DataObject) -> None:
+    """As long as it is one change away; then never farther than twice that of the nearest."""
+    band = small_band()
+    row = np.array([data.draw(st.integers(0, int(size) - 1)) for size in band.rows.sizes])
+    seen = {member.tobytes() for member in band.members(10**6) if data.draw(st.booleans())}
+
+    def new(rows: Row) -> Row:
+        return rows[[found.tobytes() not in seen for found in rows]]
+
+    members = new(np.array(list(band.members(10**6))))
+    found = Breeder(band).nearest(row, new, np.random.default_rng(0))
+    both = band.rows.active(members)
+    least = ((members != row) & both).sum(axis=1).min(initial=len(row))
+    if len(members) == 0:
+        assert len(found) == 0
+        return
+    assert distinct(list(found)) <= distinct(list(members))
+    distances = ((found != row) & band.rows.active(found)).sum(axis=1)
+    assert (distances == least).all() if least <= 1 else (distances <= 2 * least).all()
+
+
+def test_small_bands_are_listed_and_exact() -> None:
+    problem = mini()
+    band = band_of(problem.space, problem.cost, problem.budget)
+    assert isinstance(band, ListedBand)
+    members = np.array(list(band.members(10**6)))
+    assert len(members) == band.count == len(distinct(list(members)))
+    table = CostTable(band.rows, problem.cost.terms, tuple(problem.budget.limits))
+    assert all(problem.budget.admits(dict(zip(problem.budget.limits, costs, strict=True))) for costs in table(members).tolist())
+
+
+def test_a_listed_band_without_members_says_what_would_be_valid() -> None:
+    band = small_band()
+    with pytest.raises(BudgetError, match=r"which no member of staged-6 meets; expected something within .*FLOPs and .*FLOPs") as error:
+        ListedBand(band.space, band.cost, Budget({"macs": 1000}))
+    assert "\n" not in str(error.value)

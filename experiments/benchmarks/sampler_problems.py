@@ -1,0 +1,245 @@
+"""The made-up searches that `samplers.py` measures on: spaces, costs that add up, and accuracies that do not.
+
+Every problem is a function of its instance's number. Accuracies are points; a member's noise is its own for good, as that of one
+training with one seed is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.cost import Budget
+from proxies.terms import Condition, CostTable, Option, Rows, Term
+
+Accuracy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Accuracies (n,) of canonical rows (n, slots)."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A `CategoricalSpace`."""
+
+    name: str
+    slots: Mapping[str, tuple[Option, ...]]
+    conditions: Mapping[str, Condition]
+    shape_slots: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An `AdditiveCost`."""
+
+    terms: Sequence[Term]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space with costs, a budget, and what its members score.
+
+    Args:
+        truth: accuracies without noise.
+        noise: standard deviation of each member's own noise, in points.
+    """
+
+    name: str
+    space: Space
+    cost: Cost
+    budget: Budget
+    truth: Accuracy
+    noise: float
+    instance: int
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The space's members as rows."""
+        return Rows(self.space)
+
+    def score(self, row: NDArray[np.int64]) -> float:
+        """What an evaluation of one member says."""
+        own = np.random.default_rng([self.instance, zlib.crc32(row.tobytes())])
+        return float(self.truth(row[None])[0]) + self.noise * float(own.normal())
+
+
+def all_rows(rows: Rows) -> NDArray[np.int64]:
+    """All members of a small space, canonical and each once."""
+    grid = np.indices(tuple(rows.sizes)).reshape(len(rows.sizes), -1).T
+    return np.unique(rows.canonical(grid), axis=0)
+
+
+def random_rows(rows: Rows, count: int, seed: int) -> NDArray[np.int64]:
+    """Members whose slots are all drawn evenly."""
+    return rows.canonical(np.random.default_rng(seed).integers(rows.sizes, size=(count, len(rows.sizes))))
+
+
+# Staged spaces: widths and depths by stage, a mixer and a ratio by block.
+
+
+def staged_space(stages: int, widths: int, depths: int, mixers: int, ratios: int) -> Space:
+    """A space of stages, each with that many widths and depths, and blocks with that many mixers and ratios."""
+    slots: dict[str, tuple[Option, ...]] = {}
+    conditions: dict[str, Condition] = {}
+    shape: list[str] = []
+    for i in range(1, stages + 1):
+        slots[f"stage{i}.width"] = tuple(8 * 2**i * (4 + option) for option in range(widths))
+        slots[f"stage{i}.depth"] = tuple(range(1, depths + 1))
+        shape += [f"stage{i}.width", f"stage{i}.depth"]
+        for j in range(1, depths + 1):
+            block = {f"stage{i}.block{j}.mixer": tuple(f"mixer{option}" for option in range(mixers))}
+            block |= {f"stage{i}.block{j}.ratio": tuple(range(2, 2 + ratios))} if ratios > 1 else {}
+            slots |= block
+            if j > 1:
+                conditions |= dict.fromkeys(block, (f"stage{i}.depth", frozenset(range(j, depths + 1))))
+    return Space(f"staged-{len(slots)}", slots, conditions, tuple(shape))
+
+
+def staged_cost(space: Space, rng: np.random.Generator) -> Cost:
+    """MACs that grow with the square of widths, and a latency that has another opinion of the mixers."""
+    num_mixers = max(len(options) for name, options in space.slots.items() if name.endswith("mixer"))
+    macs_of, latency_of = rng.uniform(1, 5, num_mixers), rng.uniform(1, 5, num_mixers)
+    terms = [Term((), {"macs": np.array(3_000_000), "latency": np.array(200_000)})]
+    for name, options in space.slots.items():
+        stage, _, part = name.rpartition(".")
+        if part not in {"mixer", "ratio"}:
+            continue
+        number = int(stage.removeprefix("stage").partition(".")[0])
+        width_slot = f"stage{number}.width"
+        widths = np.array(space.slots[width_slot], dtype=float)[:, None]
+        tokens = 3136 / 4**number
+        factors = macs_of if part == "mixer" else 2 * np.array(options, dtype=float)
+        times = latency_of if part == "mixer" else np.array(options, dtype=float)
+        amounts = {"macs": tokens * widths**2 * factors, "latency": 40 * tokens * widths * times + 20_000 * times}
+        terms.append(Term((width_slot, name), {key: np.rint(value).astype(np.int64) for key, value in amounts.items()}))
+    return Cost(tuple(terms))
+
+
+class Effects:
+    """Accuracies made of random effects of single slots, of pairs and of triples; where one of them does not count, there is none.
+
+    Args:
+        spreads: standard deviation over random members of each order's sum, in points.
+    """
+
+    def __init__(self, space: Space, rng: np.random.Generator, spreads: tuple[float, ...] = (1.5, 0.75, 0.4)) -> None:
+        self._rows = Rows(space)
+        slots = len(self._rows.sizes)
+        sample = random_rows(self._rows, 2000, seed=int(rng.integers(2**32)))
+        ordered = [name.endswith(("width", "depth", "ratio")) for name in self._rows.names]
+        self._orders: list[tuple[float, list[tuple[tuple[int, ...], NDArray[np.float64]]]]] = []
+        for order, spread in enumerate(spreads, start=1):
+            groups = list(itertools.combinations(range(slots), order))
+            chosen = [groups[i] for i in rng.permutation(len(groups))[: 2 * slots // order]] if order > 1 else groups
+            tables = [rng.normal(size=tuple(self._rows.sizes[list(group)])) for group in chosen]
+            if order == 1:  # More of what costs more is better: that is what makes a budget bind.
+                tables = [np.sort(table) if ordered[group[0]] else table for group, table in zip(chosen, tables, strict=True)]
+            effects = list(zip(chosen, tables, strict=True))
+            self._orders.append((spread / float(self._sum(effects, sample).std()), effects))
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return 75 + sum(scale * self._sum(effects, rows) for scale, effects in self._orders)
+
+    def _sum(self, effects: Sequence[tuple[tuple[int, ...], NDArray[np.float64]]], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        active = self._rows.active(rows)
+        total = np.zeros(len(rows))
+        for group, table in effects:
+            columns = list(group)
+            total += table[tuple(rows[:, columns].T)] * active[:, columns].all(axis=1)
+        return total
+
+
+def staged_problem(instance: int, share: float) -> Problem:
+    """40 genes; a budget whose band, its upper tenth, holds a share of random members, below the most frequent cost."""
+    space = staged_space(stages=4, widths=3, depths=4, mixers=8, ratios=3)
+    rng = np.random.default_rng([1, instance])
+    cost = staged_cost(space, rng)
+    truth = Effects(space, rng)
+    budget = Budget({"macs": limit_of(space, cost, share)})
+    return Problem(f"staged, {share:.1%} of random members", space, cost, budget, truth, 0.3, instance)
+
+
+def limit_of(space: Space, cost: Cost, share: float, floor: float = 0.9, count: int = 200_000) -> int:
+    """The least limit on MACs whose band holds a share of random members."""
+    rows = Rows(space)
+    amounts = np.sort(CostTable(rows, cost.terms, ("macs",))(random_rows(rows, count, seed=0))[:, 0])
+    inside = np.arange(1, count + 1) - np.searchsorted(amounts, floor * amounts)
+    # From the 100th on: fewer random members than that tell no share.
+    return int(amounts[100:][np.argmax(inside[100:] >= share * count)])
+
+
+def mini_problem(instance: int, limits: Sequence[str]) -> Problem:
+    """Two stages of up to three blocks, 63,504 members, under the median of MACs, and also of latency where that is limited."""
+    space = staged_space(stages=2, widths=3, depths=3, mixers=4, ratios=1)
+    rng = np.random.default_rng([2, instance])
+    cost = staged_cost(space, rng)
+    truth = Effects(space, rng)
+    return _at_the_median("mini-space", space, cost, truth, 0.0, instance, limits)
+
+
+def _at_the_median(
+    name: str, space: Space, cost: Cost, truth: Accuracy, noise: float, instance: int, limits: Sequence[str]
+) -> Problem:
+    rows = Rows(space)
+    amounts = CostTable(rows, cost.terms, limits)(all_rows(rows))
+    budget = Budget({limit: int(median) for limit, median in zip(limits, np.median(amounts, axis=0), strict=True)}, floor=0.5)
+    return Problem(f"{name}, {' + '.join(limits)}", space, cost, budget, truth, noise, instance)
+
+
+# A cell of six edges between four nodes with five operators, as in NAS-Bench-201.
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+OPERATORS = ("none", "skip", "conv1x1", "conv3x3", "pool")
+
+
+def cell_problem(instance: int, limits: Sequence[str]) -> Problem:
+    """15,625 cells. Parts that no path from input to output passes count for nothing, and a cell without a path has chance accuracy."""
+    space = Space("cell", {f"edge{a}{b}": OPERATORS for a, b in EDGES}, {}, ())
+    rows = Rows(space)
+    rng = np.random.default_rng([3, instance])
+    cells = all_rows(rows)
+    shape = tuple(rows.sizes)
+    facts = [_facts(cell) for cell in cells]
+    live = np.array([fact.live for fact in facts])
+    worth = np.array([0.0, 0.5, 1.6, 2.4, -0.6]) + 0.25 * rng.normal(size=(6, 5))
+    worth[:, 0] = 0
+    edges = np.arange(6)
+    gain = (worth[edges, cells] * live).sum(axis=1)
+    depth = np.array([fact.depth for fact in facts])
+    residual = np.array([fact.residual for fact in facts])
+    pairs = sum(rng.normal(size=(5, 5))[cells[:, a], cells[:, b]] * live[:, a] * live[:, b] for a, b in itertools.combinations(range(6), 2))
+    score = 47 - 22 * np.exp(-0.22 * np.maximum(gain + 1.2 * residual + 0.3 * pairs + 1, 0)) - 1.2 * np.abs(depth - 2)
+    score = np.where(live.any(axis=1), score, 0.8) + 0.3 * rng.normal(size=len(cells))
+    macs = 5_000_000 + ((cells == 3) * 9 + (cells == 2)).sum(axis=1) * 4_000_000
+    latency = 2_000_000 + 500_000 * depth + ((cells == 3) * 700_000 + (cells == 2) * 450_000 + (cells == 4) * 650_000).sum(axis=1)
+    latency = (latency * np.exp(0.03 * rng.normal(size=len(cells)))).astype(np.int64)  # As measured, so not quite a sum.
+    cost = Cost((
+        *(Term((name,), {"macs": np.array([0, 0, 1, 9, 0]) * 4_000_000}) for name in space.slots),
+        Term((), {"macs": np.array(5_000_000)}),
+        Term(tuple(space.slots), {"latency": latency.reshape(shape)}),
+    ))
+    assert (CostTable(rows, cost.terms, ("macs",))(cells)[:, 0] == macs).all()
+    table = score.reshape(shape)
+    return _at_the_median("cell", space, cost, lambda found: table[tuple(found.T)], 0.0, instance, limits)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Which edges some path from input to output passes, most convolutions on one, and whether one has none."""
+
+    live: NDArray[np.bool_]
+    depth: int
+    residual: bool
+
+
+def _facts(cell: NDArray[np.int64]) -> _Facts:
+    paths = [path for path in ((3,), (0, 4), (1, 5), (0, 2, 5)) if all(cell[edge] != 0 for edge in path)]
+    live = np.zeros(6, dtype=bool)
+    for path in paths:
+        live[list(path)] = True
+    convolutions = [sum(int(cell[edge] in (2, 3)) for edge in path) for path in paths]
+    return _Facts(live, max(convolutions, default=0), any(all(cell[edge] == 1 for edge in path) for path in paths))

@@ -1,0 +1,104 @@
+"""New members of a band from known ones: mutation, crossover, and the nearest to a row that may lie outside. All on many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.band import Band
+from proxies.terms import Rows
+
+IntRows = NDArray[np.int64]
+
+MAX_REPAIRS = 3
+"""Further edits of a child that lies outside, before it is given up."""
+BEAM = 16
+"""Rows outside the band that are changed further on the way to the nearest member."""
+
+
+class Breeder:
+    """Edits members of a band. Whatever it returns is canonical and inside; where no child is, it returns fewer than asked for."""
+
+    def __init__(self, band: Band) -> None:
+        self.band = band
+        self._rows: Rows = band.rows
+        self._editable = self._rows.sizes > 1
+
+    def mutate(self, parents: IntRows, rng: np.random.Generator, max_edits: int = 3) -> IntRows:
+        """Children (at most n, slots) of parents (n, slots), each with one to `max_edits` active choices changed.
+
+        A child outside has a further choice changed, some times: often that one makes up for the cost of the first.
+        """
+        full, active = self._filled(parents, rng), self._rows.active(parents) & self._editable
+        edits = rng.integers(1, max_edits + 1, len(parents))
+        for edit in range(max_edits):
+            self._edit(full, active, edits > edit, rng)
+        return self._inside(full, parents, rng)
+
+    def crossover(self, first: IntRows, second: IntRows, rng: np.random.Generator) -> IntRows:
+        """Children (at most n, slots) that take every choice from one of two parents (n, slots), whichever it counts for, else from either."""
+        active, other = self._rows.active(first), self._rows.active(second)
+        from_second = np.where(active == other, rng.random(first.shape) < rng.random((len(first), 1)), other)
+        child = np.where(active | other, np.where(from_second, second, first), rng.integers(self._rows.sizes, size=first.shape))
+        return self._inside(child, first, rng)
+
+    def nearest(self, row: IntRows, new: Callable[[IntRows], IntRows], rng: np.random.Generator) -> IntRows:
+        """Members (n, slots) that are `new` and differ in as few choices as possible from a row (slots,), which may lie outside.
+
+        One change is tried in all ways; further ones from those rows alone that miss the budget least, so that the least number of
+        changes may be missed. None where no member is found.
+
+        Args:
+            row: an option for every slot, also for those that do not count yet.
+            new: keeps the wanted ones of some rows.
+        """
+        beam = row[None]
+        for _ in range(len(row) + 1):
+            canonical = self._rows.canonical(beam)
+            found = new(canonical[self.band.admits(canonical)])
+            if len(found):
+                return rng.permutation(found)
+            least = np.argsort(self._excess(canonical) + 1e-9 * rng.random(len(beam)))[:BEAM]
+            beam = np.concatenate([self._changed_once(beam[i], row) for i in least])
+        return np.empty((0, len(row)), dtype=np.int64)
+
+    def _changed_once(self, row: IntRows, origin: IntRows) -> IntRows:
+        """All rows (n, slots) with one more active choice changed, none of those that differ from the origin already."""
+        open_slots = np.flatnonzero(self._rows.active(row[None])[0] & (row == origin) & self._editable)
+        changes = [(slot, option) for slot in open_slots for option in range(self._rows.sizes[slot]) if option != row[slot]]
+        changed = np.repeat(row[None], len(changes), axis=0)
+        for index, (slot, option) in enumerate(changes):
+            changed[index, slot] = option
+        return changed
+
+    def _excess(self, canonical: IntRows) -> NDArray[np.float64]:
+        """How far rows lie outside, as a share of the limit that each misses most."""
+        budget, costs = self.band.budget, self.band.costs(canonical)
+        limits = np.array(list(budget.limits.values()))
+        return np.maximum(((costs - limits) / limits).max(axis=1), (budget.least - costs[:, 0]) / limits[0])
+
+    def _inside(self, full: IntRows, parents: IntRows, rng: np.random.Generator) -> IntRows:
+        children = []
+        for repair in range(MAX_REPAIRS + 1):
+            canonical = self._rows.canonical(full)
+            inside = self.band.admits(canonical)
+            children.append(canonical[inside & (canonical != parents).any(axis=1)])
+            full, parents = full[~inside], parents[~inside]
+            if repair == MAX_REPAIRS or not len(full):
+                break
+            self._edit(full, self._rows.active(canonical[~inside]) & self._editable, np.ones(len(full), dtype=bool), rng)
+        return np.concatenate(children)
+
+    def _filled(self, rows: IntRows, rng: np.random.Generator) -> IntRows:
+        """Rows with random options where nothing counts yet: what a deeper child finds there."""
+        return np.where(self._rows.active(rows), rows, rng.integers(self._rows.sizes, size=rows.shape))
+
+    def _edit(self, full: IntRows, active: NDArray[np.bool_], which: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Change one active choice, in place, of each row that is asked for."""
+        places = np.where(active, rng.random(full.shape), -1.0).argmax(axis=1)
+        sizes = self._rows.sizes[places]
+        index = np.flatnonzero(which & active[np.arange(len(full)), places])
+        at = places[index]
+        full[index, at] = (full[index, at] + rng.integers(1, sizes[index])) % sizes[index]

@@ -1,0 +1,44 @@
+"""Optuna's own promises for samplers, which Optuna ships as tests: all of them but one, over all our samplers.
+
+`SingleOnlySamplerTestCase` does not apply: our samplers serve several objectives. Where Optuna's tests ask for parameters of their
+own, those are not slots of a sampler's space: they are answered beside the member that the sampler proposes. The one test whose
+parameters are all categorical runs over a space of just these as well.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+
+from experiments.benchmarks.sampler_problems import Cost, Space, mini_problem
+from nas.samplers import make_sampler, sampler_names
+from proxies.cost import Budget
+from proxies.listed_band import ListedBand
+from proxies.terms import Term
+
+MINI = mini_problem(0, ("macs", "latency"))
+BANDS = {
+    "of other slots": ListedBand(MINI.space, MINI.cost, MINI.budget),
+    "of the same slots": ListedBand(
+        Space("xy", {"x": (1, 10, 100), "y": (-1, -10, -100)}, {}, ()),
+        Cost((Term(("x",), {"macs": np.array([1, 2, 3])}), Term(("y",), {"macs": np.array([1, 2, 3])}))),
+        Budget({"macs": 5}, floor=0.0),
+    ),
+}
+
+
+class TestAnySampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    @pytest.fixture(params=sampler_names())
+    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
+        return lambda: make_sampler(request.param, BANDS["of other slots"], 0)
+
+
+class TestSamplerOfTheVerySlots(RelativeSamplerTestCase):
+    @pytest.fixture(params=sampler_names())
+    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
+        return lambda: make_sampler(request.param, BANDS["of the same slots"], 0)
+
+    # The others of these ask for numbers by the same names.
+    test_sample_relative_numerical = test_sample_relative_mixed = test_trial_relative_params = None
