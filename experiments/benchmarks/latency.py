@@ -1,0 +1,155 @@
+"""Predicted beside measured latencies, on architectures that no fit has seen.
+
+    python -m experiments.benchmarks.latency --space hybrid-224 --budget 4.5GFLOPs --target cpu:1t:bs1
+
+The table is measured first, unless `--table` names a file that is there. Then networks are drawn in the budget's band and measured,
+all of them once and then all of them once more, in groups that take turns; what the two times differ by is the noise floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from proxies.band import Band
+from proxies.cost import parse_budget
+from proxies.latency import LatencyTable, Measured, measure_architectures, open_table
+from proxies.latency.fingerprint import fingerprint_of
+from proxies.latency.fit import errors
+from proxies.latency.measure import Effort
+from proxies.macs import cost_of
+from proxies.target import parse_target
+from space import load_space
+from space.architecture import Architecture
+from space.files import write_atomically
+
+RESULTS = Path(__file__).parents[1] / "results"
+GROUP = 10
+"""Networks in memory together."""
+SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
+"""Limits at these quantiles of the measured latencies."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the table and the networks, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="hybrid-224")
+    parser.add_argument("--budget", type=parse_budget, default=parse_budget("4.5GFLOPs"))
+    parser.add_argument("--target", type=parse_target, default=parse_target("cpu:1t:bs1"))
+    parser.add_argument("--num", type=int, default=50, help="networks that are held out")
+    parser.add_argument("--table", type=Path, help="where the table is kept; by default it is measured anew")
+    parser.add_argument("--table-seconds", type=float, default=90.0, help="for the rounds of the table's measurement")
+    parser.add_argument("--seconds", type=float, default=40.0, help=f"for the rounds of {GROUP} networks' measurement")
+    parser.add_argument("--seed", type=int, default=1, help="of the held-out networks; the table's are drawn by another")
+    parser.add_argument("--output", type=Path, default=RESULTS / "latency.md")
+    args = parser.parse_args(argv)
+
+    space = load_space(args.space)
+    band = Band(space, args.budget)
+    started = time.perf_counter()
+    place = args.table or args.output.with_suffix(".tmp.json")
+    try:
+        table = open_table(space, args.target, place, effort=Effort(args.table_seconds), on_progress=report)
+    finally:
+        if args.table is None:
+            place.unlink(missing_ok=True)
+    seconds = time.perf_counter() - started
+    rng = random.Random(args.seed)
+    architectures = [band.sample(rng) for _ in range(args.num)]
+    first, second = (measure_in_groups(architectures, args) for _ in range(2))
+    write_atomically(args.output, results(table, architectures, first, second, seconds, args))
+    print(args.output.read_text())
+
+
+def report(done: int, total: int) -> None:
+    """Print a measurement's progress, now and then."""
+    if done % 20 == 0 or done == total:
+        print(f"table: {done} of {total}", flush=True)
+
+
+def measure_in_groups(architectures: Sequence[Architecture], args: argparse.Namespace) -> list[Measured]:
+    """Measure networks, so many in memory together."""
+    measured: list[Measured] = []
+    for start in range(0, len(architectures), GROUP):
+        measured += measure_architectures(architectures[start : start + GROUP], args.target, Effort(args.seconds))
+        print(f"networks: {len(measured)} of {len(architectures)}", flush=True)
+    return measured
+
+
+def results(
+    table: LatencyTable,
+    architectures: Sequence[Architecture],
+    first: Sequence[Measured],
+    second: Sequence[Measured],
+    table_seconds: float,
+    args: argparse.Namespace,
+) -> str:
+    """The results as Markdown."""
+    measured, again = (np.array([each.nanoseconds for each in turn], dtype=float) for turn in (first, second))
+    started = time.perf_counter()
+    predicted = np.array([table.predict(architecture) for architecture in architectures], dtype=float)
+    prediction_ms = (time.perf_counter() - started) / len(architectures) * 1e3
+    macs = np.array([cost_of(architecture).macs for architecture in architectures], dtype=float)
+    rows = {"table": predicted, "FLOPs alone": by_macs(macs, measured), "measured again": again}
+    lines = [
+        f"# Latencies of {args.space} within {args.budget} on {args.target}",
+        "",
+        f"`python -m experiments.benchmarks.latency --space {args.space} --budget \"{args.budget}\" --target {args.target} --num {args.num}"
+        f" --seed {args.seed}`",
+        "",
+        ", ".join(f"{name} {fact}" for name, fact in fingerprint_of(table.space, args.target).items() if name != "target")
+        + f", python {platform.python_version()}, torch's threads outside of measurements {torch.get_num_threads()}.",
+        "",
+        f"{len(architectures)} architectures drawn in the band, fused, {measured.min() / 1e6:.1f} to {measured.max() / 1e6:.1f} ms"
+        f" (median {np.median(measured) / 1e6:.1f}); the table saw none of them. FLOPs alone: a line fitted to all but the one predicted.",
+        "",
+        "| predicted by | mean error | within 10 % | Spearman's rho |",
+        "|---|--:|--:|--:|",
+    ]
+    for name, values in rows.items():
+        found = errors(values, measured)
+        lines.append(f"| {name} | {found.mean:.1%} | {found.within_tenth:.0%} | {found.rank_correlation:.3f} |")
+    left_out = table.errors
+    lines += [
+        "",
+        f"The table took {table_seconds:.0f} s, a prediction {prediction_ms:.2f} ms. Its own networks, each left out in turn:"
+        f" {left_out.mean:.1%} mean error, {left_out.within_tenth:.0%} within 10 %, rho {left_out.rank_correlation:.3f}."
+        f" Spread of the repeats: {table.spread:.1%} in the table,"
+        f" {np.median([each.spread for each in first]):.1%} for the networks.",
+        *table.notes,
+        "",
+        f"Architectures stay a factor of {table.margin():.3f} under a limit. What is admitted then, and really meets it:",
+        "",
+        "| limit at the quantile | admitted | meet it | without the margin | meet it |",
+        "|--:|--:|--:|--:|--:|",
+    ]
+    for share in SHARES:
+        limit = int(np.quantile(measured, share))
+        cells = []
+        for bound in (table.limit_for(limit), limit):
+            admitted = predicted <= bound
+            cells.append(f"{admitted.sum()} | {(measured[admitted] <= limit).mean():.0%}" if admitted.any() else "0 | ")
+        lines.append(f"| {share:.0%} ({limit / 1e6:.1f} ms) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def by_macs(macs: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Latency as a line in the multiply-adds, fitted by relative error to all networks but the one that is predicted."""
+    predicted = []
+    for i in range(len(macs)):
+        others = np.arange(len(macs)) != i
+        slope, constant = np.polyfit(macs[others], measured[others], 1, w=1 / measured[others])
+        predicted.append(slope * macs[i] + constant)
+    return np.array(predicted)
+
+
+if __name__ == "__main__":
+    main()

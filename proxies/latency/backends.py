@@ -1,0 +1,185 @@
+"""How a module runs on a target, and by which clock: one class a backend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxies.target import Target, TargetError
+
+Run = Callable[[Any], Any]
+"""A prepared module: a value of its backend to the next one."""
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def backend_of(target: Target) -> Backend:
+    """The backend of a target; TargetError where this machine does not have it."""
+    return {"eager": Eager, "compile": Compiled, "ort": OnnxRuntime}[target.backend](target)
+
+
+class Backend(ABC):
+    """Prepares modules for one target. What is prepared runs inside `running`."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        if target.device == "cuda" and not torch.cuda.is_available():
+            raise TargetError(f"{target}: got no CUDA device on this machine, expected cpu")
+
+    @abstractmethod
+    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+        """A module ready to run on values shaped as the example. The module may be changed."""
+
+    @abstractmethod
+    def value(self, tensor: Tensor) -> Any:
+        """A tensor in the backend's own type, at its place and precision."""
+
+    @property
+    def clock(self) -> Clock:
+        """What tells how long a target takes.
+
+        One thread is told by the processor time of this process, which other processes do not add to. Several threads wait
+        for each other, so only the time on the wall tells what they take.
+        """
+        if self.target.device == "cpu" and self.target.threads == 1:
+            return Clock(time.process_time_ns)
+        return Clock(time.perf_counter_ns)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Torch's threads as the target has them, and no gradients; both as before afterwards."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.target.threads)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Clock:
+    """Marks points in time; how many nanoseconds lie between them is known afterwards."""
+
+    def __init__(self, mark: Callable[[], Any]) -> None:
+        self.mark = mark
+
+    def between(self, marks: Sequence[Any]) -> list[int]:
+        """Nanoseconds from each mark to the next."""
+        return [after - before for before, after in pairwise(marks)]
+
+
+class CudaClock(Clock):
+    """Marks on the device's own queue: the processor runs ahead of it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._mark)
+
+    def between(self, marks: Sequence[Any]) -> list[int]:
+        # Which also leaves the queue empty for whatever is measured next.
+        torch.cuda.synchronize()
+        return [round(before.elapsed_time(after) * 1e6) for before, after in pairwise(marks)]
+
+    @staticmethod
+    def _mark() -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+class Eager(Backend):
+    """PyTorch as it is."""
+
+    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+        return module.to(self.target.device, _DTYPES[self.target.precision])
+
+    def value(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.target.device, _DTYPES[self.target.precision])
+
+    @property
+    def clock(self) -> Clock:
+        return CudaClock() if self.target.device == "cuda" else super().clock
+
+
+class Compiled(Eager):
+    """`torch.compile` with its defaults, for one shape."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise TargetError(f"{target}: got no C++ compiler {compiler!r}, which torch.compile needs; expected one, or eager or ort")
+
+    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+        call = super().prepared(module, example)
+
+        def run(x: Tensor) -> Tensor:
+            return call(x)
+
+        # Dynamo keeps what it compiled a code object, checks all of it at every call and gives up after eight, so each has its own.
+        run.__code__ = run.__code__.replace(co_name="run")
+        compiled = torch.compile(run, dynamic=False, fullgraph=True)
+        compiled(self.value(example))
+        return compiled
+
+
+class OnnxRuntime(Backend):
+    """ONNX Runtime with its defaults, on a graph exported for one shape."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        try:
+            import onnxruntime
+        except ImportError:
+            raise TargetError(f"{target}: got no onnxruntime, expected it installed: pip install 'token-mixer-nas[ort]'") from None
+        self.provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[target.device]
+        if self.provider not in onnxruntime.get_available_providers():
+            raise TargetError(f"{target}: got an onnxruntime without {self.provider}, expected cpu, or onnxruntime-gpu installed")
+        if target.precision == "bf16":
+            raise TargetError(f"{target}: got bf16, which ONNX Runtime has few operators for; expected fp32, or fp16 on cuda")
+
+    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = self.target.threads
+        options.inter_op_num_threads = 1
+        # Or the threads of the session that ran before would still be spinning while the next one runs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        session = onnxruntime.InferenceSession(self._exported(module, example), options, providers=[self.provider])
+        binding = session.io_binding()
+
+        def run(x: Any) -> Any:
+            binding.bind_ortvalue_input("x", x)
+            binding.bind_output("y", self.target.device)
+            session.run_with_iobinding(binding)
+            return binding.get_outputs()[0]
+
+        return run
+
+    def value(self, tensor: Tensor) -> Any:
+        import onnxruntime
+
+        array = tensor.to(_DTYPES[self.target.precision]).contiguous().numpy()
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.target.device)
+
+    def _exported(self, module: nn.Module, example: Tensor) -> bytes:
+        dtype = _DTYPES[self.target.precision]
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            # The exporter by tracing is deprecated; it takes a tenth of the other's time, and a table needs two hundred graphs.
+            warnings.simplefilter("ignore")
+            path = Path(folder) / "graph.onnx"
+            torch.onnx.export(module.to(dtype), (example.to(dtype),), path, input_names=["x"], output_names=["y"], dynamo=False)
+            return path.read_bytes()

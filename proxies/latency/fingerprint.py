@@ -1,0 +1,46 @@
+"""What a latency table depends on beside what it measures: device, library versions, target, space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from proxies.target import Target
+from space.search_space import SearchSpace
+
+
+def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
+    """Facts by name, readable. A table is good where all are equal."""
+    libraries = ["torch"] + (["onnxruntime"] if target.backend == "ort" else [])
+    return {
+        "target": str(target),
+        "device": _device_name(target),
+        **{library: version(library) for library in libraries},
+        "space": f"{space.name} {_digest(space.model_dump(exclude={'name'}))}",
+    }
+
+
+def key_of_fingerprint(fingerprint: dict[str, str]) -> str:
+    """Sixteen hexadecimal digits."""
+    return _digest(fingerprint)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _device_name(target: Target) -> str:
+    if target.device == "cuda":
+        return torch.cuda.get_device_name()
+    # What the platform module says of a processor is on Linux no more than its architecture.
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,193 @@
+"""A space's latencies on one target: measured once, kept in a file, predicted for every member."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import platformdirs
+from pydantic import Field, PositiveInt
+
+from proxies.cost import latency_on
+from proxies.latency.backends import backend_of
+from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
+from proxies.latency.fit import Sample, errors, fit, left_out, margin
+from proxies.latency.measure import BUSY, Effort, OnProgress, measure_turns
+from proxies.latency.parts import SpaceParts, key_of
+from proxies.target import Target
+from proxies.terms import Term
+from space.architecture import Architecture
+from space.errors import SpaceError, UserError
+from space.files import load_value, write_atomically
+from space.registry import Value
+from space.search_space import SearchSpace
+
+SCHEMA = "latency-table/1"
+EFFORT = Effort()
+NUM_NETWORKS = {"eager": 20, "ort": 20, "compile": 8}
+"""Whole networks that the sums are fitted to. To compile one takes a minute or more."""
+SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "compile": (5.0, 60.0)}
+"""Of a part and of a network, by and large."""
+CONFIDENCE = 0.95
+
+Draw = Callable[[random.Random], Architecture]
+
+
+class LatencyError(UserError, ValueError):
+    """A latency table that does not belong to this device or this space."""
+
+
+class NetworkRecord(Value):
+    """A whole network as it was measured; `parts` are their numbers by key."""
+
+    parts: dict[str, PositiveInt]
+    nanoseconds: PositiveInt
+    spread: Annotated[float, Field(ge=0)]
+
+
+class Record(Value):
+    """What was measured, as a file keeps it. Nothing fitted is in it.
+
+    Args:
+        fingerprint: where and of what, see `fingerprint_of`.
+        parts: nanoseconds by part.
+        networks: whole networks to fit to.
+    """
+
+    fingerprint: dict[str, str]
+    parts: dict[str, PositiveInt]
+    networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
+
+
+@dataclass(frozen=True)
+class LatencyCost:
+    """A latency as an additive cost over a space's slots, in whole nanoseconds."""
+
+    quantity: str
+    terms: tuple[Term, ...]
+
+
+class LatencyTable:
+    """Predicts latencies of a space's members on a target.
+
+    Attributes:
+        space, target: of what and where.
+        cost: the predictions as sums over the space's slots; a member's sum is what `predict` says.
+        errors: how well networks were predicted that the fit had not seen, leaving one out at a time.
+        spread: of the measured networks' repeats, their median, relative.
+    """
+
+    def __init__(self, space: SearchSpace, target: Target, parts: SpaceParts, record: Record) -> None:
+        self.space = space
+        self.target = target
+        quickest = min(record.parts.values())
+        beyond = {key: nanoseconds - quickest for key, nanoseconds in record.parts.items()}
+        samples = [_sample(network, beyond) for network in record.networks]
+        fitted = fit(samples)
+        self._constant = round(fitted.constant)
+        self._amounts = {key: round(fitted.scale * nanoseconds + fitted.step) for key, nanoseconds in beyond.items()}
+        quantity = latency_on(target)
+        self.cost = LatencyCost(quantity, parts.terms(quantity, self._constant, self._amounts.__getitem__))
+        self._predicted, self._measured = left_out(samples), np.array([sample.network_ns for sample in samples], dtype=float)
+        self.errors = errors(self._predicted, self._measured)
+        self.spread = float(np.median([network.spread for network in record.networks]))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should be warned of, a line each; nothing where the machine was quiet."""
+        if self.spread <= BUSY:
+            return ()
+        return (
+            f"{self.target}: the machine was busy while latencies were measured: repeats spread by {self.spread:.0%}, expected at most "
+            f"{BUSY:.0%}. Architectures stay {1 - 1 / self.margin():.0%} under the limit; measured on a quiet machine it will be less",
+        )
+
+    def predict(self, architecture: Architecture) -> int:
+        """Nanoseconds that a member's network takes; SpaceError for what is no member."""
+        try:
+            return self._constant + sum(self._amounts[key_of(part)] for part in architecture.parts)
+        except KeyError as error:
+            raise SpaceError(f"{architecture.name}: got the part {error}, expected a member of the space {self.space.name}") from None
+
+    def margin(self, confidence: float = CONFIDENCE) -> float:
+        """By what factor predictions must stay below a limit that networks are to meet with this confidence."""
+        return margin(self._predicted, self._measured, confidence, self.spread if self.spread > BUSY else 0.0)
+
+    def limit_for(self, limit_ns: int, confidence: float = CONFIDENCE) -> int:
+        """The greatest predicted latency whose networks meet a limit with this confidence, nanoseconds."""
+        return int(limit_ns / self.margin(confidence))
+
+
+def open_table(
+    space: SearchSpace,
+    target: Target,
+    place: Path | None = None,
+    draw: Draw | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
+    effort: Effort = EFFORT,
+) -> LatencyTable:
+    """Read a space's table from its file, or measure it, some minutes, and write that file.
+
+    Args:
+        place: see `table_path`.
+        draw: the networks that the fit is made on; even draws from the space by default.
+        seed: of these draws, and of the order of measurements.
+
+    Raises LatencyError for a file from another device, library or space, and TargetError where this machine lacks the target.
+    """
+    backend_of(target)
+    parts, path, expected = SpaceParts(space), table_path(space, target, place), fingerprint_of(space, target)
+    if path.exists():
+        record = load_value(Record, path, SCHEMA)
+        differing = [name for name in expected if record.fingerprint.get(name) != expected[name]]
+        if differing or record.parts.keys() != parts.parts.keys():
+            name = differing[0] if differing else "parts"
+            got, wanted = (facts.get(name, "others") for facts in (record.fingerprint, expected))
+            raise LatencyError(f"{path}: {name}: measured on {got!r}, expected {wanted!r}; name another file to measure it here")
+    else:
+        record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"schema": SCHEMA, **record.model_dump()}, indent=1))
+    return LatencyTable(space, target, parts, record)
+
+
+def table_path(space: SearchSpace, target: Target, place: Path | None = None) -> Path:
+    """Where a space's table lies: `place` if that is a `.json` file, else a file in the folder `place`, by default in the user's cache.
+
+    In a folder each device, library version, target and space has a file of its own.
+    """
+    if place is not None and place.suffix == ".json":
+        return place
+    folder = place or platformdirs.user_cache_path("token-mixer-nas") / "latency"
+    return folder / f"{space.name}-{str(target).replace(':', '-')}-{key_of_fingerprint(fingerprint_of(space, target))}.json"
+
+
+def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = None) -> float:
+    """About how long `open_table` will take: nothing where the file is there."""
+    if table_path(space, target, place).exists():
+        return 0.0
+    part, network = SECONDS_TO_PREPARE[target.backend]
+    return len(SpaceParts(space).parts) * part + NUM_NETWORKS[target.backend] * network + EFFORT.seconds
+
+
+def _measured_record(parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort) -> Record:
+    rng = random.Random(seed)
+    architectures = [draw(rng) for _ in range(NUM_NETWORKS[target.backend])]
+    of_parts, of_networks = measure_turns(parts.parts, parts.walks, architectures, target, effort, rng, on_progress)
+    networks = [
+        NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
+        for architecture, whole in zip(architectures, of_networks, strict=True)
+    ]
+    nanoseconds = {key: part.nanoseconds for key, part in of_parts.items()}
+    return Record(fingerprint=fingerprint_of(parts.space, target), parts=nanoseconds, networks=tuple(networks))
+
+
+def _sample(network: NetworkRecord, beyond: dict[str, int]) -> Sample:
+    return Sample(sum(count * beyond[key] for key, count in network.parts.items()), sum(network.parts.values()), network.nanoseconds)
