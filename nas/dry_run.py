@@ -37,7 +37,12 @@ MATRIX, REPEATS = 768, 5
 
 
 def print_plan(
-    console: Console, config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun, files: Sequence[Path]
+    console: Console,
+    config: SearchConfig,
+    band: ArchitectureBand,
+    targets: Sequence[Target],
+    supernet_run: SupernetRun,
+    files: Sequence[Path],
 ) -> None:
     """Print phases with expected seconds, expected memory, and the files.
 

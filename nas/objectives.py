@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from proxies.cost import LATENCY, Budget, BudgetError
 
@@ -29,7 +29,7 @@ class Objective:
     """
 
     name: str
-    direction: str
+    direction: Literal["maximize", "minimize"]
     quantity: str | None = None
     divisor: float = 1.0
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from nas.finalists import Finalist
 from nas.parents import Parent
 from nas.study import Result, StudyRecord
-from proxies.cost import Cost
+from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
@@ -79,7 +79,7 @@ def print_table(
     targets = list(finalists[0].measured)
     title = f"Supernet accuracy on {best.score.num_images} search images"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms (predicted)" for _ in targets), "depths", "top-1 %")
+    headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
     for heading in headings:
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for rank, finalist in enumerate(finalists, start=1):
@@ -108,6 +108,9 @@ def print_table(
         "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
+    for quantity in targets:
+        spread = max(finalist.measured[quantity].spread for finalist in finalists)
+        console.print(f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart; in brackets predicted.", soft_wrap=True)
     if parents:
         console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
     console.print()
@@ -127,13 +130,14 @@ def _depths(of: Result | Parent) -> str:
 
 
 def _latencies(targets: Sequence[str], measured: Mapping[str, Measured], amounts: Mapping[str, int]) -> list[str]:
-    """Measured, and in brackets predicted milliseconds, what there is of them."""
-    cells = []
-    for target in targets:
-        known = [f"{measured[target].nanoseconds / 1e6:.3g}"] if target in measured else []
-        known += [f"({amounts[target] / 1e6:.3g})"] if target in amounts else []
-        cells.append(" ".join(known))
-    return cells
+    """Milliseconds as measured, else as predicted, in brackets, else nothing."""
+
+    def cell(target: str) -> str:
+        if target in measured:
+            return f"{measured[target].nanoseconds / 1e6:.3g}"
+        return f"({amounts[target] / 1e6:.3g})" if target in amounts else ""
+
+    return [cell(target) for target in targets]
 
 
 def mixers_in_words(architecture: Architecture) -> str:

@@ -210,7 +210,8 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
 
     smallest, largest = (format_amount(amounts[band.budget.primary], band.budget.primary) for amounts in band.reachable)
     images, splits = supernet_run.images()
-    console.print(f"{band.space.name}: searching {config.floor:.0%} to 100% of {budget}, counted at {band.space.image_size} px", soft_wrap=True)
+    share = f"{config.floor:.0%} to 100% of {budget}"
+    console.print(f"{band.space.name}: searching {share}, counted at {band.space.image_size} px", soft_wrap=True)
     console.print(f"{_number(band.count_bounds)} architectures lie inside; the space reaches from {smallest} to {largest}", soft_wrap=True)
     console.print(
         f"{config.data}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
@@ -228,7 +229,7 @@ def _number(bounds: tuple[int, int]) -> str:
     return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"
 
 
-def _train(console: Console, config: SearchConfig, band: Band, supernet_run: SupernetRun, max_seconds: float | None) -> None:
+def _train(console: Console, config: SearchConfig, band: ArchitectureBand, supernet_run: SupernetRun, max_seconds: float | None) -> None:
     from nas.progress import phase
     from supernet.engine import StepReport, TrainConfig
 
@@ -238,7 +239,7 @@ def _train(console: Console, config: SearchConfig, band: Band, supernet_run: Sup
         def on_step(report: StepReport) -> None:
             advance(at=report.step, note=f"loss {report.loss:.2f}")
 
-        facts = supernet_run.train(band.sample, training, config.batch_size, max_seconds, on_step)
+        facts = supernet_run.train(band.draw, training, config.batch_size, max_seconds, on_step)
     ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
     skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
     console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.grid import Cells, Grid, Step, Steps
+from proxies.grid import Cells, Grid, Steps
 from proxies.sections import State, Values
 from proxies.ways import Counter, Node
 
