@@ -139,7 +139,8 @@ class CostTable:
         self._rows = rows
         # A slot that may not count has one more option, at which every amount is zero.
         conditional = np.array([column in rows.conditions for column in range(len(rows.names))], dtype=np.int64)
-        self._strides = np.zeros((len(rows.names), len(terms)), dtype=np.int64)
+        # In floating point, exact here, because only that product is fast.
+        self._strides = np.zeros((len(rows.names), len(terms)))
         self._starts = np.zeros(len(terms), dtype=np.int64)
         amounts = [np.zeros((0, len(self.quantities)), dtype=np.int64)]
         for place, term in enumerate(terms):
@@ -155,4 +156,4 @@ class CostTable:
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Costs (n, quantities) of canonical rows (n, slots)."""
         options = np.where(self._rows.active(rows), rows, self._rows.sizes)
-        return self._amounts[options @ self._strides + self._starts].sum(axis=1)
+        return self._amounts[(options @ self._strides).astype(np.int64) + self._starts].sum(axis=1)

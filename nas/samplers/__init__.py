@@ -5,16 +5,17 @@ from __future__ import annotations
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.random import InBandRandomSampler
+from nas.samplers.surrogate import SurrogateSampler
 from nas.samplers.tpe import InBandTPESampler
 from proxies.band import Band
 
 __all__ = [
-    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "InBandTPESampler", "SamplerError", "SpaceExhausted",
+    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "InBandTPESampler", "SamplerError", "SpaceExhausted", "SurrogateSampler",
     "make_sampler", "sampler_names",
 ]
 
 _SAMPLERS: dict[str, type[InBandSampler]] = {
-    "evolution": AgingEvolutionSampler, "tpe": InBandTPESampler, "random": InBandRandomSampler,
+    "surrogate": SurrogateSampler, "evolution": AgingEvolutionSampler, "tpe": InBandTPESampler, "random": InBandRandomSampler,
 }
 
 

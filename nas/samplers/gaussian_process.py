@@ -1,46 +1,45 @@
-"""A Gaussian process over members of a categorical space, with a kernel that mixes additive, pairwise and similarity parts."""
+"""A Gaussian process over the members of a categorical space, whose kernel mixes additive, pairwise and similarity parts.
+
+Effects of single options and of pairs learn fast where accuracy is nearly a sum of these, as it is in staged networks; likeness to
+known members helps where it is not. How much of each there is, the evidence decides.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 
 from proxies.terms import Rows
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
-
-class Features:
-    """What the kernel compares: for rows (n, slots), one column an option of each slot, and the counts of options over like slots.
-
-    A slot that does not count has an option of its own. Slots are alike if they offer the same options: blocks of one stage do.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self.num_slots = len(rows.sizes)
-        self._starts = np.cumsum(rows.sizes + 1) - rows.sizes
-        self._width = int((rows.sizes + 1).sum())
-        groups = {}
-        self._pooling = np.zeros((self._width, self._width))
-        for start, options in zip(self._starts - 1, rows.options, strict=True):
-            group = groups.setdefault(options, start)
-            for option in range(len(options) + 1):
-                self._pooling[start + option, group + option] = 1
-        self._pooling = self._pooling[:, self._pooling.any(axis=0)]
-
-    def __call__(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        one_hot = np.zeros((len(rows), self._width))
-        columns = np.where(self._rows.active(rows), self._starts + rows, self._starts - 1)
-        np.put_along_axis(one_hot, columns, 1, axis=1)
-        return one_hot, one_hot @ self._pooling
+OPTIONS = {
+    "pooled": (0.0, 0.3, 1.0, 3.0),
+    "additive": (0.0, 0.3, 1.0, 3.0),
+    "pairwise": (0.0, 0.3, 1.0, 3.0),
+    "similar": (0.1, 0.3, 1.0),
+    "decay": (4.0, 12.0),
+    "noise": (0.003, 0.01, 0.03, 0.1, 0.3),
+}
+"""What a kernel is chosen from."""
+SWEEPS = 2
 
 
 @dataclass(frozen=True)
 class Kernel:
+    """Covariance of the values of two members, from how alike they are; 1 for a member with itself.
+
+    Args:
+        pooled: weight of effects that an option has wherever it stands, in any slot that offers the same options.
+        additive: of effects that an option has in one slot.
+        pairwise: of effects of two options in two slots.
+        similar: of effects that fall off with the share of slots that differ, exponentially with the rate `decay`.
+        noise: variance of noise beside these.
+    """
+
     pooled: float = 0.3
     additive: float = 0.3
     pairwise: float = 0.3
@@ -48,82 +47,104 @@ class Kernel:
     decay: float = 4.0
     noise: float = 0.03
 
-    def __call__(self, match: Floats, pooled: Floats) -> Floats:
-        total = self.pooled + self.additive + self.pairwise + self.similar
-        k = self.additive * match + self.pairwise * match**2 + self.similar * np.exp(self.decay * (match - 1))
-        if self.pooled:
-            k += self.pooled * pooled
-        return k / total
+    def __call__(self, match: Floats, likeness: Floats) -> Floats:
+        """Covariances from the share of equal slots and from the likeness of option counts, all of one shape."""
+        weights = np.array([self.pooled, self.additive, self.pairwise, self.similar])
+        pooled, additive, pairwise, similar = (weights / weights.sum()).tolist()
+        covariance = (additive + pairwise * match) * match
+        covariance += similar * np.exp(self.decay * (match - 1))
+        if pooled:
+            covariance += pooled * likeness
+        return covariance
 
 
-GRID = {
-    "pooled": (0.0, 0.1, 0.3, 1.0, 3.0),
-    "additive": (0.0, 0.1, 0.3, 1.0, 3.0),
-    "pairwise": (0.0, 0.1, 0.3, 1.0, 3.0),
-    "similar": (0.03, 0.1, 0.3, 1.0),
-    "decay": (2.0, 4.0, 8.0, 16.0),
-    "noise": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
-}
+class Features:
+    """Rows as unit vectors, whose products say how alike members are: slot by slot, and in how often each option occurs.
+
+    A slot that does not count is equal to another such one.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._starts = np.cumsum(rows.sizes + 1) - rows.sizes
+        width = int((rows.sizes + 1).sum())
+        self._pooling = np.zeros((width, width), dtype=np.float32)
+        groups: dict[tuple[object, ...], int] = {}
+        for start, options in zip((self._starts - 1).tolist(), rows.options, strict=True):
+            places = np.arange(len(options) + 1)
+            self._pooling[start + places, groups.setdefault(options, start) + places] = 1
+        self._pooling = self._pooling[:, self._pooling.any(axis=0)]
+
+    def __call__(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Two vectors a row (n, ...)."""
+        one_hot = np.zeros((len(rows), len(self._pooling)), dtype=np.float32)
+        np.put_along_axis(one_hot, np.where(self._rows.active(rows), self._starts + rows, self._starts - 1), 1, axis=1)
+        counts = one_hot @ self._pooling
+        return one_hot / np.float32(rows.shape[1] ** 0.5), counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
-class Process:
-    def __init__(self, features: Features, rows, values, kernel) -> None:
-        self.features, self.kernel = features, kernel
-        self.x = features(rows)
-        self.y = values
+class GaussianProcess:
+    """What members' values are expected to be, once some are known.
 
-    def similarities(self, x):
-        match = x[0] @ self.x[0].T / self.features.num_slots
-        pooled = self._norm(x[1]) @ self._norm(self.x[1]).T
-        return match, pooled
+    Args:
+        known: features of n members.
+        values: of these, (n,).
+    """
 
-    @staticmethod
-    def _norm(c):
-        return c / np.sqrt((c * c).sum(axis=1, keepdims=True))
+    def __init__(self, known: tuple[Floats, Floats], values: Floats, kernel: Kernel) -> None:
+        self._known, self._kernel = known, kernel
+        factor, solved = _solved(kernel, _alike(known, known), values)
+        mean, weights, scale = _profiled(solved, values)
+        self._mean, self._weights = mean, weights.astype(np.float32)
+        # Half precision of the rest is enough, and twice as fast; a triangular root keeps the variance exact all the same.
+        self._root = solve_triangular(factor, np.eye(len(values)), lower=True, check_finite=False).T.astype(np.float32)
+        self._scale = scale
 
-    def evidence(self, kernel, sims):
-        K = kernel(*sims)
-        n = len(K)
-        K[np.diag_indices(n)] += kernel.noise
-        try:
-            c = cho_factor(K, lower=True, check_finite=False, overwrite_a=True)
-        except np.linalg.LinAlgError:
-            return -np.inf
-        one = np.ones(n)
-        a = cho_solve(c, np.stack((self.y, one), 1), check_finite=False)
-        mean = a[:, 0].sum() / a[:, 1].sum()
-        quad = (self.y - mean) @ (a[:, 0] - mean * a[:, 1])
-        return -0.5 * n * np.log(quad / n) - np.log(np.diag(c[0])).sum() - 0.5 * np.log(a[:, 1].sum())
+    def predict(self, features: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        """Means and standard deviations (n,)."""
+        covariance = self._kernel(*_alike(features, self._known))
+        explained = (covariance @ self._root) ** 2
+        return self._mean + covariance @ self._weights, np.sqrt(self._scale * np.maximum(1 - explained.sum(axis=1), 1e-6))
 
-    def chosen(self, sweeps=2):
-        sims = self.similarities(self.x)
-        best, k = self.evidence(self.kernel, sims), self.kernel
-        for _ in range(sweeps):
-            before = k
-            for name, values in GRID.items():
-                for value in values:
-                    other = replace(k, **{name: value})
-                    if other == k: continue
-                    e = self.evidence(other, sims)
-                    if e > best:
-                        best, k = e, other
-            if k == before: break
-        return k
 
-    def fit(self):
-        K = self.kernel(*self.similarities(self.x))
-        n = len(K)
-        K[np.diag_indices(n)] += self.kernel.noise
-        c = cho_factor(K, lower=True, check_finite=False)
-        self.inv = cho_solve(c, np.eye(n), check_finite=False)
-        a, b = self.inv @ self.y, self.inv.sum(1)
-        self.mean = a.sum() / b.sum()
-        self.alpha = a - self.mean * b
-        self.variance = (self.y - self.mean) @ self.alpha / n
-        return self
+def chosen_kernel(known: tuple[Floats, Floats], values: Floats) -> Kernel:
+    """The kernel of greatest evidence among those that changes of one option after another reach."""
+    alike = _alike(known, known)
+    best = Kernel()
+    greatest = _evidence(best, alike, values)
+    for _ in range(SWEEPS):
+        for name in (field.name for field in fields(Kernel)):
+            for option in OPTIONS[name]:
+                other = replace(best, **{name: option})
+                if other != best and (evidence := _evidence(other, alike, values)) > greatest:
+                    best, greatest = other, evidence
+    return best
 
-    def predict(self, rows):
-        k = self.kernel(*self.similarities(self.features(rows)))
-        mu = self.mean + k @ self.alpha
-        var = np.maximum(1 - np.einsum("ij,ij->i", k @ self.inv, k), 1e-9) * self.variance
-        return mu, np.sqrt(var)
+
+def _alike(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    return first[0] @ second[0].T, first[1] @ second[1].T
+
+
+def _solved(kernel: Kernel, alike: tuple[Floats, Floats], values: Floats) -> tuple[Floats, Floats]:
+    """The lower Cholesky factor of the covariance, and its solutions for the values and for ones, (n, 2)."""
+    covariance = kernel(*alike).astype(np.float64)
+    covariance[np.diag_indices_from(covariance)] += kernel.noise
+    factor, _ = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    return factor, cho_solve((factor, True), np.stack((values, np.ones(len(values))), axis=1), check_finite=False)
+
+
+def _profiled(solved: Floats, values: Floats) -> tuple[float, Floats, float]:
+    """The likeliest mean, the values less it divided by the covariance, and the likeliest scale of the covariance."""
+    mean = solved[:, 0].sum() / solved[:, 1].sum()
+    weights = solved[:, 0] - mean * solved[:, 1]
+    return float(mean), weights, float((values - mean) @ weights / len(values)) + 1e-9
+
+
+def _evidence(kernel: Kernel, alike: tuple[Floats, Floats], values: Floats) -> float:
+    """The logarithm of the marginal likelihood, mean and scale at their likeliest, up to a constant."""
+    try:
+        factor, solved = _solved(kernel, alike, values)
+    except LinAlgError:
+        return -np.inf
+    scale = _profiled(solved, values)[2]
+    return float(-0.5 * len(values) * np.log(scale) - np.log(factor.diagonal()).sum())

@@ -23,8 +23,8 @@ from proxies.listed_band import band_of
 from proxies.terms import AdditiveCost, CategoricalSpace
 from space.errors import UserError
 
-MAX_TRIES = 100
-"""Proposals that the study may have seen already, before the band is searched for what is left."""
+MAX_TRIES = 8
+"""Proposals, and its square of even draws after these, that the study may have seen already before the band is searched for what is left."""
 MAX_LISTED = 20_000
 """Bands of at most so many members are listed in full to find the last ones."""
 
@@ -143,7 +143,7 @@ class InBandSampler(BaseSampler, ABC):
             for row in proposed.rows:
                 if row.tobytes() not in past.seen:
                     return row, proposed.origin
-        for _ in range(MAX_TRIES):
+        for _ in range(MAX_TRIES**2):
             row = self.band.sample_uniform(rng)
             if row.tobytes() not in past.seen:
                 return row, "random"

@@ -27,12 +27,14 @@ class Past:
     Args:
         rows: members of the finished trials with values, (n, slots), oldest first.
         scores: of these, (n,), greater for the better. Several objectives are one score here, weighed anew for every trial.
+        running: members of trials that others evaluate now, (m, slots).
         seen: bytes of the rows of all trials: finished, failed, running and waiting.
         study, trial: for what Optuna's own samplers ask.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
+    running: NDArray[np.int64]
     seen: frozenset[bytes]
     study: Study
     trial: FrozenTrial
@@ -51,7 +53,7 @@ class History:
 
     def past(self, study: Study, trial: FrozenTrial, rng: random.Random) -> Past:
         """What the study holds, the trial itself left out."""
-        found, values, seen = [], [], set()
+        found, values, running, seen = [], [], [], set()
         for other in study.get_trials(deepcopy=False):
             row = None if other.number == trial.number else self._row(other)
             if row is not None:
@@ -59,8 +61,13 @@ class History:
                 if other.state == TrialState.COMPLETE:
                     found.append(row)
                     values.append(other.values)
-        rows = np.array(found, dtype=np.int64).reshape(len(found), len(self._rows.names))
-        return Past(rows, _scores(values, study.directions, rng), frozenset(seen), study, trial)
+                elif other.state == TrialState.RUNNING:
+                    running.append(row)
+        scores = _scores(values, study.directions, rng)
+        return Past(self._stacked(found), scores, self._stacked(running), frozenset(seen), study, trial)
+
+    def _stacked(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._rows.names))
 
     def _row(self, trial: FrozenTrial) -> NDArray[np.int64] | None:
         if not trial.state.is_finished():

@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 def command(folder: Path, *more: str) -> list[str]:
     """A small search; later options win over earlier ones."""
     fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--sampler", "evolution"]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
     return [*fixed, *small, *more]
 
 

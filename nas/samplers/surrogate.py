@@ -1,0 +1,126 @@
+"""Search led by a surrogate: breed candidates in the band, evaluate the one of greatest upper confidence bound."""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.samplers.breeding import Breeder
+from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, chosen_kernel
+from nas.samplers.in_band import InBandSampler, Past, Proposed
+from proxies.band import Band
+from proxies.cost import Budget
+from proxies.terms import AdditiveCost, CategoricalSpace
+
+REFIT_EVERY = 10
+"""Evaluations after which the kernel is chosen anew."""
+MAX_KNOWN = 200
+"""Evaluations that the surrogate knows at most, the best and the latest; the time it takes grows with the square of it and more."""
+MAX_CHOOSING = 120
+"""The same where the kernel is chosen."""
+WORST = -3.0
+"""Scores below, in deviations of the better half, count as this: how bad a network is that does not learn says nothing of the good ones."""
+PARENTS = 12
+"""The members of greatest expected score, from which candidates are bred."""
+DRAWN = 16
+"""Random members among the first parents of every proposal, from a pool of `MAX_DRAWN`."""
+MAX_DRAWN = 256
+
+
+class SurrogateSampler(InBandSampler):
+    """Fits a Gaussian process to what is known, and breeds candidates round by round, by what it promises them to be.
+
+    Whatever is finished counts, also what was enqueued: good architectures known from elsewhere save evaluations.
+
+    Args:
+        starts: evaluations from which on there is a surrogate; random draws come before.
+        weight: of the standard deviation against the mean in the upper confidence bound; more of it explores more.
+        rounds: generations of candidates of a proposal.
+        bred: candidates of a round, some of which turn out to lie outside.
+    """
+
+    def __init__(
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None,
+        starts: int = 10, weight: float = 3.0, rounds: int = 6, bred: int = 240,
+    ) -> None:
+        super().__init__(space, cost, budget, seed, band=band)
+        self.starts = starts
+        self.weight = weight
+        self.rounds = rounds
+        self.bred = bred
+        self._breeder = Breeder(self.band)
+        self._features = Features(self.band.rows)
+        self._chosen: tuple[bytes, Kernel] = (b"", Kernel())
+
+    def propose(self, past: Past, rng: random.Random) -> Proposed:
+        if len(past.rows) < self.starts:
+            return Proposed(self.band.sample(rng)[None], "random")
+        numbers = np.random.default_rng(rng.getrandbits(64))
+        known, values = _most_telling(past.rows, _standardised(past.scores), MAX_KNOWN)
+        model = self._model(known, values, self._kernel(past))
+        means, _ = model.predict(self._features(known))
+        parents = known[np.argsort(-means, kind="stable")[:PARENTS]]
+        if len(past.running):
+            # As if those had scored what is expected of them, so that workers do not crowd.
+            expected, _ = model.predict(self._features(past.running))
+            model = self._model(np.concatenate((known, past.running)), np.concatenate((values, expected)), self._kernel(past))
+        candidates: dict[bytes, tuple[float, NDArray[np.int64]]] = {}
+        pool = np.concatenate((parents, self._drawn[numbers.integers(len(self._drawn), size=DRAWN)]))
+        for _ in range(self.rounds):
+            children = past.new(np.concatenate((pool, self._bred(pool, numbers))) if not candidates else self._bred(pool, numbers))
+            means, deviations = model.predict(self._features(children))
+            bounds = (means + self.weight * deviations).tolist()
+            candidates |= {child.tobytes(): (bound, child) for bound, child in zip(bounds, children, strict=True)}
+            candidates = dict(sorted(candidates.items(), key=lambda item: item[1][0], reverse=True)[: 2 * PARENTS])
+            if candidates:
+                pool = np.concatenate((parents, [child for _, child in candidates.values()]))
+        return Proposed(np.array([child for _, child in candidates.values()]), "surrogate")
+
+    def _bred(self, pool: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.int64]:
+        first, second = pool[numbers.integers(len(pool), size=(2, self.bred))]
+        mutants = self.bred * 2 // 3
+        return np.concatenate((
+            self._breeder.mutate(first[:mutants], numbers), self._breeder.crossover(first[mutants:], second[mutants:], numbers)
+        ))
+
+    def _model(self, known: NDArray[np.int64], values: Floats, kernel: Kernel) -> GaussianProcess:
+        return GaussianProcess(self._features(known), values, kernel)
+
+    def _kernel(self, past: Past) -> Kernel:
+        """The kernel that the evaluations up to the last multiple of ten ask for."""
+        until = max(len(past.rows) - len(past.rows) % REFIT_EVERY, self.starts)
+        rows, scores = past.rows[:until], past.scores[:until]
+        key = rows.tobytes() + scores.tobytes()
+        if self._chosen[0] != key:
+            known, values = _most_telling(rows, _standardised(scores), MAX_CHOOSING)
+            self._chosen = key, chosen_kernel(self._features(known), values)
+        return self._chosen[1]
+
+    @cached_property
+    def _drawn(self) -> NDArray[np.int64]:
+        rng = random.Random(self.seed)
+        return np.array([self.band.sample(rng) for _ in range(MAX_DRAWN)])
+
+
+def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores around 0 in deviations of the better half, the worst cut off."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return np.zeros(len(scores))
+    middle, high = np.quantile(finite, (0.5, 0.9))
+    deviation = (high - middle) / 1.28 or 1.0
+    return np.maximum((np.minimum(scores, finite.max()) - middle) / deviation, WORST)
+
+
+def _most_telling(rows: NDArray[np.int64], values: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+    """At most so many rows and values: the best half and the latest half."""
+    if len(rows) <= count:
+        return rows, values
+    ranks = np.argsort(np.argsort(-values, kind="stable"))
+    latest = np.arange(len(rows)) >= len(rows) - count // 2
+    ranks[latest] = -1
+    keep = np.sort(np.argsort(ranks, kind="stable")[:count])
+    return rows[keep], values[keep]
