@@ -31,7 +31,7 @@ MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
 MAX_PROBES = (10, 1_000)
 """Draws by which a shape must show a member: before its members on the grid are listed, and where these are too many for that. One
-with very few, at the band's edge, may fail: `sample` then leaves it out, `sample_uniform` does not."""
+with very few, at the band's edge, may then fail: `sample` leaves it out, `sample_uniform` does not."""
 MAX_LISTED = 20_000
 """Bands, or shapes, of at most so many members on the grid are gone through one by one."""
 MAX_ESTIMATE_DRAWS = 1_000
@@ -72,6 +72,7 @@ class Band:
         )
         self._check_within_reach()
         self._draws = Draws(self._grid(MAX_CELLS, 1.0))
+        self._few: dict[Values, list[Row]] = {}
         self._shapes = self._inhabited()
         if not self._shapes:
             self._refuse(nearest(self._sections, budget))
@@ -115,6 +116,8 @@ class Band:
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
         shape = rng.choice(self._shapes)
+        if shape in self._few:
+            return rng.choice(self._few[shape])
         return self._first_admitted(lambda: self._draws.draw(shape, rng))
 
     def sample_uniform(self, rng: random.Random) -> Row:
@@ -162,9 +165,11 @@ class Band:
 
         if drawn(MAX_PROBES[0]):
             return True
-        if self._draws.ways[shape] <= MAX_LISTED:
-            return next(self._listed_of(shape), None) is not None
-        return drawn(MAX_PROBES[1])
+        if self._draws.ways[shape] > MAX_LISTED:
+            return drawn(MAX_PROBES[1])
+        # Draws would miss the few members there are too often.
+        self._few[shape] = list(self._listed_of(shape))
+        return bool(self._few[shape])
 
     @cached_property
     def _all_shapes(self) -> tuple[list[Values], list[float]]:

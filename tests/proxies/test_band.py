@@ -114,16 +114,16 @@ def chi_square(observed: Counter[Row], expected: dict[Row, float]) -> float:
 @cache
 def narrow_band(quantities: int) -> Band:
     """Some hundreds of members, on a grid so coarse that many draws miss the band."""
-    space, costs = staged_space(3, stages=2, blocks=3, mixers=3, ratios=2)
+    space, costs = staged_space(3, stages=2, blocks=3, mixers=3, ratios=1)
     names = ("macs", "params", "latency")[:quantities]
     rows = Rows(space)
     rng = np.random.default_rng(0)
     some = rows.canonical(rng.integers(0, rows.sizes, (20_000, len(rows.sizes))))
     amounts = band_module.CostTable(rows, costs.terms, names)(some)
-    limits = dict(zip(names, np.quantile(amounts, 0.1, axis=0).astype(int).tolist(), strict=True))
+    limits = dict(zip(names, np.quantile(amounts, 0.25, axis=0).astype(int).tolist(), strict=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(band_module, "MAX_CELLS", ((60,), (60, 20)))
-        return Band(space, costs, Budget(limits, floor=0.99))
+        return Band(space, costs, Budget(limits, floor=0.97))
 
 
 @pytest.mark.parametrize("quantities", [1, 2, 3])
