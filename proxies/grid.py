@@ -42,7 +42,7 @@ class Step:
 
     Args:
         sizes: number of options, a group.
-        cells: the distinct cells that combinations of options cost, (distinct, axes).
+        cells: the distinct cells that combinations of options cost.
         times: how many combinations cost these.
         order: combinations by cell, as indices in C order; `starts` tells where a cell's begin.
         error: the most that rounding takes away, an axis.
@@ -50,10 +50,10 @@ class Step:
     """
 
     sizes: tuple[int, ...]
-    cells: NDArray[np.int64]
-    times: NDArray[np.float64]
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    cells: list[Cells]
+    times: list[int]
+    order: list[int]
+    starts: list[int]
     error: Cells
     most: Cells
 
@@ -187,9 +187,13 @@ class Grid:
             all_cells = extras // self._units
             error = (extras - all_cells * self._units).max(axis=0)
             cells, inverse, times = np.unique(all_cells, axis=0, return_inverse=True, return_counts=True)
-            starts = np.concatenate([[0], np.cumsum(times)])
-            order = np.argsort(inverse.ravel(), kind="stable")
-            sizes = tuple(len(table.extras) for table in tables)
             self._steps[tables] = Step(
-                sizes, cells, times.astype(float), order, starts, tuple(error.tolist()), tuple(cells.max(axis=0).tolist()))
+                sizes=tuple(len(table.extras) for table in tables),
+                cells=list(map(tuple, cells.tolist())),
+                times=times.tolist(),
+                order=np.argsort(inverse.ravel(), kind="stable").tolist(),
+                starts=[0, *np.cumsum(times).tolist()],
+                error=tuple(error.tolist()),
+                most=tuple(cells.max(axis=0).tolist()),
+            )
         return self._steps[tables]

@@ -45,10 +45,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Pick:
-    """A group's choice: which columns it fills, the options of each combination (combinations, columns), and their costs."""
+    """A group's choice: which columns it fills, with which options, a combination, and what these cost."""
 
     columns: tuple[int, ...]
-    options: Amounts
+    options: list[Values]
     table: Table
 
 
@@ -269,7 +269,7 @@ class Sections:
                 if all(isinstance(place, np.ndarray) or place >= 0 for place in places):
                     amounts += table[tuple(places)]
             least = amounts.min(axis=0)
-            self._picks[key] = (least, Pick(columns, options, self._table(amounts - least)) if columns else None)
+            self._picks[key] = (least, Pick(columns, list(map(tuple, options.tolist())), self._table(amounts - least)) if columns else None)
         return self._picks[key]
 
     def _table(self, extras: Amounts) -> Table:
