@@ -1,184 +1,185 @@
-"""The architectures of a space that a budget admits: how many there are, even draws, and neighbours among them.
+"""The members of a space that a budget admits: how many there are, even draws among them, and a list of them.
 
-Membership is exact: whatever leaves this module has been checked against the integer cost tables, which equal
-`cost_of`. How draws stay even is told in `proxies.grid` and `proxies.draws`.
+Works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
+against the integer cost tables. How draws stay even is told in `proxies.grid` and `proxies.ways`.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from proxies.cost import Budget, BudgetError, format_amount
-from proxies.counting import count_bounds
-from proxies.draws import Draws, Macro
-from proxies.grid import Grid, axes_of
-from proxies.reach import extreme, nearest
-from proxies.space_costs import Choice, SpaceCosts, StageChoice
-from space.architecture import Architecture
-from space.errors import SpaceError
-from space.search_space import SearchSpace
+import numpy as np
+from numpy.typing import NDArray
 
-MAX_CELLS = {1: (16384,), 2: (320, 96)}
-"""The grid's resolution, by number of limits: fine enough that few draws miss the band, small enough to fill in a second or two."""
+from proxies import counting
+from proxies.cost import Budget, BudgetError, format_amount
+from proxies.draws import Draws
+from proxies.grid import Grid
+from proxies.reach import extreme, nearest
+from proxies.sections import Sections, Values
+from proxies.terms import AdditiveCost, CategoricalSpace, CostTable, Rows
+
+Row = NDArray[np.int64]
+
+MAX_CELLS = ((16384,), (768, 192), (192, 48))
+"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band, small
+enough to fill in a second or two."""
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
 MAX_PROBES = 40
-"""Draws by which a macro shape must show a member. One with very few, at the band's edge, may fail: `sample` then leaves
+"""Draws by which a shape must show a member. One with very few, at the band's edge, may fail: `sample` then leaves
 it out, `sample_uniform` does not."""
-MAX_EDITS = 64
 MAX_LISTED = 20_000
 """Bands of at most so many members are counted one by one."""
+MAX_ESTIMATE_DRAWS = 1_000
+NEAR = 0.02
+"""Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
 
 
 class Band:
     """The members of a space whose cost a budget admits. Building one takes a few seconds for a large space.
 
-    Raises BudgetError where there is none, with the reachable range and the nearest reachable cost.
+    Rows are those of `rows`, canonical ones.
+
+    Args:
+        cost: its terms name every limited quantity.
+
+    Attributes:
+        reachable: by limited quantity, the costs of a member that costs least of the primary quantity, and of one that costs most.
+
+    Raises BudgetError where nothing is admitted, with the reachable range and the nearest reachable cost, where a limited quantity is
+    unknown, and where the terms couple too many slots.
     """
 
-    def __init__(self, space: SearchSpace, budget: Budget) -> None:
+    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget) -> None:
         self.space = space
+        self.cost = cost
         self.budget = budget
-        self.costs = SpaceCosts(space)
-        self.reachable = (extreme(self.costs, budget.primary, min), extreme(self.costs, budget.primary, max))
+        self.rows = Rows(space)
+        quantities = list(budget.limits)
+        self._check_quantities(quantities)
+        self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
+        self._table = CostTable(self.rows, cost.terms, quantities)
+        self._sections = Sections(space, self.rows, cost, quantities)
+        self._ranges = tuple(
+            np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
+        )
+        self.reachable: tuple[Mapping[str, int], Mapping[str, int]] = tuple(  # type: ignore[assignment]
+            dict(zip(quantities, extreme(self._sections, 0, sign).tolist(), strict=True)) for sign in (1, -1)
+        )
         self._check_within_reach()
-        self._draws = Draws(Grid(self.costs, axes_of(self.costs, budget, MAX_CELLS[len(budget.limits)])))
-        self._macros = self._inhabited()
-        if not self._macros:
-            self._refuse(nearest(self.costs, budget))
+        self._draws = Draws(self._grid(MAX_CELLS, 1.0))
+        self._shapes = self._inhabited()
+        if not self._shapes:
+            self._refuse(nearest(self._sections, budget))
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
         """A least and a greatest number of members; equal where they could be counted exactly. The first call takes some seconds."""
         if sum(self._draws.ways.values()) <= MAX_LISTED:
-            listed = sum(1 for _ in self._choices())
+            listed = sum(1 for _ in self._listed())
             return listed, listed
-        return count_bounds(self.costs, self.budget)
+        return counting.count_bounds(self._grid)
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """Number of distinct members: exact where `count_bounds` meet, else their mean."""
-        return sum(self.count_bounds) // 2
+        """Number of distinct members: exact where `count_bounds` meet.
 
-    def contains(self, architecture: Architecture) -> bool:
-        """Whether an architecture belongs to the space and the budget admits it."""
-        try:
-            return self.budget.admits(self.costs.cost(self.costs.choice(architecture)))
-        except SpaceError:
-            return False
+        Where these lie within 2 % it is their mean, and else an unbiased estimate from 1,000 draws, kept within the
+        bounds: draws on the grid are even over somewhat more than the band, of known size, and the share that is inside tells
+        the rest. Its standard error is a few percent.
+        """
+        least, most = self.count_bounds
+        if most - least <= NEAR * most:
+            return (least + most) // 2
+        rng = random.Random(0)
+        drawn = np.array([self._drawn_evenly(rng) for _ in range(MAX_ESTIMATE_DRAWS)])
+        estimate = int(sum(self._draws.ways.values()) * float(self.admits(drawn).mean()))
+        return min(max(estimate, least), most)
 
-    def sample(self, rng: random.Random) -> Architecture:
-        """Draw a macro shape (widths and depths) evenly among those with members, then a member of it evenly.
+    def costs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Costs (n, limits) of canonical rows (n, slots), in the order of the budget's limits."""
+        return self._table(rows)
+
+    def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of canonical rows (n, slots) lie inside all bounds, (n,)."""
+        costs = self._table(rows)
+        return (costs <= self._limits).all(axis=1) & (costs[:, 0] >= self.budget.least)
+
+    def sample(self, rng: random.Random) -> Row:
+        """Draw a shape evenly among those with members, then a member of it evenly.
 
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
-        return self.costs.architecture(self._sample(rng))
+        shape = rng.choice(self._shapes)
+        return self._first_admitted(lambda: self._draws.draw(shape, rng))
 
-    def sample_uniform(self, rng: random.Random) -> Architecture:
+    def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
-        macros, ways = self._all_macros
-        return self.costs.architecture(self._first_admitted(lambda: self._draws.draw(rng.choices(macros, cum_weights=ways)[0], rng)))
+        return self._first_admitted(lambda: self._drawn_evenly(rng))
 
-    def members(self, max_members: int) -> Iterator[Architecture]:
-        """All members, macro shape by macro shape, or the first `max_members` of them."""
-        return map(self.costs.architecture, itertools.islice(self._choices(), max_members))
+    def members(self, max_members: int) -> Iterator[Row]:
+        """All members, shape by shape, or the first `max_members` of them."""
+        return itertools.islice(self._listed(), max_members)
 
-    def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """A member that differs from a member in one to three choices, or a fresh one where none is found nearby."""
-        parent = self.costs.choice(architecture)
-        for _ in range(MAX_EDITS):
-            child = parent
-            for _ in range(rng.randint(1, 3)):
-                child = self._edited(child, rng)
-            if child != parent and self._admits(child):
-                return self.costs.architecture(child)
-        return self.sample(rng)
+    def _listed(self) -> Iterator[Row]:
+        for shape in self._draws.ways:
+            rows = self._draws.members(shape)
+            while some := list(itertools.islice(rows, MAX_LISTED)):
+                yield from itertools.compress(some, self.admits(np.array(some)))
 
-    def crossover(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
-        """A member that takes each stage's choices from one of two members, or a fresh one where no mixture is admitted."""
-        parents = (self.costs.choice(first), self.costs.choice(second))
-        for _ in range(MAX_EDITS):
-            child = tuple(_mixed(*stages, rng) for stages in zip(*parents, strict=True))
-            if child not in parents and self._admits(child):
-                return self.costs.architecture(child)
-        return self.sample(rng)
+    def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
+        lower = np.zeros_like(self._limits)
+        lower[0] = self.budget.least
+        return Grid(self._sections, lower, self._limits, self._ranges, max_cells, crowding)
 
-    def _choices(self) -> Iterator[Choice]:
-        return filter(self._admits, itertools.chain.from_iterable(map(self._draws.members, self._draws.ways)))
-
-    def _sample(self, rng: random.Random) -> Choice:
-        macro = rng.choice(self._macros)
-        return self._first_admitted(lambda: self._draws.draw(macro, rng))
-
-    def _first_admitted(self, draw: Callable[[], Choice], max_draws: int = MAX_DRAWS) -> Choice:
+    def _first_admitted(self, draw: Callable[[], Row], max_draws: int = MAX_DRAWS) -> Row:
         for _ in range(max_draws):
-            choice = draw()
-            if self._admits(choice):
-                return choice
+            row = draw()
+            if self._draws.is_exact or self.admits(row[None])[0]:
+                return row
         raise BudgetError(f"budget: got a band of {self.budget} so narrow that {max_draws} draws missed it; expected a lower floor")
 
-    def _admits(self, choice: Choice) -> bool:
-        return self.budget.admits(self.costs.cost(choice))
+    def _drawn_evenly(self, rng: random.Random) -> Row:
+        shapes, ways = self._all_shapes
+        return self._draws.draw(rng.choices(shapes, cum_weights=ways)[0], rng)
 
-    def _inhabited(self) -> list[Macro]:
-        """The macro shapes with members."""
+    def _inhabited(self) -> list[Values]:
+        """The shapes with members."""
         if self._draws.is_exact:
             return list(self._draws.ways)
         rng = random.Random(0)
-        return [macro for macro in self._draws.ways if self._finds_one(macro, rng)]
+        return [shape for shape in self._draws.ways if self._finds_one(shape, rng)]
 
-    def _finds_one(self, macro: Macro, rng: random.Random) -> bool:
-        return any(self._admits(self._draws.draw(macro, rng)) for _ in range(MAX_PROBES))
+    def _finds_one(self, shape: Values, rng: random.Random) -> bool:
+        return any(self.admits(self._draws.draw(shape, rng)[None])[0] for _ in range(MAX_PROBES))
 
     @cached_property
-    def _all_macros(self) -> tuple[list[Macro], list[float]]:
-        """Macro shapes, and the running sum of their numbers of members."""
+    def _all_shapes(self) -> tuple[list[Values], list[float]]:
+        """Shapes, and the running sum of their numbers of members."""
         return list(self._draws.ways), list(itertools.accumulate(self._draws.ways.values()))
 
+    def _check_quantities(self, quantities: list[str]) -> None:
+        known = dict.fromkeys(quantity for term in self.cost.terms for quantity in term.amounts)
+        for quantity in quantities:
+            if quantity not in known:
+                raise BudgetError(f"budget: got a limit on {quantity}, expected one on {', '.join(known)}, what costs are known of here")
+
     def _check_within_reach(self) -> None:
-        smallest, largest = (getattr(cost, self.budget.primary) for cost in self.reachable)
+        smallest, largest = (cost[self.budget.primary] for cost in self.reachable)
         if self.budget.limits[self.budget.primary] < smallest:
             self._refuse(format_amount(smallest, self.budget.primary))
         if self.budget.least > largest:
             self._refuse(format_amount(largest, self.budget.primary))
+        if (self._limits < self._ranges[0]).any():
+            self._refuse(nearest(self._sections, self.budget))
 
     def _refuse(self, nearest_cost: str) -> None:
         quantity = self.budget.primary
-        smallest, largest = (format_amount(getattr(cost, quantity), quantity) for cost in self.reachable)
+        smallest, largest = (format_amount(cost[quantity], quantity) for cost in self.reachable)
         raise BudgetError(
             f"budget: got {self.budget}, a band from {format_amount(self.budget.least, quantity)}; "
             f"expected something within {smallest} and {largest}, what {self.space.name} reaches; the nearest it has is {nearest_cost}")
-
-    def _edited(self, choice: Choice, rng: random.Random) -> Choice:
-        """Change one stage: a block's kind most often, else its width, its depth or its feed-forward network."""
-        i = rng.randrange(len(choice))
-        offered, stage = self.space.stages[i], choice[i]
-        num_kinds = len(self.costs.kinds[i])
-        edit = rng.choice(("kind", "kind", "kind", "ffn", "width", "depth"))
-        if edit == "kind":
-            place = rng.randrange(len(stage.kinds))
-            stage = stage._replace(kinds=(*stage.kinds[:place], rng.randrange(num_kinds), *stage.kinds[place + 1:]))
-        elif edit == "ffn":
-            stage = stage._replace(ffn=rng.randrange(len(offered.ffns)))
-        elif edit == "width":
-            stage = stage._replace(width=rng.randrange(len(offered.widths)))
-        else:
-            kinds = list(stage.kinds)
-            depth = rng.choice(offered.depths)
-            while len(kinds) > depth:
-                del kinds[rng.randrange(len(kinds))]
-            while len(kinds) < depth:
-                kinds.insert(rng.randrange(len(kinds) + 1), rng.randrange(num_kinds))
-            stage = stage._replace(kinds=tuple(kinds))
-        return (*choice[:i], stage, *choice[i + 1:])
-
-
-def _mixed(a: StageChoice, b: StageChoice, rng: random.Random) -> StageChoice:
-    """Width, depth and feed-forward network of one stage, each block's kind from either where both have it."""
-    if rng.random() < 0.5:
-        a, b = b, a
-    kinds = [rng.choice((kind, b.kinds[j])) if j < len(b.kinds) else kind for j, kind in enumerate(a.kinds)]
-    return a._replace(kinds=tuple(kinds))

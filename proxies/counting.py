@@ -1,77 +1,57 @@
-"""How many architectures a budget admits."""
+"""How many members a budget admits."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Callable
+from itertools import count
 
-import numpy as np
+from proxies.grid import Grid
+from proxies.ways import Counter
 
-from proxies.cost import Budget
-from proxies.grid import Counts, Grid, axes_of, sum_ahead
-from proxies.space_costs import SpaceCosts
-
-EXACT_CELLS = {1: (2**23,), 2: (2**12, 2**11)}
-BOUND_CELLS = {1: (2**18,), 2: (2**9, 2**8)}
-MAX_WORK = 3e9
+MAX_CELLS = ((2**17,), (2**9, 2**8), (2**8, 2**6))
+"""By number of limits, cells of the grid that bounds are counted on."""
+MAX_EXACT_CELLS = ((2**24,), (2**12,), (2**8,))
+"""By number of limits, cells of a grid that an exact count may need an axis: as many as fit the memory."""
+MAX_WORK = 4e9
 """Additions that an exact count may take: some seconds."""
-ROUNDING = 1e-10
+ROUNDING = 1e-9
 """More than what rounding does to a sum of some thousand positive terms in double precision, of several million a term."""
 
 
-def count_bounds(costs: SpaceCosts, budget: Budget) -> tuple[int, int]:
-    """A least and a greatest number of distinct members of the band.
+def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...], float], Grid]) -> tuple[int, int]:
+    """A least and a greatest number of distinct members of a band, given its grids by resolution and crowding.
 
-    The two are equal where the space's costs share a unit so great that every sum has a cell of its own. Otherwise
-    they count what is surely inside, and what is inside unless rounding to cells deceives.
+    The two are equal where the costs share a unit so great that every sum has a cell of its own, and these are few enough.
+    Otherwise they count what is surely inside, and what is inside unless rounding to cells deceives.
     """
-    num_limits = len(budget.limits)
-    fine = Grid(costs, axes_of(costs, budget, EXACT_CELLS[num_limits]))
-    if fine.is_exact and _work(fine, costs) <= MAX_WORK:
-        exact = _exact(fine, costs)
-        return exact, exact
-    coarse = Grid(costs, axes_of(costs, budget, BOUND_CELLS[num_limits]))
-    least, most = (_total(coarse, band) for band in (coarse.sure_band, coarse.widened_band))
-    return math.floor(least * (1 - ROUNDING)), math.ceil(most * (1 + ROUNDING))
+    coarse = grid_of(MAX_CELLS, 1.0)
+    counter = Counter(coarse, coarse.widened)
+    most = math.ceil(float(counter.total()) * (1 + ROUNDING))
+    fine = grid_of(MAX_EXACT_CELLS, 1.0)
+    if fine.is_exact:
+        refined = math.prod(theirs.unit / ours.unit for ours, theirs in zip(fine.axes, coarse.axes, strict=True))
+        if counter.work * refined * _passes(most) <= MAX_WORK:
+            only = _exact(fine, most)
+            return only, only
+    return math.floor(float(Counter(coarse, coarse.sure).total()) * (1 - ROUNDING)), most
 
 
-def _exact(grid: Grid, costs: SpaceCosts) -> int:
-    """Count modulo as many coprime numbers as the space is large, and put the remainders together."""
-    # Unsigned integers count modulo 2**64 by themselves.
-    modulus = 2**64
-    total = int(_total(grid, grid.widened_band.astype(np.uint64)))
-    # Sums of so many terms below an odd modulus fit 64 bits.
-    odd = 2**63 // max(len(extras) + len(stage.extras) for stage in grid.stages for extras in stage.extras.values()) | 1
-    while modulus <= costs.space.size:
-        odd = next(number for number in range(odd - 2, 0, -2) if math.gcd(number, modulus) == 1)
-        remainder = int(_total(grid, grid.widened_band.astype(np.uint64), odd))
-        total += modulus * ((remainder - total) * pow(modulus, -1, odd) % odd)
-        modulus *= odd
+def _exact(grid: Grid, most: int) -> int:
+    """The number of distinct members, known to be no more than `most`, on a grid without slack.
+
+    It is counted modulo as many coprime numbers as it may be large, and put together from the remainders.
+    """
+    # Unsigned integers count modulo 2**64 by themselves; products of remainders below 2**32 fit them.
+    modulus, total = 2**64, int(Counter(grid, grid.widened, 0).total())
+    odd = count(2**32 - 1, -2)
+    while modulus <= most:
+        other = next(number for number in odd if math.gcd(number, modulus) == 1)
+        remainder = int(Counter(grid, grid.widened, other).total()) % other
+        total += modulus * ((remainder - total) * pow(modulus, -1, other) % other)
+        modulus *= other
     return total
 
 
-def _total(grid: Grid, band: Counts, modulus: int | None = None) -> float:
-    """In how many ways a band is reached, summed over all macro shapes."""
-    after = {width: sum_ahead(band, Counter([cells])) for width, cells in grid.exits.items()}
-    for stage in reversed(grid.stages):
-        before: dict[int, Counts] = {}
-        for width, counts in after.items():
-            grown = np.zeros_like(band)
-            for _, ways in stage.prepend(width, counts, modulus):
-                grown += ways
-            for (previous, own), cells in stage.entry.items():
-                if own == width:
-                    before[previous] = before.get(previous, 0) + sum_ahead(grown, Counter([cells]))
-        after = {width: counts % modulus if modulus else counts for width, counts in before.items()}
-    return after[0][(0,) * len(grid.axes)]
-
-
-def _work(grid: Grid, costs: SpaceCosts) -> float:
-    """Additions that `_exact` takes: 64 bits in the first pass, about 56 in each further one."""
-    passes = 1 + max(0, -(-(costs.space.size.bit_length() - 64) // 56))
-    steps = sum(
-        stage.depths[-1] * sum(len(Counter(extras)) for extras in stage.ffns(width)) + len(stage.depths) * len(stage.ffns(width))
-        for stage in grid.stages
-        for width in {width for width, _ in stage.extras}
-    )
-    return passes * steps * math.prod(grid.shape)
+def _passes(most: int) -> int:
+    return 1 + max(0, -(-(most.bit_length() - 64) // 31))

@@ -1,130 +1,114 @@
-"""Counting on a grid, by dynamic programming over stages and blocks.
+"""The costs of a space's sections in cells of a grid, so that sums of costs can be counted by cell.
 
-Every cost is rounded to cells of a grid; sums of rounded costs lie within a known distance, the slack, of the true
-ones. Members of the band, widened by the slack, thus include all members of the true band and few others. Where the
-grid's unit divides all costs, the slack is zero and counts are those of the true band.
+Every cost is rounded down to cells; what the sum of all roundings can be at most is the *slack*. Whoever is inside a band by
+its cells and the slack includes all members of the true band and few others. Where the unit of every axis divides all
+costs, the slack is zero and cells tell the truth.
 
-Arrays of counts are indexed by cells spent so far, one dimension a limited cost, and tell in how many ways what is
-still to be chosen leads into the band.
+Costs are counted from the least that the space's sections can cost, so that the grid resolves what is left to choose:
+a limit just above the least gets finer cells. A limit that every member keeps needs no axis.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.cost import Budget, Cost
-from proxies.space_costs import SpaceCosts
+from proxies.sections import Amounts, Sections, State, Table
 
 Cells = tuple[int, ...]
-Extras = tuple[Cells, ...]
-"""By kind of block, what it costs beyond the base."""
-Counts = NDArray[Any]
+
+MAX_COMBINATIONS = 20_000
+"""Combinations of several groups' options that are taken in one step."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One limited cost: a field of `Cost`, inclusive bounds on its sum, and the width of a cell."""
+    """One limited quantity: its place among the limits, inclusive bounds on what exceeds the least, and the width of a cell."""
 
-    quantity: str
+    place: int
     lower: int
     upper: int
     unit: int
 
-    def cells_of(self, cost: Cost) -> int:
-        """A cost in cells, rounded to the nearest."""
-        return (getattr(cost, self.quantity) + self.unit // 2) // self.unit
 
-    def error_of(self, cost: Cost) -> int:
-        """Distance between a cost and its cells."""
-        return abs(getattr(cost, self.quantity) - self.cells_of(cost) * self.unit)
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One or several groups chosen at once, so that their costs are rounded once.
+
+    Args:
+        sizes: number of options, a group.
+        cells: the distinct cells that combinations of options cost, (distinct, axes).
+        times: how many combinations cost these.
+        order: combinations by cell, as indices in C order; `starts` tells where a cell's begin.
+        error: the most that rounding takes away, an axis.
+        most: the greatest cells, an axis.
+    """
+
+    sizes: tuple[int, ...]
+    cells: NDArray[np.int64]
+    times: NDArray[np.float64]
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    error: Cells
+    most: Cells
 
 
-def axes_of(costs: SpaceCosts, budget: Budget, max_cells: Cells) -> tuple[Axis, ...]:
-    """The axes of a budget: the greatest unit that divides all costs, or one so coarse that there are few enough cells."""
-    axes = []
-    for (quantity, limit), most in zip(budget.limits.items(), max_cells, strict=True):
-        shared = math.gcd(*(getattr(cost, quantity) for cost in costs.all_costs))
-        unit = shared * max(1, -(-limit // (max(shared, 1) * most))) or 1
-        axes.append(Axis(quantity, budget.least if quantity == budget.primary else 0, limit, unit))
-    return tuple(axes)
+Steps = tuple[Step, ...]
 
 
-class StageCells:
-    """One stage's costs in cells. A block costs its feed-forward network's base and its kind's extra."""
+@dataclass(frozen=True, eq=False)
+class Stride:
+    """A section's state in cells."""
 
-    def __init__(self, costs: SpaceCosts, index: int, axes: tuple[Axis, ...]) -> None:
-        self._axes = axes
-        self.depths = costs.space.stages[index].depths
-        self.entry = {widths: _cells(cost, axes) for widths, cost in costs.entry[index].items()}
-        self._bases = costs.bases[index]
-        self.extras = {
-            key: tuple(_cells(extra, axes) for extra in extras) for key, extras in costs.extras[index].items()
-        }
-        self._errors = [
-            max(axis.error_of(cost) for cost in costs.entry[index].values()) + self._block_error(axis, costs.extras[index]) for axis in axes
-        ]
+    state: State
+    base: Cells
+    steps: Steps
 
-    @property
-    def error(self) -> tuple[int, ...]:
-        """The most that rounding changes a sum over the stage, an axis."""
-        return tuple(self._errors)
-
-    def base(self, width: int, ffn: int, depth: int) -> Cells:
-        """What `depth` blocks of this width and feed-forward network cost at the least."""
-        return _cells(self._bases[width, ffn].times(depth), self._axes)
-
-    def ffns(self, width: int) -> dict[Extras, list[int]]:
-        """The feed-forward networks of a width, grouped by their kinds' extras."""
-        groups: dict[Extras, list[int]] = {}
-        for (w, ffn), extras in self.extras.items():
-            if w == width:
-                groups.setdefault(extras, []).append(ffn)
-        return groups
-
-    def prepend(self, width: int, after: Counts, modulus: int | None = None) -> Iterator[tuple[int, Counts]]:
-        """Put this stage's blocks before what is counted in `after`: counts by depth, modulo a number where one is given."""
-        groups = self.ffns(width)
-        grown = dict.fromkeys(groups, after)
-        for depth in range(1, self.depths[-1] + 1):
-            for extras in groups:
-                grown[extras] = sum_ahead(grown[extras], Counter(extras), modulus)
-            if depth in self.depths:
-                yield depth, self._with_bases(width, depth, grown, modulus)
-
-    def _with_bases(self, width: int, depth: int, grown: dict[Extras, Counts], modulus: int | None) -> Counts:
-        """Sum over the feed-forward networks."""
-        total = np.zeros_like(next(iter(grown.values())))
-        for extras, ffns in self.ffns(width).items():
-            total += sum_ahead(grown[extras], Counter(self.base(width, ffn, depth) for ffn in ffns), modulus)
-        return total % modulus if modulus else total
-
-    def _block_error(self, axis: Axis, extras: dict[tuple[int, int], list[Cost]]) -> int:
-        return max(
-            axis.error_of(self._bases[key].times(depth)) + depth * max(axis.error_of(extra) for extra in extras[key])
-            for key in extras
-            for depth in self.depths
-        )
+    @cached_property
+    def most(self) -> Cells:
+        """The greatest cells that the section can cost in this state."""
+        return tuple(base + sum(step.most[d] for step in self.steps) for d, base in enumerate(self.base))
 
 
 class Grid:
-    """A space's costs and a budget's band in cells."""
+    """The cells of a space's sections.
 
-    def __init__(self, costs: SpaceCosts, axes: tuple[Axis, ...]) -> None:
-        self.axes = axes
-        self.stages = [StageCells(costs, i, axes) for i in range(len(costs.kinds))]
-        self.exits = {width: _cells(cost, axes) for width, cost in costs.exits.items()}
-        exit_error = [max(axis.error_of(cost) for cost in costs.exits.values()) for axis in axes]
-        errors = [sum(parts) for parts in zip(exit_error, *(stage.error for stage in self.stages), strict=True)]
-        self.slack = tuple(-(-error // axis.unit) for error, axis in zip(errors, axes, strict=True))
-        self.shape = tuple(axis.upper // axis.unit + slack + 1 for axis, slack in zip(axes, self.slack, strict=True))
+    Args:
+        lower, upper: inclusive bounds on costs, by quantity of the sections; `lower` may be 0.
+        ranges: what members cost at the least and at the most, by quantity.
+        max_cells: by number of axes, how many cells each may have; the greatest entry serves more axes too.
+        crowding: groups are taken in one step while that has at most so many times the cells that they have apart. Fewer
+            steps round less and take longer.
+    """
+
+    def __init__(
+        self, sections: Sections, lower: Amounts, upper: Amounts, ranges: tuple[Amounts, Amounts], max_cells: Sequence[Sequence[int]],
+        crowding: float,
+    ) -> None:
+        self.sections = sections
+        self._crowding = crowding
+        self._least = sum(sections.least_bases)
+        binding = [place for place in range(len(lower)) if place == 0 or upper[place] < ranges[1][place]]
+        sizes = max_cells[min(len(binding), len(max_cells)) - 1]
+        self.axes = tuple(
+            self._axis(place, int(lower[place]), int(min(upper[place], ranges[1][place])), sizes[min(d, len(sizes) - 1)])
+            for d, place in enumerate(binding)
+        )
+        self._places = [axis.place for axis in self.axes]
+        self._units = np.array([axis.unit for axis in self.axes], dtype=np.int64)
+        self._steps: dict[tuple[Table, ...], Step] = {}
+        self._steps_of: dict[tuple[Table, ...], Steps] = {}
+        self._errors: list[list[NDArray[np.int64]]] = [[] for _ in sections.columns]
+        self.strides = [
+            {inherited: [self._stride(i, state) for state in states] for inherited, states in section.items()}
+            for i, section in enumerate(sections.states)
+        ]
+        self.slack: Cells = tuple(sum(np.max(errors, axis=0) for errors in self._errors).tolist())  # type: ignore[union-attr]
 
     @property
     def is_exact(self) -> bool:
@@ -132,40 +116,80 @@ class Grid:
         return not any(self.slack)
 
     @cached_property
-    def widened_band(self) -> Counts:
-        """One where a rounded sum may belong to a member of the band, zero where it cannot."""
-        return self._band(1)
+    def spans(self) -> list[tuple[Cells, Cells]]:
+        """By section, the least and the greatest cells that may have been spent before it."""
+        low = high = (0,) * len(self.axes)
+        spans = []
+        for section in self.strides:
+            spans.append((low, high))
+            strides = [stride for many in section.values() for stride in many]
+            low = tuple(cell + min(stride.base[d] for stride in strides) for d, cell in enumerate(low))
+            high = tuple(
+                min(cell + max(stride.most[d] for stride in strides), axis.upper // axis.unit)
+                for d, (cell, axis) in enumerate(zip(high, self.axes, strict=True))
+            )
+        return [*spans, (low, high)]
 
-    @cached_property
-    def sure_band(self) -> Counts:
-        """One where a rounded sum can only belong to a member of the band."""
-        return self._band(-1)
+    @property
+    def widened(self) -> tuple[Cells, Cells]:
+        """The least and the greatest cells that a member of the band may have."""
+        least = tuple(max(-(-(axis.lower - slack) // axis.unit), 0) for axis, slack in zip(self.axes, self.slack, strict=True))
+        return least, tuple(axis.upper // axis.unit for axis in self.axes)
 
-    def _band(self, sign: int) -> Counts:
-        band = np.ones(self.shape)
-        for dimension, (axis, slack) in enumerate(zip(self.axes, self.slack, strict=True)):
-            cells = np.arange(self.shape[dimension])
-            lower = -(-axis.lower // axis.unit) - sign * slack if axis.lower else 0
-            inside = (cells >= lower) & (cells <= axis.upper // axis.unit + sign * slack)
-            band *= inside.reshape([-1 if d == dimension else 1 for d in range(len(self.axes))])
-        return band
+    @property
+    def sure(self) -> tuple[Cells, Cells]:
+        """The least and the greatest cells that only members of the band have."""
+        least = tuple(max(-(-axis.lower // axis.unit), 0) for axis in self.axes)
+        return least, tuple((axis.upper - slack) // axis.unit for axis, slack in zip(self.axes, self.slack, strict=True))
 
+    def _axis(self, place: int, lower: int, upper: int, max_cells: int) -> Axis:
+        """The greatest unit that divides all costs, or a multiple of it so coarse that there are few enough cells."""
+        least = int(self._least[place])
+        shared = self.sections.shared[place] or 1
+        unit = shared * max(1, -(-(upper - least + 1) // (shared * max_cells)))
+        return Axis(place, lower - least, upper - least, unit)
 
-def ahead(counts: Counts, cells: Cells) -> Counts:
-    """A view of the counts behind having spent `cells` more; shorter by what lies outside, where there are none."""
-    return counts[tuple(slice(cell, None) for cell in cells)]
+    def _stride(self, i: int, state: State) -> Stride:
+        base = (state.base - self.sections.least_bases[i])[self._places]
+        cells = base // self._units
+        steps = self._taken(tuple(pick.table for pick in state.picks))
+        self._errors[i].append(base - cells * self._units + sum(np.array(step.error) for step in steps))
+        return Stride(state, tuple(cells.tolist()), steps)
 
+    def _taken(self, tables: tuple[Table, ...]) -> Steps:
+        """Groups in as few steps as crowding allows; sequences that begin alike have the same first steps."""
+        if tables not in self._steps_of:
+            steps: list[Step] = []
+            waiting = tables[:1]
+            for table in tables[1:]:
+                merged = self._merged(waiting, table)
+                if merged:
+                    waiting = (*waiting, table)
+                else:
+                    steps.append(self._step(waiting))
+                    waiting = (table,)
+            if waiting:
+                steps.append(self._step(waiting))
+            self._steps_of[tables] = tuple(steps)
+        return self._steps_of[tables]
 
-def sum_ahead(counts: Counts, ways: Counter[Cells], modulus: int | None = None) -> Counts:
-    """The counts before choosing one of several amounts, each so many times; modulo a number where one is given."""
-    total = np.zeros_like(counts)
-    for cells, times in ways.items():
-        view = ahead(counts, cells)
-        total[tuple(slice(None, size) for size in view.shape)] += view if times == 1 else view * times
-    if modulus:
-        total %= modulus
-    return total
+    def _merged(self, tables: tuple[Table, ...], table: Table) -> bool:
+        if math.prod(len(one.extras) for one in (*tables, table)) > MAX_COMBINATIONS:
+            return False
+        apart = sum(len(self._step((one,)).cells) for one in (*tables, table))
+        return len(self._step((*tables, table)).cells) <= self._crowding * apart
 
-
-def _cells(cost: Cost, axes: tuple[Axis, ...]) -> Cells:
-    return tuple(axis.cells_of(cost) for axis in axes)
+    def _step(self, tables: tuple[Table, ...]) -> Step:
+        if tables not in self._steps:
+            extras = tables[0].extras[:, self._places]
+            for table in tables[1:]:
+                extras = (extras[:, None] + table.extras[:, self._places]).reshape(-1, len(self.axes))
+            all_cells = extras // self._units
+            error = (extras - all_cells * self._units).max(axis=0)
+            cells, inverse, times = np.unique(all_cells, axis=0, return_inverse=True, return_counts=True)
+            starts = np.concatenate([[0], np.cumsum(times)])
+            order = np.argsort(inverse.ravel(), kind="stable")
+            sizes = tuple(len(table.extras) for table in tables)
+            self._steps[tables] = Step(
+                sizes, cells, times.astype(float), order, starts, tuple(error.tolist()), tuple(cells.max(axis=0).tolist()))
+        return self._steps[tables]

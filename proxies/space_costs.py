@@ -1,166 +1,112 @@
-"""What every choice of a search space costs, and architectures as indices into these choices.
+"""What the members of a search space cost in multiply-adds and parameters, as terms over its slots.
 
-An architecture of a space is, a stage, a width, a feed-forward network and one kind of block (a position with a
-mixer) a block. Its cost is a sum over these choices, so a table of a few hundred costs knows every member's.
+Whatever stands before a stage's blocks depends on two widths, a block on its stage's width and feed-forward network and
+on its own position and mixer, the head on the last width. Tables over these few choices know every member's cost.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from proxies.cost import Cost
 from proxies.macs import part_cost
-from space.architecture import MAX_BLOCKS, Architecture, BlockSpec, Part, StageSpec
-from space.errors import SpaceError
+from proxies.terms import Term
+from space.architecture import MAX_BLOCKS, BlockSpec, Part, StageSpec
+from space.registry import Spec
 from space.search_space import SearchSpace
 
+QUANTITIES = ("macs", "params")
 
-class StageChoice(NamedTuple):
-    """One stage by indices: into its widths, its feed-forward networks and, a block, its kinds of block."""
-
-    width: int
-    ffn: int
-    kinds: tuple[int, ...]
-
-
-Choice = tuple[StageChoice, ...]
-"""An architecture of a space by indices."""
+Block = tuple[Spec, Spec, Spec]
+"""Position, mixer and feed-forward network."""
 
 
 class SpaceCosts:
-    """The cost tables of a space.
-
-    Attributes:
-        kinds: a stage, the (position, mixer) pairs that a block chooses from.
-        entry: a stage, the cost of what stands before its blocks by width of the stage before (0 in the first) and its own.
-        blocks: a stage, the cost of a block by width, feed-forward network and kind.
-        exits: the cost of what stands behind the last stage's blocks, by its width.
-        bases, extras: `blocks` taken apart, a block costs its base (by width and feed-forward network) and its kind's extra.
-    """
+    """An `AdditiveCost` of the quantities `macs` and `params`, equal to `cost_of` for every member of the space."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.kinds = [list(itertools.product(stage.positions, mixers)) for stage, mixers in zip(space.stages, space.mixers, strict=True)]
         self._template = space.smallest()
-        self.entry: list[dict[tuple[int, int], Cost]] = [{} for _ in space.stages]
-        self.blocks: list[dict[tuple[int, int], list[Cost]]] = [{} for _ in space.stages]
-        self.exits: dict[int, Cost] = {}
-        self._cost_surroundings()
-        self._cost_blocks()
-        self.bases = [{key: _least(costs) for key, costs in blocks.items()} for blocks in self.blocks]
-        self.extras = [
-            {key: [Cost(cost.macs - base.macs, cost.params - base.params) for cost in blocks[key]] for key, base in bases.items()}
-            for blocks, bases in zip(self.blocks, self.bases, strict=True)
-        ]
-
-    @property
-    def all_costs(self) -> Iterator[Cost]:
-        """Every term of the sums that members' costs are."""
-        yield from self.exits.values()
-        for entry, bases, extras in zip(self.entry, self.bases, self.extras, strict=True):
-            yield from entry.values()
-            yield from bases.values()
-            yield from itertools.chain.from_iterable(extras.values())
-
-    def cost(self, choice: Choice) -> Cost:
-        """Cost of a member: equal to `cost_of` its architecture."""
-        total = self.exits[choice[-1].width]
-        before = 0
-        for i, stage in enumerate(choice):
-            total += self.entry[i][before, stage.width]
-            costs = self.blocks[i][stage.width, stage.ffn]
-            for kind in stage.kinds:
-                total += costs[kind]
-            before = stage.width
-        return total
-
-    def architecture(self, choice: Choice) -> Architecture:
-        """The architecture of a choice."""
-        return self._template.replace(stages=tuple(self._stage(i, *stage) for i, stage in enumerate(choice)))
-
-    def choice(self, architecture: Architecture) -> Choice:
-        """The choice that leads to an architecture; SpaceError where the space does not offer it."""
-        try:
-            choice = tuple(
-                StageChoice(
-                    offered.widths.index(stage.width),
-                    offered.ffns.index(stage.blocks[0].ffn),
-                    tuple(self._kind_index[i][block.position, block.mixer] for block in stage.blocks),
-                )
-                for i, (offered, stage) in enumerate(zip(self.space.stages, architecture.stages, strict=True))
-            )
-            depths_offered = all(len(c.kinds) in stage.depths for c, stage in zip(choice, self.space.stages, strict=True))
-            if not depths_offered or self.architecture(choice) != architecture.model_copy(update={"name": self._template.name}):
-                raise ValueError
-        except (ValueError, KeyError):
-            raise SpaceError(f"{architecture.name}: not a member of the space {self.space.name}") from None
-        return choice
 
     @cached_property
-    def _kind_index(self) -> list[dict[tuple[object, object], int]]:
-        return [{kind: index for index, kind in enumerate(kinds)} for kinds in self.kinds]
+    def terms(self) -> tuple[Term, ...]:
+        """One term before every stage, one a block, and one behind the last stage."""
+        return (*self._surroundings(), *self._blocks())
 
-    def _stage(self, i: int, width: int, ffn: int, kinds: tuple[int, ...]) -> StageSpec:
-        offered = self.space.stages[i]
-        blocks = tuple(self._block(i, ffn, kind) for kind in kinds)
-        return self._template.stages[i].model_copy(update={"width": offered.widths[width], "blocks": blocks})
-
-    def _block(self, i: int, ffn: int, kind: int) -> BlockSpec:
-        position, mixer = self.kinds[i][kind]
-        update = {"position": position, "mixer": mixer, "ffn": self.space.stages[i].ffns[ffn]}
-        return self._template.stages[i].blocks[0].model_copy(update=update)
-
-    def _cost_surroundings(self) -> None:
-        """Cost everything but blocks, for every pair of neighbouring widths."""
-        most = max(len(stage.widths) for stage in self.space.stages)
+    def _surroundings(self) -> list[Term]:
+        """What everything but blocks costs, for every pair of neighbouring widths."""
+        stages = self.space.stages
+        counts = [len(stage.widths) for stage in stages]
+        tables = [_zeros(counts[max(i - 1, 0):i + 1]) for i in range(len(stages))] + [_zeros(counts[-1:])]
         # Even stages take one width and odd stages another: all pairs of neighbours come by.
-        for pair in itertools.product(range(most), repeat=2):
-            widths = [min(pair[i % 2], len(stage.widths) - 1) for i, stage in enumerate(self.space.stages)]
-            choice = tuple(StageChoice(width, 0, (0,)) for width in widths)
-            before, last = 0, len(choice) - 1
-            costs = [Cost(0, 0)] * (len(choice) + 1)
-            for part in self.architecture(choice).parts:
-                if not _is_in_block(part):
-                    costs[_stage_of(part, len(choice))] += part_cost(part)
-            for i, width in enumerate(widths):
-                self.entry[i][before, width] = costs[i]
-                before = width
-            self.exits[widths[last]] = costs[-1]
+        for pair in itertools.product(range(max(counts)), repeat=2):
+            chosen = [min(pair[i % 2], count - 1) for i, count in enumerate(counts)]
+            first = [(stage.positions[0], mixers[0], stage.ffns[0]) for stage, mixers in zip(stages, self.space.mixers, strict=True)]
+            costs = [Cost(0, 0)] * (len(stages) + 1)
+            for part in self._parts(chosen, [[block] for block in first]):
+                if ".blocks." not in part.path:
+                    costs[_stage_of(part, len(stages))] += part_cost(part)
+            for i, (table, cost) in enumerate(zip(tables, costs, strict=True)):
+                table[tuple(chosen[max(i - 1, 0):i + 1])] = [cost[quantity] for quantity in QUANTITIES]
+        names = [f"stage{i}.width" for i in range(1, len(stages) + 1)]
+        return [_term(names[max(i - 1, 0):i + 1], table) for i, table in enumerate(tables)]
 
-    def _cost_blocks(self) -> None:
-        """Cost every block, by architectures whose stages hold one block of every kind."""
-        most_widths, most_ffns = (max(len(getattr(stage, name)) for stage in self.space.stages) for name in ("widths", "ffns"))
-        for w, f in itertools.product(range(most_widths), range(most_ffns)):
-            for runs in itertools.zip_longest(*(_runs(len(kinds)) for kinds in self.kinds), fillvalue=(0,)):
-                choice = tuple(
-                    StageChoice(min(w, len(stage.widths) - 1), min(f, len(stage.ffns) - 1), run)
-                    for stage, run in zip(self.space.stages, runs, strict=True)
-                )
-                costs = [[Cost(0, 0)] * len(stage.kinds) for stage in choice]
-                for part in self.architecture(choice).parts:
-                    if _is_in_block(part):
+    def _blocks(self) -> list[Term]:
+        """What every block costs, by networks whose stages hold one block of every kind."""
+        kinds = [
+            list(itertools.product(stage.ffns, stage.positions, mixers))
+            for stage, mixers in zip(self.space.stages, self.space.mixers, strict=True)
+        ]
+        costs: list[list[Cost]] = [[] for _ in kinds]
+        widths = [range(len(stage.widths)) for stage in self.space.stages]
+        for chosen in itertools.zip_longest(*widths):
+            for runs in itertools.zip_longest(*(_runs(stage) for stage in kinds)):
+                blocks = [[(position, mixer, ffn) for ffn, position, mixer in run or stage[:1]] for run, stage in zip(runs, kinds, strict=True)]
+                found = [[Cost(0, 0)] * len(stage) for stage in blocks]
+                for part in self._parts([width or 0 for width in chosen], blocks):
+                    if ".blocks." in part.path:
                         _, stage_index, _, block_index, *_ = part.path.split(".")
-                        costs[int(stage_index)][int(block_index)] += part_cost(part)
-                for i, stage in enumerate(choice):
-                    known = self.blocks[i].setdefault((stage.width, stage.ffn), [])
-                    if stage.kinds[0] == len(known):
-                        known += costs[i]
+                        found[int(stage_index)][int(block_index)] += part_cost(part)
+                for i, (width, run) in enumerate(zip(chosen, runs, strict=True)):
+                    if width is not None and run is not None:
+                        costs[i] += found[i]
+        terms = []
+        for i, (stage, mixers) in enumerate(zip(self.space.stages, self.space.mixers, strict=True), start=1):
+            shape = (len(stage.widths), len(stage.ffns), len(stage.positions), len(mixers), len(QUANTITIES))
+            table = np.array([[cost[quantity] for quantity in QUANTITIES] for cost in costs[i - 1]], dtype=np.int64).reshape(shape)
+            for j in range(1, stage.depths[-1] + 1):
+                block = f"stage{i}.block{j}"
+                terms.append(_term([f"stage{i}.width", f"stage{i}.ffn", f"{block}.position", f"{block}.mixer"], table))
+        return terms
+
+    def _parts(self, widths: Sequence[int], blocks: Sequence[Sequence[Block]]) -> tuple[Part, ...]:
+        """The parts of a network with these blocks, of which there may be more than the space offers."""
+        stages = tuple(
+            StageSpec(
+                width=stage.widths[width],
+                downsample=stage.downsample,
+                blocks=tuple(BlockSpec(position=position, mixer=mixer, ffn=ffn) for position, mixer, ffn in many),
+            )
+            for stage, width, many in zip(self.space.stages, widths, blocks, strict=True)
+        )
+        return self._template.replace(stages=stages).parts
 
 
-def _least(costs: list[Cost]) -> Cost:
-    return Cost(min(cost.macs for cost in costs), min(cost.params for cost in costs))
+def _zeros(shape: Sequence[int]) -> NDArray[np.int64]:
+    return np.zeros((*shape, len(QUANTITIES)), dtype=np.int64)
 
 
-def _runs(count: int) -> Iterator[tuple[int, ...]]:
-    for start in range(0, count, MAX_BLOCKS):
-        yield tuple(range(start, min(start + MAX_BLOCKS, count)))
+def _term(slots: Sequence[str], table: NDArray[np.int64]) -> Term:
+    return Term(tuple(slots), {quantity: table[..., place] for place, quantity in enumerate(QUANTITIES)})
 
 
-def _is_in_block(part: Part) -> bool:
-    return ".blocks." in part.path
+def _runs(kinds: list[Block]) -> list[list[Block]]:
+    return [kinds[start:start + MAX_BLOCKS] for start in range(0, len(kinds), MAX_BLOCKS)]
 
 
 def _stage_of(part: Part, num_stages: int) -> int:

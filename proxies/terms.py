@@ -6,6 +6,7 @@ block costs depends on its mixer and on its stage's width. Nothing here knows ab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,6 +55,11 @@ class Term:
     slots: tuple[str, ...]
     amounts: Mapping[str, NDArray[np.int64]]
 
+    def table(self, sizes: Sequence[int] | NDArray[np.int64], quantities: Sequence[str]) -> NDArray[np.int64]:
+        """Amounts by the slots' options, of which there are so many, and by quantity."""
+        amounts = [np.broadcast_to(np.asarray(self.amounts.get(quantity, 0), dtype=np.int64), tuple(sizes)) for quantity in quantities]
+        return np.stack(amounts, axis=-1)
+
 
 class AdditiveCost(Protocol):
     """What the members of a space cost, as a sum of terms."""
@@ -72,17 +78,14 @@ class Rows:
     def __init__(self, space: CategoricalSpace) -> None:
         self.names = tuple(space.slots)
         self.options = tuple(space.slots.values())
-        self.sizes = np.array([len(options) for options in self.options])
+        self.sizes = np.array([len(options) for options in self.options], dtype=np.int64)
         self._columns = {name: column for column, name in enumerate(self.names)}
         self._index = [{option: index for index, option in enumerate(options)} for options in self.options]
-        self._conditions = [
-            (
-                self._columns[name],
-                self._columns[slot],
-                np.array([option in allowed for option in space.slots[slot]]),
-            )
-            for name, (slot, allowed) in sorted(space.conditions.items(), key=lambda item: self._columns[item[0]])
-        ]
+        self.conditions = {
+            self._columns[name]: (self._columns[slot], np.array([option in allowed for option in space.slots[slot]]))
+            for name, (slot, allowed) in space.conditions.items()
+        }
+        self._levels = self._conditions_by_level()
 
     def columns(self, slots: Sequence[str]) -> list[int]:
         """The columns of some slots."""
@@ -91,8 +94,8 @@ class Rows:
     def active(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which entries of rows (n, slots) count, of the same shape."""
         active = np.ones(rows.shape, dtype=bool)
-        for column, controlling, allowed in self._conditions:
-            active[:, column] = allowed[rows[:, controlling]] & active[:, controlling]
+        for columns, controlling, places, allowed in self._levels:
+            active[:, columns] = allowed[places, rows[:, controlling]] & active[:, controlling]
         return active
 
     def canonical(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -101,32 +104,55 @@ class Rows:
 
     def row(self, parameters: Parameters) -> NDArray[np.int64]:
         """The row of a member; KeyError where a slot or its option is missing."""
-        row = np.array([index[parameters[name]] for name, index in zip(self.names, self._index, strict=True)])
+        row = np.array([index[parameters[name]] for name, index in zip(self.names, self._index, strict=True)], dtype=np.int64)
         return self.canonical(row[None])[0]
 
     def parameters(self, row: NDArray[np.int64]) -> dict[str, Any]:
         """The options of a row."""
         return {name: options[index] for name, options, index in zip(self.names, self.options, row.tolist(), strict=True)}
 
+    def _conditions_by_level(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+        """Conditions whose controlling slots count always, then those that these control, and so on: each level is one array operation."""
+        level: dict[int, int] = {}
+        for column in sorted(self.conditions):
+            level[column] = level.get(self.conditions[column][0], -1) + 1
+        levels = []
+        for depth in sorted(set(level.values())):
+            columns = [column for column in level if level[column] == depth]
+            allowed = np.zeros((len(columns), max(len(self.conditions[column][1]) for column in columns)), dtype=bool)
+            for place, column in enumerate(columns):
+                allowed[place, : len(self.conditions[column][1])] = self.conditions[column][1]
+            controlling = [self.conditions[column][0] for column in columns]
+            levels.append((np.array(columns), np.array(controlling), np.arange(len(columns)), allowed))
+        return levels
+
 
 class CostTable:
-    """The sum of a cost's terms, for many rows at once. A quantity that a term does not name is zero there."""
+    """The sum of a cost's terms, for many rows at once. A quantity that a term does not name is zero there.
+
+    All terms' amounts stand in one array, and a row's places in it are a matrix product: one row costs some
+    microseconds, many rows less than one each.
+    """
 
     def __init__(self, rows: Rows, terms: Sequence[Term], quantities: Sequence[str]) -> None:
         self.quantities = tuple(quantities)
         self._rows = rows
-        self._terms = [(rows.columns(term.slots), self._table(term)) for term in terms]
+        # A slot that may not count has one more option, at which every amount is zero.
+        conditional = np.array([column in rows.conditions for column in range(len(rows.names))], dtype=np.int64)
+        self._strides = np.zeros((len(rows.names), len(terms)), dtype=np.int64)
+        self._starts = np.zeros(len(terms), dtype=np.int64)
+        amounts = [np.zeros((0, len(self.quantities)), dtype=np.int64)]
+        for place, term in enumerate(terms):
+            columns = rows.columns(term.slots)
+            table = term.table(rows.sizes[columns], self.quantities)
+            table = np.pad(table, [*((0, more) for more in conditional[columns]), (0, 0)])
+            for axis, column in enumerate(columns):
+                self._strides[column, place] = math.prod(table.shape[axis + 1 : -1])
+            self._starts[place] = sum(map(len, amounts))
+            amounts.append(table.reshape(-1, len(self.quantities)))
+        self._amounts = np.concatenate(amounts)
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Costs (n, quantities) of canonical rows (n, slots)."""
-        active = self._rows.active(rows)
-        total = np.zeros((len(rows), len(self.quantities)), dtype=np.int64)
-        for columns, amounts in self._terms:
-            counts = active[:, columns].all(axis=1, keepdims=True)
-            total += amounts[tuple(rows[:, column] for column in columns)] * counts
-        return total
-
-    def _table(self, term: Term) -> NDArray[np.int64]:
-        shape = self._rows.sizes[self._rows.columns(term.slots)]
-        amounts = [np.broadcast_to(np.asarray(term.amounts.get(quantity, 0), dtype=np.int64), shape) for quantity in self.quantities]
-        return np.stack(amounts, axis=-1)
+        options = np.where(self._rows.active(rows), rows, self._rows.sizes)
+        return self._amounts[options @ self._strides + self._starts].sum(axis=1)

@@ -153,6 +153,21 @@ class SearchSpace(Value):
         self.decide(record)
         return slots
 
+    @cached_property
+    def conditions(self) -> Mapping[str, tuple[str, frozenset[Option]]]:
+        """The slots that count only where another one, named here, holds one of some options: blocks that a shallow stage drops."""
+        return {
+            f"stage{i}.block{j}.{slot}": (f"stage{i}.depth", frozenset(depth for depth in stage.depths if depth >= j))
+            for i, stage in enumerate(self.stages, start=1)
+            for j in range(stage.depths[0] + 1, stage.depths[-1] + 1)
+            for slot in ("position", "mixer")
+        }
+
+    @property
+    def shape_slots(self) -> tuple[str, ...]:
+        """The slots that make an architecture's shape: every stage's width and depth."""
+        return tuple(f"stage{i}.{slot}" for i in range(1, len(self.stages) + 1) for slot in ("width", "depth"))
+
     def sample(self, rng: random.Random) -> Architecture:
         """Answer every slot evenly at random."""
         return self.decide(lambda _, options: rng.choice(options))
