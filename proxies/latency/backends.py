@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from proxies.latency.memory import kept_memory
 from proxies.target import Target, TargetError
 
 Run = Callable[[Any], Any]
@@ -59,11 +60,11 @@ class Backend(ABC):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Torch's threads as the target has them, and no gradients; both as before afterwards."""
+        """Torch's threads as the target has them, no gradients, and memory kept."""
         threads = torch.get_num_threads()
         torch.set_num_threads(self.target.threads)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), kept_memory():
                 yield
         finally:
             torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from space.architecture import Architecture, Part
 from space.fuse import fuse
 from space.network import build_network, build_part
 
-QUANTILE = 0.2
+QUANTILE = 0.1
 """Of the repeats; the least one would be a lucky one."""
 BUSY = 0.15
 """A greater spread than this is not the device's own."""
@@ -41,7 +41,7 @@ OnProgress = Callable[[int, int], None]
 class Effort:
     """How many rounds are measured: what fits into some seconds, within bounds."""
 
-    seconds: float = 90.0
+    seconds: float = 150.0
     least_rounds: int = 8
     most_rounds: int = 60
 
