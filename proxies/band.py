@@ -64,7 +64,7 @@ class Band:
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
         self._table = CostTable(self.rows, cost.terms, quantities)
         self._sections = Sections(space, self.rows, cost, quantities)
-        self._ranges = tuple(
+        self._least, self._most = (
             np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
         )
         self.reachable: tuple[Mapping[str, int], Mapping[str, int]] = tuple(  # type: ignore[assignment]
@@ -139,7 +139,7 @@ class Band:
     def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._ranges, max_cells, crowding)
+        return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
 
     def _first_admitted(self, draw: Callable[[], Row], max_draws: int = MAX_DRAWS) -> Row:
         for _ in range(max_draws):
@@ -188,7 +188,7 @@ class Band:
             self._refuse(format_amount(smallest, self.budget.primary))
         if self.budget.least > largest:
             self._refuse(format_amount(largest, self.budget.primary))
-        if (self._limits < self._ranges[0]).any():
+        if (self._limits < self._least).any():
             self._refuse(nearest(self._sections, self.budget))
 
     def _refuse(self, nearest_cost: str) -> None:

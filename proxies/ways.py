@@ -91,7 +91,7 @@ class Counter:
 
     def roots(self) -> dict[Values, Node]:
         """What leads into the band, by shape; shapes that do not are left out."""
-        following = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
+        following: dict[Values, dict[Values, Node]] = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, dict[Values, Node]] = {}
@@ -112,7 +112,7 @@ class Counter:
 
     def total(self) -> Any:
         """The ways into the band over all shapes, without keeping the tables of single ones."""
-        following = {(): self._whole_band()} if self._reachable() else {}
+        following: dict[Values, Ways] = {(): self._whole_band()} if self._reachable() else {}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, Ways] = {}
@@ -223,7 +223,8 @@ class Counter:
         ends = tuple(map(max, *(map(int.__add__, ways.origin, ways.counts.shape) for ways in many)))
         counts = np.zeros([end - first for end, first in zip(ends, origin, strict=True)], self._type)
         for ways in many:
-            counts[tuple(slice(a - first, a - first + size) for a, first, size in zip(ways.origin, origin, ways.counts.shape, strict=True))] += ways.counts
+            starts = [own - first for own, first in zip(ways.origin, origin, strict=True)]
+            counts[tuple(slice(start, start + size) for start, size in zip(starts, ways.counts.shape, strict=True))] += ways.counts
         self.work += sum(ways.counts.size for ways in many)
         return Ways(origin, self._reduced(counts))
 
@@ -242,7 +243,7 @@ def _trimmed(ways: Ways) -> Ways | None:
     """Without the margins that hold no ways; None where there are none at all."""
     slices = []
     for axis in range(ways.counts.ndim):
-        some = ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis))
+        some = np.asarray(ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis)))
         if not some.any():
             return None
         slices.append(slice(int(some.argmax()), len(some) - int(some[::-1].argmax())))
