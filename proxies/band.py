@@ -6,10 +6,12 @@ against the integer cost tables. How draws stay even is told in `proxies.grid` a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +21,27 @@ from proxies.cost import Budget, BudgetError, format_amount
 from proxies.draws import Draws
 from proxies.grid import Grid
 from proxies.reach import extreme, nearest
-from proxies.sections import Sections, Values
+from proxies.sections import CouplingError, Sections, Values
 from proxies.terms import AdditiveCost, CategoricalSpace, CostTable, Rows
+from proxies.ways import TooMuchWork
 
 Row = NDArray[np.int64]
 
-MAX_CELLS = ((16384,), (768, 192), (192, 48))
-"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band, small
-enough to fill in a second or two."""
+MAX_CELLS = ((16384,), (768, 192), (256, 64))
+"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band."""
+MAX_WORK = 6e8
+"""Additions that filling a grid may take, some seconds; where it takes more, the grid is made coarser."""
+MIN_CELLS = 8
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
-MAX_PROBES = (10, 1_000)
-"""Draws by which a shape must show a member: before its members on the grid are listed, and where these are too many for that. One
-with very few, at the band's edge, may then fail: `sample` leaves it out, `sample_uniform` does not."""
+MAX_MISSES = 10
+"""Draws of a shape that may miss the band before it is asked whether the shape has members at all."""
+MAX_PROBES = 100
+"""Draws by which a large shape must show a member. One with few, at the band's edge, may fail: `sample` then leaves it out, `sample_uniform` does not."""
 MAX_LISTED = 20_000
-"""Bands, or shapes, of at most so many members on the grid are gone through one by one."""
+"""Bands of at most so many members on the grid are counted one by one."""
+MAX_LISTED_SHAPE = 2_000
+"""Of shapes with at most so many members on the grid those of the band are listed where draws miss them."""
 MAX_ESTIMATE_DRAWS = 1_000
 NEAR = 0.02
 """Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
@@ -71,10 +79,12 @@ class Band:
             dict(zip(quantities, extreme(self._sections, 0, sign).tolist(), strict=True)) for sign in (1, -1)
         )
         self._check_within_reach()
-        self._draws = Draws(self._grid(MAX_CELLS, 1.0))
-        self._few: dict[Values, list[Row]] = {}
-        self._shapes = self._inhabited()
-        if not self._shapes:
+        self._draws = self._fine_draws()
+        self._shapes = list(self._draws.ways)
+        self._few = lru_cache(maxsize=None)(self._list_few)
+        self._shows_none = lru_cache(maxsize=None)(self._probe)
+        rng = random.Random(0)
+        if all(self._drawn_from(shape, rng) is None for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
             self._refuse(nearest(self._sections, budget))
 
     @cached_property
@@ -115,14 +125,19 @@ class Band:
 
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
-        shape = rng.choice(self._shapes)
-        if shape in self._few:
-            return rng.choice(self._few[shape])
-        return self._first_admitted(lambda: self._draws.draw(shape, rng))
+        for _ in range(MAX_DRAWS):
+            row = self._drawn_from(rng.choice(self._shapes), rng)
+            if row is not None:
+                return row
+        return self._give_up()
 
     def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
-        return self._first_admitted(lambda: self._drawn_evenly(rng))
+        for _ in range(MAX_DRAWS):
+            row = self._drawn_evenly(rng)
+            if self._admits(row):
+                return row
+        return self._give_up()
 
     def members(self, max_members: int) -> Iterator[Row]:
         """All members, shape by shape, or the first `max_members` of them."""
@@ -136,40 +151,52 @@ class Band:
         while some := list(itertools.islice(rows, 1_000)):
             yield from itertools.compress(some, self.admits(np.array(some)))
 
+    def _fine_draws(self) -> Draws:
+        for coarser in range(16):
+            cells = tuple(tuple(max(size >> coarser, MIN_CELLS) for size in sizes) for sizes in MAX_CELLS)
+            with contextlib.suppress(TooMuchWork):
+                return Draws(self._grid(cells, 1.0), MAX_WORK)
+        raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
+
     def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
         return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
 
-    def _first_admitted(self, draw: Callable[[], Row], max_draws: int = MAX_DRAWS) -> Row:
-        for _ in range(max_draws):
-            row = draw()
-            if self._draws.is_exact or self.admits(row[None])[0]:
+    def _admits(self, row: Row) -> bool:
+        return self._draws.is_exact or bool(self.admits(row[None])[0])
+
+    def _give_up(self) -> NoReturn:
+        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
+
+    def _drawn_from(self, shape: Values, rng: random.Random) -> Row | None:
+        """An even draw of a shape's members; None where it has none.
+
+        Whether it has is found out when draws miss, not beforehand for all shapes, of which there may be many. The answer does
+        not depend on who asks, so that draws depend on their generator alone.
+        """
+        for misses in range(MAX_DRAWS):
+            row = self._draws.draw(shape, rng)
+            if self._admits(row):
                 return row
-        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {max_draws} draws missed it; expected a lower floor")
+            if misses + 1 == MAX_MISSES:
+                if self._draws.ways[shape] <= MAX_LISTED_SHAPE:
+                    few = self._few(shape)
+                    return rng.choice(few) if few else None
+                if self._shows_none(shape):
+                    return None
+        return None
+
+    def _list_few(self, shape: Values) -> list[Row]:
+        return list(self._listed_of(shape))
+
+    def _probe(self, shape: Values) -> bool:
+        rng = random.Random(0)
+        return not any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_PROBES))
 
     def _drawn_evenly(self, rng: random.Random) -> Row:
         shapes, ways = self._all_shapes
         return self._draws.draw(rng.choices(shapes, cum_weights=ways)[0], rng)
-
-    def _inhabited(self) -> list[Values]:
-        """The shapes with members."""
-        if self._draws.is_exact:
-            return list(self._draws.ways)
-        rng = random.Random(0)
-        return [shape for shape in self._draws.ways if self._finds_one(shape, rng)]
-
-    def _finds_one(self, shape: Values, rng: random.Random) -> bool:
-        def drawn(probes: int) -> bool:
-            return any(self.admits(self._draws.draw(shape, rng)[None])[0] for _ in range(probes))
-
-        if drawn(MAX_PROBES[0]):
-            return True
-        if self._draws.ways[shape] > MAX_LISTED:
-            return drawn(MAX_PROBES[1])
-        # Draws would miss the few members there are too often.
-        self._few[shape] = list(self._listed_of(shape))
-        return bool(self._few[shape])
 
     @cached_property
     def _all_shapes(self) -> tuple[list[Values], list[float]]:

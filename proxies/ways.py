@@ -6,6 +6,7 @@ the band can be reached.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,21 +69,27 @@ class Node:
     branches: tuple[Branch, ...] = ()
 
 
+class TooMuchWork(Exception):
+    """A grid is too fine to be counted on in the time there is."""
+
+
 class Counter:
     """Counts the ways into a band of a grid.
 
     Args:
         band: its least and its greatest cells.
         modulus: counts are taken modulo this number below 2**32, modulo 2**64 where it is 0, in floating point without one.
+        max_work: additions after which TooMuchWork is raised.
 
     Attributes:
         work: additions made so far.
     """
 
-    def __init__(self, grid: Grid, band: tuple[Cells, Cells], modulus: int | None = None) -> None:
+    def __init__(self, grid: Grid, band: tuple[Cells, Cells], modulus: int | None = None, max_work: float = math.inf) -> None:
         self._grid = grid
         self._modulus = modulus
         self._type = np.dtype(float if modulus is None else np.uint64)
+        self._max_work = max_work
         self._band = band
         self._sums: dict[Steps, Counts] = {(): np.ones((1,) * len(grid.axes), self._type)}
         self._spans: dict[Steps, tuple[Cells, Cells]] = {}
@@ -139,7 +146,7 @@ class Counter:
             for cells, times in self._options(step):
                 room = counts[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
                 room += times * fewer[tuple(slice(None, size) for size in room.shape)]
-            self.work += counts.size * len(step.cells)
+            self._worked(counts.size * len(step.cells))
             self._sums[steps] = self._reduced(counts)
         return self._sums[steps]
 
@@ -210,7 +217,7 @@ class Counter:
                 room = counts[tuple(slice(*ends) for ends in to)]
                 view = ways.counts[tuple(slice(*ends) for ends in source)]
                 room += view if count == 1 else view * self._type.type(count)
-        self.work += counts.size * len(step.cells)
+        self._worked(counts.size * len(step.cells))
         return _trimmed(Ways(origin, self._reduced(counts)))
 
     def _total(self, branches: tuple[Branch, ...]) -> Ways:
@@ -225,8 +232,13 @@ class Counter:
         for ways in many:
             starts = [own - first for own, first in zip(ways.origin, origin, strict=True)]
             counts[tuple(slice(start, start + size) for start, size in zip(starts, ways.counts.shape, strict=True))] += ways.counts
-        self.work += sum(ways.counts.size for ways in many)
+        self._worked(sum(ways.counts.size for ways in many))
         return Ways(origin, self._reduced(counts))
+
+    def _worked(self, additions: int) -> None:
+        self.work += additions
+        if self.work > self._max_work:
+            raise TooMuchWork
 
     def _options(self, step: Step) -> Iterator[tuple[Cells, Any]]:
         return zip(step.cells, np.array(step.times).astype(self._type), strict=True)
