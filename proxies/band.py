@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +28,16 @@ Row = NDArray[np.int64]
 
 MAX_CELLS = ((16384,), (768, 192), (256, 64))
 """The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band."""
-MAX_WORK = 6e8
+MAX_WORK = 4e8
 """Additions that filling a grid may take, some seconds; where it takes more, the grid is made coarser."""
 MIN_CELLS = 8
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
 MAX_MISSES = 10
-"""Draws of a shape that may miss the band before it is asked whether the shape has members at all."""
+"""Draws by which a shape must show a member; else its members on the grid are listed."""
 MAX_PROBES = 100
-"""Draws by which a large shape must show a member. One with few, at the band's edge, may fail: `sample` then leaves it out, `sample_uniform` does not."""
+"""The same for shapes with too many members on the grid to list. One with few of the band, at its edge, may fail: `sample`
+then leaves it out, `sample_uniform` does not."""
 MAX_LISTED = 20_000
 """Bands of at most so many members on the grid are counted one by one."""
 MAX_LISTED_SHAPE = 2_000
@@ -81,10 +81,8 @@ class Band:
         self._check_within_reach()
         self._draws = self._fine_draws()
         self._shapes = list(self._draws.ways)
-        self._few = lru_cache(maxsize=None)(self._list_few)
-        self._shows_none = lru_cache(maxsize=None)(self._probe)
-        rng = random.Random(0)
-        if all(self._drawn_from(shape, rng) is None for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
+        self._few = lru_cache(maxsize=None)(self._find_few)
+        if all(self._few(shape) == [] for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
             self._refuse(nearest(self._sections, budget))
 
     @cached_property
@@ -125,19 +123,16 @@ class Band:
 
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
-        for _ in range(MAX_DRAWS):
-            row = self._drawn_from(rng.choice(self._shapes), rng)
-            if row is not None:
-                return row
-        return self._give_up()
+        # One at least has members, or there would be no band.
+        few: list[Row] | None = []
+        while few == []:
+            shape = rng.choice(self._shapes)
+            few = self._few(shape)
+        return rng.choice(few) if few else self._first_admitted(lambda: self._draws.draw(shape, rng))
 
     def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
-        for _ in range(MAX_DRAWS):
-            row = self._drawn_evenly(rng)
-            if self._admits(row):
-                return row
-        return self._give_up()
+        return self._first_admitted(lambda: self._drawn_evenly(rng))
 
     def members(self, max_members: int) -> Iterator[Row]:
         """All members, shape by shape, or the first `max_members` of them."""
@@ -166,33 +161,24 @@ class Band:
     def _admits(self, row: Row) -> bool:
         return self._draws.is_exact or bool(self.admits(row[None])[0])
 
-    def _give_up(self) -> NoReturn:
-        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
-
-    def _drawn_from(self, shape: Values, rng: random.Random) -> Row | None:
-        """An even draw of a shape's members; None where it has none.
-
-        Whether it has is found out when draws miss, not beforehand for all shapes, of which there may be many. The answer does
-        not depend on who asks, so that draws depend on their generator alone.
-        """
-        for misses in range(MAX_DRAWS):
-            row = self._draws.draw(shape, rng)
+    def _first_admitted(self, draw: Callable[[], Row]) -> Row:
+        for _ in range(MAX_DRAWS):
+            row = draw()
             if self._admits(row):
                 return row
-            if misses + 1 == MAX_MISSES:
-                if self._draws.ways[shape] <= MAX_LISTED_SHAPE:
-                    few = self._few(shape)
-                    return rng.choice(few) if few else None
-                if self._shows_none(shape):
-                    return None
-        return None
+        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
 
-    def _list_few(self, shape: Values) -> list[Row]:
-        return list(self._listed_of(shape))
+    def _find_few(self, shape: Values) -> list[Row] | None:
+        """The members of a shape that draws miss nearly always, none perhaps; None where draws do not.
 
-    def _probe(self, shape: Values) -> bool:
+        This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is
+        always the same, so that draws depend on their generator alone.
+        """
         rng = random.Random(0)
-        return not any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_PROBES))
+        listable = self._draws.ways[shape] <= MAX_LISTED_SHAPE
+        if any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_MISSES if listable else MAX_PROBES)):
+            return None
+        return list(self._listed_of(shape)) if listable else []
 
     def _drawn_evenly(self, rng: random.Random) -> Row:
         shapes, ways = self._all_shapes
