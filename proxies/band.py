@@ -6,10 +6,11 @@ against the integer cost tables. How draws stay even is told in `proxies.grid` a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +20,28 @@ from proxies.cost import Budget, BudgetError, format_amount
 from proxies.draws import Draws
 from proxies.grid import Grid
 from proxies.reach import extreme, nearest
-from proxies.sections import Sections, Values
+from proxies.sections import CouplingError, Sections, Values
 from proxies.terms import AdditiveCost, CategoricalSpace, CostTable, Rows
+from proxies.ways import TooMuchWork
 
 Row = NDArray[np.int64]
 
-MAX_CELLS = ((16384,), (768, 192), (192, 48))
-"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band, small
-enough to fill in a second or two."""
+MAX_CELLS = ((16384,), (768, 192), (256, 64))
+"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band."""
+MAX_WORK = 4e8
+"""Additions that filling a grid may take, some seconds; where it takes more, the grid is made coarser."""
+MIN_CELLS = 8
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
-MAX_PROBES = (10, 1_000)
-"""Draws by which a shape must show a member: before its members on the grid are listed, and where these are too many for that. One
-with very few, at the band's edge, may then fail: `sample` leaves it out, `sample_uniform` does not."""
+MAX_MISSES = 10
+"""Draws by which a shape must show a member; else its members on the grid are listed."""
+MAX_PROBES = 100
+"""The same for shapes with too many members on the grid to list. One with few of the band, at its edge, may fail: `sample`
+then leaves it out, `sample_uniform` does not."""
 MAX_LISTED = 20_000
-"""Bands, or shapes, of at most so many members on the grid are gone through one by one."""
+"""Bands of at most so many members on the grid are counted one by one."""
+MAX_LISTED_SHAPE = 2_000
+"""Of shapes with at most so many members on the grid those of the band are listed where draws miss them."""
 MAX_ESTIMATE_DRAWS = 1_000
 NEAR = 0.02
 """Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
@@ -64,17 +72,17 @@ class Band:
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
         self._table = CostTable(self.rows, cost.terms, quantities)
         self._sections = Sections(space, self.rows, cost, quantities)
-        self._ranges = tuple(
+        self._least, self._most = (
             np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
         )
         self.reachable: tuple[Mapping[str, int], Mapping[str, int]] = tuple(  # type: ignore[assignment]
             dict(zip(quantities, extreme(self._sections, 0, sign).tolist(), strict=True)) for sign in (1, -1)
         )
         self._check_within_reach()
-        self._draws = Draws(self._grid(MAX_CELLS, 1.0))
-        self._few: dict[Values, list[Row]] = {}
-        self._shapes = self._inhabited()
-        if not self._shapes:
+        self._draws = self._fine_draws()
+        self._shapes = list(self._draws.ways)
+        self._few = lru_cache(maxsize=None)(self._find_few)
+        if all(self._few(shape) == [] for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
             self._refuse(nearest(self._sections, budget))
 
     @cached_property
@@ -115,10 +123,12 @@ class Band:
 
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
-        shape = rng.choice(self._shapes)
-        if shape in self._few:
-            return rng.choice(self._few[shape])
-        return self._first_admitted(lambda: self._draws.draw(shape, rng))
+        # One at least has members, or there would be no band.
+        few: list[Row] | None = []
+        while few == []:
+            shape = rng.choice(self._shapes)
+            few = self._few(shape)
+        return rng.choice(few) if few else self._first_admitted(lambda: self._draws.draw(shape, rng))
 
     def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
@@ -136,40 +146,43 @@ class Band:
         while some := list(itertools.islice(rows, 1_000)):
             yield from itertools.compress(some, self.admits(np.array(some)))
 
+    def _fine_draws(self) -> Draws:
+        for coarser in range(16):
+            cells = tuple(tuple(max(size >> coarser, MIN_CELLS) for size in sizes) for sizes in MAX_CELLS)
+            with contextlib.suppress(TooMuchWork):
+                return Draws(self._grid(cells, 1.0), MAX_WORK)
+        raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
+
     def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._ranges, max_cells, crowding)
+        return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
 
-    def _first_admitted(self, draw: Callable[[], Row], max_draws: int = MAX_DRAWS) -> Row:
-        for _ in range(max_draws):
+    def _admits(self, row: Row) -> bool:
+        return self._draws.is_exact or bool(self.admits(row[None])[0])
+
+    def _first_admitted(self, draw: Callable[[], Row]) -> Row:
+        for _ in range(MAX_DRAWS):
             row = draw()
-            if self._draws.is_exact or self.admits(row[None])[0]:
+            if self._admits(row):
                 return row
-        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {max_draws} draws missed it; expected a lower floor")
+        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
+
+    def _find_few(self, shape: Values) -> list[Row] | None:
+        """The members of a shape that draws miss nearly always, none perhaps; None where draws do not.
+
+        This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is
+        always the same, so that draws depend on their generator alone.
+        """
+        rng = random.Random(0)
+        listable = self._draws.ways[shape] <= MAX_LISTED_SHAPE
+        if any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_MISSES if listable else MAX_PROBES)):
+            return None
+        return list(self._listed_of(shape)) if listable else []
 
     def _drawn_evenly(self, rng: random.Random) -> Row:
         shapes, ways = self._all_shapes
         return self._draws.draw(rng.choices(shapes, cum_weights=ways)[0], rng)
-
-    def _inhabited(self) -> list[Values]:
-        """The shapes with members."""
-        if self._draws.is_exact:
-            return list(self._draws.ways)
-        rng = random.Random(0)
-        return [shape for shape in self._draws.ways if self._finds_one(shape, rng)]
-
-    def _finds_one(self, shape: Values, rng: random.Random) -> bool:
-        def drawn(probes: int) -> bool:
-            return any(self.admits(self._draws.draw(shape, rng)[None])[0] for _ in range(probes))
-
-        if drawn(MAX_PROBES[0]):
-            return True
-        if self._draws.ways[shape] > MAX_LISTED:
-            return drawn(MAX_PROBES[1])
-        # Draws would miss the few members there are too often.
-        self._few[shape] = list(self._listed_of(shape))
-        return bool(self._few[shape])
 
     @cached_property
     def _all_shapes(self) -> tuple[list[Values], list[float]]:
@@ -188,7 +201,7 @@ class Band:
             self._refuse(format_amount(smallest, self.budget.primary))
         if self.budget.least > largest:
             self._refuse(format_amount(largest, self.budget.primary))
-        if (self._limits < self._ranges[0]).any():
+        if (self._limits < self._least).any():
             self._refuse(nearest(self._sections, self.budget))
 
     def _refuse(self, nearest_cost: str) -> None:

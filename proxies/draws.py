@@ -25,14 +25,16 @@ class Draws:
     Attributes:
         ways: by shape, the number of members, to the precision of a float; shapes without any are left out.
         is_exact: whether the widened band is the true one.
+
+    Raises TooMuchWork where the grid is too fine for it.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, max_work: float) -> None:
         self.is_exact = grid.is_exact
         self._columns = grid.sections.columns
         self._num_slots = len(grid.sections.rows.names)
         self._nothing: Cells = (0,) * len(grid.axes)
-        counter = Counter(grid, grid.widened)
+        counter = Counter(grid, grid.widened, max_work=max_work)
         self._roots = counter.roots()
         self._sums = counter.sums
         self.work = counter.work

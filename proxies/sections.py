@@ -220,7 +220,8 @@ class Sections:
                 if sum(map(len, section.values())) > MAX_STATES:
                     names = ", ".join(self.rows.names[column] for column in (*self._inherited[i], *self.columns[i]))
                     raise CouplingError(
-                        f"{self.space.name}: got costs that couple {names:.200}, expected terms over so few slots that {MAX_STATES} combinations do")
+                        f"{self.space.name}: got costs that couple {names:.200}, "
+                        f"expected terms over so few slots that these have at most {MAX_STATES} combinations")
             inheritances = dict.fromkeys(state.bequest for states in section.values() for state in states)
             sections.append(section)
         return sections

@@ -6,6 +6,7 @@ the band can be reached.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -68,21 +69,27 @@ class Node:
     branches: tuple[Branch, ...] = ()
 
 
+class TooMuchWork(Exception):
+    """A grid is too fine to be counted on in the time there is."""
+
+
 class Counter:
     """Counts the ways into a band of a grid.
 
     Args:
         band: its least and its greatest cells.
         modulus: counts are taken modulo this number below 2**32, modulo 2**64 where it is 0, in floating point without one.
+        max_work: additions after which TooMuchWork is raised.
 
     Attributes:
         work: additions made so far.
     """
 
-    def __init__(self, grid: Grid, band: tuple[Cells, Cells], modulus: int | None = None) -> None:
+    def __init__(self, grid: Grid, band: tuple[Cells, Cells], modulus: int | None = None, max_work: float = math.inf) -> None:
         self._grid = grid
         self._modulus = modulus
         self._type = np.dtype(float if modulus is None else np.uint64)
+        self._max_work = max_work
         self._band = band
         self._sums: dict[Steps, Counts] = {(): np.ones((1,) * len(grid.axes), self._type)}
         self._spans: dict[Steps, tuple[Cells, Cells]] = {}
@@ -91,7 +98,7 @@ class Counter:
 
     def roots(self) -> dict[Values, Node]:
         """What leads into the band, by shape; shapes that do not are left out."""
-        following = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
+        following: dict[Values, dict[Values, Node]] = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, dict[Values, Node]] = {}
@@ -112,7 +119,7 @@ class Counter:
 
     def total(self) -> Any:
         """The ways into the band over all shapes, without keeping the tables of single ones."""
-        following = {(): self._whole_band()} if self._reachable() else {}
+        following: dict[Values, Ways] = {(): self._whole_band()} if self._reachable() else {}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, Ways] = {}
@@ -139,7 +146,7 @@ class Counter:
             for cells, times in self._options(step):
                 room = counts[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
                 room += times * fewer[tuple(slice(None, size) for size in room.shape)]
-            self.work += counts.size * len(step.cells)
+            self._worked(counts.size * len(step.cells))
             self._sums[steps] = self._reduced(counts)
         return self._sums[steps]
 
@@ -210,7 +217,7 @@ class Counter:
                 room = counts[tuple(slice(*ends) for ends in to)]
                 view = ways.counts[tuple(slice(*ends) for ends in source)]
                 room += view if count == 1 else view * self._type.type(count)
-        self.work += counts.size * len(step.cells)
+        self._worked(counts.size * len(step.cells))
         return _trimmed(Ways(origin, self._reduced(counts)))
 
     def _total(self, branches: tuple[Branch, ...]) -> Ways:
@@ -223,9 +230,15 @@ class Counter:
         ends = tuple(map(max, *(map(int.__add__, ways.origin, ways.counts.shape) for ways in many)))
         counts = np.zeros([end - first for end, first in zip(ends, origin, strict=True)], self._type)
         for ways in many:
-            counts[tuple(slice(a - first, a - first + size) for a, first, size in zip(ways.origin, origin, ways.counts.shape, strict=True))] += ways.counts
-        self.work += sum(ways.counts.size for ways in many)
+            starts = [own - first for own, first in zip(ways.origin, origin, strict=True)]
+            counts[tuple(slice(start, start + size) for start, size in zip(starts, ways.counts.shape, strict=True))] += ways.counts
+        self._worked(sum(ways.counts.size for ways in many))
         return Ways(origin, self._reduced(counts))
+
+    def _worked(self, additions: int) -> None:
+        self.work += additions
+        if self.work > self._max_work:
+            raise TooMuchWork
 
     def _options(self, step: Step) -> Iterator[tuple[Cells, Any]]:
         return zip(step.cells, np.array(step.times).astype(self._type), strict=True)
@@ -242,7 +255,7 @@ def _trimmed(ways: Ways) -> Ways | None:
     """Without the margins that hold no ways; None where there are none at all."""
     slices = []
     for axis in range(ways.counts.ndim):
-        some = ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis))
+        some = np.asarray(ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis)))
         if not some.any():
             return None
         slices.append(slice(int(some.argmax()), len(some) - int(some[::-1].argmax())))

@@ -96,7 +96,7 @@ def test_counting_without_listing_agrees(drawn: tuple[Space, Costs, Budget]) -> 
 def test_reachable_are_the_costs_of_the_least_and_the_greatest_member(drawn: tuple[Space, Costs, Budget]) -> None:
     space, costs, budget = drawn
     amounts = set(members_of(space, costs, list(budget.limits)).values())
-    band = Band(space, costs, Budget({quantity: 10**9 for quantity in budget.limits}, floor=0))
+    band = Band(space, costs, Budget(dict.fromkeys(budget.limits, 10**9), floor=0))
     for found, pick in zip(band.reachable, (min, max), strict=True):
         assert list(found) == list(budget.limits)
         assert tuple(found.values()) in amounts
