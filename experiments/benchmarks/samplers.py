@@ -98,7 +98,9 @@ class Search:
         return 1 - float(self.inside.mean()), 1 - float(self.new.mean())
 
 
-def search(sampler: str, problem: Problem, band: Band, seed: int, charged: int, max_trials: int, is_done: Callable[[bytes], bool]) -> Search:
+def search(
+    sampler: str, problem: Problem, band: Band, seed: int, charged: int, max_trials: int, is_done: Callable[[bytes], bool]
+) -> Search:
     """Run a study until it has so many new members inside, so many trials, or a member that ends it.
 
     A trial outside the band scores as badly as the worst member known so far, and its constraint is told.
@@ -146,7 +148,8 @@ def to_the_top(job: Job) -> Outcome:
     needed = []
     for lenient in (False, True):
         found = [share.get(done.rows[place].tobytes(), 1.0) for place in done.charged(lenient)]
-        needed.append([float(min(next((n for n, one in enumerate(found, 1) if one <= top), MAX_EVALUATIONS), MAX_EVALUATIONS)) for top in tops])
+        first = [next((n for n, one in enumerate(found, 1) if one <= top), MAX_EVALUATIONS) for top in tops]
+        needed.append([float(min(n, MAX_EVALUATIONS)) for n in first])
     return job, needed, done.wasted
 
 
@@ -195,7 +198,9 @@ def milliseconds(sampler: str, storage: str | None, known: int = 1000, proposals
     problem = staged_problem(FIRST_INSTANCE, TAILS[1])
     band = Band(problem.space, problem.cost, problem.budget)
     study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize", storage=storage)
-    distributions = {name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()}
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
+    }
     rng = random.Random(0)
     rows = [band.sample(rng) for _ in range(known)]
     study.add_trials([
@@ -289,7 +294,7 @@ def report(
     for kind, about in ABOUT.items():
         for place, top in enumerate(TOPS):
             lines += [f"## {about}: evaluations to the top {top:.1%}", ""]
-            lines += table(kind, list(LIMITS), lambda *at, kind=kind, place=place: interval(values(at[0], kind, at[1], at[2], place)))  # type: ignore[misc]
+            lines += table(kind, list(LIMITS), lambda *at, kind=kind, place=place: interval(values(at[0], kind, at[1], at[2], place)))
     lines += ["## Staged space of 40 slots: gap to the best known member after 200 evaluations, points", ""]
     lines += ["Columns: share of random members that lie in the band. In brackets the mean, as a share of aging evolution's.", ""]
 
@@ -300,8 +305,9 @@ def report(
 
     lines += table("staged", [str(tail) for tail in TAILS], staged_cell)
     lines += ["## Wasted trials and time", ""]
-    lines += ["Mean shares of trials over all searches; milliseconds of a proposal at 1,000 trials of the staged space, storing its 40 slots included.", ""]
-    lines += [f"| sampler | outside | repeated | {' | '.join(f'ms {where}: median (greatest)' for where in STORAGES)} |", "|---" * (3 + len(STORAGES)) + "|"]
+    lines += ["Mean shares of trials over all searches. Times at 1,000 trials of the staged space, storing 40 slots included.", ""]
+    heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]
+    lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for sampler in samplers:
         wasted = np.mean([outcome[2] for key, many in found.items() if key[0] == sampler for outcome in many], axis=0)
         shown = " | ".join(f"{statistics.median(times[sampler, where]):.1f} ({max(times[sampler, where]):.1f})" for where in STORAGES)

@@ -34,7 +34,7 @@ class Breeder:
         return self._inside(self._mutated(parents, rng, max_edits), parents, rng)
 
     def crossover(self, first: IntRows, second: IntRows, rng: np.random.Generator) -> IntRows:
-        """Children (at most n, slots) that take every choice from one of two parents (n, slots), whichever it counts for, else from either."""
+        """Children (at most n, slots) that take each choice from one of two parents (n, slots) for which it counts."""
         return self._inside(self._crossed(first, second, rng), first, rng)
 
     def brood(self, first: IntRows, second: IntRows, num_mutants: int, rng: np.random.Generator) -> IntRows:
