@@ -195,17 +195,9 @@ def gap(job: Job) -> Outcome:
 
 def milliseconds(sampler: str, storage: str | None, known: int = 1000, proposals: int = 21) -> list[float]:
     """Times of proposals, the storing of 40 parameters included, in a study of 1,000 finished trials."""
-    problem = staged_problem(FIRST_INSTANCE, TAILS[1])
-    band = Band(problem.space, problem.cost, problem.budget)
+    problem, band, finished = _finished(known)
     study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize", storage=storage)
-    distributions: dict[str, optuna.distributions.BaseDistribution] = {
-        name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
-    }
-    rng = random.Random(0)
-    rows = [band.sample(rng) for _ in range(known)]
-    study.add_trials([
-        optuna.create_trial(params=band.rows.parameters(row), distributions=distributions, value=problem.score(row)) for row in rows
-    ])
+    study.add_trials(finished)
     times = []
     for _ in range(3 if sampler in SLOW else proposals):
         start = time.perf_counter()
@@ -214,6 +206,21 @@ def milliseconds(sampler: str, storage: str | None, known: int = 1000, proposals
         times.append(1000 * (time.perf_counter() - start))
         study.tell(trial, problem.score(row))
     return times
+
+
+@functools.cache
+def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
+    """A staged problem, its band, and so many trials of members drawn from it."""
+    problem = staged_problem(FIRST_INSTANCE, TAILS[1])
+    band = Band(problem.space, problem.cost, problem.budget)
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
+    }
+    rng = random.Random(0)
+    rows = [band.sample(rng) for _ in range(known)]
+    return problem, band, [
+        optuna.create_trial(params=band.rows.parameters(row), distributions=distributions, value=problem.score(row)) for row in rows
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
