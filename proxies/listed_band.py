@@ -52,7 +52,7 @@ class ListedBand(Band):
         self._by_shape = np.split(np.argsort(shape, kind="stable"), np.cumsum(np.bincount(shape))[:-1])
 
     @property
-    def count_bounds(self) -> tuple[int, int]:  # type: ignore[override]
+    def count_bounds(self) -> tuple[int, int]:
         return len(self._members), len(self._members)
 
     def costs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -91,8 +91,9 @@ def staged_space(stages: int, widths: int, depths: int, mixers: int, ratios: int
         slots[f"stage{i}.depth"] = tuple(range(1, depths + 1))
         shape += [f"stage{i}.width", f"stage{i}.depth"]
         for j in range(1, depths + 1):
-            block = {f"stage{i}.block{j}.mixer": tuple(f"mixer{option}" for option in range(mixers))}
-            block |= {f"stage{i}.block{j}.ratio": tuple(range(2, 2 + ratios))} if ratios > 1 else {}
+            block: dict[str, tuple[Option, ...]] = {f"stage{i}.block{j}.mixer": tuple(f"mixer{option}" for option in range(mixers))}
+            if ratios > 1:
+                block[f"stage{i}.block{j}.ratio"] = tuple(range(2, 2 + ratios))
             slots |= block
             if j > 1:
                 conditions |= dict.fromkeys(block, (f"stage{i}.depth", frozenset(range(j, depths + 1))))
@@ -142,7 +143,7 @@ class Effects:
             self._orders.append((spread / float(self._sum(effects, sample).std()), effects))
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return 75 + sum(scale * self._sum(effects, rows) for scale, effects in self._orders)
+        return np.sum([scale * self._sum(effects, rows) for scale, effects in self._orders], axis=0) + 75
 
     def _sum(self, effects: Sequence[tuple[tuple[int, ...], NDArray[np.float64]]], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         active = self._rows.active(rows)

@@ -10,8 +10,8 @@ from nas.samplers.tpe import InBandTPESampler
 from proxies.band import Band
 
 __all__ = [
-    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "InBandTPESampler", "SamplerError", "SpaceExhausted", "SurrogateSampler",
-    "make_sampler", "sampler_names",
+    "AgingEvolutionSampler", "InBandRandomSampler", "InBandSampler", "InBandTPESampler", "SamplerError", "SpaceExhausted",
+    "SurrogateSampler", "make_sampler", "sampler_names",
 ]
 
 _SAMPLERS: dict[str, type[InBandSampler]] = {

@@ -24,7 +24,7 @@ from proxies.terms import AdditiveCost, CategoricalSpace
 from space.errors import UserError
 
 MAX_TRIES = 8
-"""Proposals, and its square of even draws after these, that the study may have seen already before the band is searched for what is left."""
+"""Proposals, and after these its square of even draws, that the study may have seen before the band is searched for what is left."""
 MAX_LISTED = 20_000
 """Bands of at most so many members are listed in full to find the last ones."""
 
@@ -104,8 +104,8 @@ class InBandSampler(BaseSampler, ABC):
         row = self._choose(study, trial)[0] if chosen is None else np.array(chosen)
         answers = self.band.rows.parameters(row)
         return {
-            name: answers[name] if self._distributions.get(name) == distribution else self.sample_independent(study, trial, name, distribution)
-            for name, distribution in search_space.items()
+            name: answers[name] if self._distributions.get(name) == expected else self.sample_independent(study, trial, name, expected)
+            for name, expected in search_space.items()
         }
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
@@ -128,7 +128,8 @@ class InBandSampler(BaseSampler, ABC):
         where = f"trial {trial.number}: enqueued"
         row = row_of(trial, self.band.rows)
         if row is None:
-            raise SamplerError(f"{where}: got {trial.system_attrs['fixed_params']}, expected an option of {self.band.space.name} for every slot")
+            told = trial.system_attrs["fixed_params"]
+            raise SamplerError(f"{where}: got {told}, expected an option of {self.band.space.name} for every slot")
         if not self.band.admits(row[None])[0]:
             costs = dict(zip(self.band.budget.limits, self.band.costs(row[None])[0].tolist(), strict=True))
             raise SamplerError(f"{where}: got costs of {costs}, expected something within {self.band.budget}")

@@ -49,32 +49,35 @@ class History:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._finished: dict[int, NDArray[np.int64] | None] = {}
+        self._finished: dict[int, tuple[FrozenTrial, NDArray[np.int64] | None, bytes]] = {}
 
     def past(self, study: Study, trial: FrozenTrial, rng: random.Random) -> Past:
         """What the study holds, the trial itself left out."""
         found, values, running, seen = [], [], [], set()
         for other in study.get_trials(deepcopy=False):
-            row = None if other.number == trial.number else self._row(other)
+            number = other.number
+            if number == trial.number:
+                continue
+            read, row, key = self._finished.get(number) or self._read(other)
             if row is not None:
-                seen.add(row.tobytes())
-                if other.state == TrialState.COMPLETE:
+                seen.add(key)
+                if read.state is TrialState.COMPLETE:
                     found.append(row)
-                    values.append(other.values)
-                elif other.state == TrialState.RUNNING:
+                    values.append(read.values)
+                elif read.state is TrialState.RUNNING:
                     running.append(row)
         scores = _scores(values, study.directions, rng)
         return Past(self._stacked(found), scores, self._stacked(running), frozenset(seen), study, trial)
 
+    def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, NDArray[np.int64] | None, bytes]:
+        row = row_of(trial, self._rows)
+        read = trial, row, b"" if row is None else row.tobytes()
+        if trial.state.is_finished():
+            self._finished[trial.number] = read
+        return read
+
     def _stacked(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._rows.names))
-
-    def _row(self, trial: FrozenTrial) -> NDArray[np.int64] | None:
-        if not trial.state.is_finished():
-            return row_of(trial, self._rows)
-        if trial.number not in self._finished:
-            self._finished[trial.number] = row_of(trial, self._rows)
-        return self._finished[trial.number]
 
 
 def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:

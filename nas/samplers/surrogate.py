@@ -44,7 +44,7 @@ class SurrogateSampler(InBandSampler):
 
     def __init__(
         self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None,
-        starts: int = 10, weight: float = 3.0, rounds: int = 6, bred: int = 240,
+        starts: int = 10, weight: float = 4.5, rounds: int = 5, bred: int = 150,
     ) -> None:
         super().__init__(space, cost, budget, seed, band=band)
         self.starts = starts
@@ -81,10 +81,7 @@ class SurrogateSampler(InBandSampler):
 
     def _bred(self, pool: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.int64]:
         first, second = pool[numbers.integers(len(pool), size=(2, self.bred))]
-        mutants = self.bred * 2 // 3
-        return np.concatenate((
-            self._breeder.mutate(first[:mutants], numbers), self._breeder.crossover(first[mutants:], second[mutants:], numbers)
-        ))
+        return self._breeder.brood(first, second, self.bred * 2 // 3, numbers)
 
     def _model(self, known: NDArray[np.int64], values: Floats, kernel: Kernel) -> GaussianProcess:
         return GaussianProcess(self._features(known), values, kernel)

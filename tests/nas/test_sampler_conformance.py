@@ -35,10 +35,9 @@ class TestAnySampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjecti
         return lambda: make_sampler(request.param, BANDS["of other slots"], 0)
 
 
-class TestSamplerOfTheVerySlots(RelativeSamplerTestCase):
+class TestSamplerOfTheVerySlots:
     @pytest.fixture(params=sampler_names())
     def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
         return lambda: make_sampler(request.param, BANDS["of the same slots"], 0)
 
-    # The others of these ask for numbers by the same names.
-    test_sample_relative_numerical = test_sample_relative_mixed = test_trial_relative_params = None
+    test_sample_relative_categorical = RelativeSamplerTestCase.test_sample_relative_categorical

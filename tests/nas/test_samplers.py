@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
@@ -58,19 +59,23 @@ def few_choices(row: Row) -> float:
     return -float(row.sum())
 
 
+def asked(trial: optuna.Trial, band: Band) -> Row:
+    return band.rows.row({slot: trial.suggest_categorical(slot, options) for slot, options in band.space.slots.items()})
+
+
 def search(study: optuna.Study, band: Band, trials: int, score: Callable[[Row], float | tuple[float, ...]] = few_choices) -> list[Row]:
     found = []
     for _ in range(trials):
         trial = study.ask()
-        found.append(band.rows.row({name: trial.suggest_categorical(name, options) for name, options in band.space.slots.items()}))
+        found.append(asked(trial, band))
         study.tell(trial, score(found[-1]))
     return found
 
 
-def new_study(name: str, band: Band, seed: int = 0, **options: object) -> optuna.Study:
+def new_study(name: str, band: Band, seed: int = 0, **options: Any) -> optuna.Study:
     if "directions" not in options:
         options.setdefault("direction", "maximize")
-    return optuna.create_study(sampler=make_sampler(name, band, seed), **options)  # type: ignore[arg-type]
+    return optuna.create_study(sampler=make_sampler(name, band, seed), **options)
 
 
 def same(first: list[Row], second: list[Row]) -> bool:
@@ -109,7 +114,7 @@ def test_a_sampler_is_made_of_space_cost_budget_and_seed(name: str) -> None:
 def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Path) -> None:
     band = mini_band()
     whole = search(new_study(name, band), band, 38, score_of)
-    options = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study_name": "search", "load_if_exists": True}
+    options: dict[str, Any] = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study_name": "search", "load_if_exists": True}
     parts = [row for trials in (34, 4) for row in search(new_study(name, band, **options), band, trials, score_of)]
     assert same(parts, whole)
 
@@ -176,13 +181,13 @@ def test_running_waiting_and_failed_trials_count_as_seen(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
     failed = next(band.members(1))
-    distributions = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
+    distributions: dict[str, BaseDistribution] = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
     study.add_trial(optuna.create_trial(state=TrialState.FAIL, params=band.rows.parameters(failed), distributions=distributions))
     running = [study.ask() for _ in range(20)]  # Not asked for their slots yet.
     found = search(study, band, band.count - 21)
     with pytest.raises(SpaceExhausted):
         study.ask()
-    begun = [band.rows.row({slot: trial.suggest_categorical(slot, options) for slot, options in band.space.slots.items()}) for trial in running]
+    begun = [asked(trial, band) for trial in running]
     taken = [failed, *found, *begun]
     assert len(taken) == band.count
     assert distinct(taken) == distinct(list(band.members(10**6)))
@@ -213,11 +218,8 @@ def test_slots_that_do_not_count_may_be_left_out(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
     shallow = next(row for row in band.members(10**6) if not band.rows.active(row[None]).all())
-    told = {
-        slot: option for (slot, option), counts in zip(band.rows.parameters(shallow).items(), band.rows.active(shallow[None])[0], strict=True)
-        if counts
-    }
-    study.enqueue_trial(told)
+    counts = dict(zip(band.rows.names, band.rows.active(shallow[None])[0], strict=True))
+    study.enqueue_trial({slot: option for slot, option in band.rows.parameters(shallow).items() if counts[slot]})
     assert same(search(study, band, 1), [shallow])
 
 
@@ -304,7 +306,7 @@ def test_optimize_works_too_and_says_how_trials_came_about(name: str) -> None:
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("sampler", [AgingEvolutionSampler, SurrogateSampler, "tpe"])
-def test_learning_beats_random_draws(sampler: type[InBandSampler] | str, direction: str) -> None:
+def test_learning_beats_random_draws(sampler: type[InBandSampler] | str, direction: Literal["maximize", "minimize"]) -> None:
     band, sign = mini_band(), 1 if direction == "maximize" else -1
     made = make_sampler(sampler, band, 0) if isinstance(sampler, str) else sampler.over(band, 0)
     learnt = search(optuna.create_study(sampler=made, direction=direction), band, 70, score_of)[-20:]

@@ -1,0 +1,336 @@
+"""How many evaluations samplers need inside a budget: ours, Optuna's, and aging evolution, on made-up tables.
+
+    python experiments/benchmarks/samplers.py --output experiments/results/samplers.md
+
+Three kinds of searches, made by `sampler_problems.py`: a mini-space and a cell with all members known, where evaluations to the top
+are counted, and a staged space of 40 slots, where the gap to the best known member is measured after 200 evaluations. Samplers
+that know no budget are shown twice: "strict" charges each of their trials, "lenient" those alone that are new and inside.
+Counts do not depend on the machine; times do, and are measured at the end, one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import multiprocessing
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from experiments.benchmarks.commands import cores, processor
+from experiments.benchmarks.sampler_problems import Problem, all_rows, cell_problem, mini_problem, staged_problem
+from nas.samplers import AgingEvolutionSampler, make_sampler, sampler_names
+from nas.samplers.breeding import Breeder
+from proxies.band import Band
+from proxies.listed_band import band_of
+
+FIRST_INSTANCE = 100
+"""Instances below were used to choose the samplers' settings."""
+MAX_EVALUATIONS = 300
+"""Of a search for the top; one that has not found it counts as having needed so many."""
+STAGED_EVALUATIONS = 200
+MAX_TRIALS = 400
+"""Of a lenient search, that is of trials that cost nothing."""
+TOPS = (0.001, 0.01)
+TAILS = (0.1, 0.01, 0.001)
+LIMITS = {"FLOPs": ("macs",), "FLOPs+latency": ("macs", "latency")}
+
+Make = Callable[[Band, int], optuna.samplers.BaseSampler]
+Job = tuple[str, str, str, int, int]
+"""A sampler, a kind of problem, its limits or its tail, its instance, and trials at most."""
+Outcome = tuple[Job, list[list[float]], tuple[float, float]]
+"""Figures, strict ones and lenient ones, and shares of trials outside and repeated."""
+
+
+def _ours(name: str) -> Make:
+    return lambda band, seed: make_sampler(name, band, seed)
+
+
+def _aging(band: Band, seed: int) -> optuna.samplers.BaseSampler:
+    options = {"population": 50, "tournament": 10, "crossover": 0.0, "max_edits": 1}
+    return AgingEvolutionSampler(band.space, band.cost, band.budget, seed, band=band, **options)  # type: ignore[arg-type]
+
+
+OURS: dict[str, Make] = {name: _ours(name) for name in sampler_names()}
+AGING = "aging evolution, population 50"
+KNOW_THE_BAND = {*OURS, AGING}
+SAMPLERS: dict[str, Make] = {
+    **OURS,
+    AGING: _aging,
+    "Optuna TPE": lambda band, seed: optuna.samplers.TPESampler(seed=seed),
+    "Optuna NSGA-II": lambda band, seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20),
+    "Optuna random": lambda band, seed: optuna.samplers.RandomSampler(seed=seed),
+    "Optuna GP": lambda band, seed: optuna.samplers.GPSampler(seed=seed),
+}
+SLOW = {"Optuna GP": 60}
+"""Samplers that take a second a proposal, and trials after which they are stopped."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a sampler did: canonical rows of all its trials, which of them lie inside, and which were new."""
+
+    rows: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+
+    def charged(self, lenient: bool) -> NDArray[np.int64]:
+        """Places of the trials that are charged."""
+        return np.flatnonzero(self.inside & self.new) if lenient else np.arange(len(self.rows))
+
+    @property
+    def wasted(self) -> tuple[float, float]:
+        """The shares of trials outside, and of those that had been before."""
+        return 1 - float(self.inside.mean()), 1 - float(self.new.mean())
+
+
+def search(
+    sampler: str, problem: Problem, band: Band, seed: int, charged: int, max_trials: int, is_done: Callable[[bytes], bool]
+) -> Search:
+    """Run a study until it has so many new members inside, so many trials, or a member that ends it.
+
+    A trial outside the band scores as badly as the worst member known so far, and its constraint is told.
+    """
+    study = optuna.create_study(sampler=SAMPLERS[sampler](band, seed), direction="maximize")
+    rows, inside, new = [], [], []
+    scores: dict[bytes, float] = {}
+    for _ in range(max_trials):
+        trial = study.ask()
+        parameters = {name: trial.suggest_categorical(name, options) for name, options in problem.space.slots.items()}
+        row = problem.rows.row(parameters)
+        key = row.tobytes()
+        rows.append(row)
+        inside.append(bool(band.admits(row[None])[0]))
+        new.append(key not in scores)
+        if inside[-1]:
+            scores.setdefault(key, problem.score(row))
+        if sampler not in KNOW_THE_BAND:
+            amounts = dict(zip(problem.budget.limits, band.costs(row[None])[0].tolist(), strict=True))
+            trial.set_constraint("budget", problem.budget.excess(amounts))
+        study.tell(trial, scores[key] if inside[-1] else min(scores.values(), default=0.0))
+        if (inside[-1] and is_done(key)) or len(scores) >= charged:
+            break
+    return Search(np.array(rows), np.array(inside), np.array(new))
+
+
+@functools.cache
+def listed(kind: str, limits: str, instance: int) -> tuple[Problem, Band, dict[bytes, float]]:
+    """A problem whose members are all known, its band, and their share of members that are better or equal."""
+    problem = {"mini-space": mini_problem, "cell": cell_problem}[kind](instance, LIMITS[limits])
+    band = band_of(problem.space, problem.cost, problem.budget)
+    members = all_rows(problem.rows)
+    members = members[band.admits(members)]
+    shares = (np.argsort(np.argsort(-problem.truth(members), kind="stable")) + 1) / len(members)
+    return problem, band, {row.tobytes(): share for row, share in zip(members, shares.tolist(), strict=True)}
+
+
+def to_the_top(job: Job) -> Outcome:
+    """Evaluations to each top."""
+    sampler, kind, limits, instance, max_trials = job
+    problem, band, share = listed(kind, limits, instance)
+    # At least one member is the top, however few there are.
+    tops = [max(top, 1 / len(share)) + 1e-12 for top in TOPS]
+    done = search(sampler, problem, band, instance, MAX_EVALUATIONS, SLOW.get(sampler, max_trials), lambda key: share[key] <= tops[0])
+    needed = []
+    for lenient in (False, True):
+        found = [share.get(done.rows[place].tobytes(), 1.0) for place in done.charged(lenient)]
+        first = [next((n for n, one in enumerate(found, 1) if one <= top), MAX_EVALUATIONS) for top in tops]
+        needed.append([float(min(n, MAX_EVALUATIONS)) for n in first])
+    return job, needed, done.wasted
+
+
+@functools.cache
+def staged(tail: float, instance: int) -> tuple[Problem, Band, float]:
+    """A staged problem, its band, and the best score that a long search without noise finds."""
+    problem = staged_problem(instance, tail)
+    band = Band(problem.space, problem.cost, problem.budget)
+    return problem, band, best_known(problem, band)
+
+
+def best_known(problem: Problem, band: Band, restarts: int = 3, generations: int = 80, population: int = 150) -> float:
+    """The greatest score without noise that evolution with a large population finds, several times."""
+    breeder, best = Breeder(band), -np.inf
+    for restart in range(restarts):
+        draws = random.Random(f"{problem.instance}/{restart}")
+        rng = np.random.default_rng(draws.getrandbits(64))
+        rows = np.array([band.sample(draws) for _ in range(population)])
+        for _ in range(generations):
+            first, second = rows[rng.integers(len(rows), size=(2, 2 * population))]
+            children = (breeder.mutate(first, rng), breeder.crossover(first[:population], second[:population], rng))
+            rows = np.unique(np.concatenate((rows, *children)), axis=0)
+            rows = rows[np.argsort(-problem.truth(rows), kind="stable")[:population]]
+        best = max(best, float(problem.truth(rows[:1])[0]))
+    return best
+
+
+def gap(job: Job) -> Outcome:
+    """What the member of greatest score lacks to the best known one after 200 evaluations, in points without noise."""
+    sampler, _, tail, instance, max_trials = job
+    problem, band, best = staged(float(tail), instance)
+    done = search(sampler, problem, band, instance, STAGED_EVALUATIONS, SLOW.get(sampler, max_trials), lambda _: False)
+    gaps = []
+    for lenient in (False, True):
+        found = done.rows[[place for place in done.charged(lenient)[:STAGED_EVALUATIONS] if done.inside[place]]]
+        if len(found):
+            reached = problem.truth(found[[np.argmax([problem.score(row) for row in found])]])[0]
+        else:  # As good as any member.
+            reached = problem.truth(np.array([band.sample(random.Random(n)) for n in range(50)])).mean()
+        gaps.append([best - float(reached)])
+    return job, gaps, done.wasted
+
+
+def milliseconds(sampler: str, storage: str | None, known: int = 1000, proposals: int = 21) -> list[float]:
+    """Times of proposals, the storing of 40 parameters included, in a study of 1,000 finished trials."""
+    problem, band, finished = _finished(known)
+    study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize", storage=storage)
+    study.add_trials(finished)
+    times = []
+    for _ in range(3 if sampler in SLOW else proposals):
+        start = time.perf_counter()
+        trial = study.ask()
+        row = band.rows.row({name: trial.suggest_categorical(name, options) for name, options in problem.space.slots.items()})
+        times.append(1000 * (time.perf_counter() - start))
+        study.tell(trial, problem.score(row))
+    return times
+
+
+@functools.cache
+def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
+    """A staged problem, its band, and so many trials of members drawn from it."""
+    problem = staged_problem(FIRST_INSTANCE, TAILS[1])
+    band = Band(problem.space, problem.cost, problem.budget)
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
+    }
+    rng = random.Random(0)
+    rows = [band.sample(rng) for _ in range(known)]
+    return problem, band, [
+        optuna.create_trial(params=band.rows.parameters(row), distributions=distributions, value=problem.score(row)) for row in rows
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--instances", type=int, default=20, help="mini-spaces and cells of each kind, each searched once (%(default)s)")
+    parser.add_argument("--staged-instances", type=int, default=10, help="staged spaces of each tail, each searched once (%(default)s)")
+    parser.add_argument("--slow-instances", type=int, default=0, help="the same for Optuna's GP, a second a proposal (%(default)s)")
+    parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
+    parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, help="of a search (%(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="(%(default)s)")
+    arguments = parser.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+    start = time.monotonic()
+    kinds = [(kind, limits) for kind in ("mini-space", "cell") for limits in LIMITS] + [("staged", str(tail)) for tail in TAILS]
+    jobs = [
+        (sampler, kind, column, arguments.first_instance + instance, arguments.max_trials)
+        for kind, column in kinds for instance in range(arguments.staged_instances if kind == "staged" else arguments.instances)
+        for sampler in SAMPLERS if sampler not in SLOW or instance < arguments.slow_instances
+    ]
+    # Jobs of one problem in one process, so that it is made once.
+    chunks = [list(group) for _, group in itertools.groupby(jobs, key=lambda job: job[1:4])]
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        outcomes = list(itertools.chain.from_iterable(pool.map(run_all, chunks)))
+    minutes = (time.monotonic() - start) / 60
+    samplers = [sampler for sampler in SAMPLERS if sampler not in SLOW or arguments.slow_instances]
+    times = {(sampler, where): milliseconds(sampler, url) for sampler in samplers for where, url in STORAGES.items()}
+    command = f"python experiments/benchmarks/samplers.py {' '.join(sys.argv[1:] if argv is None else argv)}"
+    text = report(outcomes, times, samplers, command, minutes)
+    arguments.output.write_text(text)
+
+
+STORAGES = {"in memory": None, "SQLite": "sqlite://"}
+
+
+def run_all(jobs: Sequence[Job]) -> list[Outcome]:
+    """The outcomes of some jobs."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore")
+    return [gap(job) if job[1] == "staged" else to_the_top(job) for job in jobs]
+
+
+def report(
+    outcomes: Iterable[Outcome], times: Mapping[tuple[str, str], list[float]], samplers: Sequence[str], command: str, minutes: float
+) -> str:
+    """The tables, as Markdown."""
+    found: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome[0][:3], []).append(outcome)
+
+    def values(sampler: str, kind: str, column: str, lenient: bool, place: int = 0) -> list[float]:
+        return [outcome[1][lenient][place] for outcome in found[sampler, kind, column]]
+
+    def table(kind: str, columns: Sequence[str], cell: Callable[[str, str, bool], str]) -> list[str]:
+        lines = [f"| sampler | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+        for sampler in samplers:
+            knows = sampler in KNOW_THE_BAND
+            for lenient in (True,) if knows else (True, False):
+                name = sampler if knows else f"{sampler}, {'lenient' if lenient else 'strict'}"
+                lines.append(f"| {name} | {' | '.join(cell(sampler, column, lenient) for column in columns)} |")
+        return [*lines, ""]
+
+    lines = [
+        "# Samplers inside a budget",
+        "",
+        f"Command: `{command}`; {minutes:.0f} minutes, then the times.",
+        f"Machine: {processor()}, {len(cores())} cores. Python {platform.python_version()}, "
+        + ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "optuna")) + ".",
+        "",
+        "Medians over instances with 90 % bootstrap intervals; strict charges every trial, lenient only new ones inside the band. "
+        f"A search that never found what was sought counts as {MAX_EVALUATIONS} evaluations. No setting was chosen on these instances.",
+        "",
+    ]
+    for kind, about in ABOUT.items():
+        for place, top in enumerate(TOPS):
+            lines += [f"## {about}: evaluations to the top {top:.1%}", ""]
+            lines += table(kind, list(LIMITS), lambda *at, kind=kind, place=place: interval(values(at[0], kind, at[1], at[2], place)))
+    lines += ["## Staged space of 40 slots: gap to the best known member after 200 evaluations, points", ""]
+    lines += ["Columns: share of random members that lie in the band. In brackets the mean, as a share of aging evolution's.", ""]
+
+    def staged_cell(sampler: str, column: str, lenient: bool) -> str:
+        own = values(sampler, "staged", column, lenient)
+        others = values(AGING, "staged", column, True)[: len(own)]
+        return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
+
+    lines += table("staged", [str(tail) for tail in TAILS], staged_cell)
+    lines += ["## Wasted trials and time", ""]
+    lines += ["Mean shares of trials over all searches. Times at 1,000 trials of the staged space, storing 40 slots included.", ""]
+    heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]
+    lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for sampler in samplers:
+        wasted = np.mean([outcome[2] for key, many in found.items() if key[0] == sampler for outcome in many], axis=0)
+        shown = " | ".join(f"{statistics.median(times[sampler, where]):.1f} ({max(times[sampler, where]):.1f})" for where in STORAGES)
+        lines.append(f"| {sampler} | {wasted[0]:.1%} | {wasted[1]:.1%} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+ABOUT = {"mini-space": "Mini-space, 63,504 members", "cell": "Cell of six edges, 15,625 members"}
+
+
+def interval(values: Sequence[float], digits: int = 0) -> str:
+    """The median, and an interval that 90 % of resampled medians lie in."""
+    medians = np.median(np.random.default_rng(0).choice(values, (2000, len(values))), axis=1)
+    low, high = np.quantile(medians, (0.05, 0.95))
+    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()
