@@ -43,7 +43,7 @@ class Effort:
 
     seconds: float = 150.0
     least_rounds: int = 8
-    most_rounds: int = 60
+    most_rounds: int = 40
 
     def rounds(self, seconds_a_round: float) -> int:
         """The number of rounds where one takes so long."""
