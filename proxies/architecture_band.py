@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class ArchitectureBand(Band):
         return CostTable(self.rows, self.cost.terms, list(quantities))
 
     @cached_property
-    def _fixed(self) -> dict[str, object]:
+    def _fixed(self) -> dict[str, Any]:
         """The fields that all members share. These and the parts below have been checked, so that members need not be."""
         return {name: getattr(self._template, name) for name in Architecture.model_fields if name != "stages"}
 

@@ -29,11 +29,11 @@ MAX_CELLS = ((16384,), (768, 192), (192, 48))
 enough to fill in a second or two."""
 MAX_DRAWS = 10_000
 """A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
-MAX_PROBES = 40
-"""Draws by which a shape must show a member. One with very few, at the band's edge, may fail: `sample` then leaves
-it out, `sample_uniform` does not."""
+MAX_PROBES = (10, 1_000)
+"""Draws by which a shape must show a member: before its members on the grid are listed, and where these are too many for that. One
+with very few, at the band's edge, may then fail: `sample` leaves it out, `sample_uniform` does not."""
 MAX_LISTED = 20_000
-"""Bands of at most so many members are counted one by one."""
+"""Bands, or shapes, of at most so many members on the grid are gone through one by one."""
 MAX_ESTIMATE_DRAWS = 1_000
 NEAR = 0.02
 """Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
@@ -64,7 +64,7 @@ class Band:
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
         self._table = CostTable(self.rows, cost.terms, quantities)
         self._sections = Sections(space, self.rows, cost, quantities)
-        self._ranges = tuple(
+        self._least, self._most = (
             np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
         )
         self.reachable: tuple[Mapping[str, int], Mapping[str, int]] = tuple(  # type: ignore[assignment]
@@ -72,6 +72,7 @@ class Band:
         )
         self._check_within_reach()
         self._draws = Draws(self._grid(MAX_CELLS, 1.0))
+        self._few: dict[Values, list[Row]] = {}
         self._shapes = self._inhabited()
         if not self._shapes:
             self._refuse(nearest(self._sections, budget))
@@ -115,6 +116,8 @@ class Band:
         Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
         """
         shape = rng.choice(self._shapes)
+        if shape in self._few:
+            return rng.choice(self._few[shape])
         return self._first_admitted(lambda: self._draws.draw(shape, rng))
 
     def sample_uniform(self, rng: random.Random) -> Row:
@@ -126,15 +129,17 @@ class Band:
         return itertools.islice(self._listed(), max_members)
 
     def _listed(self) -> Iterator[Row]:
-        for shape in self._draws.ways:
-            rows = self._draws.members(shape)
-            while some := list(itertools.islice(rows, MAX_LISTED)):
-                yield from itertools.compress(some, self.admits(np.array(some)))
+        return itertools.chain.from_iterable(map(self._listed_of, self._draws.ways))
+
+    def _listed_of(self, shape: Values) -> Iterator[Row]:
+        rows = self._draws.members(shape)
+        while some := list(itertools.islice(rows, 1_000)):
+            yield from itertools.compress(some, self.admits(np.array(some)))
 
     def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._ranges, max_cells, crowding)
+        return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
 
     def _first_admitted(self, draw: Callable[[], Row], max_draws: int = MAX_DRAWS) -> Row:
         for _ in range(max_draws):
@@ -155,7 +160,16 @@ class Band:
         return [shape for shape in self._draws.ways if self._finds_one(shape, rng)]
 
     def _finds_one(self, shape: Values, rng: random.Random) -> bool:
-        return any(self.admits(self._draws.draw(shape, rng)[None])[0] for _ in range(MAX_PROBES))
+        def drawn(probes: int) -> bool:
+            return any(self.admits(self._draws.draw(shape, rng)[None])[0] for _ in range(probes))
+
+        if drawn(MAX_PROBES[0]):
+            return True
+        if self._draws.ways[shape] > MAX_LISTED:
+            return drawn(MAX_PROBES[1])
+        # Draws would miss the few members there are too often.
+        self._few[shape] = list(self._listed_of(shape))
+        return bool(self._few[shape])
 
     @cached_property
     def _all_shapes(self) -> tuple[list[Values], list[float]]:
@@ -174,7 +188,7 @@ class Band:
             self._refuse(format_amount(smallest, self.budget.primary))
         if self.budget.least > largest:
             self._refuse(format_amount(largest, self.budget.primary))
-        if (self._limits < self._ranges[0]).any():
+        if (self._limits < self._least).any():
             self._refuse(nearest(self._sections, self.budget))
 
     def _refuse(self, nearest_cost: str) -> None:

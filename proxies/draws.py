@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.grid import Cells, Grid, Step, Steps
+from proxies.grid import Cells, Grid, Steps
 from proxies.sections import State, Values
 from proxies.ways import Counter, Node
 
@@ -41,15 +41,11 @@ class Draws:
 
     def draw(self, shape: Values, rng: random.Random) -> Row:
         """Draw one of the members of a shape that has some, as a canonical row."""
-        row = np.zeros(self._num_slots, dtype=np.int64)
+        values = [0] * self._num_slots
         node, spent = self._roots[shape], self._nothing
         for columns in self._columns:
-            branches = node.branches
-            starts = [_added(spent, branch.stride.base) for branch in branches]
-            place = 0
-            if len(branches) > 1:
-                place = _pick(list(accumulate(branch.ways.at(start) for branch, start in zip(branches, starts, strict=True))), rng)
-            branch, spent = branches[place], starts[place]
+            branch = node.branches[self._pick_branch(node, spent, rng) if len(node.branches) > 1 else 0]
+            spent = _added(spent, branch.stride.base)
             steps = branch.stride.steps
             picked: list[int] = []
             if steps:
@@ -57,17 +53,20 @@ class Draws:
                 cells = _added(low, _pick_cell(products, rng))
                 spent = _added(spent, cells)
                 picked = self._options(steps, cells, rng)
-            _fill(row, columns, branch.stride.state, picked)
+            _fill(values, columns, branch.stride.state, picked)
             node = branch.following
-        return row
+        return np.array(values, dtype=np.int64)
 
     def members(self, shape: Values) -> Iterator[Row]:
         """All members of a shape."""
         for chosen in self._members(self._roots[shape], self._nothing):
-            row = np.zeros(self._num_slots, dtype=np.int64)
+            values = [0] * self._num_slots
             for columns, (state, picked) in zip(self._columns, chosen, strict=True):
-                _fill(row, columns, state, picked)
-            yield row
+                _fill(values, columns, state, picked)
+            yield np.array(values, dtype=np.int64)
+
+    def _pick_branch(self, node: Node, spent: Cells, rng: random.Random) -> int:
+        return _pick(list(accumulate(branch.ways.at(_added(spent, branch.stride.base)) for branch in node.branches)), rng)
 
     def _members(self, node: Node, spent: Cells) -> Iterator[tuple[tuple[State, list[int]], ...]]:
         if not node.branches:
@@ -88,9 +87,9 @@ class Draws:
             step = steps[-1]
             places, sums = self._weights(steps, cells)
             place = places[_pick(sums, rng)]
-            combination = int(step.order[rng.randrange(int(step.starts[place]), int(step.starts[place + 1]))])
-            picked += _taken_apart(combination, step.sizes)
-            cells = tuple(cell - own for cell, own in zip(cells, step.cells[place].tolist(), strict=True))
+            start, end = step.starts[place], step.starts[place + 1]
+            picked += _taken_apart(step.order[start + int(rng.random() * (end - start))], step.sizes)
+            cells = _less(cells, step.cells[place])
             steps = steps[:-1]
         return picked[::-1]
 
@@ -101,8 +100,8 @@ class Draws:
             return
         step = steps[-1]
         for place in self._weights(steps, cells)[0]:
-            left = tuple(cell - own for cell, own in zip(cells, step.cells[place].tolist(), strict=True))
-            for combination in step.order[step.starts[place]:step.starts[place + 1]].tolist():
+            left = _less(cells, step.cells[place])
+            for combination in step.order[step.starts[place]:step.starts[place + 1]]:
                 own = _taken_apart(combination, step.sizes)[::-1]
                 for picked in self._all_options(steps[:-1], left):
                     yield picked + own
@@ -110,22 +109,25 @@ class Draws:
     def _weigh(self, steps: Steps, cells: Cells) -> tuple[list[int], list[float]]:
         """Which distinct cells of the last step are possible where all steps cost some cells, and the running sum of their ways."""
         fewer, step = self._sums(steps[:-1]), steps[-1]
-        left = np.array(cells) - step.cells
+        left = np.array(cells) - np.array(step.cells)
         places = np.flatnonzero(((left >= 0) & (left < fewer.shape)).all(axis=1))
-        ways = step.times[places] * fewer[tuple(left[places].T)]
+        ways = np.array(step.times)[places] * fewer[tuple(left[places].T)]
         places, ways = places[ways > 0], ways[ways > 0]
         return places.tolist(), np.cumsum(ways).tolist()
 
 
-def _fill(row: Row, columns: list[int], state: State, picked: list[int]) -> None:
+def _fill(values: list[int], columns: list[int], state: State, picked: list[int]) -> None:
     for column, value in zip(columns, state.values, strict=True):
-        row[column] = max(value, 0)
+        values[column] = max(value, 0)
     for pick, option in zip(state.picks, picked, strict=True):
-        row[list(pick.columns)] = pick.options[option]
+        for column, value in zip(pick.columns, pick.options[option], strict=True):
+            values[column] = value
 
 
 def _taken_apart(combination: int, sizes: tuple[int, ...]) -> list[int]:
     """A combination's options, the last group's first."""
+    if len(sizes) == 1:
+        return [combination]
     options = []
     for size in reversed(sizes):
         combination, option = divmod(combination, size)
@@ -150,3 +152,7 @@ def _pick_cell(weights: NDArray[Any], rng: random.Random) -> Cells:
 
 def _added(a: Cells, b: Sequence[int]) -> Cells:
     return tuple(map(int.__add__, a, b))
+
+
+def _less(a: Cells, b: Cells) -> Cells:
+    return tuple(map(int.__sub__, a, b))

@@ -42,7 +42,7 @@ class Step:
 
     Args:
         sizes: number of options, a group.
-        cells: the distinct cells that combinations of options cost, (distinct, axes).
+        cells: the distinct cells that combinations of options cost.
         times: how many combinations cost these.
         order: combinations by cell, as indices in C order; `starts` tells where a cell's begin.
         error: the most that rounding takes away, an axis.
@@ -50,10 +50,10 @@ class Step:
     """
 
     sizes: tuple[int, ...]
-    cells: NDArray[np.int64]
-    times: NDArray[np.float64]
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    cells: list[Cells]
+    times: list[int]
+    order: list[int]
+    starts: list[int]
     error: Cells
     most: Cells
 
@@ -80,23 +80,23 @@ class Grid:
 
     Args:
         lower, upper: inclusive bounds on costs, by quantity of the sections; `lower` may be 0.
-        ranges: what members cost at the least and at the most, by quantity.
+        most: the greatest that a member costs, by quantity.
         max_cells: by number of axes, how many cells each may have; the greatest entry serves more axes too.
         crowding: groups are taken in one step while that has at most so many times the cells that they have apart. Fewer
             steps round less and take longer.
     """
 
     def __init__(
-        self, sections: Sections, lower: Amounts, upper: Amounts, ranges: tuple[Amounts, Amounts], max_cells: Sequence[Sequence[int]],
+        self, sections: Sections, lower: Amounts, upper: Amounts, most: Amounts, max_cells: Sequence[Sequence[int]],
         crowding: float,
     ) -> None:
         self.sections = sections
         self._crowding = crowding
-        self._least = sum(sections.least_bases)
-        binding = [place for place in range(len(lower)) if place == 0 or upper[place] < ranges[1][place]]
+        self._least = np.sum(sections.least_bases, axis=0)
+        binding = [place for place in range(len(lower)) if place == 0 or upper[place] < most[place]]
         sizes = max_cells[min(len(binding), len(max_cells)) - 1]
         self.axes = tuple(
-            self._axis(place, int(lower[place]), int(min(upper[place], ranges[1][place])), sizes[min(d, len(sizes) - 1)])
+            self._axis(place, int(lower[place]), int(min(upper[place], most[place])), sizes[min(d, len(sizes) - 1)])
             for d, place in enumerate(binding)
         )
         self._places = [axis.place for axis in self.axes]
@@ -108,7 +108,7 @@ class Grid:
             {inherited: [self._stride(i, state) for state in states] for inherited, states in section.items()}
             for i, section in enumerate(sections.states)
         ]
-        self.slack: Cells = tuple(sum(np.max(errors, axis=0) for errors in self._errors).tolist())  # type: ignore[union-attr]
+        self.slack: Cells = tuple(sum(np.max(errors, axis=0) for errors in self._errors).tolist())
 
     @property
     def is_exact(self) -> bool:
@@ -187,9 +187,13 @@ class Grid:
             all_cells = extras // self._units
             error = (extras - all_cells * self._units).max(axis=0)
             cells, inverse, times = np.unique(all_cells, axis=0, return_inverse=True, return_counts=True)
-            starts = np.concatenate([[0], np.cumsum(times)])
-            order = np.argsort(inverse.ravel(), kind="stable")
-            sizes = tuple(len(table.extras) for table in tables)
             self._steps[tables] = Step(
-                sizes, cells, times.astype(float), order, starts, tuple(error.tolist()), tuple(cells.max(axis=0).tolist()))
+                sizes=tuple(len(table.extras) for table in tables),
+                cells=list(map(tuple, cells.tolist())),
+                times=times.tolist(),
+                order=np.argsort(inverse.ravel(), kind="stable").tolist(),
+                starts=[0, *np.cumsum(times).tolist()],
+                error=tuple(error.tolist()),
+                most=tuple(cells.max(axis=0).tolist()),
+            )
         return self._steps[tables]

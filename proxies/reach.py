@@ -52,7 +52,8 @@ def _some_costs(sections: Sections) -> Amounts:
                 tables = tuple(pick.table for pick in state.picks)
                 for count in range(1, len(tables) + 1):
                     if tables[:count] not in sums:
-                        sums[tables[:count]] = _thinned([sums[tables[:count - 1]] + extra for extra in np.unique(tables[count - 1].extras, axis=0)])
+                        extras = np.unique(tables[count - 1].extras, axis=0)
+                        sums[tables[:count]] = _thinned([sums[tables[:count - 1]] + extra for extra in extras])
                 found.setdefault(state.bequest, []).append(sums[tables] + state.base)
         so_far = {bequest: _thinned(many) for bequest, many in found.items()}
     return so_far[()]

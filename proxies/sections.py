@@ -45,10 +45,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Pick:
-    """A group's choice: which columns it fills, the options of each combination (combinations, columns), and their costs."""
+    """A group's choice: which columns it fills, with which options, a combination, and what these cost."""
 
     columns: tuple[int, ...]
-    options: Amounts
+    options: list[Values]
     table: Table
 
 
@@ -220,7 +220,8 @@ class Sections:
                 if sum(map(len, section.values())) > MAX_STATES:
                     names = ", ".join(self.rows.names[column] for column in (*self._inherited[i], *self.columns[i]))
                     raise CouplingError(
-                        f"{self.space.name}: got costs that couple {names:.200}, expected terms over so few slots that {MAX_STATES} combinations do")
+                        f"{self.space.name}: got costs that couple {names:.200}, "
+                        f"expected terms over so few slots that these have at most {MAX_STATES} combinations")
             inheritances = dict.fromkeys(state.bequest for states in section.values() for state in states)
             sections.append(section)
         return sections
@@ -269,7 +270,7 @@ class Sections:
                 if all(isinstance(place, np.ndarray) or place >= 0 for place in places):
                     amounts += table[tuple(places)]
             least = amounts.min(axis=0)
-            self._picks[key] = (least, Pick(columns, options, self._table(amounts - least)) if columns else None)
+            self._picks[key] = (least, Pick(columns, list(map(tuple, options.tolist())), self._table(amounts - least)) if columns else None)
         return self._picks[key]
 
     def _table(self, extras: Amounts) -> Table:

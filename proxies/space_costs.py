@@ -23,7 +23,7 @@ from space.search_space import SearchSpace
 QUANTITIES = ("macs", "params")
 
 Block = tuple[Spec, Spec, Spec]
-"""Position, mixer and feed-forward network."""
+"""Feed-forward network, position and mixer."""
 
 
 class SpaceCosts:
@@ -46,7 +46,7 @@ class SpaceCosts:
         # Even stages take one width and odd stages another: all pairs of neighbours come by.
         for pair in itertools.product(range(max(counts)), repeat=2):
             chosen = [min(pair[i % 2], count - 1) for i, count in enumerate(counts)]
-            first = [(stage.positions[0], mixers[0], stage.ffns[0]) for stage, mixers in zip(stages, self.space.mixers, strict=True)]
+            first = [(stage.ffns[0], stage.positions[0], mixers[0]) for stage, mixers in zip(stages, self.space.mixers, strict=True)]
             costs = [Cost(0, 0)] * (len(stages) + 1)
             for part in self._parts(chosen, [[block] for block in first]):
                 if ".blocks." not in part.path:
@@ -66,7 +66,7 @@ class SpaceCosts:
         widths = [range(len(stage.widths)) for stage in self.space.stages]
         for chosen in itertools.zip_longest(*widths):
             for runs in itertools.zip_longest(*(_runs(stage) for stage in kinds)):
-                blocks = [[(position, mixer, ffn) for ffn, position, mixer in run or stage[:1]] for run, stage in zip(runs, kinds, strict=True)]
+                blocks = [run or stage[:1] for run, stage in zip(runs, kinds, strict=True)]
                 found = [[Cost(0, 0)] * len(stage) for stage in blocks]
                 for part in self._parts([width or 0 for width in chosen], blocks):
                     if ".blocks." in part.path:
@@ -90,7 +90,7 @@ class SpaceCosts:
             StageSpec(
                 width=stage.widths[width],
                 downsample=stage.downsample,
-                blocks=tuple(BlockSpec(position=position, mixer=mixer, ffn=ffn) for position, mixer, ffn in many),
+                blocks=tuple(BlockSpec(position=position, mixer=mixer, ffn=ffn) for ffn, position, mixer in many),
             )
             for stage, width, many in zip(self.space.stages, widths, blocks, strict=True)
         )

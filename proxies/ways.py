@@ -28,10 +28,12 @@ class Ways:
 
     def at(self, cells: Cells) -> Any:
         """The count of some cells."""
-        place = tuple(cell - first for cell, first in zip(cells, self.origin, strict=True))
-        if min(place) < 0 or any(cell >= size for cell, size in zip(place, self.counts.shape, strict=True)):
-            return 0
-        return self.counts[place]
+        place = []
+        for cell, first, size in zip(cells, self.origin, self.counts.shape, strict=True):
+            if not first <= cell < first + size:
+                return 0
+            place.append(cell - first)
+        return self.counts[tuple(place)]
 
     def before(self, cells: Cells) -> Ways:
         """The counts before having spent some cells."""
@@ -39,12 +41,14 @@ class Ways:
 
     def overlap(self, sums: Counts, spent: Cells) -> tuple[Cells, Counts]:
         """Products with counts of what is spent next, beyond `spent`: their first cells, and the array."""
-        low = tuple(max(first - cell, 0) for first, cell in zip(self.origin, spent, strict=True))
-        theirs = tuple(slice(cell, None) for cell in low)
-        ours = tuple(slice(cell + at - first, None) for cell, at, first in zip(low, spent, self.origin, strict=True))
-        left, right = sums[theirs], self.counts[ours]
-        shape = tuple(slice(None, min(a, b)) for a, b in zip(left.shape, right.shape, strict=True))
-        return low, left[shape] * right[shape]
+        low, ours, theirs = [], [], []
+        for cell, first, size, length in zip(spent, self.origin, self.counts.shape, sums.shape, strict=True):
+            start = max(first - cell, 0)
+            end = max(min(length, first + size - cell), start)
+            low.append(start)
+            theirs.append(slice(start, end))
+            ours.append(slice(start + cell - first, end + cell - first))
+        return tuple(low), sums[tuple(theirs)] * self.counts[tuple(ours)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,7 @@ class Counter:
 
     def roots(self) -> dict[Values, Node]:
         """What leads into the band, by shape; shapes that do not are left out."""
-        following = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
+        following: dict[Values, dict[Values, Node]] = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, dict[Values, Node]] = {}
@@ -108,7 +112,7 @@ class Counter:
 
     def total(self) -> Any:
         """The ways into the band over all shapes, without keeping the tables of single ones."""
-        following = {(): self._whole_band()} if self._reachable() else {}
+        following: dict[Values, Ways] = {(): self._whole_band()} if self._reachable() else {}
         for i in reversed(range(len(self._grid.strides))):
             self._enter(i)
             before: dict[Values, Ways] = {}
@@ -195,13 +199,13 @@ class Counter:
         if any(a > b for a, b in zip(origin, last, strict=True)):
             return None
         counts = np.zeros([b - a + 1 for a, b in zip(origin, last, strict=True)], self._type)
-        low = np.maximum(origin, np.array(ways.origin) - step.cells)
-        high = np.minimum(last, ends - 1 - step.cells) + 1
+        cells = np.array(step.cells)
+        low = np.maximum(origin, ways.origin - cells)
+        high = np.minimum(last, ends - 1 - cells) + 1
         ours = np.stack([low - origin, high - origin], axis=-1).tolist()
-        theirs = np.stack([low + step.cells - ways.origin, high + step.cells - ways.origin], axis=-1).tolist()
+        theirs = np.stack([low + cells - ways.origin, high + cells - ways.origin], axis=-1).tolist()
         inside = (low < high).all(axis=1).tolist()
-        times = [int(count) for count in step.times] if self._modulus is not None else step.times.tolist()
-        for to, source, count, some in zip(ours, theirs, times, inside, strict=True):
+        for to, source, count, some in zip(ours, theirs, step.times, inside, strict=True):
             if some:
                 room = counts[tuple(slice(*ends) for ends in to)]
                 view = ways.counts[tuple(slice(*ends) for ends in source)]
@@ -219,12 +223,13 @@ class Counter:
         ends = tuple(map(max, *(map(int.__add__, ways.origin, ways.counts.shape) for ways in many)))
         counts = np.zeros([end - first for end, first in zip(ends, origin, strict=True)], self._type)
         for ways in many:
-            counts[tuple(slice(a - first, a - first + size) for a, first, size in zip(ways.origin, origin, ways.counts.shape, strict=True))] += ways.counts
+            starts = [own - first for own, first in zip(ways.origin, origin, strict=True)]
+            counts[tuple(slice(start, start + size) for start, size in zip(starts, ways.counts.shape, strict=True))] += ways.counts
         self.work += sum(ways.counts.size for ways in many)
         return Ways(origin, self._reduced(counts))
 
-    def _options(self, step: Step) -> Iterator[tuple[list[int], Any]]:
-        return zip(step.cells.tolist(), step.times.astype(self._type), strict=True)
+    def _options(self, step: Step) -> Iterator[tuple[Cells, Any]]:
+        return zip(step.cells, np.array(step.times).astype(self._type), strict=True)
 
     def _reduced(self, counts: Any) -> Any:
         return counts % np.uint64(self._modulus) if self._modulus else counts
@@ -238,7 +243,7 @@ def _trimmed(ways: Ways) -> Ways | None:
     """Without the margins that hold no ways; None where there are none at all."""
     slices = []
     for axis in range(ways.counts.ndim):
-        some = ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis))
+        some = np.asarray(ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis)))
         if not some.any():
             return None
         slices.append(slice(int(some.argmax()), len(some) - int(some[::-1].argmax())))
