@@ -2,8 +2,9 @@
 
     python -m experiments.benchmarks.latency --space hybrid-224 --budget 4.5GFLOPs --target cpu:1t:bs1
 
-The table is measured first, unless `--table` names a file that is there. Then networks are drawn in the budget's band and measured,
-all of them once and then all of them once more, in groups that take turns; what the two times differ by is the noise floor.
+With these it takes about a quarter of an hour of a quiet machine. The table is measured first, unless `--table` names a file that is
+there. Then networks are drawn in the budget's band and measured, all of them once and then all of them once more, in groups that take
+turns; what the two times differ by is the noise floor.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proxies.band import Band
+from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.latency import LatencyTable, Measured, measure_architectures, open_table
 from proxies.latency.fingerprint import fingerprint_of
@@ -46,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--target", type=parse_target, default=parse_target("cpu:1t:bs1"))
     parser.add_argument("--num", type=int, default=50, help="networks that are held out")
     parser.add_argument("--table", type=Path, help="where the table is kept; by default it is measured anew")
-    parser.add_argument("--table-seconds", type=float, default=90.0, help="for the rounds of the table's measurement")
+    parser.add_argument("--table-seconds", type=float, default=150.0, help="for the rounds of the table's measurement")
     parser.add_argument("--seconds", type=float, default=40.0, help=f"for the rounds of {GROUP} networks' measurement")
     parser.add_argument("--seed", type=int, default=1, help="of the held-out networks; the table's are drawn by another")
     parser.add_argument("--output", type=Path, default=RESULTS / "latency.md")
     args = parser.parse_args(argv)
 
     space = load_space(args.space)
-    band = Band(space, args.budget)
+    band = ArchitectureBand(space, args.budget)
     started = time.perf_counter()
     place = args.table or args.output.with_suffix(".tmp.json")
     try:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             place.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     rng = random.Random(args.seed)
-    architectures = [band.sample(rng) for _ in range(args.num)]
+    architectures = [band.draw(rng) for _ in range(args.num)]
     first, second = (measure_in_groups(architectures, args) for _ in range(2))
     write_atomically(args.output, results(table, architectures, first, second, seconds, args))
     print(args.output.read_text())

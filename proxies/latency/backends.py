@@ -141,9 +141,10 @@ class OnnxRuntime(Backend):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         try:
+            import onnx  # noqa: F401  # torch's exporter needs it
             import onnxruntime
-        except ImportError:
-            raise TargetError(f"{target}: got no onnxruntime, expected it installed: pip install 'token-mixer-nas[ort]'") from None
+        except ImportError as error:
+            raise TargetError(f"{target}: got no {error.name}, expected it installed: pip install 'token-mixer-nas[ort]'") from None
         self.provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[target.device]
         if self.provider not in onnxruntime.get_available_providers():
             raise TargetError(f"{target}: got an onnxruntime without {self.provider}, expected cpu, or onnxruntime-gpu installed")

@@ -51,7 +51,7 @@ def fit(samples: Sequence[Sample]) -> Coefficients:
     measured = np.array([sample.network_ns for sample in samples], dtype=float)
     relative = rows / measured[:, None]
     # The columns differ by many orders of magnitude, which the solver's tolerance would not survive.
-    sizes = np.linalg.norm(relative, axis=0)
+    sizes = np.maximum(np.linalg.norm(relative, axis=0), np.finfo(float).tiny)
     return Coefficients(*(nnls(relative / sizes, np.ones(len(samples)))[0] / sizes).tolist())
 
 

@@ -29,9 +29,6 @@ BUSY = 0.15
 """A greater spread than this is not the device's own."""
 VISIT_NS = 20_000_000
 MOST_VISITED = 20
-"""A network's turn is so long, but at most so many runs, and half of it is for warming up."""
-VISIT_NS = 20_000_000
-MOST_VISITED = 20
 """A network's turn is timed for so long, or so many runs, after it has warmed up for as many."""
 OnProgress = Callable[[int, int], None]
 """Told what is done, and of how much."""
@@ -39,11 +36,11 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How many rounds are measured: what fits into some seconds, within bounds."""
+    """How many rounds are measured, the first one only to warm up: what fits into some seconds, within bounds."""
 
     seconds: float = 150.0
     least_rounds: int = 8
-    most_rounds: int = 60
+    most_rounds: int = 40
 
     def rounds(self, seconds_a_round: float) -> int:
         """The number of rounds where one takes so long."""

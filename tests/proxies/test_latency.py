@@ -1,0 +1,158 @@
+"""A latency table: what it predicts, what it admits, where it is kept and when it is refused."""
+
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxies.cost import latency_on
+from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
+from proxies.latency.fingerprint import fingerprint_of
+from proxies.latency.measure import BUSY, Effort, measured
+from proxies.latency.parts import SpaceParts, key_of
+from proxies.latency.table import LatencyError, NetworkRecord, Record
+from proxies.target import Target
+from proxies.terms import CostTable, Rows
+from space.errors import SpaceError, UserError
+from space.search_space import SearchSpace
+
+MIXERS = [
+    {"type": "local_mhra", "kernel_size": [3, 5]},
+    {"type": "global_mhra", "head_dim": 8},
+    {"type": "bn_conv_attention", "key_dim": 4},
+]
+FFNS = [{"type": ["mlp", "dw_ffn"], "ratio": 2}]
+SPACE = SearchSpace.model_validate({
+    "name": "tiny", "image_size": 32, "num_classes": 10,
+    "stages": [
+        {"widths": [8, 16, 24], "depths": [1, 3], "mixers": MIXERS, "ffns": FFNS},
+        {"widths": [16], "depths": [2], "downsample": "conv_downsample", "mixers": MIXERS, "ffns": FFNS},
+        {"widths": [16, 24], "depths": [1, 2], "downsample": "conv_downsample", "mixers": MIXERS[:1], "ffns": FFNS},
+    ],
+})  # fmt: skip
+TARGET = Target()
+PARTS = SpaceParts(SPACE)
+
+
+def record(spread: float = 0.01, noise: float = 0.0) -> Record:
+    """Made-up measurements: every part has its own time, and networks take what their parts do, but for a relative noise."""
+    rng = random.Random(0)
+    parts = {key: rng.randrange(10_000, 1_000_000) for key in PARTS.parts}
+    networks = []
+    for _ in range(20):
+        keys = [key_of(part) for part in SPACE.sample(rng).parts]
+        total = round(sum(parts[key] for key in keys) * (1 + noise * rng.uniform(-1, 1)))
+        networks.append(NetworkRecord(parts={key: keys.count(key) for key in keys}, nanoseconds=total, spread=spread))
+    return Record(fingerprint=fingerprint_of(SPACE, TARGET), parts=parts, networks=tuple(networks))
+
+
+TABLE = LatencyTable(SPACE, TARGET, PARTS, record(noise=0.05))
+PART_NS = record().parts
+EXACT = LatencyTable(SPACE, TARGET, PARTS, record())
+
+
+@given(st.integers(0, 10**6))
+def test_the_cost_adds_up_to_the_prediction(seed: int) -> None:
+    architecture = SPACE.sample(random.Random(seed))
+    row = Rows(SPACE).row(SPACE.parameters_of(architecture))
+    assert CostTable(Rows(SPACE), TABLE.cost.terms, [latency_on(TARGET)])(row[None])[0, 0] == TABLE.predict(architecture)
+
+
+@given(st.integers(0, 10**6))
+def test_sums_of_parts_are_predicted_to_the_unit_of_rounding(seed: int) -> None:
+    architecture = SPACE.sample(random.Random(seed))
+    assert EXACT.predict(architecture) == pytest.approx(sum(PART_NS[key_of(part)] for part in architecture.parts), rel=1e-3)
+
+
+def test_amounts_are_whole_and_not_negative() -> None:
+    for term in TABLE.cost.terms:
+        for amounts in term.amounts.values():
+            assert amounts.dtype == np.int64
+            assert amounts.min() >= 0
+
+
+def test_walks_pass_every_part_and_only_join_what_fits() -> None:
+    passed = set()
+    for walk in PARTS.walks:
+        for segment in walk:
+            passed.update(segment)
+            if len(segment) > 1:
+                assert all(PARTS.parts[key].in_size == PARTS.parts[key].out_size for key in segment)
+        ends = [(PARTS.parts[segment[0]].widths[0], PARTS.parts[segment[0]].widths[-1]) for segment in walk]
+        assert all(before[1] == after[0] for before, after in pairwise(ends))
+    assert passed == PARTS.parts.keys()
+
+
+def test_what_is_no_member_has_no_latency() -> None:
+    with pytest.raises(SpaceError, match="expected a member of the space tiny"):
+        TABLE.predict(SPACE.sample(random.Random(0)).replace(num_classes=77))
+
+
+def test_the_limit_leaves_room_for_errors_and_more_on_a_busy_machine() -> None:
+    busy = LatencyTable(SPACE, TARGET, PARTS, record(spread=0.4, noise=0.05))
+    assert busy.limit_for(10**9) < TABLE.limit_for(10**9) < 10**9
+    assert TABLE.limit_for(10**9, confidence=0.99) < TABLE.limit_for(10**9)
+    assert not TABLE.notes
+    assert len(busy.notes) == 1
+    assert "40%" in busy.notes[0]
+
+
+def test_repeats_on_a_busy_machine_are_told() -> None:
+    assert not measured([100, 101, 102, 103]).is_busy
+    assert measured([100, 100, 100, 200, 200, 200, 200]).spread > BUSY
+    assert measured([0, 0, 0]).nanoseconds == 1
+
+
+def test_rounds_are_bounded() -> None:
+    effort = Effort(seconds=10, least_rounds=3, most_rounds=20)
+    assert [effort.rounds(seconds) for seconds in (0.0, 0.1, 1.0, 100.0)] == [20, 20, 10, 3]
+
+
+def kept(path: Path, **changes: object) -> Path:
+    """A table's file, some of its fields changed."""
+    document = {"schema": "latency-table/1", **record().model_dump()} | changes
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_table_is_read_from_its_file(tmp_path: Path) -> None:
+    table = open_table(SPACE, TARGET, kept(tmp_path / "table.json"))
+    architecture = SPACE.sample(random.Random(3))
+    assert table.predict(architecture) == EXACT.predict(architecture)
+    assert estimate_seconds(SPACE, TARGET, tmp_path / "table.json") == 0
+
+
+@pytest.mark.parametrize("name", ["target", "device", "torch", "space"])
+def test_a_table_from_elsewhere_is_refused_and_what_differs_is_said(tmp_path: Path, name: str) -> None:
+    path = kept(tmp_path / "table.json", fingerprint=fingerprint_of(SPACE, TARGET) | {name: "another"})
+    with pytest.raises(LatencyError, match=rf"table.json: {name}: measured on 'another', expected '") as caught:
+        open_table(SPACE, TARGET, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"schema": "latency-table/1"}', '{"schema": "latency-table/2"}'])
+def test_a_broken_file_is_refused_in_a_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "table.json").write_text(content)
+    with pytest.raises(UserError, match=r"table\.json") as caught:
+        open_table(SPACE, TARGET, tmp_path / "table.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_other_parts_is_refused(tmp_path: Path) -> None:
+    parts = dict(list(PART_NS.items())[1:])
+    with pytest.raises(LatencyError, match="parts"):
+        open_table(SPACE, TARGET, kept(tmp_path / "table.json", parts=parts))
+
+
+def test_spaces_and_targets_have_files_of_their_own(tmp_path: Path) -> None:
+    other = SPACE.replace(num_classes=20)
+    targets = [TARGET, Target(threads=2), Target(batch=4), Target(backend="compile"), Target(precision="bf16")]
+    paths = {table_path(space, target, tmp_path) for space in (SPACE, other) for target in targets}
+    assert len(paths) == 2 * len(targets)
+    assert {path.parent for path in paths} == {tmp_path}
+    assert table_path(SPACE.replace(name="tiny"), TARGET, tmp_path) in paths
