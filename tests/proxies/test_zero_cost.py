@@ -41,9 +41,9 @@ def member(seed: int) -> TokenMixerNet:
 
 @cache
 def parent(name: str) -> TokenMixerNet:
-    """A published network with each distinct block once, and no wider than four heads of 32."""
+    """A published network with each distinct block once, and no wider than 320: a multiple of all head sizes."""
     short = shortened(name)
-    narrow = short.replace(stages=tuple(stage.model_copy(update={"width": min(stage.width, 128)}) for stage in short.stages))
+    narrow = short.replace(stages=tuple(stage.model_copy(update={"width": min(stage.width, 320)}) for stage in short.stages))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build_network(narrow)
