@@ -1,4 +1,4 @@
-"""AZ-NAS's parts (Lee and Ham 2024, https://arxiv.org/abs/2403.19232, sections 3.1 to 3.3); the fourth is the score `macs`.
+"""AZ-NAS's parts (Lee and Ham 2024, https://arxiv.org/abs/2403.19232); the fourth is the score `macs`.
 
 Adapted: the features are the first block's input and every block's output, whatever stands in the blocks (the official code
 for transformers takes those of each attention and each feed-forward), and batch norms normalise by the batch. The paper ranks

@@ -1,4 +1,4 @@
-"""Synaptic diversity and saliency of transformers (DSS: Zhou et al. 2022, https://arxiv.org/abs/2203.12217, equations 4 and 5)."""
+"""Synaptic diversity and saliency of transformers (DSS: Zhou et al. 2022, https://arxiv.org/abs/2203.12217)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def dss(network: nn.Module, batch: Batch) -> float:
     Adapted: the paper's mixing weights are those of self-attention. In networks from `space` they are all weights of the token
     mixers, so a mixer without an attention matrix is measured like one with: linear layers as they are, a depthwise
     convolution as a matrix of its kernels. In other networks they are square matrices and those three times as high as wide,
-    as queries, keys and values in one are. Layer norms work as always, as in the official code; a batch norm, which would have
-    no batch to normalise by, divides its input by the root of its mean square. The logarithm keeps the order.
+    as queries, keys and values in one are. Attention and layer norms work as always, as in the official code; a batch norm,
+    which would have no batch to normalise by, divides its input by the root of its mean square. The logarithm keeps the order.
     """
     tensors = positive(tensors_of(network))
     with replaced(network, BATCH_NORMS, _scaled_to_one):

@@ -1,4 +1,4 @@
-"""Norm of the loss's gradient (Abdelfattah et al. 2021, https://arxiv.org/abs/2101.08134, section 3.2)."""
+"""Norm of the loss's gradient (Abdelfattah et al. 2021, https://arxiv.org/abs/2101.08134)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ RECTIFIERS = frozenset({
 
 @register("naswot", paper="https://arxiv.org/abs/2006.04647", min_batch=2)
 def naswot(network: nn.Module, batch: Batch) -> float:
-    """log |det K|, where K_ij is the number of units that images i and j turn on or off alike (section 3, equation 2).
+    """log |det K|, where K_ij is the number of units that images i and j turn on or off alike.
 
     Looks at every rectifier that is called, as a module or as a function: a unit is an element of its input. One forward pass;
     labels do not matter.

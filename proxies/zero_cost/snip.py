@@ -1,4 +1,4 @@
-"""Connection sensitivity (SNIP: Lee et al. 2019, https://arxiv.org/abs/1810.02340, equation 6), summed as in
+"""Connection sensitivity (SNIP: Lee et al. 2019, https://arxiv.org/abs/1810.02340), summed as in
 https://arxiv.org/abs/2101.08134."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Synaptic flow (Tanaka et al. 2020, https://arxiv.org/abs/2006.05467, equation 2), summed as in https://arxiv.org/abs/2101.08134."""
+"""Synaptic flow (Tanaka et al. 2020, https://arxiv.org/abs/2006.05467), summed as in https://arxiv.org/abs/2101.08134."""
 
 from __future__ import annotations
 

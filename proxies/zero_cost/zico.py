@@ -1,4 +1,4 @@
-"""Inverse coefficient of variation on gradients (ZiCo: Li et al. 2023, https://arxiv.org/abs/2301.11300, equation 15)."""
+"""Inverse coefficient of variation on gradients (ZiCo: Li et al. 2023, https://arxiv.org/abs/2301.11300)."""
 
 from __future__ import annotations
 
