@@ -1,0 +1,139 @@
+"""`python -m nas.score davit-t best.yaml`: zero-cost scores of untrained networks, a row an architecture, a column a score."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.command import CommandParser, exit_code_of, whole_number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from proxies.zero_cost.registry import Score
+    from space.architecture import Architecture
+    from supernet.data import ImageSet
+
+UNLIMITED = 10_000
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """What to score, and on what.
+
+    Args:
+        architectures: YAML files, or names of published networks.
+        scores: names of scores; all for none.
+        data: as `supernet.data.open_images` reads it; only training images are looked at.
+        image_size: side in pixels; by default the data's own.
+        seed: of weights and of the choice of images.
+    """
+
+    architectures: tuple[str, ...]
+    scores: tuple[str, ...]
+    data: str
+    batch_size: int
+    image_size: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One architecture's scores, and the seconds that each took."""
+
+    name: str
+    values: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = CommandParser(
+        prog="python -m nas.score",
+        description="Zero-cost scores: what an untrained network and one batch of images promise. Greater is better.",
+        epilog="No such score is to be trusted alone.",
+    )
+    parser.add_argument("architectures", nargs="+", metavar="architecture", help="a YAML file, or the name of a published network")
+    parser.add_argument("--scores", nargs="+", default=(), metavar="SCORE", help="names of scores (all)")
+    parser.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    parser.add_argument("--batch-size", type=whole_number(1), default=64, help="images to score on (%(default)s)")
+    parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and of the choice of images (%(default)s)")
+    arguments = vars(parser.parse_args(argv))
+    config = ScoreConfig(**arguments | {name: tuple(arguments[name]) for name in ("architectures", "scores")})
+    return exit_code_of(lambda: run(config))
+
+
+def run(config: ScoreConfig) -> None:
+    """Load everything first, so that a mistake is told before the first score, and print the table."""
+    from rich.console import Console
+
+    from proxies.zero_cost.registry import SCORES, score_named
+    from space.files import load_architecture
+    from supernet.data import open_images
+
+    scores = [score_named(name) for name in config.scores or SCORES]
+    architectures = [load_architecture(name) for name in config.architectures]
+    images = open_images(config.data)
+    side = config.image_size or images.default_image_size()
+    batch = _batch(config, images, side)
+    of_data = {"num_classes": images.num_classes, "in_chans": images.in_chans}
+    scored = [score(architecture.replace(**of_data), scores, *batch, config.seed) for architecture in architectures]
+    table = _table(scores, scored)
+    # Names come from files: nothing in them is markup. A table wider than the screen is not cut off: numbers would be missing.
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=UNLIMITED)).maximum)
+    console.print(f"Scores at {side}x{side} on {config.batch_size} images of {config.data}, seed {config.seed}; seconds below each")
+    console.print(table)
+
+
+def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> Scored:
+    """Build an architecture's network and score it; the same seed gives the same weights."""
+    from space.network import build_network
+    from supernet.randomness import seeded
+
+    with seeded("weights", seed):
+        network = build_network(architecture)
+    values, seconds = [], []
+    for one in scores:
+        start = time.perf_counter()
+        values.append(one(network, images_BCHW, labels_B))
+        seconds.append(time.perf_counter() - start)
+    return Scored(architecture.name, tuple(values), tuple(seconds))
+
+
+def _batch(config: ScoreConfig, images: ImageSet, side: int) -> tuple[Tensor, Tensor]:
+    """Training images and their labels, without augmentation."""
+    import numpy as np
+
+    from supernet.batches import fixed_batch
+    from supernet.data import DataError, split
+    from supernet.randomness import seed_of
+
+    train = split(images, config.seed).train
+    if config.batch_size > len(train):
+        raise DataError(f"--batch-size: got {config.batch_size}, expected at most the {len(train)} training images of {config.data}")
+    rng = np.random.default_rng(seed_of("scores", config.seed))
+    return fixed_batch(images, rng.choice(train, config.batch_size, replace=False), side)
+
+
+def _table(scores: Sequence[Score], scored: Sequence[Scored]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for one in scores:
+        table.add_column(one.name, justify="right", no_wrap=True)
+    for row in scored:
+        cells = (f"{value:,.5g}\n{seconds:.2f} s" for value, seconds in zip(row.values, row.seconds, strict=True))
+        table.add_row(row.name, *cells)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
