@@ -29,7 +29,8 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
         RunError: the directory holds another run, or files that are none.
     """
     file = path / "config.json"
-    written = {key: str(value) if isinstance(value, Path) else value for key, value in config.items()}
+    # As a file gives it back: paths as text, tuples as lists.
+    written = json.loads(json.dumps(config, default=str))
     if file.exists():
         try:
             found = json.loads(file.read_text())["config"]
