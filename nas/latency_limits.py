@@ -15,6 +15,16 @@ from proxies.latency import LatencyTable, open_table
 from space.search_space import SearchSpace
 
 
+def open_band(console: Console, space: SearchSpace, budget: Budget, folder: Path | None, seed: int) -> ArchitectureBand:
+    """The architectures that a budget admits: latencies are predicted from tables, and limited by what prediction may err.
+
+    Args:
+        folder: as for `open_tables`.
+    """
+    tables = open_tables(console, space, budget, folder, seed)
+    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()])
+
+
 def open_tables(console: Console, space: SearchSpace, budget: Budget, folder: Path | None, seed: int) -> dict[str, LatencyTable]:
     """A table for every device of a budget, by quantity: read where there is one for this machine and space, else measured.
 

@@ -31,8 +31,10 @@ from supernet.checkpoint import CheckpointError, flatten_optimizer, load_checkpo
 from supernet.precision import Precision, choose_precision
 from supernet.randomness import seeded
 
-Forward = Callable[[int, Tensor], Tensor | Iterable[Tensor]]
-"""Step and images (B, C, H, W) to logits (B, classes), or to those of several paths one by one: their gradients add up."""
+Output = Tensor | tuple[Tensor, Tensor]
+"""Logits (B, classes) that learn the labels, or logits and the probabilities (B, classes) that they learn instead."""
+Forward = Callable[[int, Tensor], Tensor | Iterable[Output]]
+"""Step and images (B, C, H, W) to logits (B, classes), or to the outputs of several paths one by one: their gradients add up."""
 
 MAX_BAD_STEPS = 50
 """Steps without a finite loss or gradient, in a row, before a training counts as diverged."""
@@ -234,8 +236,12 @@ class _Training:
             images, targets = images[rank::processes], targets[rank::processes]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 outputs = self.forward(step, images)
-                for logits in [outputs] if isinstance(outputs, Tensor) else outputs:
-                    loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+                for output in [outputs] if isinstance(outputs, Tensor) else outputs:
+                    if isinstance(output, Tensor):
+                        loss = F.cross_entropy(output.float(), targets, label_smoothing=smoothing)
+                    else:
+                        logits, taught = output
+                        loss = F.cross_entropy(logits.float(), taught)
                     losses.append(loss.detach())
                     loss.backward()
         if processes > 1:
