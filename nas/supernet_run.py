@@ -89,7 +89,14 @@ class SupernetRun:
         training = PathTraining(supernet, strategy(paths), scope, self.seed)
         batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
         report = train(
-            training, training, batches, config, checkpoint=self.checkpoint_file, max_seconds=max_seconds, on_step=on_step
+            training,
+            training,
+            batches,
+            config,
+            slices=training.slices,
+            checkpoint=self.checkpoint_file,
+            max_seconds=max_seconds,
+            on_step=on_step,
         )
         facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
                  "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip

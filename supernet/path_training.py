@@ -13,6 +13,7 @@ from supernet.engine import Output
 from supernet.network import Supernet
 from supernet.paths import Paths, Strategy
 from supernet.scope import Scope
+from supernet.slices import Slices
 
 
 class PathTraining(nn.Module):
@@ -22,6 +23,9 @@ class PathTraining(nn.Module):
 
     Args:
         seed: of the paths.
+
+    Attributes:
+        slices: of the shared tensors, as the paths under way see them; `train` updates these alone.
     """
 
     counts: Tensor
@@ -31,6 +35,7 @@ class PathTraining(nn.Module):
         self.supernet = supernet
         self._paths: Paths = strategy.paths(scope, seed)
         self._distils = strategy.distils
+        self.slices = Slices()
         self._places = {operator: place for place, operator in enumerate(_operators(supernet.space))}
         self.register_buffer("counts", torch.zeros(len(self._places), dtype=torch.int64))
 
@@ -38,7 +43,8 @@ class PathTraining(nn.Module):
         """The logits of a step's paths one by one, with the first path's probabilities to learn where it teaches the others."""
         taught: Tensor | None = None
         for architecture in self._paths(step):
-            logits = self.supernet(images_BCHW, architecture)
+            weights = self.supernet.weights(architecture, self.slices.leaf)
+            logits = self.supernet.call(images_BCHW, architecture, statistics=None, fresh=None, weights=weights)
             self._count(architecture)
             yield logits if taught is None else (logits, taught)
             if self._distils and taught is None:
