@@ -113,7 +113,7 @@ def update(optimizer: torch.optim.Optimizer, touched: Sequence[Touched]) -> None
     by_parameter = {one.parameter: one for one in touched}
     stand_ins = {one.parameter: _stand_in(one) for one in touched}
     wholes = [group["params"] for group in optimizer.param_groups]
-    states: dict[Tensor, dict[str, Any]] = {parameter: optimizer.state.pop(parameter, {}) for parameter in by_parameter}
+    states: dict[nn.Parameter, dict[str, Any]] = {parameter: optimizer.state.pop(parameter, {}) for parameter in by_parameter}
     try:
         for group in optimizer.param_groups:
             group["params"] = [stand_ins[parameter] for parameter in group["params"] if parameter in stand_ins]
@@ -129,7 +129,8 @@ def update(optimizer: torch.optim.Optimizer, touched: Sequence[Touched]) -> None
     finally:
         for group, whole in zip(optimizer.param_groups, wholes, strict=True):
             group["params"] = whole
-        optimizer.state.update(states)
+        for parameter, state in states.items():
+            optimizer.state[parameter] = state
 
 
 def _stand_in(one: Touched) -> Tensor:
