@@ -114,11 +114,12 @@ def step_of_supernet(
     in_turn = Strategy(lambda scope, seed: lambda step: (architectures[step],))
     training = PathTraining(Supernet(space), in_turn, whole(space), 0).to(images.device).train()
     optimizer = create_optimizer_v2(training, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
+    parameters = list(training.named_parameters())
 
     def step(place: int) -> None:
         for logits in training(place, images):
             F.cross_entropy(logits, labels).backward()
-        touched = training.slices.touched(training.named_parameters())
+        touched = training.slices.touched(parameters)
         nn.utils.clip_grad_norm_([one.view for one in touched], 5.0)
         update(optimizer, touched)
         optimizer.zero_grad(set_to_none=True)
