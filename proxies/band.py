@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,15 @@ class Band:
         self._check_quantities(quantities)
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
         self._table = CostTable(self.rows, cost.terms, quantities)
-        self._sections = Sections(space, self.rows, cost, quantities)
+        self._build(quantities)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is built anew: tables are large, and quickly made."""
+        return type(self), (self.space, self.cost, self.budget)
+
+    def _build(self, quantities: list[str]) -> None:
+        """Find out what is reachable, and that something is admitted."""
+        self._sections = Sections(self.space, self.rows, self.cost, quantities)
         self._least, self._most = (
             np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
         )
@@ -83,7 +92,7 @@ class Band:
         self._shapes = list(self._draws.ways)
         self._few = lru_cache(maxsize=None)(self._find_few)
         if all(self._few(shape) == [] for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
-            self._refuse(nearest(self._sections, budget))
+            self._refuse(nearest(self._sections, self.budget))
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
@@ -115,7 +124,9 @@ class Band:
 
     def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of canonical rows (n, slots) lie inside all bounds, (n,)."""
-        costs = self._table(rows)
+        return self._fits(self._table(rows))
+
+    def _fits(self, costs: NDArray[np.int64]) -> NDArray[np.bool_]:
         return (costs <= self._limits).all(axis=1) & (costs[:, 0] >= self.budget.least)
 
     def sample(self, rng: random.Random) -> Row:
@@ -150,13 +161,13 @@ class Band:
         for coarser in range(16):
             cells = tuple(tuple(max(size >> coarser, MIN_CELLS) for size in sizes) for sizes in MAX_CELLS)
             with contextlib.suppress(TooMuchWork):
-                return Draws(self._grid(cells, 1.0), MAX_WORK)
+                return Draws(self._grid(cells), MAX_WORK)
         raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
 
-    def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
+    def _grid(self, max_cells: tuple[tuple[int, ...], ...]) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
+        return Grid(self._sections, lower, self._limits, self._most, max_cells)
 
     def _admits(self, row: Row) -> bool:
         return self._draws.is_exact or bool(self.admits(row[None])[0])

@@ -19,16 +19,16 @@ ROUNDING = 1e-9
 """More than what rounding does to a sum of some thousand positive terms in double precision, of several million a term."""
 
 
-def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...], float], Grid]) -> tuple[int, int]:
-    """A least and a greatest number of distinct members of a band, given its grids by resolution and crowding.
+def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...]], Grid]) -> tuple[int, int]:
+    """A least and a greatest number of distinct members of a band, given its grids by resolution.
 
     The two are equal where the costs share a unit so great that every sum has a cell of its own, and these are few enough.
     Otherwise they count what is surely inside, and what is inside unless rounding to cells deceives.
     """
-    coarse = grid_of(MAX_CELLS, 1.0)
+    coarse = grid_of(MAX_CELLS)
     counter = Counter(coarse, coarse.widened)
     most = math.ceil(float(counter.total()) * (1 + ROUNDING))
-    fine = grid_of(MAX_EXACT_CELLS, 1.0)
+    fine = grid_of(MAX_EXACT_CELLS)
     if fine.is_exact:
         refined = math.prod(theirs.unit / ours.unit for ours, theirs in zip(fine.axes, coarse.axes, strict=True))
         if counter.work * refined * _passes(most) <= MAX_WORK:

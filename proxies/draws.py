@@ -90,7 +90,7 @@ class Draws:
             places, sums = self._weights(steps, cells)
             place = places[_pick(sums, rng)]
             start, end = step.starts[place], step.starts[place + 1]
-            picked += _taken_apart(step.order[start + int(rng.random() * (end - start))], step.sizes)
+            picked.append(step.order[start + int(rng.random() * (end - start))])
             cells = _less(cells, step.cells[place])
             steps = steps[:-1]
         return picked[::-1]
@@ -103,10 +103,9 @@ class Draws:
         step = steps[-1]
         for place in self._weights(steps, cells)[0]:
             left = _less(cells, step.cells[place])
-            for combination in step.order[step.starts[place]:step.starts[place + 1]]:
-                own = _taken_apart(combination, step.sizes)[::-1]
+            for option in step.order[step.starts[place]:step.starts[place + 1]]:
                 for picked in self._all_options(steps[:-1], left):
-                    yield picked + own
+                    yield [*picked, option]
 
     def _weigh(self, steps: Steps, cells: Cells) -> tuple[list[int], list[float]]:
         """Which distinct cells of the last step are possible where all steps cost some cells, and the running sum of their ways."""
@@ -124,17 +123,6 @@ def _fill(values: list[int], columns: list[int], state: State, picked: list[int]
     for pick, option in zip(state.picks, picked, strict=True):
         for column, value in zip(pick.columns, pick.options[option], strict=True):
             values[column] = value
-
-
-def _taken_apart(combination: int, sizes: tuple[int, ...]) -> list[int]:
-    """A combination's options, the last group's first."""
-    if len(sizes) == 1:
-        return [combination]
-    options = []
-    for size in reversed(sizes):
-        combination, option = divmod(combination, size)
-        options.append(option)
-    return options
 
 
 def _pick(sums: Sequence[float], rng: random.Random) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxies.cost import Budget, format_amount
 from proxies.sections import Amounts, Sections, Table, Values
@@ -34,11 +35,14 @@ def extreme(sections: Sections, place: int, sign: int) -> Amounts:
 def nearest(sections: Sections, budget: Budget) -> str:
     """The reachable cost nearest to a band without members, as text; exact for small spaces, a near one for others."""
     points = _some_costs(sections)
-    limits = np.array(list(budget.limits.values()))
-    excess = ((points - limits) / limits).max(axis=1)
-    excess = np.maximum(excess, (budget.least - points[:, 0]) / limits[0])
-    best = points[int(np.argmin(excess))]
+    best = points[int(np.argmin(excess(budget, points)))]
     return " with ".join(format_amount(int(amount), quantity) for amount, quantity in zip(best, budget.limits, strict=True))
+
+
+def excess(budget: Budget, costs: Amounts) -> NDArray[np.float64]:
+    """How far costs (n, limits) lie outside, (n,): `Budget.excess` of many at once."""
+    limits = np.array(list(budget.limits.values()))
+    return np.maximum(((costs - limits) / limits).max(axis=1), (budget.least - costs[:, 0]) / limits[0])
 
 
 def _some_costs(sections: Sections) -> Amounts:

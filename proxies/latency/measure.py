@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from proxies.latency.backends import Backend, Run, backend_of
-from proxies.latency.parts import Keys
+from proxies.space_parts import Keys
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse

@@ -1,5 +1,6 @@
 """The band of a search space: its costs are those of the networks, its members are architectures."""
 
+import pickle
 import random
 
 import numpy as np
@@ -108,13 +109,20 @@ def test_a_latency_joins_in() -> None:
         ArchitectureBand(TINY, budget)
 
 
+def test_draws_are_the_same_where_a_band_is_unpickled() -> None:
+    band = ArchitectureBand(TINY, Budget({TARGET: 150_000, "macs": 10**12}, floor=0.5), [latency_of(TINY)])
+    band.draw(random.Random(0))
+    copy = pickle.loads(pickle.dumps(band))
+    assert [copy.draw(random.Random(seed)) for seed in range(5)] == [band.draw(random.Random(seed)) for seed in range(5)]
+
+
 def test_what_is_no_member_is_refused() -> None:
     band = ArchitectureBand(TINY, Budget({"macs": 10**12}, floor=0))
     member = TINY.largest()
     assert band.contains(member.replace(name="another"))
     for other in (member.replace(num_classes=11), member.replace(stages=member.stages[:1]), load_space("hybrid-32").smallest()):
         assert not band.contains(other)
-        with pytest.raises(SpaceError, match="not a member of the space tiny"):
+        with pytest.raises(SpaceError):
             band.row_of(other)
 
 

@@ -14,8 +14,8 @@ from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import BUSY, Effort, measured
-from proxies.latency.parts import SpaceParts, key_of
 from proxies.latency.table import LatencyError, NetworkRecord, Record
+from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import CostTable, Rows
 from space.errors import SpaceError, UserError
