@@ -145,7 +145,7 @@ def run(config: SearchConfig) -> None:
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
     objectives = objectives_of(config.objectives, budget)
     # A budget out of reach ends here, before anything slow is imported or read.
-    ArchitectureBand(space, without_latency(budget))
+    band = ArchitectureBand(space, without_latency(budget))
 
     from rich.console import Console
 
@@ -159,13 +159,16 @@ def run(config: SearchConfig) -> None:
     console = Console()
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
-    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
+        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        band = ArchitectureBand(space, without_latency(budget))
     supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     if config.dry_run:
-        _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
+        _plan(console, config, band, budget, supernet_run)
         return
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band = _band(console, config, space, budget)
+    if budget.targets:
+        band = _within_latencies(console, config, band, budget)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
@@ -180,16 +183,17 @@ def run(config: SearchConfig) -> None:
         _conclude(console, config, study, budget, supernet_run, parents)
 
 
-def _band(console: Console, config: SearchConfig, space: SearchSpace, budget: Budget) -> ArchitectureBand:
-    """The architectures that may be evaluated: latencies are predicted from tables, and limited by what prediction may err."""
+def _within_latencies(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget) -> ArchitectureBand:
+    """The architectures that may be evaluated: latencies are predicted from tables, and limited by what prediction may err.
+
+    Args:
+        band: without limits on latency.
+    """
+    from nas.latency_limits import open_tables, tightened
     from proxies.architecture_band import ArchitectureBand
 
-    if not budget.targets:
-        return ArchitectureBand(space, budget)
-    from nas.latency_limits import open_tables, tightened
-
-    tables = open_tables(console, space, budget, config.latency_tables, config.seed)
-    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()])
+    tables = open_tables(console, band, budget, config.latency_tables, config.seed)
+    return ArchitectureBand(band.space, tightened(budget, tables), [table.cost for table in tables.values()])
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:

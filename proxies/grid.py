@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +61,6 @@ class Stride:
     base: Cells
     steps: Steps
 
-    @cached_property
-    def most(self) -> Cells:
-        """The greatest cells that the section can cost in this state."""
-        return tuple(base + sum(step.most[d] for step in self.steps) for d, base in enumerate(self.base))
-
 
 class Grid:
     """The cells of a space's sections.
@@ -100,21 +94,6 @@ class Grid:
     def is_exact(self) -> bool:
         """Whether rounding changes no cost."""
         return not any(self.slack)
-
-    @cached_property
-    def spans(self) -> list[tuple[Cells, Cells]]:
-        """By section, the least and the greatest cells that may have been spent before it."""
-        low = high = (0,) * len(self.axes)
-        spans = []
-        for section in self.strides:
-            spans.append((low, high))
-            strides = [stride for many in section.values() for stride in many]
-            low = tuple(cell + min(stride.base[d] for stride in strides) for d, cell in enumerate(low))
-            high = tuple(
-                min(cell + max(stride.most[d] for stride in strides), axis.upper // axis.unit)
-                for d, (cell, axis) in enumerate(zip(high, self.axes, strict=True))
-            )
-        return [*spans, (low, high)]
 
     @property
     def widened(self) -> tuple[Cells, Cells]:
