@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
-    from space.search_space import SearchSpace
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
@@ -149,10 +148,6 @@ def run(config: SearchConfig) -> None:
 
     from rich.console import Console
 
-    from nas.backends import Stop
-    from nas.parents import parents_within
-    from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
@@ -166,6 +161,12 @@ def run(config: SearchConfig) -> None:
     if config.dry_run:
         _plan(console, config, band, budget, supernet_run)
         return
+
+    from nas.backends import Stop
+    from nas.parents import parents_within
+    from nas.run_directory import open_run
+    from nas.study import ArchitectureStudy, reported
+
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
     if budget.targets:
         band = _within_latencies(console, config, band, budget)
