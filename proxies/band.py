@@ -1,7 +1,7 @@
 """The members of a space that a budget admits: how many there are, even draws among them, and a list of them.
 
 Works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
-against the integer cost tables. How draws stay even is told in `proxies.grid` and `proxies.ways`.
+against the integer cost tables. How draws stay even is told in `proxies.grid` and `proxies.draws`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ NEAR = 0.02
 
 
 class Band:
-    """The members of a space whose cost a budget admits. Building one takes a few seconds for a large space.
+    """The members of a space whose cost a budget admits. Tables for draws are made when one is drawn first, some seconds for a large space.
 
     Rows are those of `rows`, canonical ones.
 

@@ -7,7 +7,7 @@ root of the number of shapes, and which of them meet in how many ways a product 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +193,7 @@ class Halves:
         current: Node | None = None
         for node, shape, handed, link in joints:
             if node is not current:
-                # Links of one node share their first steps; other nodes' would only fill the memory.
+                # Links share their first steps with others of the same node; those of other nodes would only fill the memory.
                 known, current = {(): node.ways}, node
             ways = link.ways if not node.joints else self._sum(
                 self._after(known, stride.steps).moved(stride.base) for stride in link.strides
@@ -255,7 +255,7 @@ class Halves:
         return counts % np.uint64(self._modulus) if self._modulus else counts
 
 
-def added(a: Cells, b: Cells) -> Cells:
+def added(a: Cells, b: Sequence[int]) -> Cells:
     """The sum of cells, axis by axis."""
     return tuple(map(int.__add__, a, b))
 
