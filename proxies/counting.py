@@ -15,6 +15,8 @@ MAX_EXACT_CELLS = ((2**24,), (2**12,), (2**8,))
 """By number of limits, cells of a grid that an exact count may need an axis: as many as fit the memory."""
 MAX_WORK = 4e9
 """Additions that an exact count may take: some seconds."""
+MAX_ENTRIES = 3e7
+"""Entries of its tables, to fit the memory."""
 ROUNDING = 1e-9
 """More than what rounding does to a sum of some thousand positive terms in double precision, of several million a term."""
 
@@ -31,7 +33,7 @@ def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...]], Grid]) -> tupl
     fine = grid_of(MAX_EXACT_CELLS)
     if fine.is_exact:
         refined = math.prod(theirs.unit / ours.unit for ours, theirs in zip(fine.axes, coarse.axes, strict=True))
-        if halves.work * refined * _passes(most) <= MAX_WORK:
+        if halves.work * refined * _passes(most) <= MAX_WORK and halves.entries * refined <= MAX_ENTRIES:
             only = _exact(fine, most)
             return only, only
     return math.floor(float(halves.total(coarse.sure)) * (1 - ROUNDING)), most

@@ -244,7 +244,7 @@ class _Rung:
         self._padded = padded.ravel()
         self._strides = [stride // padded.itemsize for stride in padded.strides]
         self._origin = sum(map(int.__mul__, step.most, self._strides))
-        self._offsets = self._origin - np.array(step.cells) @ np.array(self._strides)
+        self._offsets = self._origin - np.array(step.cells, dtype=np.int64).reshape(-1, fewer.ndim) @ np.array(self._strides)
         self._times = np.array(step.times, dtype=float)
 
     def covers(self, cells: Cells) -> bool:

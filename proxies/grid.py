@@ -35,7 +35,7 @@ class Step:
     """The choice of one group's option, in cells. Groups with equal tables have one step.
 
     Args:
-        cells: the distinct cells that options cost.
+        cells: the distinct cells that options cost, those left out that cost too much for the band.
         times: how many options cost these.
         order: options by cell; `starts` tells where a cell's begin.
         error: the most that rounding takes away, an axis.
@@ -124,14 +124,17 @@ class Grid:
     def _step(self, table: Table) -> Step:
         if table not in self._steps:
             extras = table.extras[:, self._places]
+            # An option that costs more than any member may is none.
+            fitting = np.flatnonzero((extras <= [axis.upper for axis in self.axes]).all(axis=1))
+            extras = extras[fitting]
             all_cells = extras // self._units
             cells, inverse, times = np.unique(all_cells, axis=0, return_inverse=True, return_counts=True)
             self._steps[table] = Step(
                 cells=list(map(tuple, cells.tolist())),
                 times=times.tolist(),
-                order=np.argsort(inverse.ravel(), kind="stable").tolist(),
+                order=fitting[np.argsort(inverse.ravel(), kind="stable")].tolist(),
                 starts=[0, *np.cumsum(times).tolist()],
-                error=tuple((extras - all_cells * self._units).max(axis=0).tolist()),
-                most=tuple(cells.max(axis=0).tolist()),
+                error=tuple((extras - all_cells * self._units).max(axis=0, initial=0).tolist()),
+                most=tuple(cells.max(axis=0, initial=0).tolist()),
             )
         return self._steps[table]

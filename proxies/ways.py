@@ -91,6 +91,7 @@ class Halves:
     Attributes:
         firsts, lasts: no costs but those that may lie inside the grid's upper bounds.
         work: additions made so far.
+        entries: of all tables made so far.
     """
 
     def __init__(self, grid: Grid, *, by_shape: bool, modulus: int | None = None, max_work: float = math.inf) -> None:
@@ -98,7 +99,7 @@ class Halves:
         self._modulus = modulus
         self._type = np.dtype(float if modulus is None else np.uint64)
         self._max_work = max_work
-        self.work = 0
+        self.work = self.entries = 0
         self._nothing = Ways((0,) * len(self._top), np.ones((1,) * len(self._top), self._type))
         self._sums: dict[Steps, Ways] = {(): self._nothing}
         links = [
@@ -155,6 +156,7 @@ class Halves:
         low, high = max(last.origin[0], first), min(last.origin[0] + len(counts), first + len(block))
         if low < high:
             block[low - first : high - first] = counts[low - last.origin[0] : high - last.origin[0]]
+        self._worked(block.size * width.bit_length(), block.size)
         total, offset = np.zeros((size, *counts.shape[1:]), self._type), 0
         # Sums of 1, 2, 4 ... neighbours make up those of any number; differences of running sums would lose small counts beside great ones.
         for bit in range(width.bit_length()):
@@ -225,7 +227,7 @@ class Halves:
             room = counts[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
             some = fewer[tuple(slice(None, size) for size in room.shape)]
             room += some if times == 1 else some * self._type.type(times)
-        self._worked(counts.size * len(step.cells))
+        self._worked(counts.size * len(step.cells), counts.size)
         return Ways(ways.origin, self._reduced(counts))
 
     def _sum(self, many: Iterable[Ways]) -> Ways | None:
@@ -243,11 +245,12 @@ class Halves:
             start = less(ways.origin, origin)
             room = counts[tuple(slice(first, first + size) for first, size in zip(start, ways.counts.shape, strict=True))]
             room += ways.counts[tuple(map(slice, room.shape))]
-        self._worked(counts.size * len(many))
+        self._worked(counts.size * len(many), counts.size)
         return Ways(origin, self._reduced(counts))
 
-    def _worked(self, additions: int) -> None:
+    def _worked(self, additions: int, entries: int) -> None:
         self.work += additions
+        self.entries += entries
         if self.work > self._max_work:
             raise TooMuchWork
 
