@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
     from proxies.latency import LatencyTable
-    from space.search_space import SearchSpace
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
@@ -146,27 +145,33 @@ def run(config: SearchConfig) -> None:
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
     objectives = objectives_of(config.objectives, budget)
     # A budget out of reach ends here, before anything slow is imported or read.
-    ArchitectureBand(space, without_latency(budget))
+    band = ArchitectureBand(space, without_latency(budget))
 
     from rich.console import Console
 
-    from nas.backends import Stop
-    from nas.parents import parents_within
-    from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
     console = Console()
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
-    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
+        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        band = ArchitectureBand(space, without_latency(budget))
     supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     if config.dry_run:
-        _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
+        _plan(console, config, band, budget, supernet_run)
         return
+
+    from nas.backends import Stop
+    from nas.parents import parents_within
+    from nas.run_directory import open_run
+    from nas.study import ArchitectureStudy, reported
+
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band, tables = _band(console, config, space, budget)
+    tables: Mapping[str, LatencyTable] = {}
+    if budget.targets:
+        band, tables = _within_latencies(console, config, band, budget)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
@@ -181,18 +186,19 @@ def run(config: SearchConfig) -> None:
         _conclude(console, config, study, budget, tables, supernet_run, parents)
 
 
-def _band(
-    console: Console, config: SearchConfig, space: SearchSpace, budget: Budget
+def _within_latencies(
+    console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget
 ) -> tuple[ArchitectureBand, Mapping[str, LatencyTable]]:
-    """The architectures that may be evaluated, and tables of their latencies, which are limited by what these may err."""
+    """The architectures that may be evaluated, and tables of their latencies, which are limited by what these may err.
+
+    Args:
+        band: without limits on latency.
+    """
+    from nas.latency_limits import open_tables, tightened
     from proxies.architecture_band import ArchitectureBand
 
-    if not budget.targets:
-        return ArchitectureBand(space, budget), {}
-    from nas.latency_limits import open_tables, tightened
-
-    tables = open_tables(console, space, budget, config.latency_tables, config.seed)
-    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()]), tables
+    tables = open_tables(console, band, budget, config.latency_tables, config.seed)
+    return ArchitectureBand(band.space, tightened(budget, tables), [table.cost for table in tables.values()]), tables
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
