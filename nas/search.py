@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
+    from proxies.latency import LatencyTable
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
@@ -105,28 +106,34 @@ def run(config: SearchConfig) -> None:
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
     objectives = objectives_of(config.objectives, budget)
     # A budget out of reach ends here, before anything slow is imported or read.
-    ArchitectureBand(space, without_latency(budget))
+    band = ArchitectureBand(space, without_latency(budget))
 
     from rich.console import Console
 
-    from nas.backends import Stop
-    from nas.latency_limits import open_band
-    from nas.parents import parents_within
-    from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
     console = Console()
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
-    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
+        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        band = ArchitectureBand(space, without_latency(budget))
     supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     if config.dry_run:
-        _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
+        _plan(console, config, band, budget, supernet_run)
         return
+
+    from nas.backends import Stop
+    from nas.latency_limits import within_latencies
+    from nas.parents import parents_within
+    from nas.run_directory import open_run
+    from nas.study import ArchitectureStudy, reported
+
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band = open_band(console, space, budget, config.latency_tables, config.seed)
+    tables: Mapping[str, LatencyTable] = {}
+    if budget.targets:
+        band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
@@ -139,7 +146,7 @@ def run(config: SearchConfig) -> None:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
         _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, budget, supernet_run, parents)
+        _conclude(console, config, study, budget, tables, supernet_run, parents)
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -209,8 +216,9 @@ def _best_in_words(best: Result | None) -> str:
 
 
 def _conclude(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, supernet_run: SupernetRun, parents: Sequence[Parent]
-) -> None:
+    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
+    supernet_run: SupernetRun, parents: Sequence[Parent],
+) -> None:  # fmt: skip
     from nas.finalists import choose_finalists, measured_latencies
     from nas.progress import phase
     from nas.results import print_table, write_architectures, write_trials
@@ -222,12 +230,12 @@ def _conclude(
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
     keep = config.keep if len(study.objectives) == 1 else len(ranked)
-    measuring = phase("measuring finalists", keep + len(parents)) if budget.targets else nullcontext(lambda: None)
+    measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
     with measuring as advance:
-        finalists, missed = choose_finalists(ranked, budget, keep, advance)
+        finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
         measured = {}
         for parent in parents:
-            measured[parent.architecture.name] = measured_latencies(parent.architecture, budget.targets)
+            measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
     best = finalists[0].result
     _recount(best)

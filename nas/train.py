@@ -147,9 +147,11 @@ def run(config: TrainingConfig) -> None:
 
     from rich.console import Console
 
-    from nas.latency_limits import open_band
+    from nas.latency_limits import within_latencies
     from nas.run_directory import open_run
     from nas.supernet_run import SupernetRun
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import without_latency
     from supernet.data import open_images
 
     console = Console()
@@ -158,7 +160,9 @@ def run(config: TrainingConfig) -> None:
     space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     band = None
     if budget is not None and config.scope == "band":
-        band = open_band(console, space, budget, config.latency_tables, config.seed)
+        band = ArchitectureBand(space, without_latency(budget))
+        if budget.targets:
+            band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
     resolved = asdict(config) | {"image_size": image_size}
     if budget is None:
         # A search in this directory may set them.
