@@ -254,7 +254,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the searches, measure the times, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RESULTS / "samplers.md", help="Markdown file to write")
-    parser.add_argument("--instances", type=int, default=20, help="mini-spaces and cells of each kind, each searched once (%(default)s)")
+    parser.add_argument("--instances", type=int, default=20, help="mini-spaces under each budget, each searched once (%(default)s)")
+    parser.add_argument("--cell-instances", type=int, default=20, help="cells under each budget, each searched once (%(default)s)")
     parser.add_argument("--staged-instances", type=int, default=20, help="staged spaces of each tail, each searched once (%(default)s)")
     parser.add_argument("--slow-instances", type=int, default=0, help="the same for Optuna's GP, a second a proposal (%(default)s)")
     parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
@@ -265,13 +266,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.setdefault(variable, "1")
 
     start = time.monotonic()
-    kinds = [(kind, limits) for kind in ("mini-space", "cell") for limits in LIMITS]
-    kinds += [(kind, str(tail)) for kind in STAGED for tail in TAILS]
+    kinds = [("mini-space", limits, arguments.instances) for limits in LIMITS]
+    kinds += [("cell", limits, arguments.cell_instances) for limits in LIMITS]
+    kinds += [(kind, str(tail), arguments.staged_instances) for kind in STAGED for tail in TAILS]
     jobs: list[Job] = [
         (sampler, kind, column, arguments.first_instance + instance, arguments.max_trials)
-        for instance in range(max(arguments.instances, arguments.staged_instances))
-        for kind, column in kinds
-        if instance < (arguments.staged_instances if kind in STAGED else arguments.instances)
+        for instance in range(max(count for _, _, count in kinds))
+        for kind, column, count in kinds
+        if instance < count
         for sampler in SAMPLERS if sampler not in SLOW or instance < arguments.slow_instances
     ]
     kept = arguments.output.with_suffix(".partial.jsonl")
