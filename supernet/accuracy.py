@@ -1,9 +1,9 @@
-"""What an architecture scores with the supernet's weights."""
+"""What a network scores on held-out images: an architecture with the supernet's weights, or a network of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,15 +26,20 @@ class Score:
     num_images: int
 
 
-@torch.no_grad()
 def evaluate(
     supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor], batches: Sequence[tuple[Tensor, Tensor]]
 ) -> Score:
     """Calibrate the batch norms on training images, then score on labelled batches (images_BCHW, labels_B)."""
     statistics = calibrate(supernet, architecture, calibration)
+    return score(lambda images_BCHW: supernet(images_BCHW, architecture, statistics), batches)
+
+
+@torch.no_grad()
+def score(forward: Callable[[Tensor], Tensor], batches: Sequence[tuple[Tensor, Tensor]]) -> Score:
+    """Score what turns images (B, C, H, W) into logits (B, classes) on labelled batches."""
     log_likelihoods, hits = [], []
     for images_BCHW, labels_B in batches:
-        logits = supernet(images_BCHW, architecture, statistics).float()
+        logits = forward(images_BCHW).float()
         log_likelihoods.append(-F.cross_entropy(logits, labels_B, reduction="none").double())
         hits.append(logits.argmax(1).eq(labels_B).double())
     log_likelihood, hit = torch.cat(log_likelihoods), torch.cat(hits)

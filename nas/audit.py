@@ -1,0 +1,115 @@
+"""`python -m nas.audit --run runs/x`: how far can the run's ranking be trusted? Trains a sample alone to find out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.command import CommandParser, exit_code_of, number, whole_number
+
+if TYPE_CHECKING:
+    from nas.supernet_run import SupernetRun
+
+FREE = frozenset({"architectures", "seeds", "long", "short"})
+"""What may grow when an audit goes on: trainings are added to those that are done."""
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """What an audit depends on.
+
+    Args:
+        run: the directory of a search or of a supernet's training; tells space, data, image size and seed of the splits.
+        bench: folder of the sample and its trainings; audits of several runs may share it.
+        budget: its multiply-adds are those of the band; by default the run's.
+        architectures, seeds, steps, batch_size, long, short: as in `nas.bench.Plan`.
+        sample_seed: of the draws.
+        workers: trainings at a time.
+    """
+
+    run: Path
+    bench: Path
+    budget: str | None
+    architectures: int
+    seeds: int
+    steps: int
+    batch_size: int
+    long: float
+    short: tuple[int, ...]
+    sample_seed: int
+    workers: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    config = _parse(argv)
+    return exit_code_of(lambda: run(config))
+
+
+def _parse(argv: Sequence[str] | None) -> AuditConfig:
+    import os
+
+    parser = CommandParser(
+        prog="python -m nas.audit",
+        description="Train a sample of architectures alone, and report how well a run's supernet and cheaper scores rank them.",
+        epilog="Run the same command again to continue an interrupted audit.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="directory of a search, or of a supernet's training")
+    parser.add_argument("--bench", type=Path, help="folder of the sample and its trainings, which several runs may share (RUN/audit)")
+    parser.add_argument("--budget", help="half of the sample has about these multiply-adds: 450MFLOPs (the run's budget)")
+    parser.add_argument("--architectures", type=whole_number(4), default=32, help="size of the sample (%(default)s)")
+    parser.add_argument("--seeds", type=whole_number(1), default=2, help="trainings of each (%(default)s)")
+    parser.add_argument("--steps", type=whole_number(1), default=800, help="steps of a training (%(default)s)")
+    parser.add_argument("--batch-size", type=whole_number(2), default=32, help="images a step (%(default)s)")
+    parser.add_argument("--long", type=number(0, 1.001), default=0.25, help="share to train five times as long as well (%(default)s)")
+    parser.add_argument("--short", type=whole_number(1), nargs="*", default=[50, 100, 200], metavar="STEPS",
+                        help="short trainings to judge as predictors (50 100 200)")  # fmt: skip
+    parser.add_argument("--sample-seed", type=int, default=0, help="of the sample (%(default)s)")
+    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="trainings at a time (one a core)")
+    arguments = vars(parser.parse_args(argv))
+    arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
+    return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
+
+
+def run(config: AuditConfig) -> None:
+    """Draw and train the sample, as far as that is not done."""
+    from nas.bench import Plan, sample_of
+    from nas.progress import phase
+    from nas.run_directory import config_of_run, open_run
+    from nas.standalone import Conditions, Trained, Training, train_all
+    from proxies.cost import parse_budget
+
+    found = config_of_run(config.run)
+    supernet_run = _opened(config.run, found)
+    budget = parse_budget(config.budget or found["budget"])
+    plan = Plan(config.steps, config.seeds, config.long, config.short)
+    settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
+    asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
+    open_run(config.bench, settled | asked | {"budget": str(budget)}, FREE)
+    members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
+    conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
+    trainings = [*plan.truth(members), *plan.short_ones(members), *plan.long_ones(members)]
+    with phase("stand-alone training", sum(training.steps for training in trainings)) as advance:
+
+        def on_result(training: Training, result: Trained) -> None:
+            advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
+
+        train_all(conditions, trainings, config.workers, on_result)
+
+
+def _opened(folder: Path, config: dict[str, Any]) -> SupernetRun:
+    """The run as its command made it."""
+    from nas.supernet_run import SupernetRun
+    from space.files import load_space
+    from supernet.data import open_images
+
+    images = open_images(config["data"])
+    space = load_space(config["space"]).replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    return SupernetRun(folder.resolve(), space, config["data"], config["image_size"], config["seed"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
