@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -113,14 +114,11 @@ def _draw(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator
     if "macs" not in budget.limits:
         raise BudgetError(f"budget: got {budget}, expected multiply-adds, since half of the sample has equal ones")
     band = ArchitectureBand(space, Budget({"macs": budget.limits["macs"]}, BAND_FLOOR))
-    smallest, largest = (amounts["macs"] for amounts in band.reachable)
-    top = min(largest, REACH * budget.limits["macs"])
-    ends = [round(smallest * (top / smallest) ** (i / SLICES)) for i in range(SLICES + 1)]
-    slices = [ArchitectureBand(space, Budget({"macs": high}, low / high)) for low, high in pairwise(ends)]
+    slices = list(_slices(space, band))
     rng, seen = random.Random(f"{seed} sample"), set()
     for number in range(count):
         part: Part = "wide" if number % 2 else "band"
-        source = slices[number // 2 % SLICES] if number % 2 else band
+        source = slices[number // 2 % len(slices)] if number % 2 else band
         for _ in range(MAX_DRAWS):
             architecture = source.draw(rng)
             if architecture.fingerprint not in seen:
@@ -132,3 +130,13 @@ def _draw(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator
         yield Member(architecture, part, cost.macs, cost.params)
 
 
+
+
+def _slices(space: SearchSpace, band: ArchitectureBand) -> Iterator[ArchitectureBand]:
+    smallest, largest = (amounts["macs"] for amounts in band.reachable)
+    top = min(largest, REACH * band.budget.limits["macs"])
+    ends = [round(smallest * (top / smallest) ** (i / SLICES)) for i in range(SLICES + 1)]
+    for low, high in pairwise(ends):
+        # A small space may have nothing there.
+        with suppress(BudgetError):
+            yield ArchitectureBand(space, Budget({"macs": high}, low / high))

@@ -13,6 +13,7 @@ from nas.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
 from space.files import load_space, parse_space
+from space.search_space import SearchSpace
 from tests.nas.test_search import SPACE
 from tests.pictures import write_pictures
 
@@ -44,11 +45,26 @@ def test_a_larger_sample_begins_with_the_smaller_one(tmp_path: Path) -> None:
     assert small != sample_of(tmp_path / "c", TINY, BUDGET, 4, seed=1)
 
 
-@pytest.mark.parametrize(("budget", "count", "told"), [("1Mparams", 4, "multiply-adds"), ("1MFLOPs", 100_000, "distinct")])
-def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, budget: str, count: int, told: str) -> None:
+FEW = """
+schema: search-space/1
+name: few
+image_size: 32
+stem: {type: conv_stem, stride: 4}
+stages:
+  - widths: [16]
+    depths: [1]
+    mixers: [{type: local_mhra, kernel_size: [3, 5, 7]}]
+    ffns: [{type: mlp, ratio: 1}]
+"""
+
+
+UNDRAWABLE = [(TINY, "1Mparams", "multiply-adds"), (TINY, "1FLOPs", "nearest"), (parse_space(FEW, "few"), "0.23MFLOPs", "distinct")]
+
+
+@pytest.mark.parametrize(("space", "budget", "told"), UNDRAWABLE)
+def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, space: SearchSpace, budget: str, told: str) -> None:
     with pytest.raises(BudgetError, match=told):
-        sample_of(tmp_path, TINY, parse_budget(budget), count, seed=0)
-    assert not list(tmp_path.iterdir())
+        sample_of(tmp_path, space, parse_budget(budget), 20, seed=0)
 
 
 def test_what_is_trained(tmp_path: Path) -> None:
