@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
+    from nas.examination import Truth
+    from nas.standalone import Trained, Training
     from nas.supernet_run import SupernetRun
 
 FREE = frozenset({"architectures", "seeds", "long", "short"})
 """What may grow when an audit goes on: trainings are added to those that are done."""
+CONTEXTS, CONFLICT_IMAGES = 8, 128
+"""Architectures and images for which gradients are compared."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,12 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
 
 
 def run(config: AuditConfig) -> None:
-    """Draw and train the sample, as far as that is not done."""
+    """Draw and train the sample as far as that is not done, then report on the run."""
     from nas.bench import Plan, sample_of
+    from nas.examination import truth_of
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
-    from nas.standalone import Conditions, Trained, Training, train_all
+    from nas.standalone import Conditions, train_all
     from proxies.cost import parse_budget
 
     found = config_of_run(config.run)
@@ -91,13 +97,71 @@ def run(config: AuditConfig) -> None:
     open_run(config.bench, settled | asked | {"budget": str(budget)}, FREE)
     members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
-    trainings = [*plan.truth(members), *plan.short_ones(members), *plan.long_ones(members)]
-    with phase("stand-alone training", sum(training.steps for training in trainings)) as advance:
+    truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
+    with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
-        train_all(conditions, trainings, config.workers, on_result)
+        results = train_all(conditions, [*truth, *short, *longer], config.workers, on_result)
+    _report(config, supernet_run, truth_of(members, truth, longer, results), short, results)
+
+
+def _report(
+    config: AuditConfig, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained]
+) -> None:
+    from nas import predictors
+    from nas.audit_report import write_report, write_scores
+    from nas.examination import examine
+    from nas.progress import phase
+
+    members, has_supernet = truth.members, supernet_run.weights_file.exists()
+    with phase("scoring the sample", (3 if has_supernet else 1) * len(members)) as advance:
+        of_supernet = predictors.of_supernet(supernet_run, members, advance) if has_supernet else []
+        zero_cost = predictors.zero_cost(supernet_run, members, advance)
+    of_short = predictors.of_short_trainings(short, results, members)
+    together = predictors.with_supernet(of_supernet[0], of_short) if has_supernet else []
+    scored = [*of_supernet, *predictors.sizes(members), *of_short, *together, *zero_cost]
+    folder = config.run / "audit"
+    folder.mkdir(exist_ok=True)
+    write_scores(folder / "scores.csv", truth, scored, results)
+    of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
+    print(write_report(folder, truth, scored, examine(truth, scored), _facts(config, supernet_run, results), of_operators))
+    print(f"report: {folder / 'report.md'}")
+
+
+def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Training, Trained]) -> dict[str, str]:
+    """What the report is of, in words."""
+    from supernet.checkpoint import load_checkpoint
+
+    space, (images, splits) = supernet_run.space, supernet_run.images()
+    seconds = [result.core_seconds for result in results.values() if result.steps == config.steps]
+    facts = {
+        "space": f"{space.name}, {space.size:.3g} architectures",
+        "data": f"{Path(images.source).name} at {supernet_run.image_size} px, {len(splits.search)} search images",
+        "truth": f"{config.seeds} seeds, {config.steps} steps of {config.batch_size} images, {sum(seconds) / len(seconds):.0f} core-s each",
+    }
+    if supernet_run.weights_file.exists():
+        training = load_checkpoint(supernet_run.weights_file)[1]
+        facts["supernet"] = f"{config.run.name}, {training['steps']} steps, {training['seconds']:.0f} s"
+    return facts
+
+
+def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, dict[str, float]]:
+    """What may explain a bias: how often an operator was updated, and how its gradients agree with others'."""
+    from nas.conflicts import gradient_cosines, mean_cosines
+    from supernet.batches import fixed_batch
+    from supernet.checkpoint import load_checkpoint
+
+    updates: Counter[str] = Counter()
+    for counts in load_checkpoint(supernet_run.weights_file)[1].get("updates", {}).values():
+        updates.update({operator.partition("(")[0]: count for operator, count in counts.items()})
+    images, splits = supernet_run.images()
+    contexts = [member.architecture for member in truth.members if member.part == "band"][:CONTEXTS]
+    batch = fixed_batch(images, splits.train[:CONFLICT_IMAGES], supernet_run.image_size)
+    supernet = supernet_run.load_evaluator().supernet.cpu().requires_grad_(True)
+    cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch))
+    return {"mean gradient cosine with other mixers": cosines} | ({"updates": dict(updates)} if updates else {})
 
 
 def _opened(folder: Path, config: dict[str, Any]) -> SupernetRun:

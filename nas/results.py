@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.audit_report import trust_in_words
 from nas.finalists import Finalist
 from nas.parents import Parent
 from nas.study import Result, StudyRecord
@@ -63,6 +64,7 @@ def _row(result: Result) -> dict[str, Any]:
 
 def print_table(
     console: Console,
+    folder: Path,
     study: StudyRecord,
     finalists: Sequence[Finalist],
     parents: Sequence[Parent],
@@ -71,6 +73,7 @@ def print_table(
     """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
 
     Args:
+        folder: the run's directory, where an audit may have left a report.
         finalists: best first.
         parents: those within the budget; one that the search evaluated is shown with its score.
         measured_parents: their latencies, by name and quantity.
@@ -108,6 +111,7 @@ def print_table(
         "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
+    console.print(trust_in_words(folder), soft_wrap=True)
     for quantity in targets:
         spread = max(finalist.measured[quantity].spread for finalist in finalists)
         console.print(f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart; in brackets predicted.", soft_wrap=True)

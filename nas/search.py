@@ -299,7 +299,7 @@ def _conclude(
     _recount(best)
     write_architectures(config.out, study, finalists)
     supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
-    print_table(console, study, finalists, parents, measured)
+    print_table(console, config.out, study, finalists, parents, measured)
     for finalist in missed:
         console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
     counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from nas import audit
+from nas import audit, search
 from nas.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
-from space.files import load_space, parse_space
+from space.files import load_architecture, load_space, parse_space
 from space.search_space import SearchSpace
 from tests.nas.test_search import SPACE
 from tests.pictures import write_pictures
@@ -104,6 +105,40 @@ def test_an_audit_trains_its_sample_and_goes_on(run: Path, capsys: pytest.Captur
     after = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
     assert len(after) == len(before) + 4
     assert all(after[file] == time for file, time in before.items())
+
+
+def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run.parent
+    searched = ["--space", str(folder / "tiny.yaml"), "--budget", "3MFLOPs", "--data", str(folder / "images")]
+    searched += ["--out", str(folder / "found"), "--trials", "2", "--steps", "3", "--batch-size", "8"]
+    assert search.main(searched) == 0
+    assert "was not measured" in capsys.readouterr().out
+    # Two runs share what was trained.
+    bench = ["--bench", str(folder / "bench")]
+    assert audit.main(["--run", str(run), *COMMAND, *bench]) == 0
+    assert "no supernet" in capsys.readouterr().out
+    before = len(list((folder / "bench" / "trainings").iterdir()))
+    assert audit.main(["--run", str(folder / "found"), *COMMAND, *bench]) == 0
+    assert len(list((folder / "bench" / "trainings").iterdir())) == before
+    report = (folder / "found" / "audit" / "report.md").read_text()
+    for told in ("supernet", "supernet, not calibrated", "MACs", "2 steps alone", "supernet + 2 steps alone", "naswot", "local_mhra"):
+        assert f"| {told} |" in report
+    for told in ("perfect predictor", "one seed of the truth", "gradient cosine"):
+        assert told in report
+    found = json.loads((folder / "found" / "audit" / "report.json").read_text())
+    assert found["verdict"][0] in capsys.readouterr().out
+    assert -1 <= found["agreements"]["band"]["supernet"]["tau"] <= 1
+    with (folder / "found" / "audit" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row in rows:
+        architecture = load_architecture(folder / "bench" / row["yaml"])
+        assert architecture.fingerprint == row["fingerprint"]
+        assert cost_of(architecture).macs == int(row["macs"])
+        assert float(row["log-likelihood: 3 steps, seed 0"]) < 0 <= float(row["accuracy: 3 steps, seed 1"])
+        assert float(row["score: supernet"]) < 0
+    assert search.main(searched) == 0
+    assert found["verdict"][0][:40] in " ".join(capsys.readouterr().out.split())
 
 
 def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
