@@ -30,8 +30,12 @@ from supernet.data import ImageSet, Splits
 from supernet.engine import StepReport, TrainConfig, train
 from supernet.randomness import seeded
 
-LR = 1e-3
 AUGMENTATION = Augmentation()
+DECISIVE = (
+    "steps", "optimizer", "lr", "weight_decay", "warmup_steps", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob",
+    "ema_decay", "precision", "seed",
+)  # fmt: skip
+"""What of a recipe a result depends on. Named one by one, so that what the training loop learns to do later forgets no results."""
 WARMUP = 0.1
 """Share of the steps over which the learning rate rises."""
 
@@ -78,21 +82,24 @@ class Conditions:
         run: the data, their splits and image size; trained on its training images, scored on its search images.
         batch_size: images a step.
         folder: where results are kept.
+        lr: the highest learning rate.
     """
 
     run: SupernetRun
     batch_size: int
     folder: Path
+    lr: float = 1e-3
 
     def recipe(self, training: Training) -> TrainConfig:
         """AdamW, warm-up and cosine. In fp32 everywhere: which precision is faster must not decide what a training scores."""
         warmup = round(WARMUP * training.steps)
-        return TrainConfig(training.steps, lr=LR, warmup_steps=warmup, label_smoothing=0.0, precision="fp32", seed=training.seed)
+        return TrainConfig(training.steps, lr=self.lr, warmup_steps=warmup, label_smoothing=0.0, precision="fp32", seed=training.seed)
 
     def file_of(self, training: Training) -> Path:
         """Where the result of a training is kept; another condition is another file."""
         run, fingerprint = self.run, training.architecture.fingerprint
-        conditions = asdict(self.recipe(training)) | {
+        recipe = self.recipe(training)
+        conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
             "batch_size": self.batch_size, "augmentation": asdict(AUGMENTATION), "curve": training.curve,
             "data": run.data, "image_size": run.image_size, "splits": run.seed,
         }  # fmt: skip
@@ -118,24 +125,22 @@ def train_all(
         workers: trainings at a time.
         on_result: called after each training, those found done included.
     """
-    conditions.folder.mkdir(parents=True, exist_ok=True)
     done = {training: result for training in trainings if (result := conditions.result_of(training))}
     for training, result in done.items():
         on_result(training, result)
     missing = [training for training in trainings if training not in done]
     with Parallel(n_jobs=min(workers, len(missing)) or 1, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
-        for training, result in parallel(delayed(_train)(conditions, training) for training in missing):
+        for training, result in parallel(delayed(_paired)(conditions, training) for training in missing):
             done[training] = result
             on_result(training, result)
     return done
 
 
-def default_workers() -> int:
-    """Trainings at a time: one a core."""
-    return os.cpu_count() or 1
-
-
-def _train(conditions: Conditions, training: Training) -> tuple[Training, Trained]:
+def train_alone(conditions: Conditions, training: Training) -> Trained:
+    """Do one training in this process, in one thread, unless it is done already."""
+    if (found := conditions.result_of(training)) is not None:
+        return found
+    conditions.folder.mkdir(parents=True, exist_ok=True)
     start = time.process_time()
     images, splits, search = _material(conditions.run)
     with seeded("weights", training.seed):
@@ -163,7 +168,16 @@ def _train(conditions: Conditions, training: Training) -> tuple[Training, Traine
     fingerprint = training.architecture.fingerprint
     result = Trained(fingerprint, training.steps, training.seed, final, curve, round(time.process_time() - start, 3))
     write_atomically(conditions.file_of(training), json.dumps(asdict(result), indent=1) + "\n")
-    return training, result
+    return result
+
+
+def default_workers() -> int:
+    """Trainings at a time: one a core."""
+    return os.cpu_count() or 1
+
+
+def _paired(conditions: Conditions, training: Training) -> tuple[Training, Trained]:
+    return training, train_alone(conditions, training)
 
 
 @lru_cache(maxsize=1)
