@@ -8,8 +8,7 @@ from typing import Any
 
 from nas.study import Result
 from proxies.cost import Budget, BudgetError, format_amount
-from proxies.latency import Measured, measure_architecture
-from proxies.target import Target
+from proxies.latency import LatencyTable, Measured
 from space.architecture import Architecture
 
 MAX_MISSES = 20
@@ -36,16 +35,18 @@ class Finalist:
         return {
             "measured_ms": {target: measured.nanoseconds / 1e6 for target, measured in by_target.items()},
             "measured_spread": {target: round(measured.spread, 4) for target, measured in by_target.items()},
+            "measured_slowness": {target: round(measured.slowness, 4) for target, measured in by_target.items()},
         }
 
 
 def choose_finalists(
-    ranked: Sequence[Result], budget: Budget, keep: int, on_measured: Callable[[], None]
+    ranked: Sequence[Result], budget: Budget, tables: Mapping[str, LatencyTable], keep: int, on_measured: Callable[[], None]
 ) -> tuple[list[Finalist], list[Finalist]]:
     """Take the best, passing over those that are slower on a device than the budget allows.
 
     Args:
         ranked: best first.
+        tables: by latency, that at whose pace it is measured.
         keep: how many to take.
         on_measured: called after each measurement.
 
@@ -60,7 +61,7 @@ def choose_finalists(
     for result in ranked:
         if len(taken) == keep or len(missed) == MAX_MISSES:
             break
-        finalist = Finalist(result, measured_latencies(result.architecture, budget.targets))
+        finalist = Finalist(result, measured_latencies(result.architecture, tables))
         on_measured()
         (taken if finalist.meets(budget) else missed).append(finalist)
     if not taken:
@@ -75,6 +76,6 @@ def choose_finalists(
     return taken, missed
 
 
-def measured_latencies(architecture: Architecture, targets: Mapping[str, Target]) -> dict[str, Measured]:
-    """Measure an architecture's network on targets."""
-    return {quantity: measure_architecture(architecture, target) for quantity, target in targets.items()}
+def measured_latencies(architecture: Architecture, tables: Mapping[str, LatencyTable]) -> dict[str, Measured]:
+    """Measure an architecture's network on the tables' targets."""
+    return {quantity: table.measure([architecture])[0] for quantity, table in tables.items()}

@@ -114,7 +114,12 @@ def print_table(
     console.print(trust_in_words(folder), soft_wrap=True)
     for quantity in targets:
         spread = max(finalist.measured[quantity].spread for finalist in finalists)
-        console.print(f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart; in brackets predicted.", soft_wrap=True)
+        slowest = max(finalist.measured[quantity].slowness for finalist in finalists)
+        console.print(
+            f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart, at the pace that it had when its table was "
+            f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted.",
+            soft_wrap=True,
+        )
     if parents:
         console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
     console.print()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
+    from proxies.latency import LatencyTable
     from space.search_space import SearchSpace
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
@@ -165,7 +166,7 @@ def run(config: SearchConfig) -> None:
         _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
         return
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band = _band(console, config, space, budget)
+    band, tables = _band(console, config, space, budget)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
@@ -177,19 +178,21 @@ def run(config: SearchConfig) -> None:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
         _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, budget, supernet_run, parents)
+        _conclude(console, config, study, budget, tables, supernet_run, parents)
 
 
-def _band(console: Console, config: SearchConfig, space: SearchSpace, budget: Budget) -> ArchitectureBand:
-    """The architectures that may be evaluated: latencies are predicted from tables, and limited by what prediction may err."""
+def _band(
+    console: Console, config: SearchConfig, space: SearchSpace, budget: Budget
+) -> tuple[ArchitectureBand, Mapping[str, LatencyTable]]:
+    """The architectures that may be evaluated, and tables of their latencies, which are limited by what these may err."""
     from proxies.architecture_band import ArchitectureBand
 
     if not budget.targets:
-        return ArchitectureBand(space, budget)
+        return ArchitectureBand(space, budget), {}
     from nas.latency_limits import open_tables, tightened
 
     tables = open_tables(console, space, budget, config.latency_tables, config.seed)
-    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()])
+    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()]), tables
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -275,8 +278,9 @@ def _best_in_words(best: Result | None) -> str:
 
 
 def _conclude(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, supernet_run: SupernetRun, parents: Sequence[Parent]
-) -> None:
+    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
+    supernet_run: SupernetRun, parents: Sequence[Parent],
+) -> None:  # fmt: skip
     from nas.finalists import choose_finalists, measured_latencies
     from nas.progress import phase
     from nas.results import print_table, write_architectures, write_trials
@@ -288,12 +292,12 @@ def _conclude(
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
     keep = config.keep if len(study.objectives) == 1 else len(ranked)
-    measuring = phase("measuring finalists", keep + len(parents)) if budget.targets else nullcontext(lambda: None)
+    measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
     with measuring as advance:
-        finalists, missed = choose_finalists(ranked, budget, keep, advance)
+        finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
         measured = {}
         for parent in parents:
-            measured[parent.architecture.name] = measured_latencies(parent.architecture, budget.targets)
+            measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
     best = finalists[0].result
     _recount(best)

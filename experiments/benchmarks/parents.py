@@ -177,6 +177,8 @@ def table(results: dict[Case, dict[str, Measured]], args: argparse.Namespace) ->
     lines = [
         "# Published networks: ours beside timm's DaViT and the seeds' plain formulations",
         "",
+        f"`python -m experiments.benchmarks.parents --image-size {args.image_size} --rounds {args.rounds} --seconds {args.seconds:g}`",
+        "",
         f"{_machine(args)}, torch {torch.__version__}, timm {timm.__version__}; {args.image_size} px; median of {args.rounds} pairs.",
         "Images a second, how many times the reference's, and the peak memory of tensors in MiB beyond weights and images. The",
         "reference is timm's network for DaViT and matrix products with a softmax between them for the others, on (B, C, H, W)",

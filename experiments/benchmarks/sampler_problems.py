@@ -120,22 +120,40 @@ def staged_cost(space: Space, rng: np.random.Generator) -> Cost:
     return Cost(tuple(terms))
 
 
+@dataclass(frozen=True)
+class Interactions:
+    """How choices act together.
+
+    Args:
+        spreads: standard deviation over random members of the sum of single effects, of those of pairs and of triples, in points.
+        a_slot: in how many pairs a slot takes part, and in how many triples.
+    """
+
+    spreads: tuple[float, float, float]
+    a_slot: int
+
+
+GENTLE = Interactions((1.5, 0.75, 0.4), a_slot=2)
+RUGGED = Interactions((1.5, 1.0, 0.5), a_slot=8)
+"""Far more pairs than a search can learn one by one."""
+
+
 class Effects:
     """Accuracies made of random effects of single slots, of pairs and of triples; where one of them does not count, there is none.
 
     Args:
-        spreads: standard deviation over random members of each order's sum, in points.
+        interactions: how many pairs and triples there are, and how much they count.
     """
 
-    def __init__(self, space: Space, rng: np.random.Generator, spreads: tuple[float, ...] = (1.5, 0.75, 0.4)) -> None:
+    def __init__(self, space: Space, rng: np.random.Generator, interactions: Interactions) -> None:
         self._rows = Rows(space)
         slots = len(self._rows.sizes)
         sample = random_rows(self._rows, 2000, seed=int(rng.integers(2**32)))
         ordered = [name.endswith(("width", "depth", "ratio")) for name in self._rows.names]
         self._orders: list[tuple[float, list[tuple[tuple[int, ...], NDArray[np.float64]]]]] = []
-        for order, spread in enumerate(spreads, start=1):
+        for order, spread in enumerate(interactions.spreads, start=1):
             groups = list(itertools.combinations(range(slots), order))
-            chosen = [groups[i] for i in rng.permutation(len(groups))[: 2 * slots // order]] if order > 1 else groups
+            chosen = [groups[i] for i in rng.permutation(len(groups))[: interactions.a_slot * slots // order]] if order > 1 else groups
             tables = [rng.normal(size=tuple(self._rows.sizes[list(group)])) for group in chosen]
             if order == 1:  # More of what costs more is better: that is what makes a budget bind.
                 tables = [np.sort(table) if ordered[group[0]] else table for group, table in zip(chosen, tables, strict=True)]
@@ -154,12 +172,12 @@ class Effects:
         return total
 
 
-def staged_problem(instance: int, share: float) -> Problem:
+def staged_problem(instance: int, share: float, interactions: Interactions) -> Problem:
     """40 genes; a budget whose band, its upper tenth, holds a share of random members, below the most frequent cost."""
     space = staged_space(stages=4, widths=3, depths=4, mixers=8, ratios=3)
     rng = np.random.default_rng([1, instance])
     cost = staged_cost(space, rng)
-    truth = Effects(space, rng)
+    truth = Effects(space, rng, interactions)
     budget = Budget({"macs": limit_of(space, cost, share)})
     return Problem(f"staged, {share:.1%} of random members", space, cost, budget, truth, 0.3, instance)
 
@@ -178,7 +196,7 @@ def mini_problem(instance: int, limits: Sequence[str]) -> Problem:
     space = staged_space(stages=2, widths=3, depths=3, mixers=4, ratios=1)
     rng = np.random.default_rng([2, instance])
     cost = staged_cost(space, rng)
-    truth = Effects(space, rng)
+    truth = Effects(space, rng, GENTLE)
     return _at_the_median("mini-space", space, cost, truth, 0.0, instance, limits)
 
 

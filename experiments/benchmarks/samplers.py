@@ -1,28 +1,33 @@
 """How many evaluations samplers need inside a budget: ours, Optuna's, and aging evolution, on made-up tables.
 
-    python experiments/benchmarks/samplers.py --output experiments/results/samplers.md
+    python -m experiments.benchmarks.samplers
 
-Three kinds of searches, made by `sampler_problems.py`: a mini-space and a cell with all members known, where evaluations to the top
-are counted, and a staged space of 40 slots, where the gap to the best known member is measured after 200 evaluations. Samplers
-that know no budget are shown twice: "strict" charges each of their trials, "lenient" those alone that are new and inside.
-Counts do not depend on the machine; times do, and are measured at the end, one after another.
+Searches made by `sampler_problems.py`: a mini-space and a cell with all members known, where evaluations to the top are counted,
+and staged spaces of 40 slots with few and with many interactions, where the gap to the best known member is measured after 200
+evaluations. Samplers that know no budget are shown twice: "strict" charges each of their trials, "lenient" those alone that are new
+and inside. Counts do not depend on the machine; times do, and are measured at the end, one after another. Searches that have ended are
+kept beside the output until that is written, so that the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
 import itertools
+import json
 import multiprocessing
 import os
 import platform
 import random
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -30,14 +35,17 @@ from pathlib import Path
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from rich.progress import track
 
 from experiments.benchmarks.commands import cores, processor
-from experiments.benchmarks.sampler_problems import Problem, all_rows, cell_problem, mini_problem, staged_problem
+from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, cell_problem, mini_problem, staged_problem
 from nas.samplers import AgingEvolutionSampler, make_sampler, sampler_names
 from nas.samplers.breeding import Breeder
 from proxies.band import Band
 from proxies.listed_band import band_of
+from space.files import write_atomically
 
+RESULTS = Path(__file__).parents[1] / "results"
 FIRST_INSTANCE = 100
 """Instances below were used to choose the samplers' settings."""
 MAX_EVALUATIONS = 300
@@ -47,6 +55,7 @@ MAX_TRIALS = 400
 """Of a lenient search, that is of trials that cost nothing."""
 TOPS = (0.001, 0.01)
 TAILS = (0.1, 0.01, 0.001)
+STAGED = {"staged": GENTLE, "staged, rugged": RUGGED}
 LIMITS = {"FLOPs": ("macs",), "FLOPs+latency": ("macs", "latency")}
 
 Make = Callable[[Band, int], optuna.samplers.BaseSampler]
@@ -154,9 +163,9 @@ def to_the_top(job: Job) -> Outcome:
 
 
 @functools.cache
-def staged(tail: float, instance: int) -> tuple[Problem, Band, float]:
+def staged(kind: str, tail: float, instance: int) -> tuple[Problem, Band, float]:
     """A staged problem, its band, and the best score that a long search without noise finds."""
-    problem = staged_problem(instance, tail)
+    problem = staged_problem(instance, tail, STAGED[kind])
     band = Band(problem.space, problem.cost, problem.budget)
     return problem, band, best_known(problem, band)
 
@@ -179,8 +188,8 @@ def best_known(problem: Problem, band: Band, restarts: int = 3, generations: int
 
 def gap(job: Job) -> Outcome:
     """What the member of greatest score lacks to the best known one after 200 evaluations, in points without noise."""
-    sampler, _, tail, instance, max_trials = job
-    problem, band, best = staged(float(tail), instance)
+    sampler, kind, tail, instance, max_trials = job
+    problem, band, best = staged(kind, float(tail), instance)
     done = search(sampler, problem, band, instance, STAGED_EVALUATIONS, SLOW.get(sampler, max_trials), lambda _: False)
     gaps = []
     for lenient in (False, True):
@@ -193,25 +202,43 @@ def gap(job: Job) -> Outcome:
     return job, gaps, done.wasted
 
 
-def milliseconds(sampler: str, storage: str | None, known: int = 1000, proposals: int = 21) -> list[float]:
-    """Times of proposals, the storing of 40 parameters included, in a study of 1,000 finished trials."""
-    problem, band, finished = _finished(known)
-    study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize", storage=storage)
-    study.add_trials(finished)
-    times = []
-    for _ in range(3 if sampler in SLOW else proposals):
-        start = time.perf_counter()
-        trial = study.ask()
-        row = band.rows.row({name: trial.suggest_categorical(name, options) for name, options in problem.space.slots.items()})
-        times.append(1000 * (time.perf_counter() - start))
-        study.tell(trial, problem.score(row))
+def milliseconds(sampler: str, in_file: bool, proposals: int = 21) -> list[float]:
+    """Times of proposals, the storing of 40 parameters included, in a study of 1,000 finished trials, in memory or in an SQLite file."""
+    problem, band, finished = _finished()
+    with tempfile.TemporaryDirectory() as folder:
+        if in_file:
+            url = f"sqlite:///{shutil.copy(_finished_file(), folder)}"
+            study = optuna.load_study(study_name=FINISHED, storage=url, sampler=SAMPLERS[sampler](band, 0))
+        else:
+            study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize")
+            study.add_trials(finished)
+        times = []
+        for _ in range(3 if sampler in SLOW else proposals):
+            start = time.perf_counter()
+            trial = study.ask()
+            row = band.rows.row({name: trial.suggest_categorical(name, options) for name, options in problem.space.slots.items()})
+            times.append(1000 * (time.perf_counter() - start))
+            study.tell(trial, problem.score(row))
     return times
 
 
+FINISHED = "finished"
+
+
 @functools.cache
-def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
+def _finished_file() -> Path:
+    """An SQLite file with a study of the finished trials; it takes a minute to write."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    study = optuna.create_study(study_name=FINISHED, storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
+    study.add_trials(_finished()[2])
+    return folder / "study.db"
+
+
+@functools.cache
+def _finished(known: int = 1000) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
     """A staged problem, its band, and so many trials of members drawn from it."""
-    problem = staged_problem(FIRST_INSTANCE, TAILS[1])
+    problem = staged_problem(FIRST_INSTANCE, TAILS[1], GENTLE)
     band = Band(problem.space, problem.cost, problem.budget)
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
@@ -224,47 +251,74 @@ def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
+    """Run the searches, measure the times, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RESULTS / "samplers.md", help="Markdown file to write")
     parser.add_argument("--instances", type=int, default=20, help="mini-spaces and cells of each kind, each searched once (%(default)s)")
-    parser.add_argument("--staged-instances", type=int, default=10, help="staged spaces of each tail, each searched once (%(default)s)")
+    parser.add_argument("--staged-instances", type=int, default=20, help="staged spaces of each tail, each searched once (%(default)s)")
     parser.add_argument("--slow-instances", type=int, default=0, help="the same for Optuna's GP, a second a proposal (%(default)s)")
     parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
     parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, help="of a search (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(%(default)s)")
     arguments = parser.parse_args(argv)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
     start = time.monotonic()
-    kinds = [(kind, limits) for kind in ("mini-space", "cell") for limits in LIMITS] + [("staged", str(tail)) for tail in TAILS]
-    jobs = [
+    kinds = [(kind, limits) for kind in ("mini-space", "cell") for limits in LIMITS]
+    kinds += [(kind, str(tail)) for kind in STAGED for tail in TAILS]
+    jobs: list[Job] = [
         (sampler, kind, column, arguments.first_instance + instance, arguments.max_trials)
-        for kind, column in kinds for instance in range(arguments.staged_instances if kind == "staged" else arguments.instances)
+        for instance in range(max(arguments.instances, arguments.staged_instances))
+        for kind, column in kinds
+        if instance < (arguments.staged_instances if kind in STAGED else arguments.instances)
         for sampler in SAMPLERS if sampler not in SLOW or instance < arguments.slow_instances
     ]
-    # Jobs of one problem in one process, so that it is made once.
-    chunks = [list(group) for _, group in itertools.groupby(jobs, key=lambda job: job[1:4])]
-    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
-        outcomes = list(itertools.chain.from_iterable(pool.map(run_all, chunks)))
+    kept = arguments.output.with_suffix(".partial.jsonl")
+    outcomes = run_searches(jobs, kept, arguments.processes)
     minutes = (time.monotonic() - start) / 60
+    quieten()
     samplers = [sampler for sampler in SAMPLERS if sampler not in SLOW or arguments.slow_instances]
-    times = {(sampler, where): milliseconds(sampler, url) for sampler in samplers for where, url in STORAGES.items()}
-    command = f"python experiments/benchmarks/samplers.py {' '.join(sys.argv[1:] if argv is None else argv)}"
-    text = report(outcomes, times, samplers, command, minutes)
-    arguments.output.write_text(text)
+    pairs = list(itertools.product(samplers, STORAGES))
+    times = {(sampler, where): milliseconds(sampler, STORAGES[where]) for sampler, where in track(pairs, "times")}
+    command = f"python -m experiments.benchmarks.samplers {' '.join(sys.argv[1:] if argv is None else argv)}".strip()
+    write_atomically(arguments.output, report(outcomes, times, samplers, command, minutes))
+    kept.unlink()
+    print(arguments.output.read_text())
 
 
-STORAGES = {"in memory": None, "SQLite": "sqlite://"}
+def run_searches(jobs: Sequence[Job], kept: Path, num_processes: int) -> list[Outcome]:
+    """The outcomes of all jobs; those that an earlier run kept are not run again."""
+    known: dict[Job, Outcome] = {}
+    for line in kept.read_text().splitlines() if kept.exists() else ():
+        job, figures, wasted = json.loads(line)
+        known[tuple(job)] = tuple(job), figures, tuple(wasted)
+    open_jobs = [job for job in jobs if job not in known]
+    # Jobs of one problem in one process, so that it is made once.
+    chunks = [list(group) for _, group in itertools.groupby(open_jobs, key=lambda job: job[1:4])]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), quieten) as pool, kept.open("a") as file:
+        running = [pool.submit(run_all, chunk) for chunk in chunks]
+        for future in track(as_completed(running), "searches", total=len(running)):
+            for outcome in future.result():
+                known[outcome[0]] = outcome
+                file.write(json.dumps(outcome) + "\n")
+            file.flush()
+    return [known[job] for job in jobs]
+
+
+def quieten() -> None:
+    """Without Optuna's lines about every trial and every experimental argument."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore")
+
+
+STORAGES = {"in memory": False, "in SQLite": True}
 
 
 def run_all(jobs: Sequence[Job]) -> list[Outcome]:
     """The outcomes of some jobs."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore")
-    return [gap(job) if job[1] == "staged" else to_the_top(job) for job in jobs]
+    return [gap(job) if job[1] in STAGED else to_the_top(job) for job in jobs]
 
 
 def report(
@@ -302,15 +356,17 @@ def report(
         for place, top in enumerate(TOPS):
             lines += [f"## {about}: evaluations to the top {top:.1%}", ""]
             lines += table(kind, list(LIMITS), lambda *at, kind=kind, place=place: interval(values(at[0], kind, at[1], at[2], place)))
-    lines += ["## Staged space of 40 slots: gap to the best known member after 200 evaluations, points", ""]
-    lines += ["Columns: share of random members that lie in the band. In brackets the mean, as a share of aging evolution's.", ""]
+    for kind, interactions in STAGED.items():
+        about = f"{interactions.a_slot} pairs and triples a slot, spreads {' / '.join(map(str, interactions.spreads))}"
+        lines += [f"## Staged space of 40 slots, {about}: gap to the best known member after {STAGED_EVALUATIONS} evaluations, points", ""]
+        lines += ["Columns: share of random members that lie in the band. In brackets the mean, as a share of aging evolution's.", ""]
 
-    def staged_cell(sampler: str, column: str, lenient: bool) -> str:
-        own = values(sampler, "staged", column, lenient)
-        others = values(AGING, "staged", column, True)[: len(own)]
-        return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
+        def staged_cell(sampler: str, column: str, lenient: bool, kind: str = kind) -> str:
+            own = values(sampler, kind, column, lenient)
+            others = values(AGING, kind, column, True)[: len(own)]
+            return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
 
-    lines += table("staged", [str(tail) for tail in TAILS], staged_cell)
+        lines += table(kind, [str(tail) for tail in TAILS], staged_cell)
     lines += ["## Wasted trials and time", ""]
     lines += ["Mean shares of trials over all searches. Times at 1,000 trials of the staged space, storing 40 slots included.", ""]
     heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]

@@ -1,12 +1,14 @@
 """Latency on a user's device: measured part by part once, predicted for every member of a space, measured again for what is kept."""
 
-from proxies.latency.measure import Measured, measure_architecture, measure_architectures
+from proxies.latency.measure import measure_architecture, measure_architectures
+from proxies.latency.pace import Measured, Pace
 from proxies.latency.table import LatencyCost, LatencyTable, estimate_seconds, open_table, table_path
 
 __all__ = [
     "LatencyCost",
     "LatencyTable",
     "Measured",
+    "Pace",
     "estimate_seconds",
     "measure_architecture",
     "measure_architectures",

@@ -1,32 +1,30 @@
 """Measures networks, and the parts that they are made of, turn by turn.
 
-A machine has slow phases. Everything that is to be compared takes its turn in every round, in another order each time, so
-that a slow phase meets all alike, and a low quantile over the rounds leaves it out.
+A machine has slow phases. Everything that is to be compared takes its turn in every round, in another order each time, and in
+between a network is watched that tells the pace, see `proxies.latency.pace`.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
-from proxies.latency.backends import Backend, Run, backend_of
+from proxies.latency.backends import Backend, Clock, Run, backend_of
+from proxies.latency.pace import Measured, Pace, PacedTimes
 from proxies.latency.parts import Keys
+from proxies.macs import cost_of
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse
 from space.network import build_network, build_part
 
-QUANTILE = 0.1
-"""Of the repeats; the least one would be a lucky one."""
-BUSY = 0.15
-"""A greater spread than this is not the device's own."""
 VISIT_NS = 20_000_000
 MOST_VISITED = 20
 """A network's turn is timed for so long, or so many runs, after it has warmed up for as many."""
@@ -52,44 +50,35 @@ FINALIST = Effort(seconds=8.0, least_rounds=12)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A latency as it was measured.
+class Session:
+    """What was measured in turn.
 
     Args:
-        nanoseconds: a low quantile of the repeats.
-        spread: how much longer than that the median repeat took, relative.
-        repeats: how many there were.
+        parts: by key.
+        networks: in the order of their architectures.
+        pace: the agreed one.
+        turns: by how much the machine's own pace went up and down meanwhile, relative.
     """
 
-    nanoseconds: int
-    spread: float
-    repeats: int
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether the machine did other things meanwhile."""
-        return self.spread > BUSY
+    parts: Mapping[str, Measured]
+    networks: Sequence[Measured]
+    pace: Pace
+    turns: float
 
 
-def measured(times: Sequence[int]) -> Measured:
-    """Sum up repeats, each in nanoseconds."""
-    low, median = np.quantile(times, [QUANTILE, 0.5])
-    return Measured(max(round(low), 1), float(median / low - 1) if low else 0.0, len(times))
-
-
-def measure_architecture(architecture: Architecture, target: Target, effort: Effort = FINALIST) -> Measured:
+def measure_architecture(architecture: Architecture, target: Target, effort: Effort = FINALIST, pace: Pace | None = None) -> Measured:
     """Measure one architecture's fused network, freshly initialised, on random images.
 
     Raises TargetError where this machine lacks the target.
     """
-    return measure_architectures([architecture], target, effort)[0]
+    return measure_architectures([architecture], target, effort, pace)[0]
 
 
 def measure_architectures(
-    architectures: Sequence[Architecture], target: Target, effort: Effort = FINALIST, on_progress: OnProgress = lambda done, total: None
-) -> list[Measured]:
-    """Measure several architectures in turn; their networks are in memory together."""
-    return measure_turns({}, [], architectures, target, effort, random.Random(0), on_progress)[1]
+    architectures: Sequence[Architecture], target: Target, effort: Effort = FINALIST, pace: Pace | None = None
+) -> Sequence[Measured]:
+    """Measure several architectures in turn, at an agreed pace or at that of these minutes; their networks are in memory together."""
+    return measure_turns({}, [], architectures, target, effort, random.Random(0), pace).networks
 
 
 def measure_turns(
@@ -99,14 +88,19 @@ def measure_turns(
     target: Target,
     effort: Effort,
     rng: random.Random,
-    on_progress: OnProgress,
-) -> tuple[dict[str, Measured], list[Measured]]:
+    pace: Pace | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Session:
     """Measure parts along walks through them (see `SpaceParts`), and whole networks, all in turn.
 
     A part is timed inside a walk: its input has just been written and its weights have left the nearest cache, as in a network.
+
+    Args:
+        pace: an agreed one; else that of the session, told by the network of median multiply-adds.
     """
     backend = backend_of(target)
     num_prepared = len(parts) + len(architectures)
+    watched = pace.architecture if pace else sorted(architectures, key=lambda one: cost_of(one).macs)[len(architectures) // 2]
     with torch.random.fork_rng(devices=[]), backend.running():
         torch.manual_seed(0)
         runs: dict[str, Run] = {}
@@ -117,52 +111,66 @@ def measure_turns(
         for architecture in architectures:
             networks.append(_prepared_network(architecture, backend))
             on_progress(len(runs) + len(networks), num_prepared + effort.most_rounds)
+        of_pace = _prepared_network(watched, backend) if pace else networks[architectures.index(watched)]
+        clock = backend.clock
+        visits = [_Visits(run, clock) for run in networks]
 
-        def turns() -> list[_Turn]:
-            """One round, in random order."""
-            walked = [[key for segment in walk for key in rng.sample(segment, len(segment))] for walk in walks]
-            drawn = [_Turn(keys, [runs[key] for key in keys], backend.value(_map_of(parts[keys[0]], target.batch))) for keys in walked]
-            # As often for nothing first: people run a network again and again, and what ran before has emptied the caches.
-            drawn += [_Turn([_WARM_UP] * n + [i] * n, [run] * 2 * n, None) for i, (run, n) in enumerate(zip(networks, visits, strict=True))]
+        def turns() -> list[tuple[Sequence[str | int], Callable[[], list[int]]]]:
+            """One round in random order: labels, and what tells their times."""
+            drawn: list[tuple[Sequence[str | int], Callable[[], list[int]]]] = []
+            for walk in walks:
+                keys = [key for segment in walk for key in rng.sample(segment, len(segment))]
+                value = backend.value(_map_of(parts[keys[0]], target.batch))
+                drawn.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
+            drawn += [([i] * visit.num, visit.times) for i, visit in enumerate(visits)]
             rng.shuffle(drawn)
             return drawn
 
-        visits = [1] * len(networks)
-        times: defaultdict[str | int, list[int]] = defaultdict(list)
-        num_rounds, done = effort.most_rounds, 0
         started = time.perf_counter()
-        while done < num_rounds:
-            for turn in turns():
-                for label, nanoseconds in zip(turn.labels, turn.times(backend), strict=True):
-                    times[label].append(nanoseconds)
-            if not done:
-                num_rounds = effort.rounds(time.perf_counter() - started)
-                visits = [min(max(VISIT_NS // max(times[i][0], 1), 1), MOST_VISITED) for i in range(len(networks))]
-                times.clear()  # the first round warmed up
-            done += 1
+        for _, take in turns():  # A round to warm up, and to see how long one takes.
+            take()
+        num_rounds = effort.rounds(time.perf_counter() - started)
+        times = PacedTimes(_Visits(of_pace, clock).median, pace.nanoseconds if pace else None)
+        for done in range(1, num_rounds + 1):
+            for labels, take in turns():
+                times.add(labels, take())
+            if done == num_rounds:
+                times.settle()
             on_progress(num_prepared + done, num_prepared + num_rounds)
-    return {key: measured(times[key]) for key in parts}, [measured(times[i]) for i in range(len(architectures))]
+    return Session(
+        {key: times.measured(key) for key in parts},
+        [times.measured(i) for i in range(len(architectures))],
+        Pace(architecture=watched, nanoseconds=times.pace_ns),
+        times.turns,
+    )
 
 
-_WARM_UP = ""
+class _Visits:
+    """Runs a network several times, as often for nothing first: people run one again and again, and others have emptied the caches."""
+
+    def __init__(self, run: Run, clock: Clock) -> None:
+        self._run, self._clock = run, clock
+        self.num = min(max(VISIT_NS // max(self._timed(2)[1], 1), 1), MOST_VISITED)
+
+    def times(self) -> list[int]:
+        """Nanoseconds of every run of a visit."""
+        return self._timed(2 * self.num)[self.num :]
+
+    def median(self) -> int:
+        """The median of a visit's."""
+        return round(statistics.median(self.times()))
+
+    def _timed(self, num: int) -> list[int]:
+        return _times([self._run] * num, None, self._clock)
 
 
-@dataclass(frozen=True)
-class _Turn:
-    """What runs one behind the other, and under what labels its times are kept."""
-
-    labels: Sequence[str | int]
-    runs: Sequence[Run]
-    value: Any
-
-    def times(self, backend: Backend) -> list[int]:
-        """Nanoseconds that each of them takes."""
-        value, clock = self.value, backend.clock
-        marks = [clock.mark()]
-        for run in self.runs:
-            value = run(value)
-            marks.append(clock.mark())
-        return clock.between(marks)
+def _times(runs: Sequence[Run], value: Any, clock: Clock) -> list[int]:
+    """Nanoseconds of runs, each on what the one before returns."""
+    marks = [clock.mark()]
+    for run in runs:
+        value = run(value)
+        marks.append(clock.mark())
+    return clock.between(marks)
 
 
 def _prepared_part(part: Part, backend: Backend) -> Run:

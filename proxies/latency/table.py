@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,8 @@ from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
-from proxies.latency.measure import BUSY, Effort, OnProgress, measure_turns
+from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
+from proxies.latency.pace import BUSY, Measured, Pace
 from proxies.latency.parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import Term
@@ -58,9 +59,13 @@ class Record(Value):
         fingerprint: where and of what, see `fingerprint_of`.
         parts: nanoseconds by part.
         networks: whole networks to fit to.
+        pace: that of the machine when these were measured, at which all latencies are told.
+        turns: by how much it went up and down meanwhile, relative.
     """
 
     fingerprint: dict[str, str]
+    pace: Pace
+    turns: Annotated[float, Field(ge=0)]
     parts: dict[str, PositiveInt]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
 
@@ -81,6 +86,7 @@ class LatencyTable:
         cost: the predictions as sums over the space's slots; a member's sum is what `predict` says.
         errors: how well networks were predicted that the fit had not seen, leaving one out at a time.
         spread: of the measured networks' repeats, their median, relative.
+        pace: that of the machine when the table was measured, at which its latencies are told.
     """
 
     def __init__(self, space: SearchSpace, target: Target, parts: SpaceParts, record: Record) -> None:
@@ -97,16 +103,23 @@ class LatencyTable:
         self._predicted, self._measured = left_out(samples), np.array([sample.network_ns for sample in samples], dtype=float)
         self.errors = errors(self._predicted, self._measured)
         self.spread = float(np.median([network.spread for network in record.networks]))
+        self.pace, self._turns = record.pace, record.turns
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should be warned of, a line each; nothing where the machine was quiet."""
-        if self.spread <= BUSY:
-            return ()
-        return (
-            f"{self.target}: the machine was busy while latencies were measured: repeats spread by {self.spread:.0%}, expected at most "
-            f"{BUSY:.0%}. Architectures stay {1 - 1 / self.margin():.0%} under the limit; measured on a quiet machine it will be less",
-        )
+        notes = []
+        if self._turns > BUSY:
+            notes.append(
+                f"{self.target}: the machine's own speed changed by {self._turns:.0%} while latencies were measured, expected at most "
+                f"{BUSY:.0%}; they are told at the pace of its quicker phases"
+            )
+        if self.spread > BUSY:
+            notes.append(
+                f"{self.target}: the machine was busy while latencies were measured: repeats spread by {self.spread:.0%}, expected at most "
+                f"{BUSY:.0%}. Architectures stay {1 - 1 / self.margin():.0%} under the limit; measured on a quiet machine it will be less"
+            )
+        return tuple(notes)
 
     def predict(self, architecture: Architecture) -> int:
         """Nanoseconds that a member's network takes; SpaceError for what is no member."""
@@ -114,6 +127,10 @@ class LatencyTable:
             return self._constant + sum(self._amounts[key_of(part)] for part in architecture.parts)
         except KeyError as error:
             raise SpaceError(f"{architecture.name}: got the part {error}, expected a member of the space {self.space.name}") from None
+
+    def measure(self, architectures: Sequence[Architecture], effort: Effort = FINALIST) -> Sequence[Measured]:
+        """Measure networks on the target, at the table's pace."""
+        return measure_architectures(architectures, self.target, effort, self.pace)
 
     def margin(self, confidence: float = CONFIDENCE) -> float:
         """By what factor predictions must stay below a limit that networks are to meet with this confidence."""
@@ -180,13 +197,18 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
 def _measured_record(parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort) -> Record:
     rng = random.Random(seed)
     architectures = [draw(rng) for _ in range(NUM_NETWORKS[target.backend])]
-    of_parts, of_networks = measure_turns(parts.parts, parts.walks, architectures, target, effort, rng, on_progress)
+    session = measure_turns(parts.parts, parts.walks, architectures, target, effort, rng, on_progress=on_progress)
     networks = [
         NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
-        for architecture, whole in zip(architectures, of_networks, strict=True)
+        for architecture, whole in zip(architectures, session.networks, strict=True)
     ]
-    nanoseconds = {key: part.nanoseconds for key, part in of_parts.items()}
-    return Record(fingerprint=fingerprint_of(parts.space, target), parts=nanoseconds, networks=tuple(networks))
+    return Record(
+        fingerprint=fingerprint_of(parts.space, target),
+        parts={key: part.nanoseconds for key, part in session.parts.items()},
+        networks=tuple(networks),
+        pace=session.pace,
+        turns=session.turns,
+    )
 
 
 def _sample(network: NetworkRecord, beyond: dict[str, int]) -> Sample:

@@ -12,6 +12,7 @@ from proxies.cost import Cost
 from proxies.macs import cost_of, part_activations
 from space import build_network, dump_architecture, load_architecture, load_space, parent_names
 from space.network import build_part
+from tests.nas.conftest import Mistaken
 
 MEMBER = load_space("hybrid-32").largest()
 
@@ -85,16 +86,8 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
     (["davit-t", "--image-size", "64x64x64"], "--image-size: got '64x64x64'"),
     (["missing.yaml"], "missing.yaml"),
 ])
-def test_a_mistake_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        code = main(arguments)
-    except SystemExit as end:
-        code = end.code
-    printed = capsys.readouterr()
-    assert code == 2
-    assert printed.out == ""
-    assert message in printed.err
-    assert printed.err.count("\n") == 1
+def test_a_mistake_is_one_line(arguments: list[str], message: str, mistaken: Mistaken) -> None:
+    assert message in mistaken(main, arguments)
 
 
 def test_sizes_read_height_first() -> None:

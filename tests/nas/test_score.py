@@ -8,6 +8,7 @@ import pytest
 from nas.score import main
 from proxies.zero_cost.registry import SCORES
 from space import dump_architecture
+from tests.nas.conftest import Mistaken
 from tests.space.examples import tiny_space
 
 
@@ -54,13 +55,5 @@ def test_chosen_scores_come_in_their_order_and_depend_on_the_seed_alone(path: Pa
     (["topformer-t", "--image-size", "8"], "--image-size: got '8', expected a whole number, 32 or more"),
     (["topformer-t", "--data", "nowhere"], "nowhere: no such folder or tar"),
 ])
-def test_a_mistake_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        code = main(arguments)
-    except SystemExit as end:
-        code = end.code
-    printed = capsys.readouterr()
-    assert code == 2
-    assert printed.out == ""
-    assert message in printed.err
-    assert printed.err.count("\n") == 1
+def test_a_mistake_is_one_line(arguments: list[str], message: str, mistaken: Mistaken) -> None:
+    assert message in mistaken(main, arguments)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
-from proxies.latency.measure import BUSY, Effort, measured
+from proxies.latency.measure import Effort
+from proxies.latency.pace import BUSY, Pace, PacedTimes, summed_up
 from proxies.latency.parts import SpaceParts, key_of
 from proxies.latency.table import LatencyError, NetworkRecord, Record
 from proxies.target import Target
@@ -39,7 +41,7 @@ TARGET = Target()
 PARTS = SpaceParts(SPACE)
 
 
-def record(spread: float = 0.01, noise: float = 0.0) -> Record:
+def record(spread: float = 0.01, noise: float = 0.0, turns: float = 0.0) -> Record:
     """Made-up measurements: every part has its own time, and networks take what their parts do, but for a relative noise."""
     rng = random.Random(0)
     parts = {key: rng.randrange(10_000, 1_000_000) for key in PARTS.parts}
@@ -48,7 +50,8 @@ def record(spread: float = 0.01, noise: float = 0.0) -> Record:
         keys = [key_of(part) for part in SPACE.sample(rng).parts]
         total = round(sum(parts[key] for key in keys) * (1 + noise * rng.uniform(-1, 1)))
         networks.append(NetworkRecord(parts={key: keys.count(key) for key in keys}, nanoseconds=total, spread=spread))
-    return Record(fingerprint=fingerprint_of(SPACE, TARGET), parts=parts, networks=tuple(networks))
+    pace = Pace(architecture=SPACE.smallest(), nanoseconds=1_000_000)
+    return Record(fingerprint=fingerprint_of(SPACE, TARGET), parts=parts, networks=tuple(networks), pace=pace, turns=turns)
 
 
 TABLE = LatencyTable(SPACE, TARGET, PARTS, record(noise=0.05))
@@ -103,9 +106,48 @@ def test_the_limit_leaves_room_for_errors_and_more_on_a_busy_machine() -> None:
 
 
 def test_repeats_on_a_busy_machine_are_told() -> None:
-    assert not measured([100, 101, 102, 103]).is_busy
-    assert measured([100, 100, 100, 200, 200, 200, 200]).spread > BUSY
-    assert measured([0, 0, 0]).nanoseconds == 1
+    assert not summed_up([100, 101, 102, 103]).is_busy
+    assert summed_up([100, 100, 100, 200, 200, 200, 200]).spread > BUSY
+    assert summed_up([0, 0, 0]).nanoseconds == 1
+
+
+def paced(slowness: Sequence[float], agreed_ns: int | None = None) -> PacedTimes:
+    """A run of 3 s on a machine that changes its pace before each look at it, at which a second's run is watched."""
+    looks = [round(1e9 * now) for now in slowness]
+    upcoming = iter(looks)
+    times = PacedTimes(lambda: next(upcoming), agreed_ns)
+    for before, after in pairwise(looks):
+        times.add(["run"], [3 * (before + after) // 2])
+    return times
+
+
+@given(st.lists(st.floats(1, 4), min_size=2, max_size=20))
+def test_a_machine_that_slows_down_as_a_whole_changes_no_latency(slowness: list[float]) -> None:
+    found = paced(slowness, agreed_ns=10**9).measured("run")
+    assert found.nanoseconds == pytest.approx(3e9, rel=1e-6)
+    assert found.spread == pytest.approx(0, abs=1e-6)
+    assert found.slowness == pytest.approx(np.median(slowness))
+
+
+def test_without_an_agreed_pace_latencies_are_told_at_that_of_the_quicker_phases() -> None:
+    times = paced([1.0] * 5 + [1.5] * 6)
+    assert times.pace_ns == 10**9
+    assert times.turns == pytest.approx(0.5)
+    assert times.measured("run").slowness == pytest.approx(1.5)
+
+
+def test_what_was_measured_while_the_pace_changed_is_set_aside() -> None:
+    looks = iter([10**9, 10**9, 2 * 10**9, 2 * 10**9])
+    times = PacedTimes(lambda: next(looks), 10**9)
+    for nanoseconds in (3 * 10**9, 3 * 10**9, 6 * 10**9):
+        times.add(["run"], [nanoseconds])
+    assert times.measured("run").repeats == 2
+    assert times.measured("run").nanoseconds == 3 * 10**9
+
+
+def test_a_change_of_pace_is_told() -> None:
+    (note,) = LatencyTable(SPACE, TARGET, PARTS, record(turns=0.35)).notes
+    assert "35%" in note
 
 
 def test_rounds_are_bounded() -> None:
