@@ -10,19 +10,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
+from nas.finalists import Finalist
+from nas.parents import Parent
 from nas.standalone import Conditions, Trained, Training, train_all
+from nas.study import Result
+from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
+from space.errors import SpaceError
 from space.files import write_atomically
 from supernet.accuracy import Score
 
+BATCH_SIZE = 32
 STEPS = (100, 200, 400)
 MIN_STEPS = 50
 """First stages shorter than this rank no better than a supernet does (experiments/results)."""
+TRAINING_PASSES = 3
+"""A step of training takes about so many forward passes."""
 LEAST_LEFT = 3
 LAST_SEEDS = 2
 TIED = 2.0
@@ -77,6 +87,34 @@ class OutOfTime(Exception):
     """The time was over within a stage; what was trained is kept."""
 
 
+def entrants_of(
+    finalists: Sequence[Finalist], extra: Finalist | None, parents: Sequence[Parent], results: Sequence[Result], run: SupernetRun
+) -> list[Entrant]:
+    """The finalists of a search, one drawn at random, and the published networks that can stand at the data's image size.
+
+    Args:
+        results: of the search, where a published network may be among them.
+    """
+    entrants = [Entrant(f"trial {one.result.number}", one.result.architecture, one.result.score) for one in finalists]
+    if extra is not None:
+        entrants.append(Entrant(f"trial {extra.result.number}, random", extra.result.architecture, extra.result.score))
+    known = {result.architecture.fingerprint: result.score for result in results}
+    for parent in parents:
+        fingerprint = parent.architecture.fingerprint
+        with suppress(SpaceError):
+            # Refused where its last stages would have no map left.
+            parent.architecture.replace(image_size=run.image_size)
+            if all(fingerprint != entrant.architecture.fingerprint for entrant in entrants):
+                entrants.append(Entrant(parent.architecture.name, parent.architecture, known.get(fingerprint), wins=False))
+    return entrants
+
+
+def affordable_steps(results: Sequence[Result], seconds: float) -> float:
+    """How many steps of training the time allows, by how long the evaluations took."""
+    per_image = median(result.seconds / result.score.num_images for result in results)
+    return seconds / (per_image * TRAINING_PASSES * BATCH_SIZE)
+
+
 def num_steps(entrants: int, steps: Sequence[int] = STEPS) -> int:
     """Steps of all trainings together."""
     total = 0
@@ -87,7 +125,7 @@ def num_steps(entrants: int, steps: Sequence[int] = STEPS) -> int:
     return total
 
 
-def plan_steps(file: Path, entrants: int, affordable: float) -> tuple[int, ...]:
+def plan_steps(file: Path, entrants: int, affordable: float = math.inf) -> tuple[int, ...]:
     """Steps of the stages, shortened to what is affordable in all; none where that is not worth the while.
 
     What was planned once stays: a continued search goes on with the trainings that it has.
@@ -116,7 +154,9 @@ def hold_finals(
     Args:
         entrants: distinct, in the order of the search.
     """
-    left, eliminated, stages = list(entrants), [], []
+    left = list(entrants)
+    eliminated: list[Entrant] = []
+    stages: list[Stage] = []
     for number, of_stage in enumerate(steps):
         seeds = LAST_SEEDS if number == len(steps) - 1 else 1
         trainings = [Training(entrant.architecture, of_stage, seed) for seed in range(seeds) for entrant in left]

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from rich import box
@@ -15,12 +16,14 @@ from rich.table import Table
 
 from nas.audit_report import trust_in_words
 from nas.finalists import Finalist
+from nas.finals import Finals
 from nas.parents import Parent
 from nas.study import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
+from supernet.accuracy import Score
 
 
 def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist]) -> None:
@@ -123,6 +126,34 @@ def print_table(
     if parents:
         console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
     console.print()
+
+
+def print_finals(console: Console, finals: Finals) -> None:
+    """Print what everyone scored in every stage of the finals, and whether the winner is one."""
+    if not finals.stages:
+        console.print("The finals ended before their first stage was over: the winner is the supernet's choice.\n", soft_wrap=True)
+        return
+    table = Table(title="Finals: trained alone", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("", no_wrap=True)
+    for stage in finals.stages:
+        table.add_column(f"{stage.steps} steps", justify="right", no_wrap=True)
+    for entrant in finals.ranking:
+        scores = [stage.scores.get(entrant.architecture.fingerprint, ()) for stage in finals.stages]
+        table.add_row(entrant.label, *map(_final_scores, scores))
+    console.print(table)
+    console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
+    best, *others = (entrant.label for entrant in finals.tied)
+    if others:
+        console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the supernet decides.", soft_wrap=True)
+    if not finals.ranking[0].wins:
+        console.print(f"The search has found nothing that is surely better than {finals.ranking[0].label}.", soft_wrap=True)
+    console.print()
+
+
+def _final_scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
 
 
 def _score(result: Result) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.backends import Stop
+    from nas.finalists import Finalist
+    from nas.finals import Finals
     from nas.parents import Parent
     from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
-FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run"})
+FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
+FINALISTS = 8
+FINALS_SHARE = 0.25
+"""Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class SearchConfig:
         steps, batch_size, lr: of the supernet's training.
         storage: URL of the study; by default SQLite in the run's directory.
         keep: architectures to write, the winner included; with several objectives the whole front is written.
+        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
         latency_tables: folder for tables of measured latencies; by default the user's cache.
         dry_run: say what would be done, and do none of it.
     """
@@ -72,6 +79,7 @@ class SearchConfig:
     ray_address: str | None
     storage: str | None
     keep: int
+    finalists: int | None
     latency_tables: Path | None
     dry_run: bool
 
@@ -110,6 +118,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of weights, data order and proposals (%(default)s)")
+    how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
     where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
@@ -123,6 +132,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
         arguments.floor = 0.9 if len(arguments.objectives) == 1 else 0.0
+    if len(arguments.objectives) > 1 and arguments.finalists:
+        parser.error("--finalists needs one objective: a front has no winner")
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
         parser.error("--workers and --ray-address need --backend ray")
     if arguments.out is None:
@@ -177,8 +188,10 @@ def run(config: SearchConfig) -> None:
         for parent in parents:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
-        _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, budget, tables, supernet_run, parents)
+        has_finals = len(objectives) == 1 and config.finalists != 0
+        searching = None if seconds is None else start + seconds * (1 - FINALS_SHARE * has_finals)
+        _search(config, study, supernet_run, Stop(config.trials, searching))
+        _conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 
 def _band(
@@ -279,11 +292,11 @@ def _best_in_words(best: Result | None) -> str:
 
 def _conclude(
     console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
-    supernet_run: SupernetRun, parents: Sequence[Parent],
+    supernet_run: SupernetRun, parents: Sequence[Parent], start: float,
 ) -> None:  # fmt: skip
     from nas.finalists import choose_finalists, measured_latencies
     from nas.progress import phase
-    from nas.results import print_table, write_architectures, write_trials
+    from nas.results import print_finals, print_table, write_architectures, write_trials
 
     results = study.results()
     if not results:
@@ -291,7 +304,8 @@ def _conclude(
         return
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
-    keep = config.keep if len(study.objectives) == 1 else len(ranked)
+    entrants = (FINALISTS if config.finalists is None else config.finalists) if len(study.objectives) == 1 else 0
+    keep = max(config.keep, entrants) if len(study.objectives) == 1 else len(ranked)
     measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
     with measuring as advance:
         finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
@@ -299,17 +313,61 @@ def _conclude(
         for parent in parents:
             measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
+    finals = None
+    if entrants:
+        finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, start)
+    if len(study.objectives) == 1:
+        finalists = finalists[: config.keep]
     best = finalists[0].result
     _recount(best)
     write_architectures(config.out, study, finalists)
     supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
     print_table(console, config.out, study, finalists, parents, measured)
+    if finals is not None:
+        print_finals(console, finals)
     for finalist in missed:
         console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
     counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
     console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
+
+
+def _finals(
+    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, finalists: list[Finalist],
+    parents: Sequence[Parent], start: float,
+) -> tuple[list[Finalist], Finals | None]:  # fmt: skip
+    """Let the best train alone; the finalists in the order of that, and how it ended where there was time for it."""
+    from nas.backends import Stop
+    from nas.finalists import Finalist
+    from nas.finals import BATCH_SIZE, affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
+    from nas.progress import phase
+    from nas.standalone import Conditions, Trained, Training, default_workers
+
+    candidates = finalists[: config.finalists or FINALISTS]
+    numbers = {one.result.number for one in finalists}
+    # Its latency is not measured, so where one is promised it cannot be the winner.
+    drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
+    extra = None if drawn is None else Finalist(drawn)
+    entrants = entrants_of(candidates, extra, parents, study.results(), supernet_run)
+    deadline = None if config.minutes is None else start + 60 * config.minutes
+    elapsed = time.monotonic() - start
+    seconds = deadline - time.monotonic() if deadline else elapsed / 3 if config.finalists is None else math.inf
+    folder = config.out / "finals"
+    steps = plan_steps(folder / "steps.json", len(entrants), affordable_steps(study.results(), seconds))
+    if not steps:
+        console.print("no time for finals: the winner is the supernet's choice; with more --minutes the best train alone", soft_wrap=True)
+        return finalists, None
+    conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
+    with phase("finals", num_steps(len(entrants), steps)) as advance:
+
+        def on_result(training: Training, result: Trained) -> None:
+            advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
+
+        finals = hold_finals(conditions, entrants, steps, default_workers(), stop.is_late, on_result)
+    by_architecture = {one.result.architecture: one for one in [*finalists, *([extra] if extra else [])]}
+    ranked = [by_architecture[entrant.architecture] for entrant in finals.ranking if entrant.wins]
+    return [*ranked, *(one for one in finalists if one not in ranked)], finals
 
 
 def _recount(best: Result) -> None:

@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 def command(folder: Path, *more: str) -> list[str]:
     """A small search; later options win over earlier ones."""
     fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0"]
     return [*fixed, *small, *more]
 
 
@@ -169,7 +169,8 @@ def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     write_pictures(tmp_path / "images", count=10)
     options = ["--space", str(tmp_path / "space.yaml"), "--budget", "4.3GFLOPs", "--floor", "0.8", "--data", str(tmp_path / "images")]
-    assert search.main([*options, "--steps", "1", "--batch-size", "2", "--trials", "2", "--out", str(tmp_path / "run")]) == 0
+    options += ["--steps", "1", "--batch-size", "2", "--trials", "2", "--finalists", "0", "--out", str(tmp_path / "run")]
+    assert search.main(options) == 0
     first, second = trials_of(tmp_path)
     assert first.user_attrs["proposal"] == "uniformer-s-plus"
     assert first.user_attrs["macs"] == cost_of(plus.replace(num_classes=3)).macs
