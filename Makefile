@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml
 search: install
 	$(PY) -m nas.search --budget 4.5GFLOPs $(ARGS)
 
+# Tests use one thread each; as many run side by side as there are cores, four at most: each process takes some 2 GB.
 test: install
-	$(PY) -m pytest -m "not soak" $(ARGS)
+	$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # Tests that need minutes each.
 soak: install

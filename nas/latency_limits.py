@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.progress import Advance, phase
 from proxies.architecture_band import ArchitectureBand
-from proxies.cost import Budget, format_amount, without_latency
+from proxies.cost import Budget, without_latency
 from proxies.latency import LatencyTable, open_table
 from space.search_space import SearchSpace
 
@@ -28,9 +28,9 @@ def open_tables(console: Console, space: SearchSpace, budget: Budget, folder: Pa
     for quantity, target in budget.targets.items():
         with phase(f"latency on {target}", 100, console) as advance:
             tables[quantity] = open_table(space, target, folder, draw, seed, partial(_percent, advance))
-        admitted = format_amount(tables[quantity].limit_for(budget.limits[quantity]), quantity)
+        admitted = tables[quantity].limit_for(budget.limits[quantity]) / 1e6
         error = tables[quantity].errors.mean
-        console.print(f"predictions err by {error:.1%} on average, so that up to {admitted} predicted are admitted", soft_wrap=True)
+        console.print(f"predictions err by {error:.1%} on average, so that up to {admitted:.4g} ms predicted are admitted", soft_wrap=True)
         for note in tables[quantity].notes:
             console.print(note, soft_wrap=True)
     return tables
