@@ -19,7 +19,7 @@ import numpy as np
 
 from nas.finalists import Finalist
 from nas.parents import Parent
-from nas.standalone import Conditions, Trained, Training, train_all
+from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, train_all
 from nas.study import Result
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
@@ -27,7 +27,6 @@ from space.errors import SpaceError
 from space.files import write_atomically
 from supernet.accuracy import Score
 
-BATCH_SIZE = 32
 STEPS = (100, 200, 400)
 MIN_STEPS = 50
 """First stages shorter than this rank no better than a supernet does (experiments/results)."""
@@ -109,8 +108,14 @@ def entrants_of(
     return entrants
 
 
-def affordable_steps(results: Sequence[Result], seconds: float) -> float:
-    """How many steps of training the time allows, by how long the evaluations took."""
+def affordable_steps(results: Sequence[Result], seconds: float, trained: int | None) -> float:
+    """How many steps of training the time allows, by how long the evaluations took.
+
+    Args:
+        trained: steps of training that an evaluation was; none where it was a supernet's.
+    """
+    if trained is not None:
+        return seconds * default_workers() * trained / median(result.seconds for result in results)
     per_image = median(result.seconds / result.score.num_images for result in results)
     return seconds / (per_image * TRAINING_PASSES * BATCH_SIZE)
 

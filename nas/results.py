@@ -14,7 +14,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nas.audit_report import trust_in_words
 from nas.finalists import Finalist
 from nas.finals import Finals
 from nas.parents import Parent
@@ -67,23 +66,25 @@ def _row(result: Result) -> dict[str, Any]:
 
 def print_table(
     console: Console,
-    folder: Path,
     study: StudyRecord,
     finalists: Sequence[Finalist],
     parents: Sequence[Parent],
     measured_parents: Mapping[str, Mapping[str, Measured]],
+    judged_by: str,
+    trust: str,
 ) -> None:
     """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
 
     Args:
-        folder: the run's directory, where an audit may have left a report.
         finalists: best first.
         parents: those within the budget; one that the search evaluated is shown with its score.
         measured_parents: their latencies, by name and quantity.
+        judged_by: where the accuracies come from, in words.
+        trust: what is known of how well that ranks.
     """
     best = finalists[0].result
     targets = list(finalists[0].measured)
-    title = f"Supernet accuracy on {best.score.num_images} search images"
+    title = f"Accuracy {judged_by}, on {best.score.num_images} search images"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
     for heading in headings:
@@ -110,11 +111,12 @@ def print_table(
     widths = "-".join(str(stage.width) for stage in best.architecture.stages)
     console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
     console.print(
-        "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
+        f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
         "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
-    console.print(trust_in_words(folder), soft_wrap=True)
+    if trust:
+        console.print(trust, soft_wrap=True)
     for quantity in targets:
         spread = max(finalist.measured[quantity].spread for finalist in finalists)
         slowest = max(finalist.measured[quantity].slowness for finalist in finalists)

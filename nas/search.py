@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from nas.objectives import NAMES as OBJECTIVES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.backends import Stop
+    from nas.backends import MakeEvaluator, Stop
     from nas.finalists import Finalist
     from nas.finals import Finals
     from nas.parents import Parent
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
+EVALUATORS = ("supernet", "standalone")
 FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
+STANDALONE = "standalone"
+"""Folder of a run's trainings alone."""
+STANDALONE_STEPS = 50
 FINALISTS = 8
 FINALS_SHARE = 0.25
 """Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
@@ -53,6 +58,8 @@ class SearchConfig:
         trials: architectures to evaluate in all.
         minutes: when to end at the latest, counted from the start; training the supernet takes half of it at most.
         steps, batch_size, lr: of the supernet's training.
+        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
+        standalone_steps: steps of such a training.
         storage: URL of the study; by default SQLite in the run's directory.
         keep: architectures to write, the winner included; with several objectives the whole front is written.
         finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
@@ -71,6 +78,8 @@ class SearchConfig:
     trials: int
     minutes: float | None
     sampler: str
+    evaluator: str
+    standalone_steps: int
     steps: int
     batch_size: int
     lr: float
@@ -118,6 +127,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of weights, data order and proposals (%(default)s)")
+    how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
+    how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
@@ -132,6 +143,9 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
         arguments.floor = 0.9 if len(arguments.objectives) == 1 else 0.0
+    if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
+        parser.error("--standalone-steps needs --evaluator standalone")
+    arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
     if len(arguments.objectives) > 1 and arguments.finalists:
         parser.error("--finalists needs one objective: a front has no winner")
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
@@ -181,7 +195,8 @@ def run(config: SearchConfig) -> None:
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
-    _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
+    if config.evaluator == "supernet":
+        _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed)
     parents = parents_within(space, budget)
     with reported(config.storage_url):
@@ -264,6 +279,7 @@ def _train(console: Console, config: SearchConfig, band: ArchitectureBand, super
 def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, stop: Stop) -> None:
     from nas.progress import phase
 
+    make_evaluator = _make_evaluator(config, supernet_run)
     with phase("search", config.trials) as advance:
         results = study.results()
         best = results[0] if results else None
@@ -279,11 +295,20 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
             from nas.backends.ray import run_ray
 
             workers = Workers(config.workers, config.ray_address)
-            run_ray(study, supernet_run.load_evaluator, stop, on_result, workers, config.out / "ray")
+            run_ray(study, make_evaluator, stop, on_result, workers, config.out / "ray")
         else:
             from nas.backends.local import run_local
 
-            run_local(study, supernet_run.load_evaluator, stop, on_result)
+            run_local(study, make_evaluator, stop, on_result)
+
+
+def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEvaluator:
+    if config.evaluator == "supernet":
+        return supernet_run.load_evaluator
+    from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+
+    conditions = Conditions(supernet_run, BATCH_SIZE, config.out / STANDALONE)
+    return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
 
 
 def _best_in_words(best: Result | None) -> str:
@@ -294,6 +319,7 @@ def _conclude(
     console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
     supernet_run: SupernetRun, parents: Sequence[Parent], start: float,
 ) -> None:  # fmt: skip
+    from nas.audit_report import trust_in_words
     from nas.finalists import choose_finalists, measured_latencies
     from nas.progress import phase
     from nas.results import print_finals, print_table, write_architectures, write_trials
@@ -321,8 +347,12 @@ def _conclude(
     best = finalists[0].result
     _recount(best)
     write_architectures(config.out, study, finalists)
-    supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
-    print_table(console, config.out, study, finalists, parents, measured)
+    if config.evaluator == "supernet":
+        supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
+        judged_by, trust = "with the supernet's weights", trust_in_words(config.out)
+    else:
+        judged_by, trust = f"after {config.standalone_steps} steps alone", ""
+    print_table(console, study, finalists, parents, measured, judged_by, trust)
     if finals is not None:
         print_finals(console, finals)
     for finalist in missed:
@@ -340,9 +370,9 @@ def _finals(
     """Let the best train alone; the finalists in the order of that, and how it ended where there was time for it."""
     from nas.backends import Stop
     from nas.finalists import Finalist
-    from nas.finals import BATCH_SIZE, affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
+    from nas.finals import affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
     from nas.progress import phase
-    from nas.standalone import Conditions, Trained, Training, default_workers
+    from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
 
     candidates = finalists[: config.finalists or FINALISTS]
     numbers = {one.result.number for one in finalists}
@@ -353,10 +383,11 @@ def _finals(
     deadline = None if config.minutes is None else start + 60 * config.minutes
     elapsed = time.monotonic() - start
     seconds = deadline - time.monotonic() if deadline else elapsed / 3 if config.finalists is None else math.inf
-    folder = config.out / "finals"
-    steps = plan_steps(folder / "steps.json", len(entrants), affordable_steps(study.results(), seconds))
+    folder = config.out / STANDALONE
+    trained = config.standalone_steps if config.evaluator == "standalone" else None
+    steps = plan_steps(folder / "steps.json", len(entrants), affordable_steps(study.results(), seconds, trained))
     if not steps:
-        console.print("no time for finals: the winner is the supernet's choice; with more --minutes the best train alone", soft_wrap=True)
+        console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
         return finalists, None
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
     with phase("finals", num_steps(len(entrants), steps)) as advance:

@@ -31,6 +31,8 @@ from supernet.engine import StepReport, TrainConfig, train
 from supernet.randomness import seeded
 
 AUGMENTATION = Augmentation()
+BATCH_SIZE = 32
+"""Of trainings that a search does."""
 DECISIVE = (
     "steps", "optimizer", "lr", "weight_decay", "warmup_steps", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob",
     "ema_decay", "precision", "seed",
@@ -114,6 +116,22 @@ class Conditions:
         found = json.loads(file.read_text())
         curve = {int(step): Score(**value) for step, value in found["curve"].items()}
         return Trained(**found | {"score": Score(**found["score"]), "curve": curve})
+
+
+@dataclass(frozen=True)
+class StandaloneEvaluator:
+    """Judges an architecture in a search by a short training; longer ones of the best follow in the finals.
+
+    Args:
+        steps, seed: as of `Training`.
+    """
+
+    conditions: Conditions
+    steps: int
+    seed: int
+
+    def __call__(self, architecture: Architecture) -> Score:
+        return train_alone(self.conditions, Training(architecture, self.steps, self.seed)).score
 
 
 def train_all(

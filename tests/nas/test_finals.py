@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nas import finals, search
+from nas import finals, search, standalone
 from nas.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
 from nas.standalone import Conditions, Trained, Training
 from nas.supernet_run import SupernetRun
-from space.files import load_architecture, load_space
+from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
 from tests.nas.test_search import command, trials_of
 from tests.nas.test_search import folder as folder  # a fixture
@@ -106,7 +106,8 @@ def test_steps_follow_the_time_and_stay_as_planned(tmp_path: Path) -> None:
 def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(finals, "STEPS", (1, 2))
     monkeypatch.setattr(finals, "MIN_STEPS", 1)
-    monkeypatch.setattr(finals, "BATCH_SIZE", 2)
+    # What processes change is tested elsewhere; to start them takes longer than these trainings.
+    monkeypatch.setattr(standalone, "default_workers", lambda: 1)
     monkeypatch.setenv("COLUMNS", "140")
     arguments = command(folder, "--finalists", "2")
     assert search.main(arguments) == 0
@@ -116,19 +117,38 @@ def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, 
     rows = [line for line in out.splitlines() if line.startswith("trial ")]
     assert len(rows) >= 2
     best = load_architecture(folder / "run" / "best.yaml")
-    done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "finals").iterdir()}
+    done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert any(name.startswith(best.fingerprint) for name in done)
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     assert search.main(arguments) == 0
-    assert {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "finals").iterdir()} == done
+    assert {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()} == done
     assert load_architecture(folder / "run" / "best.yaml") == best
+
+
+def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = command(folder, "--evaluator", "standalone", "--standalone-steps", "2", "--trials", "3")
+    assert search.main(arguments) == 0
+    assert "after 2 steps alone" in " ".join(capsys.readouterr().out.split())
+    written = {file.name for file in (folder / "run").iterdir()}
+    assert {"best.yaml", "trials.csv", "standalone"} <= written
+    assert not written & {"supernet.safetensors", "best.safetensors"}
+    trained = {file.name.split("-")[0] for file in (folder / "run" / "standalone").iterdir()}
+    assert trained == {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
+    provenance = load_provenance(folder / "run" / "best.yaml")
+    assert provenance["accuracy"] == max(trial.value for trial in trials_of(folder))
+
+
+def test_steps_of_trainings_need_trainings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        search.main(command(folder, "--standalone-steps", "5"))
+    assert "--standalone-steps needs --evaluator standalone" in capsys.readouterr().err
 
 
 def test_without_time_the_supernet_chooses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [argument for argument in command(folder) if argument not in ("--finalists", "0")]
     assert search.main(arguments) == 0
     assert "no time for finals" in capsys.readouterr().out
-    assert not (folder / "run" / "finals").exists()
+    assert not (folder / "run" / "standalone").exists()
 
 
 def test_a_front_has_no_finals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
