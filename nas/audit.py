@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
@@ -86,10 +86,11 @@ def run(config: AuditConfig) -> None:
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
     from nas.standalone import Conditions, train_all
+    from nas.supernet_run import open_supernet_run
     from proxies.cost import parse_budget
 
     found = config_of_run(config.run)
-    supernet_run = _opened(config.run, found)
+    supernet_run = open_supernet_run(config.run)
     budget = parse_budget(config.budget or found["budget"])
     plan = Plan(config.steps, config.seeds, config.long, config.short)
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
@@ -162,17 +163,6 @@ def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, dict[str
     supernet = supernet_run.load_evaluator().supernet.cpu().requires_grad_(True)
     cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch))
     return {"mean gradient cosine with other mixers": cosines} | ({"updates": dict(updates)} if updates else {})
-
-
-def _opened(folder: Path, config: dict[str, Any]) -> SupernetRun:
-    """The run as its command made it."""
-    from nas.supernet_run import SupernetRun
-    from space.files import load_space
-    from supernet.data import open_images
-
-    images = open_images(config["data"])
-    space = load_space(config["space"]).replace(num_classes=images.num_classes, in_chans=images.in_chans)
-    return SupernetRun(folder.resolve(), space, config["data"], config["image_size"], config["seed"])
 
 
 if __name__ == "__main__":

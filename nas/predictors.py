@@ -16,7 +16,7 @@ from nas.standalone import Trained, Training
 from nas.supernet_run import SupernetRun
 from nas.trust import mean_ranks
 from proxies.zero_cost.registry import SCORES
-from supernet.accuracy import score
+from supernet.accuracy import judge
 from supernet.batches import fixed_batch
 from supernet.randomness import seed_of
 
@@ -59,7 +59,7 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
     uncalibrated = []
     for member in members:
         forward = partial(evaluator.supernet, architecture=member.architecture)
-        uncalibrated.append(score(forward, evaluator.images).log_likelihood)
+        uncalibrated.append(judge(forward, evaluator.images).score.log_likelihood)
         advance()
     return [
         Predictor("supernet", tuple(one.log_likelihood for one in scores), seconds),

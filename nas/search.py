@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.backends import MakeEvaluator, Stop
+    from nas.evaluator import Evaluator
     from nas.finalists import Finalist
     from nas.finals import Finals
     from nas.parents import Parent
@@ -58,6 +59,7 @@ class SearchConfig:
         trials: architectures to evaluate in all.
         minutes: when to end at the latest, counted from the start; training the supernet takes half of it at most.
         steps, batch_size, lr: of the supernet's training.
+        race: whether evaluations of what is surely not among the best are stopped.
         evaluator: what judges an architecture: a supernet's weights, or a short training alone.
         standalone_steps: steps of such a training.
         storage: URL of the study; by default SQLite in the run's directory.
@@ -78,6 +80,7 @@ class SearchConfig:
     trials: int
     minutes: float | None
     sampler: str
+    race: bool
     evaluator: str
     standalone_steps: int
     steps: int
@@ -127,6 +130,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
     how.add_argument("--seed", type=int, default=0, help="of weights, data order and proposals (%(default)s)")
+    how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
     how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
@@ -143,6 +147,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
         arguments.floor = 0.9 if len(arguments.objectives) == 1 else 0.0
+    if arguments.evaluator != "supernet" and arguments.race:
+        parser.error("--race needs --evaluator supernet")
     if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
         parser.error("--standalone-steps needs --evaluator standalone")
     arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
@@ -304,11 +310,16 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
 
 def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEvaluator:
     if config.evaluator == "supernet":
-        return supernet_run.load_evaluator
+        keep = max(config.keep, FINALISTS if config.finalists is None else config.finalists)
+        return partial(_racing, supernet_run, keep) if config.race else supernet_run.load_evaluator
     from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 
     conditions = Conditions(supernet_run, BATCH_SIZE, config.out / STANDALONE)
     return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
+
+
+def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
+    return supernet_run.load_evaluator().racing(keep)
 
 
 def _best_in_words(best: Result | None) -> str:

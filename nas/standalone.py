@@ -24,7 +24,7 @@ from nas.supernet_run import EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import build_network
-from supernet.accuracy import Score, score
+from supernet.accuracy import Score, judge
 from supernet.batches import Augmentation, Batches, evaluation_batches
 from supernet.data import ImageSet, Splits
 from supernet.engine import StepReport, TrainConfig, train
@@ -169,7 +169,7 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
         device = next(network.parameters()).device
         network.eval()
         try:
-            return score(network, [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in search])
+            return judge(network, [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in search]).score
         finally:
             network.train()
 

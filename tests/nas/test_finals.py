@@ -135,7 +135,7 @@ def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture
     trained = {file.name.split("-")[0] for file in (folder / "run" / "standalone").iterdir()}
     assert trained == {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     provenance = load_provenance(folder / "run" / "best.yaml")
-    assert provenance["accuracy"] == max(trial.value for trial in trials_of(folder))
+    assert provenance["log_likelihood"] == max(trial.value for trial in trials_of(folder))
 
 
 def test_steps_of_trainings_need_trainings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

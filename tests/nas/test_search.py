@@ -89,7 +89,7 @@ def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Pat
     assert best.num_classes == 3
     assert best.fingerprint == provenance["fingerprint"] == trials[provenance["trial"]].user_attrs["fingerprint"]
     assert cost_of(best).macs == provenance["macs"]
-    assert provenance["accuracy"] == max(trial.value for trial in trials)
+    assert provenance["log_likelihood"] == max(trial.value for trial in trials)
     assert load_architecture(run / "next-2.yaml").fingerprint != best.fingerprint
     with (run / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -126,6 +126,17 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(folder: Path) -> N
     with (folder / "run" / "trials.csv").open() as a, (whole / "trials.csv").open() as b:
         for x, y in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
             assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
+
+
+def test_a_race_stops_who_has_lost(folder: Path) -> None:
+    write_pictures(folder / "more", count=150)
+    racing = ["--race", "--keep", "1", "--data", str(folder / "more"), "--trials", "12", "--steps", "10"]
+    assert search.main(command(folder, *racing)) == 0
+    trials = trials_of(folder)
+    best = max(trials, key=lambda trial: trial.value)
+    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
 def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searched: Path) -> None:
@@ -270,7 +281,10 @@ def test_the_command_line_offers_every_sampler() -> None:
     assert set(search.SAMPLERS) == set(sampler_names())
 
 
-BAD_OPTIONS = (["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"])
+BAD_OPTIONS = (
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
+    ["--race", "--evaluator", "standalone"],
+)
 
 
 @pytest.mark.parametrize("bad", BAD_OPTIONS)
