@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ class AuditConfig:
         architectures, seeds, steps, batch_size, long, short: as in `nas.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
+        publish: folder for a copy of the table of all scores, with a page about it.
+        command: the arguments, as they were given.
     """
 
     run: Path
@@ -46,6 +49,8 @@ class AuditConfig:
     short: tuple[int, ...]
     sample_seed: int
     workers: int
+    publish: Path | None
+    command: tuple[str, ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +79,8 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
                         help="short trainings to judge as predictors (50 100 200)")  # fmt: skip
     parser.add_argument("--sample-seed", type=int, default=0, help="of the sample (%(default)s)")
     parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="trainings at a time (one a core)")
-    arguments = vars(parser.parse_args(argv))
+    parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
+    arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
     return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
 
@@ -112,7 +118,8 @@ def _report(
     config: AuditConfig, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained]
 ) -> None:
     from nas import predictors
-    from nas.audit_report import write_report, write_scores
+    from nas.audit_report import write_report
+    from nas.bench_table import write_bench, write_page
     from nas.examination import examine
     from nas.progress import phase
 
@@ -125,9 +132,13 @@ def _report(
     scored = [*of_supernet, *predictors.sizes(members), *of_short, *together, *zero_cost]
     folder = config.run / "audit"
     folder.mkdir(exist_ok=True)
-    write_scores(folder / "scores.csv", truth, scored, results)
+    facts = _facts(config, supernet_run, results)
+    for target in (folder, config.publish) if config.publish else (folder,):
+        write_bench(target, config.bench / "sample", truth, scored, results)
+    if config.publish:
+        write_page(config.publish, facts, f"python -m nas.audit {shlex.join(config.command)}")
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
-    print(write_report(folder, truth, scored, examine(truth, scored), _facts(config, supernet_run, results), of_operators))
+    print(write_report(folder, truth, scored, examine(truth, scored), facts, of_operators))
     print(f"report: {folder / 'report.md'}")
 
 

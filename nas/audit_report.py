@@ -1,19 +1,15 @@
-"""The trust report: tables, a verdict in plain words, the same as JSON, and every score as CSV."""
+"""The trust report: tables, a verdict in plain words, and the same as JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nas.bench import LONG
 from nas.examination import GROUPS, SUPERNET, Examination, Truth
 from nas.predictors import Predictor
-from nas.standalone import Trained, Training
 from nas.trust import Agreement
 from space.files import write_atomically
 
@@ -48,33 +44,6 @@ def write_report(
     content = asdict(found) | {"facts": dict(facts), "operators": dict(of_operators), "verdict": sentences}
     write_atomically(folder / REPORT, json.dumps(content, indent=1) + "\n")
     return "\n".join(sentences)
-
-
-def write_scores(file: Path, truth: Truth, predictors: Sequence[Predictor], results: Mapping[Training, Trained]) -> None:
-    """Write a row a member: where its YAML is, its costs, all of its trainings with their curves, all scores."""
-    rows: dict[str, dict[str, Any]] = {}
-    for row, member in enumerate(truth.members):
-        architecture = member.architecture
-        rows[architecture.fingerprint] = {
-            "fingerprint": architecture.fingerprint, "yaml": f"sample/{architecture.name}.yaml", "part": member.part,
-            "macs": member.macs, "params": member.params, "depth": architecture.depth,
-            **{f"score: {predictor.name}": predictor.scores[row] for predictor in predictors},
-        }  # fmt: skip
-    for training, result in results.items():
-        of_training = f"{training.steps} steps, seed {training.seed}"
-        scores = {f" at {step}": score for step, score in result.curve.items()} | {"": result.score}
-        for at, score in scores.items():
-            rows[result.fingerprint] |= {
-                f"accuracy: {of_training}{at}": score.accuracy,
-                f"log-likelihood: {of_training}{at}": score.log_likelihood,
-            }
-        rows[result.fingerprint][f"core-seconds: {of_training}"] = result.core_seconds
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_atomically(file, text.getvalue())
 
 
 def trust_in_words(folder: Path) -> str:

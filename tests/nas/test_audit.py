@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,9 +10,11 @@ import pytest
 
 from nas import audit, search
 from nas.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
+from nas.bench_table import load_bench
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
-from space.files import load_architecture, load_space, parse_space
+from space.errors import UserError
+from space.files import load_space, parse_space
 from space.search_space import SearchSpace
 from tests.nas.test_search import SPACE
 from tests.pictures import write_pictures
@@ -118,7 +119,7 @@ def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.
     assert audit.main(["--run", str(run), *COMMAND, *bench]) == 0
     assert "no supernet" in capsys.readouterr().out
     before = len(list((folder / "bench" / "trainings").iterdir()))
-    assert audit.main(["--run", str(folder / "found"), *COMMAND, *bench]) == 0
+    assert audit.main(["--run", str(folder / "found"), *COMMAND, *bench, "--publish", str(folder / "published")]) == 0
     assert len(list((folder / "bench" / "trainings").iterdir())) == before
     report = (folder / "found" / "audit" / "report.md").read_text()
     for told in ("supernet", "supernet, not calibrated", "MACs", "2 steps alone", "supernet + 2 steps alone", "naswot", "local_mhra"):
@@ -128,15 +129,17 @@ def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.
     found = json.loads((folder / "found" / "audit" / "report.json").read_text())
     assert found["verdict"][0] in capsys.readouterr().out
     assert -1 <= found["agreements"]["band"]["supernet"]["tau"] <= 1
-    with (folder / "found" / "audit" / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = load_bench(folder / "published")
+    assert rows == load_bench(folder / "found" / "audit")
     assert len(rows) == 4
     for row in rows:
-        architecture = load_architecture(folder / "bench" / row["yaml"])
-        assert architecture.fingerprint == row["fingerprint"]
-        assert cost_of(architecture).macs == int(row["macs"])
-        assert float(row["log-likelihood: 3 steps, seed 0"]) < 0 <= float(row["accuracy: 3 steps, seed 1"])
-        assert float(row["score: supernet"]) < 0
+        assert cost_of(row.architecture).macs == row.numbers["macs"]
+        assert row.numbers["log-likelihood: 3 steps, seed 0"] < 0 <= row.numbers["accuracy: 3 steps, seed 1"]
+        assert row.numbers["score: supernet"] < 0
+    assert "--publish" in (folder / "published" / "README.md").read_text()
+    (folder / "published" / "architectures" / "000.yaml").write_text((folder / "published" / "architectures" / "001.yaml").read_text())
+    with pytest.raises(UserError, match=r"000\.yaml: got"):
+        load_bench(folder / "published")
     assert search.main(searched) == 0
     assert found["verdict"][0][:40] in " ".join(capsys.readouterr().out.split())
 
