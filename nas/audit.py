@@ -93,11 +93,14 @@ def run(config: AuditConfig) -> None:
     from nas.run_directory import config_of_run, open_run
     from nas.standalone import Conditions, train_all
     from nas.supernet_run import open_supernet_run
-    from proxies.cost import parse_budget
+    from proxies.cost import BudgetError, parse_budget
 
     found = config_of_run(config.run)
     supernet_run = open_supernet_run(config.run)
-    budget = parse_budget(config.budget or found["budget"])
+    text = config.budget or found.get("budget")
+    if text is None:
+        raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
+    budget = parse_budget(text)
     plan = Plan(config.steps, config.seeds, config.long, config.short)
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}

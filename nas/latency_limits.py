@@ -15,6 +15,18 @@ from proxies.latency import LatencyTable, open_table
 from space.search_space import SearchSpace
 
 
+def open_band(
+    console: Console, space: SearchSpace, budget: Budget, folder: Path | None, seed: int
+) -> tuple[ArchitectureBand, dict[str, LatencyTable]]:
+    """The architectures that a budget admits, and tables of their latencies, which are limited by what these may err.
+
+    Args:
+        folder: as for `open_tables`.
+    """
+    tables = open_tables(console, space, budget, folder, seed)
+    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()]), tables
+
+
 def open_tables(console: Console, space: SearchSpace, budget: Budget, folder: Path | None, seed: int) -> dict[str, LatencyTable]:
     """A table for every device of a budget, by quantity: read where there is one for this machine and space, else measured.
 

@@ -19,10 +19,10 @@ class RunError(UserError):
 
 
 def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> Path:
-    """Create a run's directory, or continue in one.
+    """Create a run's directory, or continue in one, also with another command: what both depend on has to be the same.
 
     Args:
-        config: the resolved config, written to `config.json` with the versions of what computes.
+        config: the resolved config, written to `config.json` with the versions of what computes, beside what is there.
         free: keys that may differ when a run continues, such as the number of trials.
 
     Raises:
@@ -36,10 +36,11 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
             found = json.loads(file.read_text())["config"]
         except (ValueError, KeyError, TypeError):
             raise RunError(f"{file}: not a run's config; choose another --out") from None
-        for key in sorted(written.keys() | found.keys()):
-            if key not in free and written.get(key) != found.get(key):
-                difference = f"holds a run with {key} {found.get(key)!r}, got {written.get(key)!r}"
+        for key in sorted(written.keys() & found.keys()):
+            if key not in free and written[key] != found[key]:
+                difference = f"holds a run with {key} {found[key]!r}, got {written[key]!r}"
                 raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
+        written = found | written
     elif path.exists() and any(path.iterdir()):
         raise RunError(f"{path}: not empty and not a run's directory; choose another --out")
     path.mkdir(parents=True, exist_ok=True)

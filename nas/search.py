@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
+from nas.train import DEFAULT_FLOOR, SupernetConfig, add_supernet_arguments, resolve, scope_of, train_supernet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
     from proxies.latency import LatencyTable
-    from space.search_space import SearchSpace
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 BACKENDS = ("local", "ray")
@@ -45,54 +44,35 @@ FINALS_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """Everything that a search depends on.
+class SearchConfig(SupernetConfig):
+    """Everything that a search depends on. Training the supernet takes half of its minutes at most.
 
     Args:
-        space: name of a search space, or a YAML file.
         budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
-        floor: least share of the budget's first limit to use; by default .9, and 0 with several objectives.
         objectives: accuracy, and costs to trade it against.
-        data: as `supernet.data.open_images` reads it; a search sees its training part alone.
-        image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
-        out: the run's directory.
         trials: architectures to evaluate in all.
-        minutes: when to end at the latest, counted from the start; training the supernet takes half of it at most.
-        steps, batch_size, lr: of the supernet's training.
         race: whether evaluations of what is surely not among the best are stopped.
         evaluator: what judges an architecture: a supernet's weights, or a short training alone.
         standalone_steps: steps of such a training.
         storage: URL of the study; by default SQLite in the run's directory.
         keep: architectures to write, the winner included; with several objectives the whole front is written.
         finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
-        latency_tables: folder for tables of measured latencies; by default the user's cache.
         dry_run: say what would be done, and do none of it.
     """
 
-    space: str
     budget: str
     objectives: tuple[str, ...]
-    floor: float
-    data: str
-    image_size: int | None
-    out: Path
-    seed: int
     trials: int
-    minutes: float | None
     sampler: str
     race: bool
     evaluator: str
     standalone_steps: int
-    steps: int
-    batch_size: int
-    lr: float
     backend: str
     workers: int
     ray_address: str | None
     storage: str | None
     keep: int
     finalists: int | None
-    latency_tables: Path | None
     dry_run: bool
 
     @property
@@ -115,29 +95,15 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         description="Train a weight-sharing supernet, search it for the best architecture inside a budget, and write that as YAML.",
         epilog="Run the same command again to continue an interrupted search.",
     )
-    what = parser.add_argument_group("what to search")
-    what.add_argument("--budget", required=True, help="hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted")
-    what.add_argument("--space", default="hybrid-224", help="hybrid-224, hybrid-32 or a YAML file (%(default)s)")
-    what.add_argument("--floor", type=number(0, 1), help="least share of the budget to use (0.9; with several objectives 0)")
+    what, how, where = add_supernet_arguments(parser, budget_is_required=True)
     what.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["accuracy"], help="accuracy, and costs to trade it against")
-    what.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
-    what.add_argument("--image-size", type=whole_number(32), help="side in pixels for training and judging the supernet (the data's own)")
-    how = parser.add_argument_group("how long and how")
     how.add_argument("--trials", type=whole_number(1), default=120, help="architectures to evaluate (%(default)s)")
-    how.add_argument("--minutes", type=number(0, 1e6), help="end after this time at the latest; half of it goes to training at most")
-    how.add_argument("--steps", type=whole_number(1), default=250, help="steps of supernet training (%(default)s)")
-    how.add_argument("--batch-size", type=whole_number(2), default=64, help="images a step (%(default)s)")
-    how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
-    how.add_argument("--seed", type=int, default=0, help="of weights, data order and proposals (%(default)s)")
     how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
     how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
-    where = parser.add_argument_group("where")
-    where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
     where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
-    where.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
     where.add_argument("--workers", type=whole_number(1), default=1, help="evaluations at a time, with --backend ray (%(default)s)")
@@ -146,7 +112,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments = parser.parse_args(argv)
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
-        arguments.floor = 0.9 if len(arguments.objectives) == 1 else 0.0
+        arguments.floor = DEFAULT_FLOOR if len(arguments.objectives) == 1 else 0.0
     if arguments.evaluator != "supernet" and arguments.race:
         parser.error("--race needs --evaluator supernet")
     if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
@@ -156,13 +122,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         parser.error("--finalists needs one objective: a front has no winner")
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
         parser.error("--workers and --ray-address need --backend ray")
-    if arguments.out is None:
-        name = "-".join((Path(arguments.space).stem, arguments.budget, Path(arguments.data).stem))
-        arguments.out = Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
-    arguments.out = arguments.out.resolve()
-    if Path(arguments.data).exists():
-        # Workers do not share this process's working directory.
-        arguments.data = str(Path(arguments.data).resolve())
+    resolve(arguments)
     return SearchConfig(**vars(arguments))
 
 
@@ -182,6 +142,7 @@ def run(config: SearchConfig) -> None:
     from rich.console import Console
 
     from nas.backends import Stop
+    from nas.latency_limits import open_band
     from nas.parents import parents_within
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy, reported
@@ -197,12 +158,13 @@ def run(config: SearchConfig) -> None:
         _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
         return
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band, tables = _band(console, config, space, budget)
+    band, tables = open_band(console, space, budget, config.latency_tables, config.seed)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
     if config.evaluator == "supernet":
-        _train(console, config, band, supernet_run, None if seconds is None else seconds / 2)
+        scope = scope_of(space, band if config.scope == "band" else None)
+        train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed)
     parents = parents_within(space, budget)
     with reported(config.storage_url):
@@ -213,20 +175,6 @@ def run(config: SearchConfig) -> None:
         searching = None if seconds is None else start + seconds * (1 - FINALS_SHARE * has_finals)
         _search(config, study, supernet_run, Stop(config.trials, searching))
         _conclude(console, config, study, budget, tables, supernet_run, parents, start)
-
-
-def _band(
-    console: Console, config: SearchConfig, space: SearchSpace, budget: Budget
-) -> tuple[ArchitectureBand, Mapping[str, LatencyTable]]:
-    """The architectures that may be evaluated, and tables of their latencies, which are limited by what these may err."""
-    from proxies.architecture_band import ArchitectureBand
-
-    if not budget.targets:
-        return ArchitectureBand(space, budget), {}
-    from nas.latency_limits import open_tables, tightened
-
-    tables = open_tables(console, space, budget, config.latency_tables, config.seed)
-    return ArchitectureBand(space, tightened(budget, tables), [table.cost for table in tables.values()]), tables
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -264,22 +212,6 @@ def _number(bounds: tuple[int, int]) -> str:
     least, most = bounds
     about = "" if least == most else "about "
     return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"
-
-
-def _train(console: Console, config: SearchConfig, band: ArchitectureBand, supernet_run: SupernetRun, max_seconds: float | None) -> None:
-    from nas.progress import phase
-    from supernet.engine import StepReport, TrainConfig
-
-    training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
-    with phase("supernet training", config.steps) as advance:
-
-        def on_step(report: StepReport) -> None:
-            advance(at=report.step, note=f"loss {report.loss:.2f}")
-
-        facts = supernet_run.train(band.draw, training, config.batch_size, max_seconds, on_step)
-    ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
-    skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
-    console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
 
 
 def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, stop: Stop) -> None:

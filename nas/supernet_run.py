@@ -1,4 +1,4 @@
-"""The supernet of a run: trained once, inside the budget's band, then loaded by whoever evaluates with it."""
+"""The supernet of a run: trained once, then loaded by whoever evaluates with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from supernet.checkpoint import load_checkpoint, save_checkpoint
 from supernet.data import ImageSet, Splits, open_images, split
 from supernet.engine import StepReport, TrainConfig, train
 from supernet.network import Supernet
-from supernet.paths import Sample, single_path
+from supernet.path_training import PathTraining
+from supernet.paths import strategy
+from supernet.scope import Scope
 
 CALIBRATION_BATCH = 64
 EVALUATION_BATCH = 256
@@ -65,30 +67,41 @@ class SupernetRun:
         return images, split(images, self.seed, num_search, num_calibration)
 
     def train(
-        self, sample: Sample, config: TrainConfig, batch_size: int, max_seconds: float | None, on_step: Callable[[StepReport], None]
+        self,
+        scope: Scope,
+        paths: str,
+        config: TrainConfig,
+        batch_size: int,
+        max_seconds: float | None,
+        on_step: Callable[[StepReport], None],
     ) -> Mapping[str, Any]:
-        """Train on one path of `sample` a step, from the last checkpoint on; what an earlier run finished stays.
+        """Train from the last checkpoint on; what an earlier run finished stays.
+
+        Args:
+            scope: of the run's space.
+            paths: name of a strategy.
 
         Returns:
-            Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end.
+            Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
         """
         if self.weights_file.exists():
             return load_checkpoint(self.weights_file)[1]
         images, splits = self.images()
         supernet = Supernet(self.space, self.seed)
-        paths = single_path(sample, self.seed)
+        training = PathTraining(supernet, strategy(paths), scope, self.seed)
         batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
         report = train(
-            supernet,
-            lambda step, images_BCHW: supernet(images_BCHW, paths(step)),
+            training,
+            training,
             batches,
             config,
+            slices=training.slices,
             checkpoint=self.checkpoint_file,
             max_seconds=max_seconds,
             on_step=on_step,
         )
         facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
-                 "precision": report.precision, "device": report.device}  # fmt: skip
+                 "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip
         save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
         self.checkpoint_file.unlink(missing_ok=True)
         return facts

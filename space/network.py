@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,6 +16,9 @@ from space.errors import SpaceError
 from space.fuse import fold_norm_before, fuse, scale_output
 from space.heads import PoolingHead
 
+BuildPart = Callable[[Part, float], nn.Module]
+"""Makes the module of a part with a rate of stochastic depth."""
+
 
 def build_network(
     architecture: Architecture,
@@ -23,6 +26,7 @@ def build_network(
     device: torch.device | str | None = None,
     drop_rate: float = 0.0,
     global_pool: str = "avg",
+    build: BuildPart | None = None,
 ) -> TokenMixerNet:
     """Build the network of an architecture, freshly initialised from torch's global random state.
 
@@ -31,9 +35,10 @@ def build_network(
         device: where the parameters live, torch's current default by default; `"meta"` makes shapes without memory.
         drop_rate: of dropout before the classifier.
         global_pool: as in `TokenMixerNet.reset_classifier`.
+        build: makes the parts, instead of `build_part`.
     """
     with _parameters_on(device or torch.get_default_device()):
-        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool)
+        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part)
 
 
 def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:
@@ -90,13 +95,13 @@ class TokenMixerNet(nn.Module):
         feature_info: of every stage's map: channels (`num_chs`), stride (`reduction`), module.
     """
 
-    def __init__(self, architecture: Architecture, drop_path_rate: float = 0.0, drop_rate: float = 0.0, global_pool: str = "avg") -> None:
+    def __init__(self, architecture: Architecture, drop_path_rate: float, drop_rate: float, global_pool: str, build: BuildPart) -> None:
         super().__init__()
         self.drop_rate = drop_rate
         parts = {part.path: part for part in architecture.parts}
 
         def make(path: str, rate: float = 0.0) -> nn.Module:
-            return build_part(parts[path], rate) if path in parts else nn.Identity()
+            return build(parts[path], rate) if path in parts else nn.Identity()
 
         self.stem = make("stem")
         self.stages = nn.ModuleList()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from space.architecture import Architecture, Part
 from space.network import build_part
@@ -53,25 +53,6 @@ def shared_tensors(space: SearchSpace) -> dict[str, Tensor]:
 def leading_slice(shared: Tensor, shape: torch.Size) -> Tensor:
     """The view of `shared` that a tensor of this shape sees."""
     return shared[tuple(slice(size) for size in shape)] if shared.shape != shape else shared
-
-
-def views(network: nn.Module, architecture: Architecture, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Views of the shared tensors for every parameter of an architecture's network, by the network's own names."""
-    parts = {part.path: part for part in architecture.parts}
-    found = {}
-    for name, parameter in network.named_parameters():
-        part, inner = _owner(parts, name)
-        found[name] = leading_slice(shared[shared_name(part, inner)], parameter.shape)
-    return found
-
-
-def _owner(parts: Mapping[str, Part], name: str) -> tuple[Part, str]:
-    keys = name.split(".")
-    for length in range(1, len(keys)):
-        path = ".".join(keys[:length])
-        if path in parts:
-            return parts[path], ".".join(keys[length:])
-    raise KeyError(name)
 
 
 def _elastic_size(part: Part) -> tuple[int, ...]:

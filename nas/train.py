@@ -1,0 +1,188 @@
+"""`python -m nas.train --budget 4.5GFLOPs --paths fair`: train a supernet alone; a search in the same run directory goes on from there."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.command import CommandParser, exit_code_of, number, whole_number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.supernet_run import SupernetRun
+    from proxies.architecture_band import ArchitectureBand
+    from space.search_space import SearchSpace
+    from supernet.scope import Scope
+
+PATHS = ("uniform", "fair", "sandwich")
+SCOPES = ("band", "space")
+DEFAULT_FLOOR = 0.9
+Group = argparse._ArgumentGroup
+FREE = frozenset({"minutes", "latency_tables"})
+"""What may change when a run continues."""
+
+
+@dataclass(frozen=True)
+class SupernetConfig:
+    """Everything that a supernet depends on but its budget.
+
+    Args:
+        space: name of a search space, or a YAML file.
+        floor: least share of the budget's first limit to use.
+        data: as `supernet.data.open_images` reads it; its training part alone is read.
+        image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
+        out: the run's directory.
+        minutes: when to end at the latest.
+        steps, batch_size, lr: of the supernet's training.
+        paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
+        scope: whether that lies in the budget's band or anywhere in the space.
+        latency_tables: folder for tables of measured latencies; by default the user's cache.
+    """
+
+    space: str
+    floor: float
+    data: str
+    image_size: int | None
+    out: Path
+    seed: int
+    minutes: float | None
+    steps: int
+    batch_size: int
+    lr: float
+    paths: str
+    scope: str
+    latency_tables: Path | None
+
+
+@dataclass(frozen=True)
+class TrainingConfig(SupernetConfig):
+    """What to train.
+
+    Args:
+        budget: as `proxies.cost.parse_budget` reads it; not needed for training anywhere in the space.
+    """
+
+    budget: str | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    config = _parse(argv)
+    return exit_code_of(lambda: run(config))
+
+
+def _parse(argv: Sequence[str] | None) -> TrainingConfig:
+    parser = CommandParser(
+        prog="python -m nas.train",
+        description="Train a weight-sharing supernet; nas.search with the same options then searches it.",
+        epilog="Run the same command again to continue an interrupted training.",
+    )
+    add_supernet_arguments(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.scope == "band" and arguments.budget is None:
+        parser.error("argument --budget: missing, expected one such as 4.5GFLOPs, or --scope space")
+    if arguments.floor is None:
+        arguments.floor = DEFAULT_FLOOR
+    resolve(arguments)
+    return TrainingConfig(**vars(arguments))
+
+
+def add_supernet_arguments(parser: CommandParser, budget_is_required: bool = False) -> tuple[Group, Group, Group]:
+    """Add what `SupernetConfig` holds, and the budget; the groups of what, how and where."""
+    what = parser.add_argument_group("what")
+    what.add_argument("--budget", required=budget_is_required, help="hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted")
+    what.add_argument("--space", default="hybrid-224", help="hybrid-224, hybrid-32 or a YAML file (%(default)s)")
+    what.add_argument("--floor", type=number(0, 1), help="least share of the budget to use (0.9; with several objectives 0)")
+    what.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    what.add_argument("--image-size", type=whole_number(32), help="side in pixels for training and judging the supernet (the data's own)")
+    how = parser.add_argument_group("how long and how")
+    how.add_argument("--minutes", type=number(0, 1e6), help="end after this time at the latest; in a search, half of it goes to training")
+    how.add_argument("--steps", type=whole_number(1), default=250, help="steps of supernet training (%(default)s)")
+    how.add_argument("--batch-size", type=whole_number(2), default=64, help="images a step (%(default)s)")
+    how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
+    how.add_argument("--paths", choices=PATHS, default=PATHS[0], help="what a step of supernet training runs (%(default)s)")
+    how.add_argument("--scope", choices=SCOPES, default=SCOPES[0], help="train in the budget's band or the whole space (%(default)s)")
+    how.add_argument("--seed", type=int, default=0, help="of weights, data order, paths and proposals (%(default)s)")
+    where = parser.add_argument_group("where")
+    where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
+    where.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
+    return what, how, where
+
+
+def resolve(arguments: argparse.Namespace) -> None:
+    """Name the run's directory, and make paths absolute: workers do not share this process's working directory."""
+    if arguments.out is None:
+        name = "-".join((Path(arguments.space).stem, arguments.budget or arguments.scope, Path(arguments.data).stem))
+        arguments.out = Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
+    arguments.out = arguments.out.resolve()
+    if Path(arguments.data).exists():
+        arguments.data = str(Path(arguments.data).resolve())
+
+
+def run(config: TrainingConfig) -> None:
+    """Train to the end, from an earlier run's last checkpoint on."""
+    from proxies.cost import parse_budget
+    from space.files import load_space
+
+    space = load_space(config.space)
+    budget = None if config.budget is None else parse_budget(config.budget, config.floor)
+
+    from rich.console import Console
+
+    from nas.latency_limits import open_band
+    from nas.run_directory import open_run
+    from nas.supernet_run import SupernetRun
+    from supernet.data import open_images
+
+    console = Console()
+    images = open_images(config.data)
+    image_size = config.image_size or images.default_image_size()
+    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    band = None
+    if budget is not None and config.scope == "band":
+        band, _ = open_band(console, space, budget, config.latency_tables, config.seed)
+    resolved = asdict(config) | {"image_size": image_size}
+    if budget is None:
+        # A search in this directory may set them.
+        del resolved["budget"], resolved["floor"]
+    open_run(config.out, resolved, FREE)
+    supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
+    train_supernet(console, config, scope_of(space, band), supernet_run, None if config.minutes is None else 60 * config.minutes)
+    console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
+    limit = "..." if config.budget is None else f"'{config.budget}'"
+    console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
+
+
+def scope_of(space: SearchSpace, band: ArchitectureBand | None) -> Scope:
+    """A band, or where there is none the whole space."""
+    from nas.scopes import inside
+    from supernet.scope import whole
+
+    return whole(space) if band is None else inside(band)
+
+
+def train_supernet(console: Console, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None) -> None:
+    """Train with progress, and say how it went."""
+    from nas.progress import phase
+    from supernet.engine import StepReport, TrainConfig
+
+    training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
+    with phase("supernet training", config.steps) as advance:
+
+        def on_step(report: StepReport) -> None:
+            advance(at=report.step, note=f"loss {report.loss:.2f}")
+
+        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, on_step)
+    ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
+    skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
+    console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Training a supernet alone, for a search that goes on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas import search, train
+from nas.scopes import inside
+from proxies.architecture_band import ArchitectureBand
+from proxies.cost import parse_budget
+from space.files import load_space
+from supernet.checkpoint import load_checkpoint
+from supernet.paths import STRATEGIES
+from tests.nas.test_search import BUDGET, SPACE, trials_of
+from tests.pictures import write_pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    write_pictures(tmp_path / "images" / "train", count=20)
+    return tmp_path
+
+
+def options(folder: Path, *more: str) -> list[str]:
+    fixed = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--out", str(folder / "run")]
+    return [*fixed, "--steps", "3", "--batch-size", "8", *more]
+
+
+BAND = ("--budget", BUDGET, "--floor", "0.5")
+
+
+@pytest.mark.parametrize("paths", STRATEGIES)
+def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str) -> None:
+    assert train.main(options(folder, *BAND, "--paths", paths)) == 0
+    weights = folder / "run" / "supernet.safetensors"
+    facts, written = load_checkpoint(weights)[1], weights.stat().st_mtime_ns
+    assert facts["steps"] == 3
+    # Every path has one mixer in the first block.
+    a_step = {"uniform": 1, "fair": 3, "sandwich": 4}[paths]
+    assert sum(facts["updates"]["stages.0.blocks.0.mixer"].values()) == 3 * a_step
+    assert search.main(options(folder, *BAND, "--paths", paths, "--trials", "3")) == 0
+    assert weights.stat().st_mtime_ns == written
+    assert len(trials_of(folder)) == 3
+    # And the other way round: there is nothing left to train.
+    assert train.main(options(folder, *BAND, "--paths", paths)) == 0
+    assert weights.stat().st_mtime_ns == written
+
+
+def test_a_supernet_of_the_whole_space_serves_a_budget_that_comes_later(folder: Path) -> None:
+    assert train.main(options(folder, "--scope", "space")) == 0
+    assert search.main(options(folder, *BAND, "--scope", "space", "--trials", "2")) == 0
+    assert len(trials_of(folder)) == 2
+
+
+def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(options(folder, *BAND, "--paths", "fair")) == 0
+    assert search.main(options(folder, *BAND, "--trials", "2")) == 2
+    assert "holds a run with paths 'fair', got 'uniform'" in capsys.readouterr().err
+
+
+def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        train.main(options(folder))
+    assert end.value.code == 2
+    assert "--budget: missing, expected one such as 4.5GFLOPs, or --scope space" in capsys.readouterr().err
+
+
+def test_the_command_line_offers_every_strategy() -> None:
+    assert set(train.PATHS) == set(STRATEGIES)
+
+
+def test_a_bands_scope_tells_what_the_budget_admits(folder: Path) -> None:
+    space = load_space(folder / "tiny.yaml")
+    band = ArchitectureBand(space, parse_budget(f"{BUDGET} 100Kparams", 0.5))
+    scope = inside(band)
+    rng = np.random.default_rng(0)
+    members = [{slot: options[rng.integers(len(options))] for slot, options in space.slots.items()} for _ in range(300)]
+    assert scope.excess is not None
+    for answers, excess in zip(members, scope.excess(members), strict=True):
+        assert excess == pytest.approx(band.budget.excess(band.amounts(space.replay(answers))))
+        assert (excess <= 0) == band.contains(space.replay(answers))
