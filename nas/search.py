@@ -76,6 +76,13 @@ class SearchConfig(SupernetConfig):
     dry_run: bool
 
     @property
+    def num_finalists(self) -> int:
+        """How many of the best are to train alone; none where a front has no winner."""
+        if len(self.objectives) > 1:
+            return 0
+        return FINALISTS if self.finalists is None else self.finalists
+
+    @property
     def storage_url(self) -> str:
         """Where the study lives."""
         from nas.run_directory import sqlite_url
@@ -171,8 +178,8 @@ def run(config: SearchConfig) -> None:
         for parent in parents:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
-        has_finals = len(objectives) == 1 and config.finalists != 0
-        searching = None if seconds is None else start + seconds * (1 - FINALS_SHARE * has_finals)
+        share = 1 - FINALS_SHARE if config.num_finalists else 1
+        searching = None if seconds is None else start + seconds * share
         _search(config, study, supernet_run, Stop(config.trials, searching))
         _conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
@@ -180,14 +187,18 @@ def run(config: SearchConfig) -> None:
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
     from nas.dry_run import print_plan
 
-    names = ["config.json", "supernet.safetensors", "best.yaml", "best.safetensors", "trials.csv"]
+    names = ["config.json", "best.yaml", "trials.csv"]
+    if config.evaluator == "supernet":
+        names += ["supernet.safetensors", "best.safetensors"]
+    if config.num_finalists or config.evaluator == "standalone":
+        names.append(f"{STANDALONE}/")
     if len(config.objectives) == 1:
         names += [f"next-{rank}.yaml" for rank in range(2, config.keep + 1)]
     else:
         names += ["front-2.yaml and so on, as many as the front has points"]
     storage = [] if config.storage else ["study.db"]
     _introduce(console, config, band, budget, supernet_run)
-    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [config.out / name for name in [*names, *storage]])
+    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [f"{config.out}/{name}" for name in [*names, *storage]])
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -242,8 +253,7 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
 
 def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEvaluator:
     if config.evaluator == "supernet":
-        keep = max(config.keep, FINALISTS if config.finalists is None else config.finalists)
-        return partial(_racing, supernet_run, keep) if config.race else supernet_run.load_evaluator
+        return partial(_racing, supernet_run, max(config.keep, config.num_finalists)) if config.race else supernet_run.load_evaluator
     from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 
     conditions = Conditions(supernet_run, BATCH_SIZE, config.out / STANDALONE)
@@ -273,8 +283,7 @@ def _conclude(
         return
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
-    entrants = (FINALISTS if config.finalists is None else config.finalists) if len(study.objectives) == 1 else 0
-    keep = max(config.keep, entrants) if len(study.objectives) == 1 else len(ranked)
+    keep = max(config.keep, config.num_finalists) if len(study.objectives) == 1 else len(ranked)
     measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
     with measuring as advance:
         finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
@@ -283,7 +292,7 @@ def _conclude(
             measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
     finals = None
-    if entrants:
+    if config.num_finalists:
         finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, start)
     if len(study.objectives) == 1:
         finalists = finalists[: config.keep]
@@ -317,7 +326,7 @@ def _finals(
     from nas.progress import phase
     from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
 
-    candidates = finalists[: config.finalists or FINALISTS]
+    candidates = finalists[: config.num_finalists]
     numbers = {one.result.number for one in finalists}
     # Its latency is not measured, so where one is promised it cannot be the winner.
     drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)

@@ -151,6 +151,17 @@ def test_without_time_the_supernet_chooses(folder: Path, capsys: pytest.CaptureF
     assert not (folder / "run" / "standalone").exists()
 
 
+def test_a_dry_run_tells_of_trainings(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert search.main(command(folder, "--dry-run", "--finalists", "8", "--evaluator", "standalone", "--standalone-steps", "7")) == 0
+    out = capsys.readouterr().out
+    assert f"the best train alone, {num_steps(8)} steps" in out
+    assert "7 steps of training alone" in out
+    assert "training " not in [line[:9] for line in out.splitlines()]
+    assert search.main(command(folder, "--dry-run")) == 0
+    assert "the best train alone" not in capsys.readouterr().out
+
+
 def test_a_front_has_no_finals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         search.main(command(folder, "--objectives", "accuracy", "macs", "--finalists", "2"))
