@@ -70,8 +70,8 @@ def print_plan(
         measuring += seconds
         table.add_row("latency", f"a table of the space's parts on {target}", duration(seconds) if seconds else "there already")
     if not alone:
-        steps = f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px"
-        table.add_row("training", steps, duration(training))
+        of_supernet = f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px"
+        table.add_row("training", of_supernet, duration(training))
     before = f"{config.standalone_steps} steps of training alone" if alone else f"calibrating on {len(splits.calibration)}"
     images = f"on {len(splits.search)} images, after {before}"
     table.add_row("search", f"{config.trials} architectures {images}", duration(config.trials * evaluation / config.workers))
