@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class AuditConfig:
         architectures, seeds, steps, batch_size, long, short: as in `nas.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
+        backend: where they run; `ray_address` is that of a running cluster to join.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
     """
@@ -49,6 +51,8 @@ class AuditConfig:
     short: tuple[int, ...]
     sample_seed: int
     workers: int
+    backend: str
+    ray_address: str | None
     publish: Path | None
     command: tuple[str, ...]
 
@@ -79,8 +83,12 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
                         help="short trainings to judge as predictors (50 100 200)")  # fmt: skip
     parser.add_argument("--sample-seed", type=int, default=0, help="of the sample (%(default)s)")
     parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="trainings at a time (one a core)")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where trainings run (%(default)s)")
+    parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
     arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
+    if arguments["backend"] == "local" and arguments["ray_address"]:
+        parser.error("--ray-address needs --backend ray")
     arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
     return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
 
@@ -91,7 +99,7 @@ def run(config: AuditConfig) -> None:
     from nas.examination import truth_of
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
-    from nas.standalone import Conditions, train_all
+    from nas.standalone import Conditions, in_processes, train_all
     from nas.supernet_run import open_supernet_run
     from proxies.cost import BudgetError, parse_budget
 
@@ -108,12 +116,18 @@ def run(config: AuditConfig) -> None:
     members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
+    each = in_processes(config.workers)
+    if config.backend == "ray":
+        from nas.backends import Workers
+        from nas.backends.ray import on_ray
+
+        each = on_ray(Workers(config.workers, config.ray_address))
     with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
-        results = train_all(conditions, [*truth, *short, *longer], config.workers, on_result)
+        results = train_all(conditions, [*truth, *short, *longer], each, on_result)
     _report(config, supernet_run, truth_of(members, truth, longer, results), short, results)
 
 

@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from nas.finalists import Finalist
 from nas.parents import Parent
-from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, train_all
+from nas.standalone import BATCH_SIZE, Conditions, Each, Trained, Training, default_workers, train_all
 from nas.study import Result
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
@@ -80,6 +81,13 @@ class Finals:
     def winner(self) -> Entrant:
         """The best of those who may win."""
         return next(entrant for entrant in self.ranking if entrant.wins)
+
+
+    def provenance(self, architecture: Architecture) -> dict[str, Any]:
+        """What an architecture's file tells of them; nothing where it took no part."""
+        scores = {stage.steps: stage.scores.get(architecture.fingerprint) for stage in self.stages}
+        told = {steps: [round(score.log_likelihood, 4) for score in of_stage] for steps, of_stage in scores.items() if of_stage}
+        return {"finals": told} if told else {}
 
 
 class OutOfTime(Exception):
@@ -150,7 +158,7 @@ def hold_finals(
     conditions: Conditions,
     entrants: Sequence[Entrant],
     steps: Sequence[int],
-    workers: int,
+    each: Each,
     is_late: Callable[[], bool],
     on_result: Callable[[Training, Trained], None],
 ) -> Finals:
@@ -158,6 +166,7 @@ def hold_finals(
 
     Args:
         entrants: distinct, in the order of the search.
+        each: where trainings run.
     """
     left = list(entrants)
     eliminated: list[Entrant] = []
@@ -172,7 +181,7 @@ def hold_finals(
                 raise OutOfTime
 
         try:
-            results = train_all(conditions, trainings, workers, follow)
+            results = train_all(conditions, trainings, each, follow)
         except OutOfTime:
             if any(conditions.result_of(training) is None for training in trainings):
                 break

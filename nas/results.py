@@ -25,12 +25,14 @@ from space.files import dump_architecture, write_atomically
 from supernet.accuracy import Score
 
 
-def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist]) -> None:
+def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: Finals | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for rank, finalist in enumerate(finalists, start=1):
         name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
         architecture = finalist.result.architecture.replace(name=f"{folder.name}-{name}")
         provenance = study.provenance(finalist.result.number) | finalist.provenance
+        if finals is not None:
+            provenance |= finals.provenance(finalist.result.architecture)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
 
 
@@ -147,8 +149,8 @@ def print_finals(console: Console, finals: Finals) -> None:
     best, *others = (entrant.label for entrant in finals.tied)
     if others:
         console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the supernet decides.", soft_wrap=True)
-    if not finals.ranking[0].wins:
-        console.print(f"The search has found nothing that is surely better than {finals.ranking[0].label}.", soft_wrap=True)
+    if marks := [entrant.label for entrant in finals.tied if not entrant.wins]:
+        console.print(f"The search has found nothing that is surely better than {', '.join(marks)}.", soft_wrap=True)
     console.print()
 
 

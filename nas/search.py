@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
 from nas.train import DEFAULT_FLOOR, SupernetConfig, add_supernet_arguments, resolve, scope_of, train_supernet
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from proxies.latency import LatencyTable
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
-BACKENDS = ("local", "ray")
 EVALUATORS = ("supernet", "standalone")
 FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
@@ -298,7 +298,7 @@ def _conclude(
         finalists = finalists[: config.keep]
     best = finalists[0].result
     _recount(best)
-    write_architectures(config.out, study, finalists)
+    write_architectures(config.out, study, finalists, finals)
     if config.evaluator == "supernet":
         supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
         judged_by, trust = "with the supernet's weights", trust_in_words(config.out)
@@ -324,11 +324,11 @@ def _finals(
     from nas.finalists import Finalist
     from nas.finals import affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
     from nas.progress import phase
-    from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
+    from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, in_processes
 
     candidates = finalists[: config.num_finalists]
     numbers = {one.result.number for one in finalists}
-    # Its latency is not measured, so where one is promised it cannot be the winner.
+    # Where a latency is promised there is none: nobody has measured it.
     drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
     extra = None if drawn is None else Finalist(drawn)
     entrants = entrants_of(candidates, extra, parents, study.results(), supernet_run)
@@ -342,12 +342,18 @@ def _finals(
         console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
         return finalists, None
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
+    each = in_processes(default_workers())
+    if config.backend == "ray":
+        from nas.backends import Workers
+        from nas.backends.ray import on_ray
+
+        each = on_ray(Workers(config.workers, config.ray_address))
     with phase("finals", num_steps(len(entrants), steps)) as advance:
 
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
-        finals = hold_finals(conditions, entrants, steps, default_workers(), stop.is_late, on_result)
+        finals = hold_finals(conditions, entrants, steps, each, stop.is_late, on_result)
     by_architecture = {one.result.architecture: one for one in [*finalists, *([extra] if extra else [])]}
     ranked = [by_architecture[entrant.architecture] for entrant in finals.ranking if entrant.wins]
     return [*ranked, *(one for one in finalists if one not in ranked)], finals

@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -76,6 +76,10 @@ class Trained:
     core_seconds: float
 
 
+Each = Callable[[Callable[[Training], Trained], Sequence[Training]], Iterable[tuple[Training, Trained]]]
+"""Calls a function with each training, somewhere, and yields what comes of it, in any order."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What trainings that are compared with each other share.
@@ -135,23 +139,32 @@ class StandaloneEvaluator:
 
 
 def train_all(
-    conditions: Conditions, trainings: Sequence[Training], workers: int, on_result: Callable[[Training, Trained], None]
+    conditions: Conditions, trainings: Sequence[Training], each: Each, on_result: Callable[[Training, Trained], None]
 ) -> dict[Training, Trained]:
-    """Do the trainings, in processes of one thread each, but for those that are done already.
+    """Do the trainings, but for those that are done already.
 
     Args:
-        workers: trainings at a time.
+        each: where they run, such as `in_processes(2)`.
         on_result: called after each training, those found done included.
     """
     done = {training: result for training in trainings if (result := conditions.result_of(training))}
     for training, result in done.items():
         on_result(training, result)
-    missing = [training for training in trainings if training not in done]
-    with Parallel(n_jobs=min(workers, len(missing)) or 1, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
-        for training, result in parallel(delayed(_paired)(conditions, training) for training in missing):
-            done[training] = result
-            on_result(training, result)
+    for training, result in each(partial(train_alone, conditions), [training for training in trainings if training not in done]):
+        done[training] = result
+        on_result(training, result)
     return done
+
+
+def in_processes(workers: int) -> Each:
+    """So many trainings at a time on this machine."""
+
+    def each(train_one: Callable[[Training], Trained], trainings: Sequence[Training]) -> Iterator[tuple[Training, Trained]]:
+        jobs = min(workers, len(trainings)) or 1
+        with Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
+            yield from parallel(delayed(_paired)(train_one, training) for training in trainings)
+
+    return each
 
 
 def train_alone(conditions: Conditions, training: Training) -> Trained:
@@ -194,8 +207,8 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
-def _paired(conditions: Conditions, training: Training) -> tuple[Training, Trained]:
-    return training, train_alone(conditions, training)
+def _paired(train_one: Callable[[Training], Trained], training: Training) -> tuple[Training, Trained]:
+    return training, train_one(training)
 
 
 @lru_cache(maxsize=1)

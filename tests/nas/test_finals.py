@@ -9,7 +9,7 @@ import pytest
 
 from nas import finals, search, standalone
 from nas.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
-from nas.standalone import Conditions, Trained, Training
+from nas.standalone import Conditions, Trained, Training, in_processes
 from nas.supernet_run import SupernetRun
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
@@ -40,7 +40,7 @@ def conditions(tmp_path: Path) -> Conditions:
 
 def test_the_better_half_goes_on_and_the_last_stage_has_more_seeds(conditions: Conditions) -> None:
     taking_part, done = entrants(7), []
-    found = hold_finals(conditions, taking_part, (1, 2, 3), 1, lambda: False, lambda training, result: done.append(training))
+    found = hold_finals(conditions, taking_part, (1, 2, 3), in_processes(1), lambda: False, lambda training, result: done.append(training))
     assert [len(stage.scores) for stage in found.stages] == [7, 4, LEAST_LEFT]
     assert [{len(scores) for scores in stage.scores.values()} for stage in found.stages] == [{1}, {1}, {2}]
     assert sum(training.steps for training in done) == num_steps(7, (1, 2, 3))
@@ -59,7 +59,7 @@ def test_where_the_time_ends_the_stages_before_decide(conditions: Conditions) ->
         def note(training: Training, result: Trained) -> None:
             done.append(training)
 
-        return hold_finals(conditions, entrants(4), (1, 2, 3), 1, lambda: len(done) >= count, note)
+        return hold_finals(conditions, entrants(4), (1, 2, 3), in_processes(1), lambda: len(done) >= count, note)
 
     none, one = late_after(1), late_after(5)
     assert not none.stages
@@ -119,6 +119,9 @@ def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, 
     best = load_architecture(folder / "run" / "best.yaml")
     done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert any(name.startswith(best.fingerprint) for name in done)
+    told = load_provenance(folder / "run" / "best.yaml")["finals"]
+    assert [len(scores) for scores in told.values()] == [1, 2]
+    assert all(score < 0 for scores in told.values() for score in scores)
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     assert search.main(arguments) == 0
     assert {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()} == done

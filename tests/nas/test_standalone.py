@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from nas import standalone
-from nas.standalone import Conditions, Trained, Training, train_all
+from nas.backends import Workers
+from nas.backends.ray import on_ray
+from nas.standalone import Conditions, Each, Trained, Training, in_processes, train_all
 from nas.supernet_run import SupernetRun
 from space.files import load_space
 from tests.pictures import write_pictures
@@ -23,8 +26,8 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
     return Conditions(SupernetRun(folder, SPACE, str(folder / "images"), 32, seed=0), batch_size=4, folder=folder / "trainings")
 
 
-def do(conditions: Conditions, *trainings: Training, workers: int = 1) -> list[Trained]:
-    done = train_all(conditions, trainings, workers, lambda training, result: None)
+def do(conditions: Conditions, *trainings: Training, each: Each = in_processes(1)) -> list[Trained]:
+    done = train_all(conditions, trainings, each, lambda training, result: None)
     return [done[training] for training in trainings]
 
 
@@ -43,7 +46,8 @@ def test_what_is_done_is_not_done_again(conditions: Conditions, monkeypatch: pyt
     first = do(conditions, *trainings)
     monkeypatch.setattr(standalone, "train", None)
     seen: list[Training] = []
-    assert train_all(conditions, trainings, 1, lambda training, result: seen.append(training)) == dict(zip(trainings, first, strict=True))
+    again = train_all(conditions, trainings, in_processes(1), lambda training, result: seen.append(training))
+    assert again == dict(zip(trainings, first, strict=True))
     assert seen == trainings
 
 
@@ -54,14 +58,15 @@ def test_an_interruption_keeps_what_is_done(conditions: Conditions, monkeypatch:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_all(conditions, trainings, 1, interrupt)
+        train_all(conditions, trainings, in_processes(1), interrupt)
     assert [conditions.file_of(training).exists() for training in trainings] == [True, False, False]
 
 
-def test_processes_do_not_change_results(conditions: Conditions) -> None:
+@pytest.mark.parametrize("each", [in_processes(2), on_ray(Workers(2))], ids=["processes", "ray"])
+def test_where_it_runs_does_not_change_a_result(conditions: Conditions, tmp_path: Path, each: Each) -> None:
     trainings = [Training(SMALL, 3, 20), Training(LARGER, 3, 20)]
     here = do(conditions, *trainings)
-    apart = do(replace(conditions, folder=conditions.folder / "apart"), *trainings, workers=2)
+    apart = do(replace(conditions, folder=tmp_path), *trainings, each=each)
     assert [result.score for result in here] == [result.score for result in apart]
 
 
