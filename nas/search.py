@@ -144,28 +144,34 @@ def run(config: SearchConfig) -> None:
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
     objectives = objectives_of(config.objectives, budget)
     # A budget out of reach ends here, before anything slow is imported or read.
-    ArchitectureBand(space, without_latency(budget))
+    band = ArchitectureBand(space, without_latency(budget))
 
     from rich.console import Console
 
-    from nas.backends import Stop
-    from nas.latency_limits import open_band
-    from nas.parents import parents_within
-    from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy, reported
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
     console = Console()
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
-    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
+        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        band = ArchitectureBand(space, without_latency(budget))
     supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     if config.dry_run:
-        _plan(console, config, ArchitectureBand(space, without_latency(budget)), budget, supernet_run)
+        _plan(console, config, band, budget, supernet_run)
         return
+
+    from nas.backends import Stop
+    from nas.latency_limits import within_latencies
+    from nas.parents import parents_within
+    from nas.run_directory import open_run
+    from nas.study import ArchitectureStudy, reported
+
     open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
-    band, tables = open_band(console, space, budget, config.latency_tables, config.seed)
+    tables: Mapping[str, LatencyTable] = {}
+    if budget.targets:
+        band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes

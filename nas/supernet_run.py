@@ -73,6 +73,7 @@ class SupernetRun:
         config: TrainConfig,
         batch_size: int,
         max_seconds: float | None,
+        begin: Callable[[Supernet], None],
         on_step: Callable[[StepReport], None],
     ) -> Mapping[str, Any]:
         """Train from the last checkpoint on; what an earlier run finished stays.
@@ -80,6 +81,7 @@ class SupernetRun:
         Args:
             scope: of the run's space.
             paths: name of a strategy.
+            begin: may change the initial weights.
 
         Returns:
             Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
@@ -88,6 +90,8 @@ class SupernetRun:
             return load_checkpoint(self.weights_file)[1]
         images, splits = self.images()
         supernet = Supernet(self.space, self.seed)
+        if not self.checkpoint_file.exists():
+            begin(supernet)
         training = PathTraining(supernet, strategy(paths), scope, self.seed)
         batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
         report = train(

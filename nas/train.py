@@ -42,6 +42,7 @@ class SupernetConfig:
         steps, batch_size, lr: of the supernet's training.
         paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
         scope: whether that lies in the budget's band or anywhere in the space.
+        warm_start: published networks and their weights to begin with, `NAME=FILE` each.
         latency_tables: folder for tables of measured latencies; by default the user's cache.
     """
 
@@ -57,6 +58,7 @@ class SupernetConfig:
     lr: float
     paths: str
     scope: str
+    warm_start: tuple[str, ...]
     latency_tables: Path | None
 
 
@@ -108,11 +110,20 @@ def add_supernet_arguments(parser: CommandParser, budget_is_required: bool = Fal
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--paths", choices=PATHS, default=PATHS[0], help="what a step of supernet training runs (%(default)s)")
     how.add_argument("--scope", choices=SCOPES, default=SCOPES[0], help="train in the budget's band or the whole space (%(default)s)")
+    how.add_argument("--warm-start", nargs="+", type=_source, default=[], metavar="NAME=FILE",
+                     help="begin with published networks' weights: davit-t=weights.safetensors uniformer-s=...")  # fmt: skip
     how.add_argument("--seed", type=int, default=0, help="of weights, data order, paths and proposals (%(default)s)")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, help="the run's directory (runs/SPACE-BUDGET-DATA)")
     where.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     return what, how, where
+
+
+def _source(text: str) -> str:
+    name, sign, file = text.partition("=")
+    if not (name and sign and file):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=FILE, such as davit-t=weights.safetensors")
+    return f"{name}={Path(file).resolve()}"
 
 
 def resolve(arguments: argparse.Namespace) -> None:
@@ -121,6 +132,7 @@ def resolve(arguments: argparse.Namespace) -> None:
         name = "-".join((Path(arguments.space).stem, arguments.budget or arguments.scope, Path(arguments.data).stem))
         arguments.out = Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
     arguments.out = arguments.out.resolve()
+    arguments.warm_start = tuple(arguments.warm_start)
     if Path(arguments.data).exists():
         arguments.data = str(Path(arguments.data).resolve())
 
@@ -135,9 +147,11 @@ def run(config: TrainingConfig) -> None:
 
     from rich.console import Console
 
-    from nas.latency_limits import open_band
+    from nas.latency_limits import within_latencies
     from nas.run_directory import open_run
     from nas.supernet_run import SupernetRun
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import without_latency
     from supernet.data import open_images
 
     console = Console()
@@ -146,7 +160,9 @@ def run(config: TrainingConfig) -> None:
     space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     band = None
     if budget is not None and config.scope == "band":
-        band, _ = open_band(console, space, budget, config.latency_tables, config.seed)
+        band = ArchitectureBand(space, without_latency(budget))
+        if budget.targets:
+            band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
     resolved = asdict(config) | {"image_size": image_size}
     if budget is None:
         # A search in this directory may set them.
@@ -170,7 +186,13 @@ def scope_of(space: SearchSpace, band: ArchitectureBand | None) -> Scope:
 def train_supernet(console: Console, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None) -> None:
     """Train with progress, and say how it went."""
     from nas.progress import phase
+    from nas.warm_start import warm_start
     from supernet.engine import StepReport, TrainConfig
+    from supernet.network import Supernet
+
+    def begin(supernet: Supernet) -> None:
+        for line in warm_start(supernet, config.warm_start):
+            console.print(line, soft_wrap=True)
 
     training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
     with phase("supernet training", config.steps) as advance:
@@ -178,7 +200,7 @@ def train_supernet(console: Console, config: SupernetConfig, scope: Scope, super
         def on_step(report: StepReport) -> None:
             advance(at=report.step, note=f"loss {report.loss:.2f}")
 
-        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, on_step)
+        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, begin, on_step)
     ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
     skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
     console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")

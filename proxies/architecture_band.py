@@ -39,6 +39,7 @@ class ArchitectureBand(Band):
     space: SearchSpace
 
     def __init__(self, space: SearchSpace, budget: Budget, latencies: Sequence[AdditiveCost] = ()) -> None:
+        self._latencies = tuple(latencies)
         terms = (*SpaceCosts(space).terms, *(term for cost in latencies for term in cost.terms))
         super().__init__(space, SumOfCosts(terms), budget)
         self._template = space.smallest()
@@ -48,6 +49,9 @@ class ArchitectureBand(Band):
         self._stage = lru_cache(maxsize=2**14)(self._build_stage)
         self._block = lru_cache(maxsize=2**12)(self._build_block)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.space, self.budget, self._latencies)
+
     def architecture(self, row: Row) -> Architecture:
         """The architecture of a canonical row."""
         values = row.tolist()
@@ -56,19 +60,7 @@ class ArchitectureBand(Band):
 
     def row_of(self, architecture: Architecture) -> Row:
         """The canonical row of an architecture; SpaceError outside the space."""
-        values: list[int] = []
-        try:
-            for i, (stage, found) in enumerate(zip(self.space.stages, architecture.stages, strict=True)):
-                values += [stage.widths.index(found.width), stage.depths.index(len(found.blocks)), stage.ffns.index(found.blocks[0].ffn)]
-                for block in found.blocks:
-                    values += [stage.positions.index(block.position), self.space.mixers[i].index(block.mixer)]
-                values += [0] * (2 * (stage.depths[-1] - len(found.blocks)))
-            row = np.array(values, dtype=np.int64)
-            if self.architecture(row) != architecture.model_copy(update={"name": self._template.name}):
-                raise ValueError
-        except ValueError:
-            raise SpaceError(f"{architecture.name}: not a member of the space {self.space.name}") from None
-        return row
+        return self.rows.row(self.space.parameters_of(architecture))
 
     def draw(self, rng: random.Random) -> Architecture:
         """Draw as `sample` does."""

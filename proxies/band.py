@@ -1,7 +1,7 @@
 """The members of a space that a budget admits: how many there are, even draws among them, and a list of them.
 
 Works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
-against the integer cost tables. How draws stay even is told in `proxies.grid` and `proxies.ways`.
+against the integer cost tables. How draws stay even is told in `proxies.grid` and `proxies.draws`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,14 @@ from proxies import counting
 from proxies.cost import Budget, BudgetError, format_amount
 from proxies.draws import Draws
 from proxies.grid import Grid
-from proxies.reach import extreme, nearest
+from proxies.reach import extreme, nearest, some_costs
 from proxies.sections import CouplingError, Sections, Values
 from proxies.terms import AdditiveCost, CategoricalSpace, CostTable, Rows
 from proxies.ways import TooMuchWork
 
 Row = NDArray[np.int64]
 
-MAX_CELLS = ((16384,), (768, 192), (256, 64))
+MAX_CELLS = ((8192,), (768, 256), (128, 48))
 """The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band."""
 MAX_WORK = 4e8
 """Additions that filling a grid may take, some seconds; where it takes more, the grid is made coarser."""
@@ -43,12 +44,16 @@ MAX_LISTED = 20_000
 MAX_LISTED_SHAPE = 2_000
 """Of shapes with at most so many members on the grid those of the band are listed where draws miss them."""
 MAX_ESTIMATE_DRAWS = 1_000
+SURE = 0.02
+"""A shape's share of draws that surely hit the band from which on nothing has to be tried out."""
+MAX_WITNESSES = 128
+"""Costs of members that are looked at for one inside, before tables are made to find it."""
 NEAR = 0.02
 """Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
 
 
 class Band:
-    """The members of a space whose cost a budget admits. Building one takes a few seconds for a large space.
+    """The members of a space whose cost a budget admits. Tables for draws are made when one is drawn first, some seconds for a large space.
 
     Rows are those of `rows`, canonical ones.
 
@@ -71,7 +76,15 @@ class Band:
         self._check_quantities(quantities)
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
         self._table = CostTable(self.rows, cost.terms, quantities)
-        self._sections = Sections(space, self.rows, cost, quantities)
+        self._build(quantities)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is built anew: tables are large, and quickly made."""
+        return type(self), (self.space, self.cost, self.budget)
+
+    def _build(self, quantities: list[str]) -> None:
+        """Find out what is reachable, and that something is admitted."""
+        self._sections = Sections(self.space, self.rows, self.cost, quantities)
         self._least, self._most = (
             np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
         )
@@ -79,11 +92,14 @@ class Band:
             dict(zip(quantities, extreme(self._sections, 0, sign).tolist(), strict=True)) for sign in (1, -1)
         )
         self._check_within_reach()
-        self._draws = self._fine_draws()
-        self._shapes = list(self._draws.ways)
         self._few = lru_cache(maxsize=None)(self._find_few)
-        if all(self._few(shape) == [] for shape in sorted(self._shapes, key=self._draws.ways.__getitem__, reverse=True)):
-            self._refuse(nearest(self._sections, budget))
+        # Mostly one of a few costs lies inside; the tables for draws are made when they are needed.
+        if not self._fits(some_costs(self._sections, MAX_WITNESSES)).any() and self._is_empty():
+            self._refuse(nearest(self._sections, self.budget))
+
+    def _is_empty(self) -> bool:
+        ways = self._draws.ways
+        return all(self._few(shape) == [] for shape in sorted(ways, key=ways.__getitem__, reverse=True))
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
@@ -115,7 +131,9 @@ class Band:
 
     def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of canonical rows (n, slots) lie inside all bounds, (n,)."""
-        costs = self._table(rows)
+        return self._fits(self._table(rows))
+
+    def _fits(self, costs: NDArray[np.int64]) -> NDArray[np.bool_]:
         return (costs <= self._limits).all(axis=1) & (costs[:, 0] >= self.budget.least)
 
     def sample(self, rng: random.Random) -> Row:
@@ -146,17 +164,22 @@ class Band:
         while some := list(itertools.islice(rows, 1_000)):
             yield from itertools.compress(some, self.admits(np.array(some)))
 
-    def _fine_draws(self) -> Draws:
+    @cached_property
+    def _shapes(self) -> list[Values]:
+        return list(self._draws.ways)
+
+    @cached_property
+    def _draws(self) -> Draws:
         for coarser in range(16):
             cells = tuple(tuple(max(size >> coarser, MIN_CELLS) for size in sizes) for sizes in MAX_CELLS)
             with contextlib.suppress(TooMuchWork):
-                return Draws(self._grid(cells, 1.0), MAX_WORK)
+                return Draws(self._grid(cells), MAX_WORK)
         raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
 
-    def _grid(self, max_cells: tuple[tuple[int, ...], ...], crowding: float) -> Grid:
+    def _grid(self, max_cells: tuple[tuple[int, ...], ...]) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._most, max_cells, crowding)
+        return Grid(self._sections, lower, self._limits, self._most, max_cells)
 
     def _admits(self, row: Row) -> bool:
         return self._draws.is_exact or bool(self.admits(row[None])[0])
@@ -174,6 +197,8 @@ class Band:
         This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is
         always the same, so that draws depend on their generator alone.
         """
+        if self._draws.sure[shape] >= SURE * self._draws.ways[shape]:
+            return None
         rng = random.Random(0)
         listable = self._draws.ways[shape] <= MAX_LISTED_SHAPE
         if any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_MISSES if listable else MAX_PROBES)):

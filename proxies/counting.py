@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 from proxies.grid import Grid
-from proxies.ways import Counter
+from proxies.ways import Halves
 
 MAX_CELLS = ((2**17,), (2**9, 2**8), (2**8, 2**6))
 """By number of limits, cells of the grid that bounds are counted on."""
@@ -15,26 +15,28 @@ MAX_EXACT_CELLS = ((2**24,), (2**12,), (2**8,))
 """By number of limits, cells of a grid that an exact count may need an axis: as many as fit the memory."""
 MAX_WORK = 4e9
 """Additions that an exact count may take: some seconds."""
+MAX_ENTRIES = 3e7
+"""Entries of its tables, to fit the memory."""
 ROUNDING = 1e-9
 """More than what rounding does to a sum of some thousand positive terms in double precision, of several million a term."""
 
 
-def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...], float], Grid]) -> tuple[int, int]:
-    """A least and a greatest number of distinct members of a band, given its grids by resolution and crowding.
+def count_bounds(grid_of: Callable[[tuple[tuple[int, ...], ...]], Grid]) -> tuple[int, int]:
+    """A least and a greatest number of distinct members of a band, given its grids by resolution.
 
     The two are equal where the costs share a unit so great that every sum has a cell of its own, and these are few enough.
     Otherwise they count what is surely inside, and what is inside unless rounding to cells deceives.
     """
-    coarse = grid_of(MAX_CELLS, 1.0)
-    counter = Counter(coarse, coarse.widened)
-    most = math.ceil(float(counter.total()) * (1 + ROUNDING))
-    fine = grid_of(MAX_EXACT_CELLS, 1.0)
+    coarse = grid_of(MAX_CELLS)
+    halves = Halves(coarse, by_shape=False)
+    most = math.ceil(float(halves.total(coarse.widened)) * (1 + ROUNDING))
+    fine = grid_of(MAX_EXACT_CELLS)
     if fine.is_exact:
         refined = math.prod(theirs.unit / ours.unit for ours, theirs in zip(fine.axes, coarse.axes, strict=True))
-        if counter.work * refined * _passes(most) <= MAX_WORK:
+        if halves.work * refined * _passes(most) <= MAX_WORK and halves.entries * refined <= MAX_ENTRIES:
             only = _exact(fine, most)
             return only, only
-    return math.floor(float(Counter(coarse, coarse.sure).total()) * (1 - ROUNDING)), most
+    return math.floor(float(halves.total(coarse.sure)) * (1 - ROUNDING)), most
 
 
 def _exact(grid: Grid, most: int) -> int:
@@ -43,11 +45,11 @@ def _exact(grid: Grid, most: int) -> int:
     It is counted modulo as many coprime numbers as it may be large, and put together from the remainders.
     """
     # Unsigned integers count modulo 2**64 by themselves; products of remainders below 2**32 fit them.
-    modulus, total = 2**64, int(Counter(grid, grid.widened, 0).total())
+    modulus, total = 2**64, int(Halves(grid, by_shape=False, modulus=0).total(grid.widened))
     odd = count(2**32 - 1, -2)
     while modulus <= most:
         other = next(number for number in odd if math.gcd(number, modulus) == 1)
-        remainder = int(Counter(grid, grid.widened, other).total()) % other
+        remainder = int(Halves(grid, by_shape=False, modulus=other).total(grid.widened)) % other
         total += modulus * ((remainder - total) * pow(modulus, -1, other) % other)
         modulus *= other
     return total

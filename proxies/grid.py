@@ -10,10 +10,8 @@ a limit just above the least gets finer cells. A limit that every member keeps n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +19,6 @@ from numpy.typing import NDArray
 from proxies.sections import Amounts, Sections, State, Table
 
 Cells = tuple[int, ...]
-
-MAX_COMBINATIONS = 20_000
-"""Combinations of several groups' options that are taken in one step."""
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -38,18 +32,16 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One or several groups chosen at once, so that their costs are rounded once.
+    """The choice of one group's option, in cells. Groups with equal tables have one step.
 
     Args:
-        sizes: number of options, a group.
-        cells: the distinct cells that combinations of options cost.
-        times: how many combinations cost these.
-        order: combinations by cell, as indices in C order; `starts` tells where a cell's begin.
+        cells: the distinct cells that options cost, those left out that cost too much for the band.
+        times: how many options cost these.
+        order: options by cell; `starts` tells where a cell's begin.
         error: the most that rounding takes away, an axis.
         most: the greatest cells, an axis.
     """
 
-    sizes: tuple[int, ...]
     cells: list[Cells]
     times: list[int]
     order: list[int]
@@ -69,11 +61,6 @@ class Stride:
     base: Cells
     steps: Steps
 
-    @cached_property
-    def most(self) -> Cells:
-        """The greatest cells that the section can cost in this state."""
-        return tuple(base + sum(step.most[d] for step in self.steps) for d, base in enumerate(self.base))
-
 
 class Grid:
     """The cells of a space's sections.
@@ -82,16 +69,10 @@ class Grid:
         lower, upper: inclusive bounds on costs, by quantity of the sections; `lower` may be 0.
         most: the greatest that a member costs, by quantity.
         max_cells: by number of axes, how many cells each may have; the greatest entry serves more axes too.
-        crowding: groups are taken in one step while that has at most so many times the cells that they have apart. Fewer
-            steps round less and take longer.
     """
 
-    def __init__(
-        self, sections: Sections, lower: Amounts, upper: Amounts, most: Amounts, max_cells: Sequence[Sequence[int]],
-        crowding: float,
-    ) -> None:
+    def __init__(self, sections: Sections, lower: Amounts, upper: Amounts, most: Amounts, max_cells: Sequence[Sequence[int]]) -> None:
         self.sections = sections
-        self._crowding = crowding
         self._least = np.sum(sections.least_bases, axis=0)
         binding = [place for place in range(len(lower)) if place == 0 or upper[place] < most[place]]
         sizes = max_cells[min(len(binding), len(max_cells)) - 1]
@@ -101,8 +82,7 @@ class Grid:
         )
         self._places = [axis.place for axis in self.axes]
         self._units = np.array([axis.unit for axis in self.axes], dtype=np.int64)
-        self._steps: dict[tuple[Table, ...], Step] = {}
-        self._steps_of: dict[tuple[Table, ...], Steps] = {}
+        self._steps: dict[Table, Step] = {}
         self._errors: list[list[NDArray[np.int64]]] = [[] for _ in sections.columns]
         self.strides = [
             {inherited: [self._stride(i, state) for state in states] for inherited, states in section.items()}
@@ -114,21 +94,6 @@ class Grid:
     def is_exact(self) -> bool:
         """Whether rounding changes no cost."""
         return not any(self.slack)
-
-    @cached_property
-    def spans(self) -> list[tuple[Cells, Cells]]:
-        """By section, the least and the greatest cells that may have been spent before it."""
-        low = high = (0,) * len(self.axes)
-        spans = []
-        for section in self.strides:
-            spans.append((low, high))
-            strides = [stride for many in section.values() for stride in many]
-            low = tuple(cell + min(stride.base[d] for stride in strides) for d, cell in enumerate(low))
-            high = tuple(
-                min(cell + max(stride.most[d] for stride in strides), axis.upper // axis.unit)
-                for d, (cell, axis) in enumerate(zip(high, self.axes, strict=True))
-            )
-        return [*spans, (low, high)]
 
     @property
     def widened(self) -> tuple[Cells, Cells]:
@@ -152,48 +117,24 @@ class Grid:
     def _stride(self, i: int, state: State) -> Stride:
         base = (state.base - self.sections.least_bases[i])[self._places]
         cells = base // self._units
-        steps = self._taken(tuple(pick.table for pick in state.picks))
+        steps = tuple(self._step(pick.table) for pick in state.picks)
         self._errors[i].append(base - cells * self._units + sum(np.array(step.error) for step in steps))
         return Stride(state, tuple(cells.tolist()), steps)
 
-    def _taken(self, tables: tuple[Table, ...]) -> Steps:
-        """Groups in as few steps as crowding allows; sequences that begin alike have the same first steps."""
-        if tables not in self._steps_of:
-            steps: list[Step] = []
-            waiting = tables[:1]
-            for table in tables[1:]:
-                merged = self._merged(waiting, table)
-                if merged:
-                    waiting = (*waiting, table)
-                else:
-                    steps.append(self._step(waiting))
-                    waiting = (table,)
-            if waiting:
-                steps.append(self._step(waiting))
-            self._steps_of[tables] = tuple(steps)
-        return self._steps_of[tables]
-
-    def _merged(self, tables: tuple[Table, ...], table: Table) -> bool:
-        if math.prod(len(one.extras) for one in (*tables, table)) > MAX_COMBINATIONS:
-            return False
-        apart = sum(len(self._step((one,)).cells) for one in (*tables, table))
-        return len(self._step((*tables, table)).cells) <= self._crowding * apart
-
-    def _step(self, tables: tuple[Table, ...]) -> Step:
-        if tables not in self._steps:
-            extras = tables[0].extras[:, self._places]
-            for table in tables[1:]:
-                extras = (extras[:, None] + table.extras[:, self._places]).reshape(-1, len(self.axes))
+    def _step(self, table: Table) -> Step:
+        if table not in self._steps:
+            extras = table.extras[:, self._places]
+            # An option that costs more than any member may is none.
+            fitting = np.flatnonzero((extras <= [axis.upper for axis in self.axes]).all(axis=1))
+            extras = extras[fitting]
             all_cells = extras // self._units
-            error = (extras - all_cells * self._units).max(axis=0)
             cells, inverse, times = np.unique(all_cells, axis=0, return_inverse=True, return_counts=True)
-            self._steps[tables] = Step(
-                sizes=tuple(len(table.extras) for table in tables),
+            self._steps[table] = Step(
                 cells=list(map(tuple, cells.tolist())),
                 times=times.tolist(),
-                order=np.argsort(inverse.ravel(), kind="stable").tolist(),
+                order=fitting[np.argsort(inverse.ravel(), kind="stable")].tolist(),
                 starts=[0, *np.cumsum(times).tolist()],
-                error=tuple(error.tolist()),
-                most=tuple(cells.max(axis=0).tolist()),
+                error=tuple((extras - all_cells * self._units).max(axis=0, initial=0).tolist()),
+                most=tuple(cells.max(axis=0, initial=0).tolist()),
             )
-        return self._steps[tables]
+        return self._steps[table]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proxies.band import Band
 from proxies.cost import Budget, BudgetError, format_amount
-from proxies.terms import AdditiveCost, CategoricalSpace, CostTable, Rows
+from proxies.terms import AdditiveCost, CategoricalSpace
 
 MAX_COMBINATIONS = 1_000_000
 """Spaces with at most so many combinations of options are listed; that takes a second or two."""
@@ -32,34 +32,26 @@ class ListedBand(Band):
     Raises BudgetError where there is none.
     """
 
-    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget) -> None:
-        self.space, self.cost, self.budget = space, cost, budget
-        self.rows = Rows(space)
-        self._table = CostTable(self.rows, cost.terms, tuple(budget.limits))
+    def _build(self, quantities: list[str]) -> None:
         combinations = np.indices(tuple(self.rows.sizes)).reshape(len(self.rows.sizes), -1).T
         # A combination is its own member if nothing in it is ignored.
         members = combinations[(self.rows.canonical(combinations) == combinations).all(axis=1)]
         costs = self._table(members)
         ends = (costs[:, 0].argmin(), costs[:, 0].argmax())
-        smallest, largest = (dict(zip(budget.limits, costs[end].tolist(), strict=True)) for end in ends)
+        smallest, largest = (dict(zip(quantities, costs[end].tolist(), strict=True)) for end in ends)
         self.reachable = smallest, largest
         self._members = members[self._fits(costs)]
         if not len(self._members):
+            budget, name = self.budget, self.space.name
             least, most = (format_amount(end[budget.primary], budget.primary) for end in self.reachable)
-            raise BudgetError(f"budget: got {budget}, which no member of {space.name} meets; expected something within {least} and {most}")
-        shapes = self._members[:, self.rows.columns(space.shape_slots)]
+            raise BudgetError(f"budget: got {budget}, which no member of {name} meets; expected something within {least} and {most}")
+        shapes = self._members[:, self.rows.columns(self.space.shape_slots)]
         _, shape = np.unique(shapes, axis=0, return_inverse=True)
         self._by_shape = np.split(np.argsort(shape, kind="stable"), np.cumsum(np.bincount(shape))[:-1])
 
     @property
     def count_bounds(self) -> tuple[int, int]:
         return len(self._members), len(self._members)
-
-    def costs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._table(rows)
-
-    def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return self._fits(self._table(rows))
 
     def sample(self, rng: random.Random) -> NDArray[np.int64]:
         return self._members[rng.choice(rng.choice(self._by_shape))]
@@ -69,6 +61,3 @@ class ListedBand(Band):
 
     def members(self, max_members: int) -> Iterator[NDArray[np.int64]]:
         return iter(self._members[:max_members])
-
-    def _fits(self, costs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (costs <= list(self.budget.limits.values())).all(axis=1) & (costs[:, 0] >= self.budget.least)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -94,7 +95,8 @@ class _MacCounter(TorchDispatchMode):
             self.activations += output.numel() if macs else 0
             return output
         if packet in _SAME_SHAPE:
-            return torch.empty_like(args[0])
+            # Not `empty_like`, which on the meta device imports a computer algebra system first.
+            return args[0].new_empty(args[0].shape)
         if packet in _MATRIX_PRODUCTS:
             output = func(*args, **kwargs)
             # The registry counts a multiply-add twice.
@@ -122,6 +124,25 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[int
     return math.prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]), output
 
 
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
+    transposed: bool, output_padding: Sequence[int], groups: int,
+) -> tuple[int, Tensor]:  # fmt: skip
+    # Run on the meta device it would import a computer algebra system, which takes half a second.
+    kernel, sizes = weight.shape[2:], x.shape[2:]
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    if transposed:
+        sides = [
+            (size - 1) * s - 2 * p + r + more for size, s, p, r, more in zip(sizes, stride, padding, reach, output_padding, strict=True)
+        ]
+        output = x.new_empty(x.shape[0], weight.shape[1] * groups, *sides)
+        return x.numel() * math.prod(weight.shape[1:]), output
+    output = x.new_empty(
+        x.shape[0], weight.shape[0], *((size + 2 * p - r) // s + 1 for size, s, p, r in zip(sizes, stride, padding, reach, strict=True))
+    )
+    return output.numel() * math.prod(weight.shape[1:]), output
+
+
 def _layer_norm(x: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
     # Unlike elementwise operators it returns a contiguous tensor.
     return 0, x.new_empty(x.shape)
@@ -129,7 +150,7 @@ def _layer_norm(x: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
 
 def _elementwise(*operands: Any, **_: Any) -> tuple[int, Tensor]:
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-    return 0, tensors[0].new_empty(torch.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+    return 0, tensors[0].new_empty(np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
 
 
 def _stack(tensors: Sequence[Tensor], dim: int = 0) -> tuple[int, Tensor]:
@@ -152,6 +173,7 @@ def _mean(x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **
 
 _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.linear: _linear,
+    aten.convolution: _convolution,
     aten.scaled_dot_product_attention: _attention,
     aten.layer_norm: _layer_norm,
     aten.mean: _mean,
@@ -165,7 +187,7 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
 }
 """Operators counted in one piece, faster than taken apart or run: multiply-adds and an output of the right shape."""
 
-_MATRIX_PRODUCTS = frozenset({aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
+_MATRIX_PRODUCTS = frozenset({aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
 
 _SAME_SHAPE = frozenset({
     aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout,

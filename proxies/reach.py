@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxies.cost import Budget, format_amount
 from proxies.sections import Amounts, Sections, Table, Values
 
 MAX_POINTS = 1024
-"""Costs kept a step of `nearest`; a space with fewer distinct sums is searched in full."""
+"""Costs kept by `nearest`; a space with fewer distinct sums is searched in full."""
 
 
 def extreme(sections: Sections, place: int, sign: int) -> Amounts:
@@ -33,16 +34,23 @@ def extreme(sections: Sections, place: int, sign: int) -> Amounts:
 
 def nearest(sections: Sections, budget: Budget) -> str:
     """The reachable cost nearest to a band without members, as text; exact for small spaces, a near one for others."""
-    points = _some_costs(sections)
-    limits = np.array(list(budget.limits.values()))
-    excess = ((points - limits) / limits).max(axis=1)
-    excess = np.maximum(excess, (budget.least - points[:, 0]) / limits[0])
-    best = points[int(np.argmin(excess))]
+    points = some_costs(sections, MAX_POINTS)
+    best = points[int(np.argmin(excess(budget, points)))]
     return " with ".join(format_amount(int(amount), quantity) for amount, quantity in zip(best, budget.limits, strict=True))
 
 
-def _some_costs(sections: Sections) -> Amounts:
-    """Costs of members, (points, quantities): all there are of a small space, of others the cheapest in the last quantity."""
+def excess(budget: Budget, costs: Amounts) -> NDArray[np.float64]:
+    """How far costs (n, limits) lie outside, (n,): `Budget.excess` of many at once."""
+    limits = np.array(list(budget.limits.values()))
+    return np.maximum(((costs - limits) / limits).max(axis=1), (budget.least - costs[:, 0]) / limits[0])
+
+
+def some_costs(sections: Sections, max_points: int) -> Amounts:
+    """Costs of members, (points, quantities): all there are of a small space, of others the cheapest in the last quantity.
+
+    Args:
+        max_points: how many are kept where a choice is added to the others.
+    """
     so_far: dict[Values, Amounts] = {(): np.zeros_like(sections.least_bases[0])[None]}
     for section in sections.states:
         found: dict[Values, list[Amounts]] = {}
@@ -53,20 +61,20 @@ def _some_costs(sections: Sections) -> Amounts:
                 for count in range(1, len(tables) + 1):
                     if tables[:count] not in sums:
                         extras = np.unique(tables[count - 1].extras, axis=0)
-                        sums[tables[:count]] = _thinned([sums[tables[:count - 1]] + extra for extra in extras])
+                        sums[tables[:count]] = _thinned([sums[tables[:count - 1]] + extra for extra in extras], max_points)
                 found.setdefault(state.bequest, []).append(sums[tables] + state.base)
-        so_far = {bequest: _thinned(many) for bequest, many in found.items()}
+        so_far = {bequest: _thinned(many, max_points) for bequest, many in found.items()}
     return so_far[()]
 
 
-def _thinned(many: Sequence[Amounts]) -> Amounts:
+def _thinned(many: Sequence[Amounts], max_points: int) -> Amounts:
     """Distinct rows; where these are many, only the one least in the last column of each short range of the first."""
     points = np.concatenate(many)
     points = points[np.lexsort(points.T[::-1])]
     points = points[np.concatenate([[True], (points[1:] != points[:-1]).any(axis=1)])]
-    if len(points) <= MAX_POINTS:
+    if len(points) <= max_points:
         return points
     low, high = int(points[0, 0]), int(points[-1, 0])
-    cells = ((points[:, 0] - low) / (high - low + 1) * MAX_POINTS).astype(np.int64)
+    cells = ((points[:, 0] - low) / (high - low + 1) * max_points).astype(np.int64)
     order = np.lexsort((points[:, -1], cells))
     return points[order[np.unique(cells[order], return_index=True)[1]]]

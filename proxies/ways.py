@@ -1,13 +1,13 @@
-"""In how many ways what is still to be chosen leads into a band, by cells spent so far: dynamic programming over sections.
+"""In how many ways choices add up to cells: over the first sections of a space, and over its last ones.
 
-It runs from the last section to the first. Arrays cover only the cells that earlier sections can have spent and from which
-the band can be reached.
+A member of a band is a first and a last half whose cells together lie inside. Of halves there are about as many as the square
+root of the number of shapes, and which of them meet in how many ways a product of their tables tells.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,230 +36,248 @@ class Ways:
             place.append(cell - first)
         return self.counts[tuple(place)]
 
-    def before(self, cells: Cells) -> Ways:
-        """The counts before having spent some cells."""
-        return Ways(tuple(first - cell for first, cell in zip(self.origin, cells, strict=True)), self.counts)
+    def moved(self, cells: Cells) -> Ways:
+        """The counts after some more cells."""
+        return Ways(added(self.origin, cells), self.counts)
 
-    def overlap(self, sums: Counts, spent: Cells) -> tuple[Cells, Counts]:
-        """Products with counts of what is spent next, beyond `spent`: their first cells, and the array."""
+    def together(self, other: Ways, total: Cells) -> tuple[Cells, Counts]:
+        """In how many ways these and others make a total, by the cells of these: the first such cells, and an array."""
         low, ours, theirs = [], [], []
-        for cell, first, size, length in zip(spent, self.origin, self.counts.shape, sums.shape, strict=True):
-            start = max(first - cell, 0)
-            end = max(min(length, first + size - cell), start)
-            low.append(start)
-            theirs.append(slice(start, end))
-            ours.append(slice(start + cell - first, end + cell - first))
-        return tuple(low), sums[tuple(theirs)] * self.counts[tuple(ours)]
+        for cell, first, size, start, length in zip(total, self.origin, self.counts.shape, other.origin, other.counts.shape, strict=True):
+            least = max(first, cell - start - length + 1)
+            end = max(min(first + size, cell - start + 1), least)
+            low.append(least)
+            ours.append(slice(least - first, end - first))
+            theirs.append(slice(cell - end + 1 - start, cell - least + 1 - start))
+        backwards = (slice(None, None, -1),) * len(low)
+        return tuple(low), self.counts[tuple(ours)] * other.counts[tuple(theirs)][backwards]
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
-    """One state of a section, and what follows; `ways` by what is spent before the section, its base included."""
+class Link:
+    """States of a section that share their shape and what surrounds them; `ways` by what the section costs."""
 
-    stride: Stride
+    section: int
+    shape: Values
+    bequest: Values
+    strides: tuple[Stride, ...]
     ways: Ways
-    following: Node
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """What may follow what has been chosen so far: nothing behind the last section."""
+    """Some neighbouring sections, by what they cost together: the outcomes of one of them, each with a node of the others."""
 
     ways: Ways
-    branches: tuple[Branch, ...] = ()
+    joints: tuple[tuple[Link, Node], ...] = ()
+
+
+Nodes = Mapping[Values, Mapping[Values, Node]]
+"""By what is handed over between a half and the other, by the half's shape."""
 
 
 class TooMuchWork(Exception):
     """A grid is too fine to be counted on in the time there is."""
 
 
-class Counter:
-    """Counts the ways into a band of a grid.
+class Halves:
+    """The halves of a space.
 
     Args:
-        band: its least and its greatest cells.
+        by_shape: whether shapes are told apart.
         modulus: counts are taken modulo this number below 2**32, modulo 2**64 where it is 0, in floating point without one.
         max_work: additions after which TooMuchWork is raised.
 
     Attributes:
+        firsts, lasts: no costs but those that may lie inside the grid's upper bounds.
         work: additions made so far.
+        entries: of all tables made so far.
     """
 
-    def __init__(self, grid: Grid, band: tuple[Cells, Cells], modulus: int | None = None, max_work: float = math.inf) -> None:
-        self._grid = grid
+    def __init__(self, grid: Grid, *, by_shape: bool, modulus: int | None = None, max_work: float = math.inf) -> None:
+        self._top = grid.widened[1]
         self._modulus = modulus
         self._type = np.dtype(float if modulus is None else np.uint64)
         self._max_work = max_work
-        self._band = band
-        self._sums: dict[Steps, Counts] = {(): np.ones((1,) * len(grid.axes), self._type)}
-        self._spans: dict[Steps, tuple[Cells, Cells]] = {}
-        self._ahead: dict[tuple[int, Cells, Steps], Ways | None] = {}
-        self.work = 0
-
-    def roots(self) -> dict[Values, Node]:
-        """What leads into the band, by shape; shapes that do not are left out."""
-        following: dict[Values, dict[Values, Node]] = {(): {(): Node(self._whole_band())}} if self._reachable() else {(): {}}
-        for i in reversed(range(len(self._grid.strides))):
-            self._enter(i)
-            before: dict[Values, dict[Values, Node]] = {}
-            for inherited, strides in self._grid.strides[i].items():
-                nodes: dict[Values, Node] = {}
-                by_shape: dict[Values, list[Stride]] = {}
-                for stride in strides:
-                    by_shape.setdefault(stride.state.shape, []).append(stride)
-                for shape, alike in by_shape.items():
-                    for rest in dict.fromkeys(rest for stride in alike for rest in following[stride.state.bequest]):
-                        branches = tuple(self._branches(i, alike, rest, following))
-                        if branches:
-                            nodes[shape + rest] = Node(self._total(branches), branches)
-                before[inherited] = nodes
-            following = before
-        self._ahead.clear()
-        return following[()]
-
-    def total(self) -> Any:
-        """The ways into the band over all shapes, without keeping the tables of single ones."""
-        following: dict[Values, Ways] = {(): self._whole_band()} if self._reachable() else {}
-        for i in reversed(range(len(self._grid.strides))):
-            self._enter(i)
-            before: dict[Values, Ways] = {}
-            for inherited, strides in self._grid.strides[i].items():
-                ways = [
-                    found.before(stride.base)
-                    for stride in strides
-                    if stride.state.bequest in following
-                    and (found := self._before(i, following[stride.state.bequest], stride)) is not None
-                ]
-                if ways:
-                    before[inherited] = self._sum(ways)
-            following = before
-        self._ahead.clear()
-        return following[()].counts.sum() if () in following else 0
+        self.work = self.entries = 0
+        self._nothing = Ways((0,) * len(self._top), np.ones((1,) * len(self._top), self._type))
+        self._sums: dict[Steps, Ways] = {(): self._nothing}
+        links = [
+            {inherited: self._links(i, strides, by_shape) for inherited, strides in section.items()}
+            for i, section in enumerate(grid.strides)
+        ]
+        cut = _middle(links)
+        self.firsts: Nodes = {(): {(): Node(self._nothing)}}
+        for section in links[:cut]:
+            self.firsts = self._extended(
+                (node, shape + link.shape, link.bequest, link)
+                for inherited, some in section.items()
+                for shape, node in self.firsts.get(inherited, {}).items()
+                for link in some
+            )
+        self.lasts: Nodes = {(): {(): Node(self._nothing)}}
+        for section in reversed(links[cut:]):
+            self.lasts = self._extended(
+                (node, link.shape + shape, inherited, link)
+                for bequest, nodes in self.lasts.items()
+                for shape, node in nodes.items()
+                for inherited, some in section.items()
+                for link in some
+                if link.bequest == bequest
+            )
 
     def sums(self, steps: Steps) -> Counts:
         """By cells from 0, in how many ways steps add up to them."""
         if steps not in self._sums:
-            fewer, step = self.sums(steps[:-1]), steps[-1]
-            upper = self._band[1]
-            shape = tuple(min(size + more, most + 1) for size, more, most in zip(fewer.shape, step.most, upper, strict=True))
-            counts = np.zeros(shape, self._type)
-            for cells, times in self._options(step):
-                room = counts[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
-                room += times * fewer[tuple(slice(None, size) for size in room.shape)]
-            self._worked(counts.size * len(step.cells))
-            self._sums[steps] = self._reduced(counts)
-        return self._sums[steps]
+            self.sums(steps[:-1])
+            self._sums[steps] = self._and(self._sums[steps[:-1]], steps[-1])
+        return self._sums[steps].counts
 
-    def _reachable(self) -> bool:
-        return all(least <= most for least, most in zip(*self._band, strict=True))
+    def before(self, last: Ways, box: tuple[Cells, Cells], band: tuple[Cells, Cells]) -> Counts:
+        """In how many ways a last half leads into a band, by what the first one costs.
 
-    def _whole_band(self) -> Ways:
-        low, high = (
-            tuple(map(choose, bounds, spent)) for choose, bounds, spent in zip((max, min), self._band, self._grid.spans[-1], strict=True)
-        )
-        return Ways(low, np.ones([max(last - first + 1, 0) for first, last in zip(low, high, strict=True)], self._type))
+        Args:
+            box: the least cells that this may be, and behind the greatest.
+            band: the least and the greatest cells of both together.
+        """
+        counts = last.counts
+        starts, ends = box
+        for axis in range(1, counts.ndim):
+            counts = self._reduced(counts.cumsum(axis=axis))
+            left = band[1][axis] - last.origin[axis] - np.arange(starts[axis], ends[axis])
+            counts = np.take(counts, np.clip(left, 0, counts.shape[axis] - 1), axis=axis)
+            counts[(slice(None),) * axis + (left < 0,)] = 0
+        width, size = band[1][0] - band[0][0] + 1, ends[0] - starts[0]
+        if width <= 0:
+            return np.zeros((size, *counts.shape[1:]), self._type)
+        # What a first half may cost from the greatest to the least: the least and, `width` further, the greatest that may follow.
+        first = band[0][0] - ends[0] + 1
+        block = np.zeros((size + width - 1, *counts.shape[1:]), self._type)
+        low, high = max(last.origin[0], first), min(last.origin[0] + len(counts), first + len(block))
+        if low < high:
+            block[low - first : high - first] = counts[low - last.origin[0] : high - last.origin[0]]
+        self._worked(block.size * width.bit_length(), block.size)
+        total, offset = np.zeros((size, *counts.shape[1:]), self._type), 0
+        # Sums of 1, 2, 4 ... neighbours make up those of any number; differences of running sums would lose small counts beside great ones.
+        for bit in range(width.bit_length()):
+            if width >> bit & 1:
+                total = self._reduced(total + block[offset : offset + size])
+                offset += 1 << bit
+            block = self._reduced(block[: -(1 << bit)] + block[1 << bit :]) if width >> bit > 1 else block
+        return total[::-1]
 
-    def _enter(self, i: int) -> None:
-        """Note what can have been spent before a section's first steps: by earlier sections, its base and the steps that remain."""
-        self._ahead.clear()
-        low, high = self._grid.spans[i]
-        self._spans = {}
-        for stride in (stride for strides in self._grid.strides[i].values() for stride in strides):
-            least = most = stride.base
-            for count in range(len(stride.steps), 0, -1):
-                steps = stride.steps[:count]
-                known = self._spans.get(steps, (_added(low, least), _added(high, most)))
-                self._spans[steps] = tuple(map(min, known[0], _added(low, least))), tuple(map(max, known[1], _added(high, most)))
-                most = _added(most, steps[-1].most)
+    def total(self, band: tuple[Cells, Cells]) -> Any:
+        """The ways into a band."""
+        total = self._type.type(0)
+        for handed, firsts in self.firsts.items():
+            for last in self.lasts.get(handed, {}).values():
+                for first in firsts.values():
+                    ends = added(first.ways.origin, first.ways.counts.shape)
+                    products = first.ways.counts * self.before(last.ways, (first.ways.origin, ends), band)
+                    total = self._reduced(total + self._reduced(products).sum())
+        return total
 
-    def _branches(
-        self, i: int, strides: list[Stride], rest: Values, following: dict[Values, dict[Values, Node]]
-    ) -> Iterator[Branch]:
+    def _links(self, i: int, strides: list[Stride], by_shape: bool) -> list[Link]:
+        alike: dict[tuple[Values, Values], list[Stride]] = {}
         for stride in strides:
-            node = following[stride.state.bequest].get(rest)
-            if node is not None:
-                ways = self._before(i, node.ways, stride)
-                if ways is not None:
-                    yield Branch(stride, ways, node)
+            alike.setdefault((stride.state.shape if by_shape else (), stride.state.bequest), []).append(stride)
+        links = []
+        for (shape, bequest), some in alike.items():
+            ways = self._sum(Ways(stride.base, self.sums(stride.steps)) for stride in some)
+            if ways is not None:
+                links.append(Link(i, shape, bequest, tuple(some), ways))
+        return links
 
-    def _before(self, i: int, ways: Ways, stride: Stride) -> Ways | None:
-        """The ways before a section's steps, by what is spent before these, its base included."""
-        if i == 0:
-            _, products = ways.overlap(self.sums(stride.steps), stride.base)
-            count = self._reduced(self._reduced(products).sum())
-            return Ways(stride.base, np.full((1,) * len(stride.base), count, self._type)) if count else None
-        return self._chained(ways, stride.steps)
+    def _extended(self, joints: Iterable[tuple[Node, Values, Values, Link]]) -> Nodes:
+        """Nodes of one section more; what is to be joined comes with the shape and what is handed over then."""
+        found: dict[Values, dict[Values, list[tuple[Link, Node, Ways]]]] = {}
+        known: dict[Steps, Ways] = {}
+        current: Node | None = None
+        for node, shape, handed, link in joints:
+            if node is not current:
+                # Links share their first steps with others of the same node; those of other nodes would only fill the memory.
+                known, current = {(): node.ways}, node
+            ways = link.ways if not node.joints else self._sum(
+                self._after(known, stride.steps).moved(stride.base) for stride in link.strides
+            )
+            if ways is not None:
+                found.setdefault(handed, {}).setdefault(shape, []).append((link, node, ways))
+        nodes: dict[Values, dict[Values, Node]] = {}
+        for handed, by_shape in found.items():
+            for shape, some in by_shape.items():
+                total = self._sum(ways for *_, ways in some)
+                assert total is not None
+                nodes.setdefault(handed, {})[shape] = Node(total, tuple((link, node) for link, node, _ in some))
+        return nodes
 
-    def _chained(self, ways: Ways, steps: Steps) -> Ways | None:
-        if not steps:
-            return ways
-        key = (id(ways.counts), ways.origin, steps)
-        if key not in self._ahead:
-            later = self._chained(ways, steps[:-1])
-            self._ahead[key] = None if later is None else self._step_before(later, steps[-1], *self._spans[steps])
-        return self._ahead[key]
+    def _after(self, known: dict[Steps, Ways], steps: Steps) -> Ways:
+        if steps not in known:
+            known[steps] = self._and(self._after(known, steps[:-1]), steps[-1])
+        return known[steps]
 
-    def _step_before(self, ways: Ways, step: Step, least: Cells, most: Cells) -> Ways | None:
-        origin = tuple(map(max, least, (first - more for first, more in zip(ways.origin, step.most, strict=True))))
-        ends = np.array([first + size for first, size in zip(ways.origin, ways.counts.shape, strict=True)])
-        last = tuple(map(min, most, (ends - 1).tolist()))
-        if any(a > b for a, b in zip(origin, last, strict=True)):
+    def _and(self, ways: Ways, step: Step) -> Ways:
+        """The ways with one more step."""
+        fewer = ways.counts
+        shape = tuple(
+            max(min(size + more, top - first + 1), 0)
+            for size, more, top, first in zip(fewer.shape, step.most, self._top, ways.origin, strict=True)
+        )
+        counts = np.zeros(shape, self._type)
+        for cells, times in zip(step.cells, step.times, strict=True):
+            room = counts[tuple(slice(cell, cell + size) for cell, size in zip(cells, fewer.shape, strict=True))]
+            some = fewer[tuple(slice(None, size) for size in room.shape)]
+            room += some if times == 1 else some * self._type.type(times)
+        self._worked(counts.size * len(step.cells), counts.size)
+        return Ways(ways.origin, self._reduced(counts))
+
+    def _sum(self, many: Iterable[Ways]) -> Ways | None:
+        """The ways of all; None where none costs little enough."""
+        many = [ways for ways in many if ways.counts.size and all(map(int.__le__, ways.origin, self._top))]
+        if not many:
             return None
-        counts = np.zeros([b - a + 1 for a, b in zip(origin, last, strict=True)], self._type)
-        cells = np.array(step.cells)
-        low = np.maximum(origin, ways.origin - cells)
-        high = np.minimum(last, ends - 1 - cells) + 1
-        ours = np.stack([low - origin, high - origin], axis=-1).tolist()
-        theirs = np.stack([low + cells - ways.origin, high + cells - ways.origin], axis=-1).tolist()
-        inside = (low < high).all(axis=1).tolist()
-        for to, source, count, some in zip(ours, theirs, step.times, inside, strict=True):
-            if some:
-                room = counts[tuple(slice(*ends) for ends in to)]
-                view = ways.counts[tuple(slice(*ends) for ends in source)]
-                room += view if count == 1 else view * self._type.type(count)
-        self._worked(counts.size * len(step.cells))
-        return _trimmed(Ways(origin, self._reduced(counts)))
-
-    def _total(self, branches: tuple[Branch, ...]) -> Ways:
-        return self._sum([branch.ways.before(branch.stride.base) for branch in branches])
-
-    def _sum(self, many: list[Ways]) -> Ways:
+        origin = tuple(min(firsts) for firsts in zip(*(ways.origin for ways in many), strict=True))
+        ends = tuple(max(lasts) for lasts in zip(*(added(ways.origin, ways.counts.shape) for ways in many), strict=True))
+        shape = tuple(min(end, top + 1) - first for end, top, first in zip(ends, self._top, origin, strict=True))
         if len(many) == 1:
-            return many[0]
-        origin = tuple(map(min, *(ways.origin for ways in many)))
-        ends = tuple(map(max, *(map(int.__add__, ways.origin, ways.counts.shape) for ways in many)))
-        counts = np.zeros([end - first for end, first in zip(ends, origin, strict=True)], self._type)
+            return Ways(origin, many[0].counts[tuple(map(slice, shape))])
+        counts = np.zeros(shape, self._type)
         for ways in many:
-            starts = [own - first for own, first in zip(ways.origin, origin, strict=True)]
-            counts[tuple(slice(start, start + size) for start, size in zip(starts, ways.counts.shape, strict=True))] += ways.counts
-        self._worked(sum(ways.counts.size for ways in many))
+            start = less(ways.origin, origin)
+            room = counts[tuple(slice(first, first + size) for first, size in zip(start, ways.counts.shape, strict=True))]
+            room += ways.counts[tuple(map(slice, room.shape))]
+        self._worked(counts.size * len(many), counts.size)
         return Ways(origin, self._reduced(counts))
 
-    def _worked(self, additions: int) -> None:
+    def _worked(self, additions: int, entries: int) -> None:
         self.work += additions
+        self.entries += entries
         if self.work > self._max_work:
             raise TooMuchWork
-
-    def _options(self, step: Step) -> Iterator[tuple[Cells, Any]]:
-        return zip(step.cells, np.array(step.times).astype(self._type), strict=True)
 
     def _reduced(self, counts: Any) -> Any:
         return counts % np.uint64(self._modulus) if self._modulus else counts
 
 
-def _added(a: Cells, b: Cells) -> Cells:
+def added(a: Cells, b: Sequence[int]) -> Cells:
+    """The sum of cells, axis by axis."""
     return tuple(map(int.__add__, a, b))
 
 
-def _trimmed(ways: Ways) -> Ways | None:
-    """Without the margins that hold no ways; None where there are none at all."""
-    slices = []
-    for axis in range(ways.counts.ndim):
-        some = np.asarray(ways.counts.any(axis=tuple(other for other in range(ways.counts.ndim) if other != axis)))
-        if not some.any():
-            return None
-        slices.append(slice(int(some.argmax()), len(some) - int(some[::-1].argmax())))
-    origin = tuple(first + part.start for first, part in zip(ways.origin, slices, strict=True))
-    counts = ways.counts[tuple(slices)]
-    # A view would keep all of the array.
-    return Ways(origin, counts.copy() if 2 * counts.size < ways.counts.size else counts)
+def less(a: Cells, b: Cells) -> Cells:
+    """The difference of cells, axis by axis."""
+    return tuple(map(int.__sub__, a, b))
+
+
+def _middle(links: list[dict[Values, list[Link]]]) -> int:
+    """The number of sections in the first half that makes halves fewest."""
+    firsts: list[dict[Values, int]] = [{(): 1}]
+    for section in links:
+        counts: dict[Values, int] = {}
+        for inherited, some in section.items():
+            for link in some:
+                counts[link.bequest] = counts.get(link.bequest, 0) + firsts[-1].get(inherited, 0)
+        firsts.append(counts)
+    lasts: list[dict[Values, int]] = [{(): 1}]
+    for section in reversed(links):
+        lasts.append({inherited: sum(lasts[-1].get(link.bequest, 0) for link in some) for inherited, some in section.items()})
+    return min(range(len(links) + 1), key=lambda cut: sum(firsts[cut].values()) + sum(lasts[len(links) - cut].values()))

@@ -48,25 +48,37 @@ class Touched:
 
     def of(self, tensor: Tensor) -> Tensor:
         """The view's part of a tensor of the parameter's shape."""
-        return leading_slice(tensor, self.view.shape)
+        # One operation where slicing would be one a dimension.
+        return tensor.as_strided(self.view.shape, tensor.stride())
+
+    def taken(self, tensor: Tensor) -> Tensor:
+        """The same in contiguous memory: the part itself where it is and all of it was trained, otherwise a copy."""
+        part = self.of(tensor)
+        return part.contiguous() if self.idle is None else part.clone(memory_format=torch.contiguous_format)
 
     def write(self, tensor: Tensor, values: Tensor) -> None:
-        """Put values of the view's shape into a tensor of the parameter's shape, where they were trained."""
+        """Put what was `taken`, or other values of the view's shape, back into the tensor, where they were trained."""
         part = self.of(tensor)
-        part.copy_(values if self.idle is None else torch.where(self.idle, part, values))
+        if self.idle is not None:
+            part.copy_(torch.where(self.idle, part, values))
+        elif part.data_ptr() != values.data_ptr():
+            part.copy_(values)
 
 
 class Slices:
     """The slices in use."""
 
     def __init__(self) -> None:
-        self._leaves: dict[nn.Parameter, dict[torch.Size, Tensor]] = {}
+        # By the parameters' identities: hashing thousands of tensors a step takes milliseconds.
+        self._leaves: dict[int, dict[torch.Size, Tensor]] = {}
+        self._in_use: set[int] = set()
 
     def leaf(self, parameter: nn.Parameter, shape: torch.Size) -> Tensor:
         """The leading slice of this shape, the same one every time."""
         if parameter.shape == shape:
             return parameter
-        leaves = self._leaves.setdefault(parameter, {})
+        self._in_use.add(id(parameter))
+        leaves = self._leaves.setdefault(id(parameter), {})
         # A parameter that moved to another device has left its slices behind.
         if shape not in leaves or leaves[shape].data_ptr() != parameter.data_ptr():
             leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_()
@@ -76,7 +88,9 @@ class Slices:
         """Whatever has a gradient, in the order of the named parameters; gradients of one parameter's slices are added up."""
         touched = []
         for name, parameter in parameters:
-            leaves = [leaf for leaf in (parameter, *self._leaves.get(parameter, {}).values()) if leaf.grad is not None]
+            leaves: list[Tensor] = [] if parameter.grad is None else [parameter]
+            if id(parameter) in self._in_use:
+                leaves += [leaf for leaf in self._leaves[id(parameter)].values() if leaf.grad is not None]
             if len(leaves) == 1:
                 touched.append(Touched(name, parameter, leaves[0]))
             elif leaves:
@@ -85,9 +99,10 @@ class Slices:
 
     def clear(self) -> None:
         """Forget all gradients of slices."""
-        for leaves in self._leaves.values():
-            for leaf in leaves.values():
+        for parameter in self._in_use:
+            for leaf in self._leaves[parameter].values():
                 leaf.grad = None
+        self._in_use.clear()
 
     def _joined(self, name: str, parameter: nn.Parameter, leaves: Sequence[Tensor]) -> Touched:
         view = self.leaf(parameter, torch.Size(map(max, zip(*(leaf.shape for leaf in leaves), strict=True))))
@@ -105,7 +120,7 @@ class Slices:
 def update(optimizer: torch.optim.Optimizer, touched: Sequence[Touched]) -> None:
     """Let an optimizer do one step on what was touched.
 
-    It works on contiguous copies of slices, which torch's fused optimizers take for granted.
+    It works on contiguous copies of slices that are not: torch's fused optimizers take that for granted.
 
     Raises:
         OptimizerError: its state does not have its parameters' shapes, so no part of it belongs to a slice.
@@ -113,7 +128,7 @@ def update(optimizer: torch.optim.Optimizer, touched: Sequence[Touched]) -> None
     by_parameter = {one.parameter: one for one in touched}
     stand_ins = {one.parameter: _stand_in(one) for one in touched}
     wholes = [group["params"] for group in optimizer.param_groups]
-    states: dict[Tensor, dict[str, Any]] = {parameter: optimizer.state.pop(parameter, {}) for parameter in by_parameter}
+    states: dict[nn.Parameter, dict[str, Any]] = {parameter: optimizer.state.pop(parameter, {}) for parameter in by_parameter}
     try:
         for group in optimizer.param_groups:
             group["params"] = [stand_ins[parameter] for parameter in group["params"] if parameter in stand_ins]
@@ -129,14 +144,15 @@ def update(optimizer: torch.optim.Optimizer, touched: Sequence[Touched]) -> None
     finally:
         for group, whole in zip(optimizer.param_groups, wholes, strict=True):
             group["params"] = whole
-        optimizer.state.update(states)
+        for parameter, state in states.items():
+            optimizer.state[parameter] = state
 
 
 def _stand_in(one: Touched) -> Tensor:
     """What the optimizer takes for a parameter."""
     if one.is_whole:
         return one.parameter
-    stand_in = one.view.detach().clone(memory_format=torch.contiguous_format)
+    stand_in = one.taken(one.parameter.detach())
     stand_in.grad = one.gradient.contiguous()
     return stand_in
 
@@ -145,7 +161,7 @@ def _part(value: object, one: Touched) -> object:
     """What the optimizer sees of a state."""
     if one.is_whole or not isinstance(value, Tensor) or value.shape != one.parameter.shape:
         return value
-    return one.of(value).clone(memory_format=torch.contiguous_format)
+    return one.taken(value)
 
 
 def _whole(optimizer: str, value: object, before: object, one: Touched) -> object:

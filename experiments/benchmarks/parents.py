@@ -179,7 +179,7 @@ def table(results: dict[Case, dict[str, Measured]], args: argparse.Namespace) ->
         "",
         f"`python -m experiments.benchmarks.parents --image-size {args.image_size} --rounds {args.rounds} --seconds {args.seconds:g}`",
         "",
-        f"{_machine(args)}, torch {torch.__version__}, timm {timm.__version__}; {args.image_size} px; median of {args.rounds} pairs.",
+        f"{machine(args)}, torch {torch.__version__}, timm {timm.__version__}; {args.image_size} px; median of {args.rounds} pairs.",
         "Images a second, how many times the reference's, and the peak memory of tensors in MiB beyond weights and images. The",
         "reference is timm's network for DaViT and matrix products with a softmax between them for the others, on (B, C, H, W)",
         "maps. bf16 forward has bf16 weights, forward+backward autocasts.",
@@ -197,7 +197,8 @@ def table(results: dict[Case, dict[str, Measured]], args: argparse.Namespace) ->
     return "\n".join(lines) + "\n"
 
 
-def _machine(args: argparse.Namespace) -> str:
+def machine(args: argparse.Namespace) -> str:
+    """What ran, in words."""
     if args.device != "cpu":
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.band import Band
+from proxies.reach import excess
 from proxies.terms import Rows
 
 IntRows = NDArray[np.int64]
@@ -58,7 +59,7 @@ class Breeder:
             found = new(canonical[self.band.admits(canonical)])
             if len(found):
                 return rng.permutation(found)
-            least = np.argsort(self._excess(canonical) + 1e-9 * rng.random(len(beam)))[:BEAM]
+            least = np.argsort(excess(self.band.budget, self.band.costs(canonical)) + 1e-9 * rng.random(len(beam)))[:BEAM]
             beam = np.concatenate([self._changed_once(beam[i], row) for i in least])
         return np.empty((0, len(row)), dtype=np.int64)
 
@@ -70,12 +71,6 @@ class Breeder:
         for index, (slot, option) in enumerate(changes):
             changed[index, slot] = option
         return changed
-
-    def _excess(self, canonical: IntRows) -> NDArray[np.float64]:
-        """How far rows lie outside, as a share of the limit that each misses most."""
-        budget, costs = self.band.budget, self.band.costs(canonical)
-        limits = np.array(list(budget.limits.values()))
-        return np.maximum(((costs - limits) / limits).max(axis=1), (budget.least - costs[:, 0]) / limits[0])
 
     def _inside(self, full: IntRows, parents: IntRows, rng: np.random.Generator) -> IntRows:
         children = []

@@ -18,8 +18,8 @@ import torch
 
 from proxies.latency.backends import Backend, Clock, Run, backend_of
 from proxies.latency.pace import Measured, Pace, PacedTimes
-from proxies.latency.parts import Keys
 from proxies.macs import cost_of
+from proxies.space_parts import Keys
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse

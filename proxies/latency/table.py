@@ -20,7 +20,7 @@ from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
 from proxies.latency.pace import BUSY, Measured, Pace
-from proxies.latency.parts import SpaceParts, key_of
+from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import Term
 from space.architecture import Architecture
@@ -99,7 +99,8 @@ class LatencyTable:
         self._constant = round(fitted.constant)
         self._amounts = {key: round(fitted.scale * nanoseconds + fitted.step) for key, nanoseconds in beyond.items()}
         quantity = latency_on(target)
-        self.cost = LatencyCost(quantity, parts.terms(quantity, self._constant, self._amounts.__getitem__))
+        constant = Term((), {quantity: np.array(self._constant, dtype=np.int64)})
+        self.cost = LatencyCost(quantity, (constant, *parts.terms({quantity: self._amounts})))
         self._predicted, self._measured = left_out(samples), np.array([sample.network_ns for sample in samples], dtype=float)
         self.errors = errors(self._predicted, self._measured)
         self.spread = float(np.median([network.spread for network in record.networks]))

@@ -23,10 +23,12 @@ from experiments.benchmarks.sampler_problems import Problem, mini_problem, stage
 from nas.samplers import AgingEvolutionSampler, InBandSampler, SamplerError, SpaceExhausted, SurrogateSampler, make_sampler, sampler_names
 from nas.samplers.breeding import Breeder
 from nas.samplers.past import History
+from proxies.architecture_band import ArchitectureBand
 from proxies.band import Band
 from proxies.cost import Budget, BudgetError
 from proxies.listed_band import ListedBand, band_of
 from proxies.terms import CostTable
+from tests.proxies.test_architecture_band import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 every_sampler = pytest.mark.parametrize("name", sampler_names())
@@ -119,11 +121,14 @@ def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_pat
     assert same(parts, whole)
 
 
+@pytest.mark.parametrize(
+    "band_of_kind", [mini_band, lambda: ArchitectureBand(TINY, Budget({"macs": 1_500_000}, floor=0.5))], ids=["listed", "counted"]
+)
 @every_sampler
-def test_copies_propose_the_same(name: str) -> None:
-    band = mini_band()
+def test_copies_propose_the_same(name: str, band_of_kind: Callable[[], Band]) -> None:
+    band = band_of_kind()
     study = new_study(name, band)
-    search(study, band, 33, score_of)
+    search(study, band, 33)
     sampler = study.sampler
     trial = optuna.trial.FrozenTrial(
         number=33, trial_id=study._storage.create_new_trial(study._study_id), state=TrialState.RUNNING, value=None, datetime_start=None,

@@ -83,3 +83,22 @@ def test_a_bands_scope_tells_what_the_budget_admits(folder: Path) -> None:
     for answers, excess in zip(members, scope.excess(members), strict=True):
         assert excess == pytest.approx(band.budget.excess(band.amounts(space.replay(answers))))
         assert (excess <= 0) == band.contains(space.replay(answers))
+
+
+def test_a_supernet_begins_with_a_networks_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.torch import save_file
+
+    from space.files import dump_architecture
+    from space.network import build_network
+
+    architecture = load_space(folder / "tiny.yaml").smallest()
+    (folder / "small.yaml").write_text(dump_architecture(architecture))
+    save_file(build_network(architecture).state_dict(), folder / "small.safetensors")
+    source = f"{folder}/small.yaml={folder}/small.safetensors"
+    assert train.main(options(folder, *BAND, "--warm-start", source)) == 0
+    out = capsys.readouterr().out
+    assert "shared tensors" in out
+    assert "% of the supernet's parameters" in out
+    (folder / "small.safetensors").write_bytes(b"?")
+    assert train.main([*options(folder, *BAND, "--warm-start", source), "--out", str(folder / "other")]) == 2
+    assert "small.safetensors: cannot be read as safetensors" in capsys.readouterr().err

@@ -16,8 +16,8 @@ from proxies.latency import LatencyTable, estimate_seconds, open_table, table_pa
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort
 from proxies.latency.pace import BUSY, Pace, PacedTimes, summed_up
-from proxies.latency.parts import SpaceParts, key_of
 from proxies.latency.table import LatencyError, NetworkRecord, Record
+from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import CostTable, Rows
 from space.errors import SpaceError, UserError

@@ -17,6 +17,6 @@ def test_the_benchmark_writes_its_results(tmp_path: Path) -> None:
     brief = ["--num", "4", "--table-seconds", "0", "--seconds", "0"]
     main(["--space", str(space), "--budget", f"{budget}FLOPs", *brief, "--output", str(output)])
     rows = [line.split("|")[1].strip() for line in output.read_text().splitlines() if line.startswith("|")]
-    assert rows[2:5] == ["table", "FLOPs alone", "measured again"]
-    assert len(rows) == 12
+    assert rows[2:7] == ["table", "FLOPs alone", "measured again", "table, by the clock", "measured again, by the clock"]
+    assert len(rows) == 14
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".yaml"] == ["latency.md"]

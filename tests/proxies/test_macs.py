@@ -80,6 +80,8 @@ def counted(size: tuple[int, int] = (4, 6)) -> int:
         (lambda x, w: x @ w, 24 * 8 * 8),
         (lambda x, w: torch.einsum("bhwc,cd->bhwd", x, w), 24 * 8 * 8),
         (lambda x, w: F.conv2d(x.permute(0, 3, 1, 2), w[:, :, None, None]).permute(0, 2, 3, 1), 24 * 8 * 8),
+        (lambda x, w: F.conv_transpose2d(x.permute(0, 3, 1, 2), w[:, :, None, None].repeat(1, 1, 2, 2), stride=2)
+         .permute(0, 2, 3, 1)[:, ::2, ::2], 24 * 8 * 8 * 4),
         (lambda x, w: F.scaled_dot_product_attention(x.flatten(1, 2), x.flatten(1, 2), x.flatten(1, 2) @ w).view_as(x),
          24 * 8 * 8 + 2 * 24 * 24 * 8),
         (lambda x, w: F.scaled_dot_product_attention(x.flatten(1, 2), x.flatten(1, 2), x.flatten(1, 2).repeat(1, 1, 3))[..., :8].view_as(x),
@@ -87,7 +89,7 @@ def counted(size: tuple[int, int] = (4, 6)) -> int:
         (lambda x, w: (x.flatten(1, 2) @ x.flatten(1, 2).transpose(1, 2)).softmax(-1).matmul(x.flatten(1, 2)).view_as(x), 2 * 24 * 24 * 8),
         (lambda x, w: F.layer_norm(x.permute(0, 2, 1, 3), (8,)).view(1, 6, 4, 8).transpose(1, 2), 0),
     ],
-    ids=["matmul", "einsum", "conv", "attention", "attention with wide values", "products", "norm"],
+    ids=["matmul", "einsum", "conv", "transposed conv", "attention", "attention with wide values", "products", "norm"],
 )
 def test_a_new_mixer_is_counted_with_no_further_code(newcomer: type[Newcomer], call: object, macs: int) -> None:
     newcomer.call = staticmethod(call)

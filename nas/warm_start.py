@@ -1,0 +1,44 @@
+"""`--warm-start davit-t=weights.safetensors`: a supernet that begins with the published networks' weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from space.errors import SpaceError
+from space.files import load_architecture
+from space.network import TokenMixerNet, build_network
+from space.official import load_official
+from space.official.files import read_weights
+from supernet.network import Supernet
+from supernet.warm_start import fill
+
+
+def warm_start(supernet: Supernet, sources: Sequence[str]) -> list[str]:
+    """Fill a supernet; a line for each source that says how much it gave.
+
+    Args:
+        sources: `NAME=FILE`, a published network's name or an architecture's file, and its weights: official, or as
+            `nas.convert` writes them.
+    """
+    networks = [_trained(*source.split("=", 1)) for source in sources]
+    lines = []
+    for source, filled in zip(sources, fill(supernet, *networks), strict=True):
+        lines.append(f"{source}: filled {filled.num_tensors} shared tensors, {filled.share:.1%} of the supernet's parameters")
+    return lines
+
+
+def _trained(name: str, file: str) -> TokenMixerNet:
+    network = build_network(load_architecture(name))
+    weights = read_weights(Path(file))
+    if weights.keys() == network.state_dict().keys():
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise SpaceError(f"{file}: got weights of other shapes than {name}'s ({' '.join(str(error).split())[:100]})") from None
+        return network
+    try:
+        load_official(network, weights)
+    except SpaceError as error:
+        raise SpaceError(f"{file}: {error}") from None
+    return network

@@ -1,0 +1,75 @@
+"""Two processes train what one does with the same batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from supernet.batches import Batches
+from supernet.checkpoint import load_checkpoint
+from supernet.data import open_images
+from supernet.engine import TrainConfig, train
+from supernet.randomness import seeded
+from supernet.slices import Slices
+
+CONFIG = TrainConfig(5, lr=0.01, weight_decay=0.1, warmup_steps=2, clip_grad=0.5, mixup=0.4, ema_decay=0.9, precision="fp32")
+WIDTHS = ((16,), (32,), (8, 24))
+"""What the steps run, in turn."""
+
+
+class Elastic(nn.Module):
+    """Two layers of several widths, without batch norm: statistics of half a batch are others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slices = Slices()
+        self.first, self.last = nn.Linear(3 * 32 * 32, 32), nn.Linear(32, 10)
+
+    def forward(self, step: int, images: Tensor) -> Iterator[Tensor]:
+        for width in WIDTHS[step % len(WIDTHS)]:
+            weight = self.slices.leaf(self.first.weight, torch.Size((width, 3 * 32 * 32)))
+            bias = self.slices.leaf(self.first.bias, torch.Size((width,)))
+            hidden = F.layer_norm(F.linear(images.flatten(1), weight, bias), (width,))
+            yield F.linear(hidden.relu(), self.slices.leaf(self.last.weight, torch.Size((10, width))), self.last.bias)
+
+
+def run(checkpoint: Path) -> None:
+    with seeded("elastic"):
+        model = Elastic()
+    batches = Batches(open_images("digits"), np.arange(64), 8, 32, seed=3)
+    train(model, model, batches, CONFIG, slices=model.slices, checkpoint=checkpoint)
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    run(tmp_path / "one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "tests.supernet.test_processes", str(tmp_path / "two")]
+    ranks = [subprocess.Popen(command, env=shared | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"}) for rank in "01"]
+    try:
+        assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    one, two = (load_checkpoint(tmp_path / name)[0] for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        # Adam makes steps of the learning rate's size of the smallest gradients, rounding and all.
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=CONFIG.lr / 500, msg=name)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
+    assert PartialState().num_processes == 2
