@@ -17,10 +17,10 @@ from torch import Tensor
 
 from supernet.accuracy import PerImage, Score
 
-SURE = 3.0
+SURE = 2.5
 """Standard errors that a candidate has to lie behind."""
-FIRST = 32
-"""Images before the first look; between two looks their number doubles."""
+EVERY = 32
+"""Images between two looks."""
 
 
 class Race:
@@ -70,9 +70,4 @@ def shuffled(batches: Sequence[tuple[Tensor, Tensor]], seed: int) -> list[tuple[
 
 def looks(num_images: int) -> list[int]:
     """How many images have been judged when a race is looked at; the last time all."""
-    ends = []
-    end = FIRST
-    while end < num_images:
-        ends.append(end)
-        end *= 2
-    return [*ends, num_images]
+    return [*range(EVERY, num_images, EVERY), num_images]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from space.files import load_space
 from supernet.accuracy import PerImage, evaluate
 from supernet.network import Supernet
-from supernet.racing import FIRST, Race, looks, shuffled
+from supernet.racing import EVERY, Race, looks, shuffled
 
 
 def judged(log_likelihoods: torch.Tensor) -> PerImage:
@@ -76,10 +76,10 @@ def test_nobody_is_stopped_before_enough_are_known() -> None:
     race = Race(3, 100)
     for level in (1.0, 5.0, 9.0):
         assert run(race, judged(-level - torch.rand(100))) == (100, False)
-    assert run(race, judged(-20 - torch.rand(100))) == (FIRST, True)
+    assert run(race, judged(-20 - torch.rand(100))) == (EVERY, True)
 
 
-@pytest.mark.parametrize("num_images", [1, FIRST, FIRST + 1, 1000])
+@pytest.mark.parametrize("num_images", [1, EVERY, EVERY + 1, 1000])
 def test_shuffling_loses_no_image(num_images: int) -> None:
     labels = torch.arange(num_images)
     images = labels.float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
