@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.finals import num_steps
 from nas.progress import duration
+from nas.standalone import BATCH_SIZE
 from nas.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from proxies.architecture_band import ArchitectureBand
 from proxies.latency import estimate_seconds
@@ -42,7 +43,7 @@ def print_plan(
     band: ArchitectureBand,
     targets: Sequence[Target],
     supernet_run: SupernetRun,
-    files: Sequence[Path],
+    files: Sequence[str],
 ) -> None:
     """Print phases with expected seconds, expected memory, and the files.
 
@@ -56,8 +57,10 @@ def print_plan(
     macs = statistics.mean(cost_of(architecture, supernet_run.image_size).macs for architecture in drawn)
     passes_per_second = _macs_per_second() / macs
     _, splits = supernet_run.images()
-    training = config.steps * config.batch_size * TRAINING_PASSES / passes_per_second
-    evaluation = (len(splits.calibration) + len(splits.search)) / passes_per_second
+    alone = config.evaluator == "standalone"
+    training = 0.0 if alone else config.steps * config.batch_size * TRAINING_PASSES / passes_per_second
+    passes = config.standalone_steps * BATCH_SIZE * TRAINING_PASSES if alone else len(splits.calibration)
+    evaluation = (passes + len(splits.search)) / passes_per_second
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for heading in ("phase", "what", "expected"):
         table.add_column(heading, justify="left", no_wrap=heading != "what")
@@ -66,9 +69,17 @@ def print_plan(
         seconds = estimate_seconds(band.space, target, config.latency_tables)
         measuring += seconds
         table.add_row("latency", f"a table of the space's parts on {target}", duration(seconds) if seconds else "there already")
-    table.add_row("training", f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px", duration(training))
-    images = f"on {len(splits.search)} images, after calibrating on {len(splits.calibration)}"
+    if not alone:
+        of_supernet = f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px"
+        table.add_row("training", of_supernet, duration(training))
+    before = f"{config.standalone_steps} steps of training alone" if alone else f"calibrating on {len(splits.calibration)}"
+    images = f"on {len(splits.search)} images, after {before}"
     table.add_row("search", f"{config.trials} architectures {images}", duration(config.trials * evaluation / config.workers))
+    if config.num_finalists:
+        steps = num_steps(config.num_finalists)
+        expected = duration(steps * BATCH_SIZE * TRAINING_PASSES / passes_per_second)
+        told = ", where it takes a third of the time before at most" if config.finalists is None and config.minutes is None else ""
+        table.add_row("finals", f"the best train alone, {steps} steps, and published networks{told}", expected)
     console.print(table)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
     total = measuring + training + config.trials * evaluation / config.workers

@@ -1,4 +1,7 @@
-"""What a search optimises: accuracy, and on request a cost beside it."""
+"""What a search optimises: accuracy, and on request a cost beside it.
+
+Accuracy is judged by the mean log-likelihood, which ranks better: it also tells by how much an answer is right or wrong.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Objective:
     """One value of a trial, as studies and their dashboard show it.
 
     Args:
-        name: with its unit, such as `accuracy`, `GFLOPs`, `ms@cpu:1t:bs1:fp32`.
+        name: with its unit, such as `log-likelihood`, `GFLOPs`, `ms@cpu:1t:bs1:fp32`.
         direction: `maximize` or `minimize`.
         quantity: the cost that it stands for; none for accuracy.
         divisor: what makes the unit out of the quantity's.
@@ -35,7 +38,7 @@ class Objective:
 
     def value(self, score: Score, amounts: Mapping[str, int]) -> float:
         """What the study is told."""
-        return score.accuracy if self.quantity is None else amounts[self.quantity] / self.divisor
+        return score.log_likelihood if self.quantity is None else amounts[self.quantity] / self.divisor
 
     def loss(self, result: Result) -> float:
         """Less is better."""
@@ -55,7 +58,7 @@ def objectives_of(names: Sequence[str], budget: Budget) -> tuple[Objective, ...]
 
 def _objective(name: str, budget: Budget) -> Objective:
     if name == ACCURACY:
-        return Objective(ACCURACY, "maximize")
+        return Objective("log-likelihood", "maximize")
     if name in _UNITS:
         unit, divisor = _UNITS[name]
         return Objective(unit, "minimize", name, divisor)

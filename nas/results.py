@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from rich import box
@@ -14,20 +15,24 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.finalists import Finalist
+from nas.finals import Finals
 from nas.parents import Parent
 from nas.study import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
+from supernet.accuracy import Score
 
 
-def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist]) -> None:
+def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: Finals | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for rank, finalist in enumerate(finalists, start=1):
         name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
         architecture = finalist.result.architecture.replace(name=f"{folder.name}-{name}")
         provenance = study.provenance(finalist.result.number) | finalist.provenance
+        if finals is not None:
+            provenance |= finals.provenance(finalist.result.architecture)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
 
 
@@ -67,6 +72,8 @@ def print_table(
     finalists: Sequence[Finalist],
     parents: Sequence[Parent],
     measured_parents: Mapping[str, Mapping[str, Measured]],
+    judged_by: str,
+    trust: str,
 ) -> None:
     """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
 
@@ -74,10 +81,12 @@ def print_table(
         finalists: best first.
         parents: those within the budget; one that the search evaluated is shown with its score.
         measured_parents: their latencies, by name and quantity.
+        judged_by: where the accuracies come from, in words.
+        trust: what is known of how well that ranks.
     """
     best = finalists[0].result
     targets = list(finalists[0].measured)
-    title = f"Supernet accuracy on {best.score.num_images} search images"
+    title = f"Accuracy {judged_by}, on {best.score.num_images} search images"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
     for heading in headings:
@@ -104,10 +113,12 @@ def print_table(
     widths = "-".join(str(stage.width) for stage in best.architecture.stages)
     console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
     console.print(
-        "Accuracy with the supernet's weights, ± one standard error: it ranks architectures and is no test accuracy. "
+        f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
         "The best of many is also the luckiest; retrain before you compare.",
         soft_wrap=True,
     )
+    if trust:
+        console.print(trust, soft_wrap=True)
     for quantity in targets:
         spread = max(finalist.measured[quantity].spread for finalist in finalists)
         slowest = max(finalist.measured[quantity].slowness for finalist in finalists)
@@ -119,6 +130,34 @@ def print_table(
     if parents:
         console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
     console.print()
+
+
+def print_finals(console: Console, finals: Finals) -> None:
+    """Print what everyone scored in every stage of the finals, and whether the winner is one."""
+    if not finals.stages:
+        console.print("The finals ended before their first stage was over: the winner is the supernet's choice.\n", soft_wrap=True)
+        return
+    table = Table(title="Finals: trained alone", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("", no_wrap=True)
+    for stage in finals.stages:
+        table.add_column(f"{stage.steps} steps", justify="right", no_wrap=True)
+    for entrant in finals.ranking:
+        scores = [stage.scores.get(entrant.architecture.fingerprint, ()) for stage in finals.stages]
+        table.add_row(entrant.label, *map(_final_scores, scores))
+    console.print(table)
+    console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
+    best, *others = (entrant.label for entrant in finals.tied)
+    if others:
+        console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the supernet decides.", soft_wrap=True)
+    if marks := [entrant.label for entrant in finals.tied if not entrant.wins]:
+        console.print(f"The search has found nothing that is surely better than {', '.join(marks)}.", soft_wrap=True)
+    console.print()
+
+
+def _final_scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
 
 
 def _score(result: Result) -> tuple[str, str, str]:

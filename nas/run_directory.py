@@ -49,15 +49,17 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
     return path
 
 
-
-
 def storage_of_run(path: Path) -> str:
     """URL of the study's storage of a search's directory."""
+    return config_of_run(path).get("storage") or sqlite_url(path)
+
+
+def config_of_run(path: Path) -> dict[str, Any]:
+    """The resolved config of a run's directory."""
     try:
-        config = json.loads((path / "config.json").read_text())["config"]
+        return dict(json.loads((path / "config.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: got no search's directory, expected one with a config.json, or a storage URL") from None
-    return config.get("storage") or sqlite_url(path)
+        raise RunError(f"{path}: got no run's directory, expected one with a config.json") from None
 
 
 def sqlite_url(path: Path) -> str:

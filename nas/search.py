@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
 from nas.train import DEFAULT_FLOOR, SupernetConfig, add_supernet_arguments, resolve, scope_of, train_supernet
@@ -17,7 +20,10 @@ from nas.train import DEFAULT_FLOOR, SupernetConfig, add_supernet_arguments, res
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.backends import Stop
+    from nas.backends import MakeEvaluator, Stop
+    from nas.evaluator import Evaluator
+    from nas.finalists import Finalist
+    from nas.finals import Finals
     from nas.parents import Parent
     from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
@@ -26,9 +32,15 @@ if TYPE_CHECKING:
     from proxies.latency import LatencyTable
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
-BACKENDS = ("local", "ray")
-FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run"})
+EVALUATORS = ("supernet", "standalone")
+FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
+STANDALONE = "standalone"
+"""Folder of a run's trainings alone."""
+STANDALONE_STEPS = 50
+FINALISTS = 8
+FINALS_SHARE = 0.25
+"""Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,12 @@ class SearchConfig(SupernetConfig):
         budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
         objectives: accuracy, and costs to trade it against.
         trials: architectures to evaluate in all.
+        race: whether evaluations of what is surely not among the best are stopped.
+        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
+        standalone_steps: steps of such a training.
         storage: URL of the study; by default SQLite in the run's directory.
         keep: architectures to write, the winner included; with several objectives the whole front is written.
+        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
         dry_run: say what would be done, and do none of it.
     """
 
@@ -48,12 +64,23 @@ class SearchConfig(SupernetConfig):
     objectives: tuple[str, ...]
     trials: int
     sampler: str
+    race: bool
+    evaluator: str
+    standalone_steps: int
     backend: str
     workers: int
     ray_address: str | None
     storage: str | None
     keep: int
+    finalists: int | None
     dry_run: bool
+
+    @property
+    def num_finalists(self) -> int:
+        """How many of the best are to train alone; none where a front has no winner."""
+        if len(self.objectives) > 1:
+            return 0
+        return FINALISTS if self.finalists is None else self.finalists
 
     @property
     def storage_url(self) -> str:
@@ -79,6 +106,10 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     what.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["accuracy"], help="accuracy, and costs to trade it against")
     how.add_argument("--trials", type=whole_number(1), default=120, help="architectures to evaluate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
+    how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
+    how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
+    how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
+    how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
     where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
@@ -89,6 +120,13 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
         arguments.floor = DEFAULT_FLOOR if len(arguments.objectives) == 1 else 0.0
+    if arguments.evaluator != "supernet" and arguments.race:
+        parser.error("--race needs --evaluator supernet")
+    if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
+        parser.error("--standalone-steps needs --evaluator standalone")
+    arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
+    if len(arguments.objectives) > 1 and arguments.finalists:
+        parser.error("--finalists needs one objective: a front has no winner")
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
         parser.error("--workers and --ray-address need --backend ray")
     resolve(arguments)
@@ -137,29 +175,36 @@ def run(config: SearchConfig) -> None:
     _introduce(console, config, band, budget, supernet_run)
 
     seconds = None if config.minutes is None else 60 * config.minutes
-    scope = scope_of(space, band if config.scope == "band" else None)
-    train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
+    if config.evaluator == "supernet":
+        scope = scope_of(space, band if config.scope == "band" else None)
+        train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
     study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed)
     parents = parents_within(space, budget)
     with reported(config.storage_url):
         for parent in parents:
             if band.contains(parent.architecture):
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
-        _search(config, study, supernet_run, Stop(config.trials, None if seconds is None else start + seconds))
-        _conclude(console, config, study, budget, tables, supernet_run, parents)
+        share = 1 - FINALS_SHARE if config.num_finalists else 1
+        searching = None if seconds is None else start + seconds * share
+        _search(config, study, supernet_run, Stop(config.trials, searching))
+        _conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
     from nas.dry_run import print_plan
 
-    names = ["config.json", "supernet.safetensors", "best.yaml", "best.safetensors", "trials.csv"]
+    names = ["config.json", "best.yaml", "trials.csv"]
+    if config.evaluator == "supernet":
+        names += ["supernet.safetensors", "best.safetensors"]
+    if config.num_finalists or config.evaluator == "standalone":
+        names.append(f"{STANDALONE}/")
     if len(config.objectives) == 1:
         names += [f"next-{rank}.yaml" for rank in range(2, config.keep + 1)]
     else:
         names += ["front-2.yaml and so on, as many as the front has points"]
     storage = [] if config.storage else ["study.db"]
     _introduce(console, config, band, budget, supernet_run)
-    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [config.out / name for name in [*names, *storage]])
+    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [f"{config.out}/{name}" for name in [*names, *storage]])
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -189,6 +234,7 @@ def _number(bounds: tuple[int, int]) -> str:
 def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, stop: Stop) -> None:
     from nas.progress import phase
 
+    make_evaluator = _make_evaluator(config, supernet_run)
     with phase("search", config.trials) as advance:
         results = study.results()
         best = results[0] if results else None
@@ -204,11 +250,24 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
             from nas.backends.ray import run_ray
 
             workers = Workers(config.workers, config.ray_address)
-            run_ray(study, supernet_run.load_evaluator, stop, on_result, workers, config.out / "ray")
+            run_ray(study, make_evaluator, stop, on_result, workers, config.out / "ray")
         else:
             from nas.backends.local import run_local
 
-            run_local(study, supernet_run.load_evaluator, stop, on_result)
+            run_local(study, make_evaluator, stop, on_result)
+
+
+def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEvaluator:
+    if config.evaluator == "supernet":
+        return partial(_racing, supernet_run, max(config.keep, config.num_finalists)) if config.race else supernet_run.load_evaluator
+    from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+
+    conditions = Conditions(supernet_run, BATCH_SIZE, config.out / STANDALONE)
+    return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
+
+
+def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
+    return supernet_run.load_evaluator().racing(keep)
 
 
 def _best_in_words(best: Result | None) -> str:
@@ -217,11 +276,12 @@ def _best_in_words(best: Result | None) -> str:
 
 def _conclude(
     console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
-    supernet_run: SupernetRun, parents: Sequence[Parent],
+    supernet_run: SupernetRun, parents: Sequence[Parent], start: float,
 ) -> None:  # fmt: skip
+    from nas.audit_report import trust_in_words
     from nas.finalists import choose_finalists, measured_latencies
     from nas.progress import phase
-    from nas.results import print_table, write_architectures, write_trials
+    from nas.results import print_finals, print_table, write_architectures, write_trials
 
     results = study.results()
     if not results:
@@ -229,7 +289,7 @@ def _conclude(
         return
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
-    keep = config.keep if len(study.objectives) == 1 else len(ranked)
+    keep = max(config.keep, config.num_finalists) if len(study.objectives) == 1 else len(ranked)
     measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
     with measuring as advance:
         finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
@@ -237,17 +297,72 @@ def _conclude(
         for parent in parents:
             measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
+    finals = None
+    if config.num_finalists:
+        finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, start)
+    if len(study.objectives) == 1:
+        finalists = finalists[: config.keep]
     best = finalists[0].result
     _recount(best)
-    write_architectures(config.out, study, finalists)
-    supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
-    print_table(console, study, finalists, parents, measured)
+    write_architectures(config.out, study, finalists, finals)
+    if config.evaluator == "supernet":
+        supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
+        judged_by, trust = "with the supernet's weights", trust_in_words(config.out)
+    else:
+        judged_by, trust = f"after {config.standalone_steps} steps alone", ""
+    print_table(console, study, finalists, parents, measured, judged_by, trust)
+    if finals is not None:
+        print_finals(console, finals)
     for finalist in missed:
         console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
     counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
     console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
+
+
+def _finals(
+    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, finalists: list[Finalist],
+    parents: Sequence[Parent], start: float,
+) -> tuple[list[Finalist], Finals | None]:  # fmt: skip
+    """Let the best train alone; the finalists in the order of that, and how it ended where there was time for it."""
+    from nas.backends import Stop
+    from nas.finalists import Finalist
+    from nas.finals import affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
+    from nas.progress import phase
+    from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, in_processes
+
+    candidates = finalists[: config.num_finalists]
+    numbers = {one.result.number for one in finalists}
+    # Where a latency is promised there is none: nobody has measured it.
+    drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
+    extra = None if drawn is None else Finalist(drawn)
+    entrants = entrants_of(candidates, extra, parents, study.results(), supernet_run)
+    deadline = None if config.minutes is None else start + 60 * config.minutes
+    elapsed = time.monotonic() - start
+    seconds = deadline - time.monotonic() if deadline else elapsed / 3 if config.finalists is None else math.inf
+    folder = config.out / STANDALONE
+    trained = config.standalone_steps if config.evaluator == "standalone" else None
+    steps = plan_steps(folder / "steps.json", len(entrants), affordable_steps(study.results(), seconds, trained))
+    if not steps:
+        console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
+        return finalists, None
+    conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
+    each = in_processes(default_workers())
+    if config.backend == "ray":
+        from nas.backends import Workers
+        from nas.backends.ray import on_ray
+
+        each = on_ray(Workers(config.workers, config.ray_address))
+    with phase("finals", num_steps(len(entrants), steps)) as advance:
+
+        def on_result(training: Training, result: Trained) -> None:
+            advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
+
+        finals = hold_finals(conditions, entrants, steps, each, stop.is_late, on_result)
+    by_architecture = {one.result.architecture: one for one in [*finalists, *([extra] if extra else [])]}
+    ranked = [by_architecture[entrant.architecture] for entrant in finals.ranking if entrant.wins]
+    return [*ranked, *(one for one in finalists if one not in ranked)], finals
 
 
 def _recount(best: Result) -> None:

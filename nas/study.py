@@ -66,8 +66,8 @@ class Result(Proposal):
 
     @property
     def rank_key(self) -> tuple[float, float]:
-        """Sorts by accuracy, ties by log-likelihood."""
-        return self.score.accuracy, self.score.log_likelihood
+        """Sorts by log-likelihood, ties by accuracy."""
+        return self.score.log_likelihood, self.score.accuracy
 
 
 class StudyRecord:
@@ -175,7 +175,7 @@ class ArchitectureStudy(StudyRecord):
             study.set_user_attr(key, value)
         study.set_user_attr("version", metadata.version("token-mixer-nas"))
         with warnings.catch_warnings():
-            # Experimental in Optuna, and what makes the dashboard say "accuracy".
+            # Experimental in Optuna, and what makes the dashboard name them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective.name for objective in objectives])
         super().__init__(study)

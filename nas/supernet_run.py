@@ -10,6 +10,8 @@ from typing import Any
 from accelerate import PartialState
 
 from nas.evaluator import SupernetEvaluator
+from nas.run_directory import config_of_run
+from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.batches import Batches, evaluation_batches
 from supernet.checkpoint import load_checkpoint, save_checkpoint
@@ -120,3 +122,11 @@ class SupernetRun:
             [batch_BCHW.to(device) for batch_BCHW, _ in calibration],
             [(batch_BCHW.to(device), labels_B.to(device)) for batch_BCHW, labels_B in search],
         )
+
+
+def open_supernet_run(folder: Path) -> SupernetRun:
+    """The run of a directory, as the command made it that wrote its config there."""
+    config = config_of_run(folder)
+    images = open_images(config["data"])
+    space = load_space(config["space"]).replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    return SupernetRun(folder.resolve(), space, config["data"], config["image_size"], config["seed"])

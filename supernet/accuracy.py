@@ -1,9 +1,9 @@
-"""What an architecture scores with the supernet's weights."""
+"""What a network scores on held-out images: an architecture with the supernet's weights, or a network of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,11 @@ from supernet.network import Supernet
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy (a share of 1) and mean log-likelihood (nats) on held-out images, with their standard errors."""
+    """Accuracy (a share of 1) and mean log-likelihood (nats) on held-out images, with their standard errors.
+
+    Args:
+        num_images: fewer than there are where an evaluation was stopped.
+    """
 
     accuracy: float
     accuracy_stderr: float
@@ -26,23 +30,56 @@ class Score:
     num_images: int
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class PerImage:
+    """What every image was judged, in double precision: log-likelihoods (N,), and hits (N,), 1 or 0."""
+
+    log_likelihoods: Tensor
+    hits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @property
+    def score(self) -> Score:
+        """Means and their standard errors."""
+        root = math.sqrt(len(self))
+        return Score(
+            accuracy=self.hits.mean().item(),
+            accuracy_stderr=self.hits.std(correction=0).item() / root,
+            log_likelihood=self.log_likelihoods.mean().item(),
+            log_likelihood_stderr=self.log_likelihoods.std(correction=0).item() / root,
+            num_images=len(self),
+        )
+
+
 def evaluate(
-    supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor], batches: Sequence[tuple[Tensor, Tensor]]
-) -> Score:
-    """Calibrate the batch norms on training images, then score on labelled batches (images_BCHW, labels_B)."""
+    supernet: Supernet,
+    architecture: Architecture,
+    calibration: Sequence[Tensor],
+    batches: Sequence[tuple[Tensor, Tensor]],
+    is_over: Callable[[PerImage], bool] | None = None,
+) -> PerImage:
+    """Calibrate the batch norms on training images, then judge labelled batches (images_BCHW, labels_B).
+
+    Args:
+        is_over: asked after each batch but the last, with all that was judged so far.
+    """
     statistics = calibrate(supernet, architecture, calibration)
-    log_likelihoods, hits = [], []
+    return judge(lambda images_BCHW: supernet(images_BCHW, architecture, statistics), batches, is_over)
+
+
+@torch.no_grad()
+def judge(
+    forward: Callable[[Tensor], Tensor], batches: Sequence[tuple[Tensor, Tensor]], is_over: Callable[[PerImage], bool] | None = None
+) -> PerImage:
+    """Judge by what turns images (B, C, H, W) into logits (B, classes); `is_over` as in `evaluate`."""
+    log_likelihoods: list[Tensor] = []
+    hits: list[Tensor] = []
     for images_BCHW, labels_B in batches:
-        logits = supernet(images_BCHW, architecture, statistics).float()
+        if is_over is not None and hits and is_over(PerImage(torch.cat(log_likelihoods), torch.cat(hits))):
+            break
+        logits = forward(images_BCHW).float()
         log_likelihoods.append(-F.cross_entropy(logits, labels_B, reduction="none").double())
         hits.append(logits.argmax(1).eq(labels_B).double())
-    log_likelihood, hit = torch.cat(log_likelihoods), torch.cat(hits)
-    root = math.sqrt(len(hit))
-    return Score(
-        accuracy=hit.mean().item(),
-        accuracy_stderr=hit.std(correction=0).item() / root,
-        log_likelihood=log_likelihood.mean().item(),
-        log_likelihood_stderr=log_likelihood.std(correction=0).item() / root,
-        num_images=len(hit),
-    )
+    return PerImage(torch.cat(log_likelihoods), torch.cat(hits))

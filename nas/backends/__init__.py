@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.evaluator import Evaluator
     from nas.study import Result
 
+BACKENDS = ("local", "ray")
 MakeEvaluator = Callable[[], "Evaluator"]
 
 

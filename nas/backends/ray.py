@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ray.tune.search import Searcher
 
 from nas.backends import MakeEvaluator, OnResult, Stop, Workers
 from nas.samplers import SpaceExhausted
+from nas.standalone import Each, Trained, Training
 from nas.study import ArchitectureStudy, Proposal
 from space.architecture import Architecture
 from space.errors import UserError
@@ -59,6 +61,27 @@ def run_ray(
     if not searcher.is_finished:
         # Tune ends by itself on Ctrl-C.
         raise KeyboardInterrupt
+
+
+def on_ray(workers: Workers) -> Each:
+    """So many trainings at a time on a cluster; the folder of their results must be within every node's reach."""
+
+    def each(train_one: Callable[[Training], Trained], trainings: Sequence[Training]) -> Iterator[tuple[Training, Trained]]:
+        task = ray.remote(_call).options(num_cpus=_connect(workers))
+        try:
+            open_ones = {task.remote(train_one, training): training for training in trainings}
+            while open_ones:
+                finished, _ = ray.wait(list(open_ones))
+                for one in finished:
+                    yield open_ones.pop(one), ray.get(one)
+        finally:
+            ray.shutdown()
+
+    return each
+
+
+def _call(train_one: Callable[[Training], Trained], training: Training) -> Trained:
+    return train_one(training)
 
 
 def _connect(workers: Workers) -> int:

@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 def command(folder: Path, *more: str) -> list[str]:
     """A small search; later options win over earlier ones."""
     fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0"]
     return [*fixed, *small, *more]
 
 
@@ -89,7 +89,7 @@ def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Pat
     assert best.num_classes == 3
     assert best.fingerprint == provenance["fingerprint"] == trials[provenance["trial"]].user_attrs["fingerprint"]
     assert cost_of(best).macs == provenance["macs"]
-    assert provenance["accuracy"] == max(trial.value for trial in trials)
+    assert provenance["log_likelihood"] == max(trial.value for trial in trials)
     assert load_architecture(run / "next-2.yaml").fingerprint != best.fingerprint
     with (run / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -126,6 +126,17 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(folder: Path) -> N
     with (folder / "run" / "trials.csv").open() as a, (whole / "trials.csv").open() as b:
         for x, y in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
             assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
+
+
+def test_a_race_stops_who_has_lost(folder: Path) -> None:
+    write_pictures(folder / "more", count=150)
+    racing = ["--race", "--keep", "1", "--data", str(folder / "more"), "--trials", "12", "--steps", "10"]
+    assert search.main(command(folder, *racing)) == 0
+    trials = trials_of(folder)
+    best = max(trials, key=lambda trial: trial.value)
+    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
 def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searched: Path) -> None:
@@ -169,7 +180,8 @@ def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     write_pictures(tmp_path / "images", count=10)
     options = ["--space", str(tmp_path / "space.yaml"), "--budget", "4.3GFLOPs", "--floor", "0.8", "--data", str(tmp_path / "images")]
-    assert search.main([*options, "--steps", "1", "--batch-size", "2", "--trials", "2", "--out", str(tmp_path / "run")]) == 0
+    options += ["--steps", "1", "--batch-size", "2", "--trials", "2", "--finalists", "0", "--out", str(tmp_path / "run")]
+    assert search.main(options) == 0
     first, second = trials_of(tmp_path)
     assert first.user_attrs["proposal"] == "uniformer-s-plus"
     assert first.user_attrs["macs"] == cost_of(plus.replace(num_classes=3)).macs
@@ -269,7 +281,10 @@ def test_the_command_line_offers_every_sampler() -> None:
     assert set(search.SAMPLERS) == set(sampler_names())
 
 
-BAD_OPTIONS = (["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"])
+BAD_OPTIONS = (
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
+    ["--race", "--evaluator", "standalone"],
+)
 
 
 @pytest.mark.parametrize("bad", BAD_OPTIONS)

@@ -1,0 +1,108 @@
+"""A bench as a table that others can query: what every architecture of a sample costs, reached alone, and was scored.
+
+One CSV with a row an architecture, and the architectures as YAML beside it. Columns are named by what they hold:
+
+- `fingerprint`, `yaml`, `part`, `macs`, `params`, `depth`
+- `accuracy: 600 steps, seed 1` and `log-likelihood: ...`, of a training alone; with ` at 100` after it, part of the way
+- `core-seconds: 600 steps, seed 1`
+- `score: naswot` and so on, greater is better
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.examination import Truth
+from nas.predictors import Predictor
+from nas.standalone import Trained, Training
+from space.architecture import Architecture
+from space.errors import UserError
+from space.files import load_architecture, write_atomically
+
+TABLE, ARCHITECTURES, PAGE = "bench.csv", "architectures", "README.md"
+TEXTS = frozenset({"fingerprint", "yaml", "part"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture of a bench, and its numbers by column; a training that was not done has none."""
+
+    architecture: Architecture
+    part: str
+    numbers: Mapping[str, float]
+
+
+def load_bench(folder: Path) -> list[Row]:
+    """Read a bench's folder; UserError where an architecture is not the one that the table is of."""
+    rows = []
+    try:
+        text = (folder / TABLE).read_text()
+    except OSError as error:
+        raise UserError(f"{folder / TABLE}: cannot be read: {error.strerror}") from None
+    for row in csv.DictReader(io.StringIO(text)):
+        architecture = load_architecture(folder / row["yaml"])
+        if architecture.fingerprint != row["fingerprint"]:
+            raise UserError(f"{folder / row['yaml']}: got {architecture.fingerprint}, expected the architecture {row['fingerprint']}")
+        numbers = {column: float(value) for column, value in row.items() if column not in TEXTS and value}
+        rows.append(Row(architecture, row["part"], numbers))
+    return rows
+
+
+def write_bench(folder: Path, sample: Path, truth: Truth, predictors: Sequence[Predictor], results: Mapping[Training, Trained]) -> None:
+    """Write the table, and copies of the sample's YAML files."""
+    (folder / ARCHITECTURES).mkdir(parents=True, exist_ok=True)
+    rows: dict[str, dict[str, Any]] = {}
+    for place, member in enumerate(truth.members):
+        architecture = member.architecture
+        file = f"{architecture.name}.yaml"
+        write_atomically(folder / ARCHITECTURES / file, (sample / file).read_bytes())
+        rows[architecture.fingerprint] = {
+            "fingerprint": architecture.fingerprint, "yaml": f"{ARCHITECTURES}/{file}", "part": member.part,
+            "macs": member.macs, "params": member.params, "depth": architecture.depth,
+            **{f"score: {predictor.name}": predictor.scores[place] for predictor in predictors},
+        }  # fmt: skip
+    for training, result in results.items():
+        rows[result.fingerprint] |= _of_training(f"{training.steps} steps, seed {training.seed}", result)
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows.values())
+    write_atomically(folder / TABLE, text.getvalue())
+
+
+def write_page(folder: Path, facts: Mapping[str, str], command: str) -> None:
+    """Write how the bench was made and how it is read."""
+    made = [f"- {name}: {value}" for name, value in facts.items()]
+    lines = ["# Token mixers, trained alone", "", "Made by", "", f"    {command}", "", *made, "", *_ABOUT, "", "```python", *_USE, "```"]
+    write_atomically(folder / PAGE, "\n".join(lines) + "\n")
+
+
+_ABOUT = (
+    "Half of the architectures (`part` is `band`) cost the same multiply-adds to within 5 %; the others are spread from the least",
+    "that the space can cost to twice that. Each was trained from random weights, with AdamW, a warm-up and a cosine, random crops",
+    "and mirroring, in fp32 on one thread; it was scored on images that no training saw. Trainings with seed 1000 are apart from",
+    "the truth: short ones, judged as predictors, and long ones, which show whether it holds.",
+    "",
+    f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; what the columns hold stands in `nas/bench_table.py`.",
+)
+_USE = (
+    "from pathlib import Path",
+    "",
+    "from nas.bench_table import load_bench",
+    "",
+    'rows = load_bench(Path("experiments/results/token-mixer-bench"))',
+    'best = max(rows, key=lambda row: row.numbers["score: supernet"])',
+)
+
+
+def _of_training(name: str, result: Trained) -> dict[str, float]:
+    numbers = {f"core-seconds: {name}": result.core_seconds}
+    for at, score in {"": result.score, **{f" at {step}": score for step, score in result.curve.items()}}.items():
+        numbers |= {f"accuracy: {name}{at}": score.accuracy, f"log-likelihood: {name}{at}": score.log_likelihood}
+    return numbers

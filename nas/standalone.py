@@ -1,0 +1,229 @@
+"""Training architectures alone, from random weights and all alike: what cheaper judgements of a search are measured by.
+
+A training depends on its conditions and nothing else, and its result is one file named by all of them. Whoever asks
+for it again - an audit that goes on, a search's finals, a second search on the same data - finds it done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+from torch import Tensor
+
+from nas.supernet_run import EVALUATION_BATCH, SupernetRun
+from space.architecture import Architecture
+from space.files import write_atomically
+from space.network import build_network
+from supernet.accuracy import Score, judge
+from supernet.batches import Augmentation, Batches, evaluation_batches
+from supernet.data import ImageSet, Splits
+from supernet.engine import StepReport, TrainConfig, train
+from supernet.randomness import seeded
+
+AUGMENTATION = Augmentation()
+BATCH_SIZE = 32
+"""Of trainings that a search does."""
+DECISIVE = (
+    "steps", "optimizer", "lr", "weight_decay", "warmup_steps", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob",
+    "ema_decay", "precision", "seed",
+)  # fmt: skip
+"""What of a recipe a result depends on. Named one by one, so that what the training loop learns to do later forgets no results."""
+WARMUP = 0.1
+"""Share of the steps over which the learning rate rises."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One architecture, trained alone.
+
+    Args:
+        steps: updates of the weights; the learning rate has fallen to zero at the last one.
+        seed: of the initial weights, the order of images and their augmentation.
+        curve: steps after which to score; the last one is scored always.
+    """
+
+    architecture: Architecture
+    steps: int
+    seed: int
+    curve: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Args:
+        score: on the search images, after the last step.
+        curve: the same after earlier steps, by step.
+        core_seconds: processor time of training and scoring.
+    """
+
+    fingerprint: str
+    steps: int
+    seed: int
+    score: Score
+    curve: Mapping[int, Score]
+    core_seconds: float
+
+
+Each = Callable[[Callable[[Training], Trained], Sequence[Training]], Iterable[tuple[Training, Trained]]]
+"""Calls a function with each training, somewhere, and yields what comes of it, in any order."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What trainings that are compared with each other share.
+
+    Args:
+        run: the data, their splits and image size; trained on its training images, scored on its search images.
+        batch_size: images a step.
+        folder: where results are kept.
+        lr: the highest learning rate.
+    """
+
+    run: SupernetRun
+    batch_size: int
+    folder: Path
+    lr: float = 1e-3
+
+    def recipe(self, training: Training) -> TrainConfig:
+        """AdamW, warm-up and cosine. In fp32 everywhere: which precision is faster must not decide what a training scores."""
+        warmup = round(WARMUP * training.steps)
+        return TrainConfig(training.steps, lr=self.lr, warmup_steps=warmup, label_smoothing=0.0, precision="fp32", seed=training.seed)
+
+    def file_of(self, training: Training) -> Path:
+        """Where the result of a training is kept; another condition is another file."""
+        run, fingerprint = self.run, training.architecture.fingerprint
+        recipe = self.recipe(training)
+        conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
+            "batch_size": self.batch_size, "augmentation": asdict(AUGMENTATION), "curve": training.curve,
+            "data": run.data, "image_size": run.image_size, "splits": run.seed,
+        }  # fmt: skip
+        digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:8]
+        return self.folder / f"{fingerprint}-{training.steps}-{training.seed}-{digest}.json"
+
+    def result_of(self, training: Training) -> Trained | None:
+        """The result of a training that is done."""
+        file = self.file_of(training)
+        if not file.exists():
+            return None
+        found = json.loads(file.read_text())
+        curve = {int(step): Score(**value) for step, value in found["curve"].items()}
+        return Trained(**found | {"score": Score(**found["score"]), "curve": curve})
+
+
+@dataclass(frozen=True)
+class StandaloneEvaluator:
+    """Judges an architecture in a search by a short training; longer ones of the best follow in the finals.
+
+    Args:
+        steps, seed: as of `Training`.
+    """
+
+    conditions: Conditions
+    steps: int
+    seed: int
+
+    def __call__(self, architecture: Architecture) -> Score:
+        return train_alone(self.conditions, Training(architecture, self.steps, self.seed)).score
+
+
+def train_all(
+    conditions: Conditions, trainings: Sequence[Training], each: Each, on_result: Callable[[Training, Trained], None]
+) -> dict[Training, Trained]:
+    """Do the trainings, but for those that are done already.
+
+    Args:
+        each: where they run, such as `in_processes(2)`.
+        on_result: called after each training, those found done included.
+    """
+    done = {training: result for training in trainings if (result := conditions.result_of(training))}
+    for training, result in done.items():
+        on_result(training, result)
+    for training, result in each(partial(train_alone, conditions), [training for training in trainings if training not in done]):
+        done[training] = result
+        on_result(training, result)
+    return done
+
+
+def in_processes(workers: int) -> Each:
+    """So many trainings at a time on this machine."""
+
+    def each(train_one: Callable[[Training], Trained], trainings: Sequence[Training]) -> Iterator[tuple[Training, Trained]]:
+        jobs = min(workers, len(trainings)) or 1
+        with Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
+            yield from parallel(delayed(_paired)(train_one, training) for training in trainings)
+
+    return each
+
+
+def train_alone(conditions: Conditions, training: Training) -> Trained:
+    """Do one training in this process, in one thread, unless it is done already."""
+    if (found := conditions.result_of(training)) is not None:
+        return found
+    conditions.folder.mkdir(parents=True, exist_ok=True)
+    start = time.process_time()
+    images, splits, search = _material(conditions.run)
+    with seeded("weights", training.seed):
+        network = build_network(training.architecture)
+    curve = {}
+
+    def scored() -> Score:
+        device = next(network.parameters()).device
+        network.eval()
+        try:
+            return judge(network, [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in search]).score
+        finally:
+            network.train()
+
+    def follow(report: StepReport) -> None:
+        if report.step in training.curve and report.step < training.steps:
+            curve[report.step] = scored()
+
+    with _one_thread():
+        image_size = conditions.run.image_size
+        # Loading in other processes would take the cores of other trainings.
+        batches = Batches(images, splits.train, conditions.batch_size, image_size, training.seed, AUGMENTATION, num_workers=0)
+        train(network, lambda _, images_BCHW: network(images_BCHW), batches, conditions.recipe(training), on_step=follow)
+        final = scored()
+    fingerprint = training.architecture.fingerprint
+    result = Trained(fingerprint, training.steps, training.seed, final, curve, round(time.process_time() - start, 3))
+    write_atomically(conditions.file_of(training), json.dumps(asdict(result), indent=1) + "\n")
+    return result
+
+
+def default_workers() -> int:
+    """Trainings at a time: one a core."""
+    return os.cpu_count() or 1
+
+
+def _paired(train_one: Callable[[Training], Trained], training: Training) -> tuple[Training, Trained]:
+    return training, train_one(training)
+
+
+@lru_cache(maxsize=1)
+def _material(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Tensor]]]:
+    """Images, their splits, and the search images as tensors: read once by a process."""
+    images, splits = run.images()
+    return images, splits, list(evaluation_batches(images, splits.search, run.image_size, EVALUATION_BATCH))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So that a sum of floats does not depend on how many cores there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,133 @@
+"""How well one ranking agrees with another, and how well it could: rank correlations with intervals, ceilings, biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Values = NDArray[np.float64]
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlations of two rankings of the same architectures, with bootstrap intervals over architectures (95 %).
+
+    Args:
+        tau: Kendall's, with ties (b).
+        rho: Spearman's.
+    """
+
+    tau: float
+    tau_interval: tuple[float, float]
+    rho: float
+    rho_interval: tuple[float, float]
+    count: int
+
+
+def agreement(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> Agreement:
+    """How well scores rank what the truth ranks; at least three architectures."""
+    x, y = np.asarray(scores, float), np.asarray(truth, float)
+    rows = _resamples(len(x), seed)
+    tau_interval, rho_interval = (_interval(of(x[rows], y[rows])) for of in (tau, rho))
+    return Agreement(float(tau(x, y)), tau_interval, float(rho(x, y)), rho_interval, len(x))
+
+
+def advantage(ours: ArrayLike, theirs: ArrayLike, truth: ArrayLike, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """By how much tau of our scores exceeds that of theirs, on the same architectures, with its interval."""
+    x, other, y = (np.asarray(values, float) for values in (ours, theirs, truth))
+    rows = _resamples(len(x), seed)
+    return float(tau(x, y) - tau(other, y)), _interval(tau(x[rows], y[rows]) - tau(other[rows], y[rows]))
+
+
+def tau(x: Values, y: Values) -> Values:
+    """Kendall's tau-b along the last axis; 0 where one side is constant, which ranks nothing."""
+    # scipy's takes one pair of rankings at a time: too slow for a thousand resamples.
+    orders = [np.sign(values[..., :, None] - values[..., None, :]) for values in (x, y)]
+    return _cosine(*(order.reshape(*order.shape[:-2], -1) for order in orders))
+
+
+def rho(x: Values, y: Values) -> Values:
+    """Spearman's rho, likewise."""
+    ranks = [stats.rankdata(values, axis=-1) for values in (x, y)]
+    return _cosine(*(values - values.mean(axis=-1, keepdims=True) for values in ranks))
+
+
+def _cosine(x: Values, y: Values) -> Values:
+    norms = np.sqrt(np.square(x).sum(axis=-1) * np.square(y).sum(axis=-1))
+    return (x * y).sum(axis=-1) / np.where(norms > 0, norms, 1)
+
+
+def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """tau that a predictor would reach that knew every architecture's expectation: median and 95 % interval of simulations.
+
+    The means over seeds, drawn in to where their spread is what is left of it without the noise between seeds, stand for
+    the expectations; a truth is simulated by adding that noise again.
+
+    Args:
+        by_seed: (seeds, architectures) of the truth, two seeds at least.
+    """
+    num_seeds = len(by_seed)
+    means = by_seed.mean(axis=0)
+    noise = by_seed.var(axis=0, ddof=1).mean() / num_seeds
+    kept = max(1 - noise / max(means.var(ddof=1), 1e-12), 0)
+    expected = means.mean() + np.sqrt(kept) * (means - means.mean())
+    noisy = expected + np.random.default_rng(seed).normal(0, np.sqrt(noise), (RESAMPLES, len(expected)))
+    taus = tau(np.broadcast_to(expected, noisy.shape), noisy)
+    return float(np.median(taus)), _interval(taus)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """By how much architectures that hold an operator are ranked too high.
+
+    Args:
+        mean: in standard deviations of ranks, weighted by the operator's share of the blocks.
+        count: architectures that hold it.
+    """
+
+    mean: float
+    stderr: float
+    count: int
+
+
+def biases(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Mapping[str, float]]) -> dict[str, Bias]:
+    """Bias by operator, the most over-rated first.
+
+    Args:
+        shares: of every architecture, what share of its blocks holds which operator.
+    """
+    residuals = _standard_ranks(scores) - _standard_ranks(truth)
+    found = {}
+    for operator in sorted({name for share in shares for name in share}):
+        weights = np.array([share.get(operator, 0.0) for share in shares])
+        mean = float(weights @ residuals / weights.sum())
+        stderr = float(np.sqrt(np.square(weights * (residuals - mean)).sum()) / weights.sum())
+        found[operator] = Bias(mean, stderr, int((weights > 0).sum()))
+    return dict(sorted(found.items(), key=lambda item: -item[1].mean))
+
+
+def mean_ranks(*many: ArrayLike) -> list[float]:
+    """Several scores as one: the mean of an architecture's ranks by each."""
+    return np.mean([stats.rankdata(scores) for scores in many], axis=0).tolist()
+
+
+def _standard_ranks(values: ArrayLike) -> Values:
+    ranks = stats.rankdata(values)
+    return (ranks - ranks.mean()) / max(ranks.std(), 1e-12)
+
+
+def _resamples(count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of architectures drawn with replacement."""
+    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+
+
+def _interval(values: Values) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

@@ -1,0 +1,154 @@
+"""`python -m nas.audit`: the sample that it draws, and what it trains."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nas import audit, search
+from nas.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
+from nas.bench_table import load_bench
+from proxies.cost import BudgetError, parse_budget
+from proxies.macs import cost_of
+from space.errors import UserError
+from space.files import load_space, parse_space
+from space.search_space import SearchSpace
+from tests.nas.test_search import SPACE
+from tests.pictures import write_pictures
+
+TINY = parse_space(SPACE, "tiny")
+BUDGET = parse_budget("3MFLOPs")
+
+
+def test_half_of_a_sample_costs_the_same(tmp_path: Path) -> None:
+    space, budget = load_space("hybrid-32"), parse_budget("15MFLOPs")
+    members = sample_of(tmp_path / "sample", space, budget, 16, seed=3)
+    assert len({member.architecture.fingerprint for member in members}) == 16
+    assert Counter(member.part for member in members) == {"band": 8, "wide": 8}
+    for member in members:
+        cost = cost_of(member.architecture)
+        assert (cost.macs, cost.params) == (member.macs, member.params)
+        assert space.contains(member.architecture)
+        limit = budget.limits["macs"]
+        low, high = (BAND_FLOOR, 1) if member.part == "band" else (0, REACH)
+        assert low * limit <= cost.macs <= high * limit
+    wide = [member.macs for member in members if member.part == "wide"]
+    assert max(wide) > 1.5 * min(wide)
+    assert len({block.mixer.type for member in members for stage in member.architecture.stages for block in stage.blocks}) >= 6
+
+
+def test_a_larger_sample_begins_with_the_smaller_one(tmp_path: Path) -> None:
+    small = sample_of(tmp_path / "a", TINY, BUDGET, 4, seed=0)
+    large = sample_of(tmp_path / "a", TINY, BUDGET, 7, seed=0)
+    assert large[:4] == small == sample_of(tmp_path / "b", TINY, BUDGET, 4, seed=0)
+    assert small != sample_of(tmp_path / "c", TINY, BUDGET, 4, seed=1)
+
+
+FEW = """
+schema: search-space/1
+name: few
+image_size: 32
+stem: {type: conv_stem, stride: 4}
+stages:
+  - widths: [16]
+    depths: [1]
+    mixers: [{type: local_mhra, kernel_size: [3, 5, 7]}]
+    ffns: [{type: mlp, ratio: 1}]
+"""
+
+
+UNDRAWABLE = [(TINY, "1Mparams", "multiply-adds"), (TINY, "1FLOPs", "nearest"), (parse_space(FEW, "few"), "0.23MFLOPs", "distinct")]
+
+
+@pytest.mark.parametrize(("space", "budget", "told"), UNDRAWABLE)
+def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, space: SearchSpace, budget: str, told: str) -> None:
+    with pytest.raises(BudgetError, match=told):
+        sample_of(tmp_path, space, parse_budget(budget), 20, seed=0)
+
+
+def test_what_is_trained(tmp_path: Path) -> None:
+    members = sample_of(tmp_path, TINY, BUDGET, 8, seed=0)
+    plan = Plan(steps=100, seeds=2, long=0.5, short=(10, 20))
+    truth = plan.truth(members)
+    assert Counter((training.steps, training.seed) for training in truth) == {(100, 0): 8, (100, 1): 8}
+    assert all(training.curve == (50,) for training in truth)
+    long_ones = plan.long_ones(members)
+    parts = {member.architecture: member.part for member in members}
+    assert Counter(parts[training.architecture] for training in long_ones) == {"band": 2, "wide": 2}
+    assert {(training.steps, training.seed) for training in long_ones} == {(LONG * 100, OTHER_SEED)}
+    assert Counter((training.steps, training.seed) for training in plan.short_ones(members)) == {(10, OTHER_SEED): 8, (20, OTHER_SEED): 8}
+    assert not Plan(100, 1, 0, ()).long_ones(members)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's directory that holds no more than its config."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    write_pictures(tmp_path / "images" / "train", count=20)
+    (tmp_path / "run").mkdir()
+    config = {"space": str(tmp_path / "tiny.yaml"), "data": str(tmp_path / "images"), "image_size": 32, "seed": 0, "budget": "3MFLOPs"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": config}))
+    return tmp_path / "run"
+
+
+COMMAND = ["--steps", "3", "--batch-size", "4", "--architectures", "4", "--long", "0.5", "--short", "2", "--workers", "1"]
+
+
+def test_an_audit_trains_its_sample_and_goes_on(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainings = run / "audit" / "trainings"
+    assert audit.main(["--run", str(run), *COMMAND, "--seeds", "1"]) == 0
+    before = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
+    assert len(before) == 4 + 2 + 4
+    assert audit.main(["--run", str(run), *COMMAND, "--seeds", "2"]) == 0
+    after = {file: file.stat().st_mtime_ns for file in trainings.iterdir()}
+    assert len(after) == len(before) + 4
+    assert all(after[file] == time for file, time in before.items())
+
+
+def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run.parent
+    searched = ["--space", str(folder / "tiny.yaml"), "--budget", "3MFLOPs", "--data", str(folder / "images")]
+    searched += ["--out", str(folder / "found"), "--trials", "2", "--steps", "3", "--batch-size", "8", "--finalists", "0"]
+    assert search.main(searched) == 0
+    assert "was not measured" in capsys.readouterr().out
+    # Two runs share what was trained.
+    bench = ["--bench", str(folder / "bench")]
+    assert audit.main(["--run", str(run), *COMMAND, *bench]) == 0
+    assert "no supernet" in capsys.readouterr().out
+    before = len(list((folder / "bench" / "trainings").iterdir()))
+    assert audit.main(["--run", str(folder / "found"), *COMMAND, *bench, "--publish", str(folder / "published")]) == 0
+    assert len(list((folder / "bench" / "trainings").iterdir())) == before
+    report = (folder / "found" / "audit" / "report.md").read_text()
+    for told in ("supernet", "supernet, not calibrated", "MACs", "2 steps alone", "supernet + 2 steps alone", "naswot", "local_mhra"):
+        assert f"| {told} |" in report
+    for told in ("perfect predictor", "one seed of the truth", "gradient cosine"):
+        assert told in report
+    found = json.loads((folder / "found" / "audit" / "report.json").read_text())
+    assert found["verdict"][0] in capsys.readouterr().out
+    assert -1 <= found["agreements"]["band"]["supernet"]["tau"] <= 1
+    rows = load_bench(folder / "published")
+    assert rows == load_bench(folder / "found" / "audit")
+    assert len(rows) == 4
+    for row in rows:
+        assert cost_of(row.architecture).macs == row.numbers["macs"]
+        assert row.numbers["log-likelihood: 3 steps, seed 0"] < 0 <= row.numbers["accuracy: 3 steps, seed 1"]
+        assert row.numbers["score: supernet"] < 0
+    assert "--publish" in (folder / "published" / "README.md").read_text()
+    (folder / "published" / "architectures" / "000.yaml").write_text((folder / "published" / "architectures" / "001.yaml").read_text())
+    with pytest.raises(UserError, match=r"000\.yaml: got"):
+        load_bench(folder / "published")
+    assert search.main(searched) == 0
+    assert found["verdict"][0][:40] in " ".join(capsys.readouterr().out.split())
+
+
+def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in (
+        (["--run", str(run.parent / "none")], "got no run's directory"),
+        (["--run", str(run), "--budget", "3"], "budget: got '3'"),
+        (["--run", str(run), "--bench", str(run.parent)], "choose another"),
+    ):
+        assert audit.main([*arguments, *COMMAND]) == 2
+        assert told in capsys.readouterr().err.splitlines()[-1]

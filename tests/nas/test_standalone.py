@@ -1,0 +1,89 @@
+"""Stand-alone trainings: done once, alike wherever they run, and told apart by everything that they depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nas import standalone
+from nas.backends import Workers
+from nas.backends.ray import on_ray
+from nas.standalone import Conditions, Each, Trained, Training, in_processes, train_all
+from nas.supernet_run import SupernetRun
+from space.files import load_space
+from tests.pictures import write_pictures
+
+SPACE = load_space("hybrid-32").replace(num_classes=3)
+SMALL, LARGER = SPACE.smallest(), SPACE.replay(SPACE.parameters_of(SPACE.smallest()) | {"stage1.depth": 2})
+
+
+@pytest.fixture(scope="module")
+def conditions(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
+    folder = tmp_path_factory.mktemp("standalone")
+    write_pictures(folder / "images" / "train", count=20)
+    return Conditions(SupernetRun(folder, SPACE, str(folder / "images"), 32, seed=0), batch_size=4, folder=folder / "trainings")
+
+
+def do(conditions: Conditions, *trainings: Training, each: Each = in_processes(1)) -> list[Trained]:
+    done = train_all(conditions, trainings, each, lambda training, result: None)
+    return [done[training] for training in trainings]
+
+
+def test_a_training_learns_and_keeps_its_curve(conditions: Conditions) -> None:
+    (result,) = do(conditions, Training(SMALL, 12, 0, curve=(1, 6)))
+    assert list(result.curve) == [1, 6]
+    assert result.score.num_images == result.curve[1].num_images == len(conditions.run.images()[1].search)
+    # Classes that differ in colour are learnt at once.
+    assert result.score.log_likelihood > result.curve[1].log_likelihood
+    assert (result.fingerprint, result.steps, result.seed) == (SMALL.fingerprint, 12, 0)
+    assert result.core_seconds > 0
+
+
+def test_what_is_done_is_not_done_again(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = [Training(SMALL, 2, 0), Training(LARGER, 2, 0)]
+    first = do(conditions, *trainings)
+    monkeypatch.setattr(standalone, "train", None)
+    seen: list[Training] = []
+    again = train_all(conditions, trainings, in_processes(1), lambda training, result: seen.append(training))
+    assert again == dict(zip(trainings, first, strict=True))
+    assert seen == trainings
+
+
+def test_an_interruption_keeps_what_is_done(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = [Training(SMALL, 3, seed) for seed in (10, 11, 12)]
+
+    def interrupt(training: Training, result: Trained) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_all(conditions, trainings, in_processes(1), interrupt)
+    assert [conditions.file_of(training).exists() for training in trainings] == [True, False, False]
+
+
+@pytest.mark.parametrize("each", [in_processes(2), on_ray(Workers(2))], ids=["processes", "ray"])
+def test_where_it_runs_does_not_change_a_result(conditions: Conditions, tmp_path: Path, each: Each) -> None:
+    trainings = [Training(SMALL, 3, 20), Training(LARGER, 3, 20)]
+    here = do(conditions, *trainings)
+    apart = do(replace(conditions, folder=tmp_path), *trainings, each=each)
+    assert [result.score for result in here] == [result.score for result in apart]
+
+
+@pytest.mark.parametrize("change", [{"steps": 3}, {"seed": 31}, {"architecture": LARGER}, {"curve": (1,)}])
+def test_another_training_is_another_file(conditions: Conditions, change: dict) -> None:
+    training = Training(SMALL, 2, 30)
+    assert conditions.file_of(training) != conditions.file_of(replace(training, **change))
+    assert conditions.file_of(training) == conditions.file_of(replace(training, architecture=SMALL.replace(name="other")))
+
+
+def test_other_conditions_are_other_files(conditions: Conditions) -> None:
+    training, run = Training(SMALL, 2, 40), conditions.run
+    others = [replace(run, data="digits"), replace(run, image_size=64), replace(run, seed=1)]
+    files = {replace(conditions, run=other).file_of(training) for other in others} | {replace(conditions, batch_size=8).file_of(training)}
+    assert len(files | {conditions.file_of(training)}) == 5
+
+
+def test_seeds_differ(conditions: Conditions) -> None:
+    a, b = do(conditions, Training(SMALL, 2, 50), Training(SMALL, 2, 51))
+    assert a.score != b.score
