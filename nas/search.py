@@ -35,6 +35,8 @@ SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
 FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
+OF_SUPERNET = ("race", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
+"""Options that say nothing where no supernet is trained."""
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
 STANDALONE_STEPS = 50
@@ -120,8 +122,9 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
         arguments.floor = DEFAULT_FLOOR if len(arguments.objectives) == 1 else 0.0
-    if arguments.evaluator != "supernet" and arguments.race:
-        parser.error("--race needs --evaluator supernet")
+    idle = [name for name in OF_SUPERNET if getattr(arguments, name) != parser.get_default(name)]
+    if arguments.evaluator != "supernet" and idle:
+        parser.error(f"--{idle[0].replace('_', '-')} needs --evaluator supernet")
     if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
         parser.error("--standalone-steps needs --evaluator standalone")
     arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS

@@ -13,7 +13,7 @@ from nas.standalone import Conditions, Trained, Training, in_processes
 from nas.supernet_run import SupernetRun
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
-from tests.nas.test_search import command, trials_of
+from tests.nas.test_search import AS_IF_NOT_GIVEN, command, trials_of
 from tests.nas.test_search import folder as folder  # a fixture
 from tests.pictures import write_pictures
 
@@ -129,7 +129,7 @@ def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = command(folder, "--evaluator", "standalone", "--standalone-steps", "2", "--trials", "3")
+    arguments = command(folder, "--evaluator", "standalone", "--standalone-steps", "2", "--trials", "3", *AS_IF_NOT_GIVEN)
     assert search.main(arguments) == 0
     assert "after 2 steps alone" in " ".join(capsys.readouterr().out.split())
     written = {file.name for file in (folder / "run").iterdir()}
@@ -156,7 +156,8 @@ def test_without_time_the_supernet_chooses(folder: Path, capsys: pytest.CaptureF
 
 def test_a_dry_run_tells_of_trainings(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    assert search.main(command(folder, "--dry-run", "--finalists", "8", "--evaluator", "standalone", "--standalone-steps", "7")) == 0
+    arguments = command(folder, "--dry-run", "--finalists", "8", "--evaluator", "standalone", "--standalone-steps", "7", *AS_IF_NOT_GIVEN)
+    assert search.main(arguments) == 0
     out = capsys.readouterr().out
     assert f"the best train alone, {num_steps(8)} steps" in out
     assert "7 steps of training alone" in out

@@ -281,9 +281,11 @@ def test_the_command_line_offers_every_sampler() -> None:
     assert set(search.SAMPLERS) == set(sampler_names())
 
 
+AS_IF_NOT_GIVEN = ("--steps", "250", "--batch-size", "64")
+"""Options of a supernet's training as they are by default: a search without a supernet takes no others."""
 BAD_OPTIONS = (
     ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
-    ["--race", "--evaluator", "standalone"],
+    ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],
 )
 
 
