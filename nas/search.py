@@ -37,6 +37,7 @@ FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "kee
 """What may change when a run continues: none of it decides what a trial scores."""
 OF_SUPERNET = ("race", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
+FILE_WIDTH = 120
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
 STANDALONE_STEPS = 50
@@ -154,7 +155,8 @@ def run(config: SearchConfig) -> None:
     from nas.supernet_run import SupernetRun
     from supernet.data import open_images
 
-    console = Console()
+    # What is written to a file has room for every column.
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     images = open_images(config.data)
     image_size = config.image_size or images.default_image_size()
     if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
