@@ -14,23 +14,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.finalists import Finalist
-from nas.parents import Parent
 from nas.standalone import BATCH_SIZE, Conditions, Each, Trained, Training, default_workers, train_all
-from nas.study import Result
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import write_atomically
 from supernet.accuracy import Score
 
+if TYPE_CHECKING:
+    from nas.finalists import Finalist
+    from nas.parents import Parent
+    from nas.study import Result
+
 STEPS = (100, 200, 400)
 MIN_STEPS = 50
-"""First stages shorter than this rank no better than a supernet does (experiments/results)."""
+"""Of the first stage: after fewer a network has hardly begun."""
 TRAINING_PASSES = 3
 """A step of training takes about so many forward passes."""
 LEAST_LEFT = 3

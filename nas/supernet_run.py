@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from nas.evaluator import SupernetEvaluator
 from nas.run_directory import config_of_run
 from space.files import load_space
@@ -112,6 +110,8 @@ class SupernetRun:
 
     def load_evaluator(self) -> SupernetEvaluator:
         """Load the trained weights, the calibration images and the search images."""
+        from accelerate import PartialState
+
         device = PartialState().device
         supernet = Supernet(self.space, shared=load_checkpoint(self.weights_file)[0])
         images, splits = self.images()

@@ -11,22 +11,23 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
-from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.data import DataError, ImageSet
 from supernet.randomness import own_random_state, reseed, seed_of
 
+if TYPE_CHECKING:
+    from timm.data.random_erasing import RandomErasing
+
 SMALL_SIZE = 64
 """Up to this side, in pixels, images are evaluated whole, and loading them needs no process of its own."""
-_MEAN = torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
-_STD = torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
+_MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
+_STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ class Batches:
         """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`."""
         workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
         transform = _training_transform(self.images, self.image_size, self.augmentation)
-        erase = RandomErasing(self.augmentation.erase, mode="pixel", device="cpu") if self.augmentation.erase else None
-        samples = _Samples(self.images, transform, erase, self.seed)
+        samples = _Samples(self.images, transform, _erasing(self.augmentation.erase), self.seed)
         yield from _load(samples, _Draws(self, start, stop), workers)
 
     def draws(self, step: int) -> list[tuple[int, int]]:
@@ -111,7 +111,18 @@ def default_workers(image_size: int) -> int:
     return 0 if image_size <= SMALL_SIZE else min(8, os.cpu_count() or 1)
 
 
+# timm is imported where it is needed: it takes seconds, and asking what a search would do needs none of it.
+
+
+def _erasing(probability: float) -> RandomErasing | None:
+    from timm.data.random_erasing import RandomErasing
+
+    return RandomErasing(probability, mode="pixel", device="cpu") if probability else None
+
+
 def _training_transform(images: ImageSet, image_size: int, augmentation: Augmentation) -> Any:
+    from timm.data import create_transform
+
     small = image_size <= SMALL_SIZE
     return create_transform(
         image_size,
@@ -126,6 +137,8 @@ def _training_transform(images: ImageSet, image_size: int, augmentation: Augment
 
 
 def _evaluation_samples(images: ImageSet, image_size: int) -> _Samples:
+    from timm.data import create_transform
+
     crop = 1.0 if image_size <= SMALL_SIZE else 0.9
     transform = create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
     return _Samples(images, transform, None, 0)

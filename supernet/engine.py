@@ -19,10 +19,6 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from timm.data import Mixup
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
 from space.errors import UserError
@@ -175,6 +171,12 @@ class _Training:
     """The state of a training between two steps."""
 
     def __init__(self, model: nn.Module, forward: Forward, batches: Batches, config: TrainConfig, slices: Slices) -> None:
+        # Imported here: they take seconds, and not everyone who names a recipe trains.
+        from accelerate import Accelerator
+        from timm.data import Mixup
+        from timm.optim import create_optimizer_v2
+        from timm.scheduler import create_scheduler_v2
+
         self.accelerator = Accelerator(mixed_precision="no")
         self.device = self.accelerator.device
         self.model = model.to(self.device).train()

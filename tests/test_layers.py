@@ -67,3 +67,9 @@ def test_importing_the_space_loads_no_torch() -> None:
 def test_asking_for_help_loads_nothing_heavy(command: str) -> None:
     loaded = modules_loaded_by(f"import runpy; sys.argv = ['{command}', '--help']; runpy.run_module('{command}', run_name='__main__')")
     assert not loaded & {"torch", "timm", "optuna", "ray", "fvcore"}
+
+
+def test_a_dry_run_loads_nothing_that_it_does_not_need() -> None:
+    options = ["nas.search", "--dry-run", "--space", "hybrid-32", "--budget", "60MFLOPs"]
+    loaded = modules_loaded_by(f"import runpy; sys.argv = {options!r}; runpy.run_module('nas.search', run_name='__main__')")
+    assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "accelerate"}
