@@ -133,7 +133,8 @@ def table(rows: Sequence[Row], args: argparse.Namespace) -> str:
     lines = [
         "# A supernet's step beside its plain network's",
         "",
-        f"`python -m experiments.benchmarks.supernet --cases {' '.join(args.cases)} --architectures {args.architectures} --rounds {args.rounds}`:",
+        f"`python -m experiments.benchmarks.supernet --cases {' '.join(args.cases)} --architectures {args.architectures}"
+        f" --rounds {args.rounds} --threads {args.threads}`:",
         f"{machine(args)}, torch {torch.__version__}, fp32.",
         "Times of a whole step on one path; ratios are medians of pairs, with quartiles. Memory is the most that tensors take during a",
         "step beyond what was there before it, the greatest ratio of five architectures. Wanted: at most 1.05 and 1.3.",
