@@ -1,7 +1,7 @@
 """Labelled images behind one name: what `--data` and `--test-data` take.
 
 - a folder or a .tar in ImageFolder layout, one folder a class, with or without train/ and val/ above the classes,
-- `digits`, scikit-learn's 8x8 handwritten digits, which are embedded and need no download,
+- `digits`, 8x8 handwritten digits, which are embedded and need no download,
 - a name of `timm.data.create_dataset`: `torch/cifar10`, `hfds/owner/set`. Only these are ever downloaded.
 
 The training part is opened by `open_images`, the test part by `open_test_images` and by nothing else.
@@ -232,18 +232,20 @@ class _Pixels:
 
 
 def _digits(part: str) -> ImageSet:
-    from sklearn.datasets import load_digits
+    """The UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, CC BY 4.0), its test part, as in scikit-learn.
 
-    digits = load_digits()
-    labels = digits.target.astype(np.int64)
+    Kept as a file of ours: importing that library takes as long as all else that a dry run does.
+    """
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as digits:
+        labels, greys = digits["labels"].astype(np.int64), digits["images"]
     in_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         in_test[members[-len(members) // 5 :]] = True
     rows = np.flatnonzero(in_test == (part == "test"))
     # The grey values are 0 to 16.
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    return ImageSet(DIGITS, tuple(map(str, digits.target_names)), labels[rows], rows, _Pixels(pixels), mirror=False)
+    pixels = np.round(greys * (255 / 16)).astype(np.uint8)
+    return ImageSet(DIGITS, tuple("0123456789"), labels[rows], rows, _Pixels(pixels), mirror=False)
 
 
 def _is_name(source: str) -> bool:

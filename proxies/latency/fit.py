@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import spearmanr, t
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ def fit(samples: Sequence[Sample]) -> Coefficients:
     rows = np.array([[1.0, sample.parts_ns, sample.num_parts] for sample in samples])
     measured = np.array([sample.network_ns for sample in samples], dtype=float)
     relative = rows / measured[:, None]
+    from scipy.optimize import nnls  # Here and below: scipy takes a second to import, and a dry run fits nothing.
+
     # The columns differ by many orders of magnitude, which the solver's tolerance would not survive.
     sizes = np.maximum(np.linalg.norm(relative, axis=0), np.finfo(float).tiny)
     return Coefficients(*(nnls(relative / sizes, np.ones(len(samples)))[0] / sizes).tolist())
@@ -77,6 +77,8 @@ class Errors:
 
 def errors(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> Errors:
     """Compare predictions with measurements, both (n,)."""
+    from scipy.stats import spearmanr
+
     relative = np.abs(predicted / measured - 1)
     return Errors(float(relative.mean()), float((relative <= 0.1).mean()), float(spearmanr(predicted, measured).statistic))
 
@@ -87,6 +89,8 @@ def margin(predicted: NDArray[np.float64], measured: NDArray[np.float64], confid
     It is the upper bound of the next ratio of measured to predicted latency that Student's distribution gives, the ratios' logarithms
     taken as normal: fewer networks make it greater. A spread of the measurements comes on top.
     """
+    from scipy.stats import t
+
     ratios = np.log(measured / predicted)
     quantile = t.ppf(confidence, len(ratios) - 1) * math.sqrt(1 + 1 / len(ratios))
     return math.exp(ratios.mean() + quantile * ratios.std(ddof=1)) * (1 + spread)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from supernet.batches import Augmentation, Batches, evaluation_batches, fixed_batch
 from supernet.data import DataError, ImageSet, open_images, open_test_images, split
@@ -161,6 +162,10 @@ def test_digits() -> None:
     assert np.abs(shares - 0.2).max() < 0.01
     assert not images.mirror
     assert images.default_image_size() == 32
+    theirs = load_digits()
+    for part in (images, test):
+        assert (theirs.target[part.rows] == part.labels).all()
+        assert all((np.asarray(part.read(i))[..., 0] == np.round(theirs.images[part.rows[i]] * 255 / 16)).all() for i in range(len(part)))
 
 
 @pytest.mark.parametrize(("side", "expected"), [(8, 32), (32, 32), (33, 64), (100, 128), (300, 224)])
