@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ MAX_MISSES = 10
 MAX_PROBES = 100
 """The same for shapes with too many members on the grid to list. One with few of the band, at its edge, may fail: `sample`
 then leaves it out, `sample_uniform` does not."""
+MAX_SHAPES_TRIED = 1_000
+"""Shapes in a row that show no member."""
 MAX_LISTED = 20_000
 """Bands of at most so many members on the grid are counted one by one."""
 MAX_LISTED_SHAPE = 2_000
@@ -95,7 +97,10 @@ class Band:
         self._few = lru_cache(maxsize=None)(self._find_few)
         # Mostly one of a few costs lies inside; the tables for draws are made when they are needed.
         if not self._fits(some_costs(self._sections, MAX_WITNESSES)).any() and self._is_empty():
-            self._refuse(nearest(self._sections, self.budget))
+            costs = nearest(self._sections, self.budget)
+            # Draws may miss what is there; a member that is known is proof.
+            if not self._fits(costs[None])[0]:
+                self._refuse(self._in_words(costs))
 
     def _is_empty(self) -> bool:
         ways = self._draws.ways
@@ -139,14 +144,15 @@ class Band:
     def sample(self, rng: random.Random) -> Row:
         """Draw a shape evenly among those with members, then a member of it evenly.
 
-        Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations.
+        Drawn evenly over all members, nearly all would be of the deepest shapes: these have the most combinations. That is done
+        only where hardly any shape shows a member, at the very edge of what can be reached.
         """
-        # One at least has members, or there would be no band.
-        few: list[Row] | None = []
-        while few == []:
+        for _ in range(MAX_SHAPES_TRIED):
             shape = rng.choice(self._shapes)
             few = self._few(shape)
-        return rng.choice(few) if few else self._first_admitted(lambda: self._draws.draw(shape, rng))
+            if few != []:
+                return rng.choice(few) if few else self._first_admitted(partial(self._draws.draw, shape, rng))
+        return self.sample_uniform(rng)
 
     def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
@@ -227,7 +233,10 @@ class Band:
         if self.budget.least > largest:
             self._refuse(format_amount(largest, self.budget.primary))
         if (self._limits < self._least).any():
-            self._refuse(nearest(self._sections, self.budget))
+            self._refuse(self._in_words(nearest(self._sections, self.budget)))
+
+    def _in_words(self, costs: NDArray[np.int64]) -> str:
+        return " with ".join(format_amount(int(amount), quantity) for amount, quantity in zip(costs, self.budget.limits, strict=True))
 
     def _refuse(self, nearest_cost: str) -> None:
         quantity = self.budget.primary

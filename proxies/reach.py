@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.cost import Budget, format_amount
+from proxies.cost import Budget
 from proxies.sections import Amounts, Sections, Table, Values
 
 MAX_POINTS = 1024
@@ -32,11 +32,10 @@ def extreme(sections: Sections, place: int, sign: int) -> Amounts:
     return so_far[()]
 
 
-def nearest(sections: Sections, budget: Budget) -> str:
-    """The reachable cost nearest to a band without members, as text; exact for small spaces, a near one for others."""
+def nearest(sections: Sections, budget: Budget) -> Amounts:
+    """The costs of a member nearest to a band, (limits,); exact for small spaces, a near one for others."""
     points = some_costs(sections, MAX_POINTS)
-    best = points[int(np.argmin(excess(budget, points)))]
-    return " with ".join(format_amount(int(amount), quantity) for amount, quantity in zip(best, budget.limits, strict=True))
+    return points[int(np.argmin(excess(budget, points)))]
 
 
 def excess(budget: Budget, costs: Amounts) -> NDArray[np.float64]:

@@ -194,6 +194,20 @@ def test_tight_limits_on_a_staged_space_are_met_by_draws(share: float) -> None:
     assert np.array_equal(rows.canonical(draws), draws)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("witnesses", [1, 128])
+def test_a_band_whose_shapes_all_hide_their_members_is_neither_refused_nor_drawn_from_for_ever(
+    witnesses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where draws within every shape miss: no probe is made, and no shape is listed.
+    for name, value in {"SURE": 2.0, "MAX_PROBES": 0, "MAX_MISSES": 0, "MAX_LISTED_SHAPE": 0, "MAX_WITNESSES": witnesses}.items():
+        monkeypatch.setattr(band_module, name, value)
+    space, costs = staged_space(1)
+    amounts = band_module.CostTable(Rows(space), costs.terms, ("macs",))(np.zeros((1, len(space.slots)), dtype=np.int64))
+    band = Band(space, costs, Budget({"macs": 2 * int(amounts[0, 0])}, floor=0.5))
+    assert band.admits(np.array([band.sample(random.Random(n)) for n in range(3)])).all()
+
+
 def test_a_space_of_more_than_64_bits_is_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     slots = {f"slot{i}": tuple(range(8)) for i in range(30)}
     costs = Costs([Term((slot,), {"macs": np.arange(8)}) for slot in slots])
