@@ -14,9 +14,9 @@ from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
-    from nas.examination import Truth
     from nas.standalone import Trained, Training
     from nas.supernet_run import SupernetRun
+    from nas.trust.examination import Truth
 
 FREE = frozenset({"architectures", "seeds", "long", "short"})
 """What may grow when an audit goes on: trainings are added to those that are done."""
@@ -32,7 +32,7 @@ class AuditConfig:
         run: the directory of a search or of a supernet's training; tells space, data, image size and seed of the splits.
         bench: folder of the sample and its trainings; audits of several runs may share it.
         budget: its multiply-adds are those of the band; by default the run's.
-        architectures, seeds, steps, batch_size, long, short: as in `nas.bench.Plan`.
+        architectures, seeds, steps, batch_size, long, short: as in `nas.trust.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
         backend: where they run; `ray_address` is that of a running cluster to join.
@@ -95,12 +95,12 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
 
 def run(config: AuditConfig) -> None:
     """Draw and train the sample as far as that is not done, then report on the run."""
-    from nas.bench import Plan, sample_of
-    from nas.examination import truth_of
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
     from nas.standalone import Conditions, in_processes, train_all
     from nas.supernet_run import open_supernet_run
+    from nas.trust.bench import Plan, sample_of
+    from nas.trust.examination import truth_of
     from proxies.cost import BudgetError, parse_budget
 
     found = config_of_run(config.run)
@@ -134,11 +134,11 @@ def run(config: AuditConfig) -> None:
 def _report(
     config: AuditConfig, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained]
 ) -> None:
-    from nas import predictors
-    from nas.audit_report import write_report
-    from nas.bench_table import write_bench, write_page
-    from nas.examination import examine
     from nas.progress import phase
+    from nas.trust import predictors
+    from nas.trust.bench_table import write_bench, write_page
+    from nas.trust.examination import examine
+    from nas.trust.report import write_report
 
     members, has_supernet = truth.members, supernet_run.weights_file.exists()
     with phase("scoring the sample", (3 if has_supernet else 1) * len(members)) as advance:
@@ -178,7 +178,7 @@ def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Trai
 
 def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, dict[str, float]]:
     """What may explain a bias: how often an operator was updated, and how its gradients agree with others'."""
-    from nas.conflicts import gradient_cosines, mean_cosines
+    from nas.trust.conflicts import gradient_cosines, mean_cosines
     from supernet.batches import fixed_batch
     from supernet.checkpoint import load_checkpoint
 

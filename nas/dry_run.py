@@ -15,23 +15,22 @@ from rich.table import Table
 
 from nas.finals import num_steps
 from nas.progress import duration
-from nas.standalone import BATCH_SIZE
+from nas.standalone import BATCH_SIZE, TRAINING_PASSES
 from nas.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from proxies.architecture_band import ArchitectureBand
 from proxies.latency import estimate_seconds
 from proxies.macs import cost_of, part_activations, part_cost
 from proxies.target import Target
 from space.architecture import Architecture
+from supernet.paths import strategy
 from supernet.slicing import widest_parts
 
 if TYPE_CHECKING:
-    from nas.search import SearchConfig
+    from nas.search_config import SearchConfig
 
 SAMPLES = 8
 EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
 """The share of a large matrix product's speed that whole networks reach, in rough figures."""
-TRAINING_PASSES = 3
-"""A step of training takes about so many forward passes."""
 COPIES_OF_WEIGHTS = 4
 """Weights, gradients and two moments."""
 MATRIX, REPEATS = 768, 5
@@ -58,7 +57,8 @@ def print_plan(
     passes_per_second = _macs_per_second() / macs
     _, splits = supernet_run.images()
     alone = config.evaluator == "standalone"
-    training = 0.0 if alone else config.steps * config.batch_size * TRAINING_PASSES / passes_per_second
+    num_paths = strategy(config.paths).num_paths(band.space)
+    training = 0.0 if alone else config.steps * num_paths * config.batch_size * TRAINING_PASSES / passes_per_second
     passes = config.standalone_steps * BATCH_SIZE * TRAINING_PASSES if alone else len(splits.calibration)
     evaluation = (passes + len(splits.search)) / passes_per_second
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
@@ -70,7 +70,8 @@ def print_plan(
         measuring += seconds
         table.add_row("latency", f"a table of the space's parts on {target}", duration(seconds) if seconds else "there already")
     if not alone:
-        of_supernet = f"{config.steps} steps of {config.batch_size} images at {supernet_run.image_size} px"
+        paths = f"{num_paths} paths" if num_paths > 1 else "a path"
+        of_supernet = f"{config.steps} steps of {paths}, {config.batch_size} images each, at {supernet_run.image_size} px"
         table.add_row("training", of_supernet, duration(training))
     before = f"{config.standalone_steps} steps of training alone" if alone else f"calibrating on {len(splits.calibration)}"
     images = f"on {len(splits.search)} images, after {before}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.standalone import BATCH_SIZE, Conditions, Each, Trained, Training, default_workers, train_all
+from nas.standalone import BATCH_SIZE, TRAINING_PASSES, Conditions, Each, Trained, Training, default_workers, train_all
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.errors import SpaceError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 STEPS = (100, 200, 400)
 MIN_STEPS = 50
 """Of the first stage: after fewer a network has hardly begun."""
-TRAINING_PASSES = 3
-"""A step of training takes about so many forward passes."""
 LEAST_LEFT = 3
 LAST_SEEDS = 2
 TIED = 2.0
@@ -83,7 +81,6 @@ class Finals:
     def winner(self) -> Entrant:
         """The best of those who may win."""
         return next(entrant for entrant in self.ranking if entrant.wins)
-
 
     def provenance(self, architecture: Architecture) -> dict[str, Any]:
         """What an architecture's file tells of them; nothing where it took no part."""
@@ -231,4 +228,3 @@ def _stderr_of_difference(stage: Stage, entrants: Sequence[Entrant]) -> float:
     seeds = values.shape[1]
     of_seeds = float(values.var(axis=1, ddof=1).mean()) / seeds if seeds > 1 else 0.0
     return math.sqrt(2 * (of_seeds + of_images))
-

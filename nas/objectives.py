@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from proxies.cost import LATENCY, Budget, BudgetError
 
 if TYPE_CHECKING:
-    from nas.study import Result
     from supernet.accuracy import Score
 
 ACCURACY = "accuracy"
@@ -40,9 +39,9 @@ class Objective:
         """What the study is told."""
         return score.log_likelihood if self.quantity is None else amounts[self.quantity] / self.divisor
 
-    def loss(self, result: Result) -> float:
+    def loss(self, score: Score, amounts: Mapping[str, int]) -> float:
         """Less is better."""
-        value = self.value(result.score, result.amounts)
+        value = self.value(score, amounts)
         return -value if self.direction == "maximize" else value
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nas.command import CommandParser, exit_code_of, whole_number
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.table import Table
     from torch import Tensor
 
@@ -80,7 +81,7 @@ def run(config: ScoreConfig) -> None:
     architectures = [load_architecture(name) for name in config.architectures]
     images = open_images(config.data)
     side = config.image_size or images.default_image_size()
-    batch = _batch(config, images, side)
+    batch = training_batch(images, _training_indices(config, images), config.batch_size, side, config.seed)
     of_data = {"num_classes": images.num_classes, "in_chans": images.in_chans}
     scored = [score(architecture.replace(**of_data), scores, *batch, config.seed) for architecture in architectures]
     table = _table(scores, scored)
@@ -106,19 +107,29 @@ def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tens
     return Scored(architecture.name, tuple(values), tuple(seconds))
 
 
-def _batch(config: ScoreConfig, images: ImageSet, side: int) -> tuple[Tensor, Tensor]:
-    """Training images and their labels, without augmentation."""
+def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
+    """So many of the training images and their labels, drawn by the seed, without augmentation.
+
+    Args:
+        train: indices of the training images.
+        side: in pixels.
+    """
     import numpy as np
 
     from supernet.batches import fixed_batch
-    from supernet.data import DataError, split
     from supernet.randomness import seed_of
+
+    rng = np.random.default_rng(seed_of("scores", seed))
+    return fixed_batch(images, rng.choice(train, count, replace=False), side)
+
+
+def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:
+    from supernet.data import DataError, split
 
     train = split(images, config.seed).train
     if config.batch_size > len(train):
         raise DataError(f"--batch-size: got {config.batch_size}, expected at most the {len(train)} training images of {config.data}")
-    rng = np.random.default_rng(seed_of("scores", config.seed))
-    return fixed_batch(images, rng.choice(train, config.batch_size, replace=False), side)
+    return train
 
 
 def _table(scores: Sequence[Score], scored: Sequence[Scored]) -> Table:

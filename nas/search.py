@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,82 +13,25 @@ from typing import TYPE_CHECKING
 from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
-from nas.train import DEFAULT_FLOOR, SupernetConfig, add_supernet_arguments, resolve, scope_of, train_supernet
+from nas.search_config import EVALUATORS, FINALS_SHARE, SAMPLERS, STANDALONE_STEPS, SearchConfig
+from nas.train import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.backends import MakeEvaluator, Stop
     from nas.evaluator import Evaluator
-    from nas.finalists import Finalist
-    from nas.finals import Finals
-    from nas.parents import Parent
     from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
     from proxies.latency import LatencyTable
 
-SAMPLERS = ("surrogate", "evolution", "tpe", "random")
-EVALUATORS = ("supernet", "standalone")
 FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
 OF_SUPERNET = ("race", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
 FILE_WIDTH = 120
-STANDALONE = "standalone"
-"""Folder of a run's trainings alone."""
-STANDALONE_STEPS = 50
-FINALISTS = 8
-FINALS_SHARE = 0.25
-"""Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
-
-
-@dataclass(frozen=True)
-class SearchConfig(SupernetConfig):
-    """Everything that a search depends on. Training the supernet takes half of its minutes at most.
-
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
-        objectives: accuracy, and costs to trade it against.
-        trials: architectures to evaluate in all.
-        race: whether evaluations of what is surely not among the best are stopped.
-        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
-        standalone_steps: steps of such a training.
-        storage: URL of the study; by default SQLite in the run's directory.
-        keep: architectures to write, the winner included; with several objectives the whole front is written.
-        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    budget: str
-    objectives: tuple[str, ...]
-    trials: int
-    sampler: str
-    race: bool
-    evaluator: str
-    standalone_steps: int
-    backend: str
-    workers: int
-    ray_address: str | None
-    storage: str | None
-    keep: int
-    finalists: int | None
-    dry_run: bool
-
-    @property
-    def num_finalists(self) -> int:
-        """How many of the best are to train alone; none where a front has no winner."""
-        if len(self.objectives) > 1:
-            return 0
-        return FINALISTS if self.finalists is None else self.finalists
-
-    @property
-    def storage_url(self) -> str:
-        """Where the study lives."""
-        from nas.run_directory import sqlite_url
-
-        return self.storage or sqlite_url(self.out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,27 +94,25 @@ def run(config: SearchConfig) -> None:
     from rich.console import Console
 
     from nas.supernet_run import SupernetRun
-    from supernet.data import open_images
 
     # What is written to a file has room for every column.
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-    images = open_images(config.data)
-    image_size = config.image_size or images.default_image_size()
-    if (space.num_classes, space.in_chans) != (images.num_classes, images.in_chans):
-        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    supernet_run = SupernetRun.on_data(config.out, space, config.data, config.image_size, config.seed)
+    if supernet_run.space != space:
+        space = supernet_run.space
         band = ArchitectureBand(space, without_latency(budget))
-    supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     if config.dry_run:
         _plan(console, config, band, budget, supernet_run)
         return
 
     from nas.backends import Stop
+    from nas.conclusion import conclude
     from nas.latency_limits import within_latencies
     from nas.parents import parents_within
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy, reported
 
-    open_run(config.out, asdict(config) | {"image_size": image_size}, FREE)
+    open_run(config.out, asdict(config) | {"image_size": supernet_run.image_size}, FREE)
     tables: Mapping[str, LatencyTable] = {}
     if budget.targets:
         band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
@@ -192,7 +131,7 @@ def run(config: SearchConfig) -> None:
         share = 1 - FINALS_SHARE if config.num_finalists else 1
         searching = None if seconds is None else start + seconds * share
         _search(config, study, supernet_run, Stop(config.trials, searching))
-        _conclude(console, config, study, budget, tables, supernet_run, parents, start)
+        conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -202,7 +141,7 @@ def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget
     if config.evaluator == "supernet":
         names += ["supernet.safetensors", "best.safetensors"]
     if config.num_finalists or config.evaluator == "standalone":
-        names.append(f"{STANDALONE}/")
+        names.append(f"{config.standalone_folder.name}/")
     if len(config.objectives) == 1:
         names += [f"next-{rank}.yaml" for rank in range(2, config.keep + 1)]
     else:
@@ -267,7 +206,7 @@ def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEval
         return partial(_racing, supernet_run, max(config.keep, config.num_finalists)) if config.race else supernet_run.load_evaluator
     from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 
-    conditions = Conditions(supernet_run, BATCH_SIZE, config.out / STANDALONE)
+    conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
     return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
 
 
@@ -277,108 +216,6 @@ def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
 
 def _best_in_words(best: Result | None) -> str:
     return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"
-
-
-def _conclude(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
-    supernet_run: SupernetRun, parents: Sequence[Parent], start: float,
-) -> None:  # fmt: skip
-    from nas.audit_report import trust_in_words
-    from nas.finalists import choose_finalists, measured_latencies
-    from nas.progress import phase
-    from nas.results import print_finals, print_table, write_architectures, write_trials
-
-    results = study.results()
-    if not results:
-        console.print("no architecture was evaluated in time; run the same command again with more --minutes", soft_wrap=True)
-        return
-    write_trials(config.out / "trials.csv", study, results)
-    ranked = results if len(study.objectives) == 1 else study.front()
-    keep = max(config.keep, config.num_finalists) if len(study.objectives) == 1 else len(ranked)
-    measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
-    with measuring as advance:
-        finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
-        measured = {}
-        for parent in parents:
-            measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
-            advance()
-    finals = None
-    if config.num_finalists:
-        finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, start)
-    if len(study.objectives) == 1:
-        finalists = finalists[: config.keep]
-    best = finalists[0].result
-    _recount(best)
-    write_architectures(config.out, study, finalists, finals)
-    if config.evaluator == "supernet":
-        supernet_run.load_evaluator().write_weights(best.architecture, config.out / "best.safetensors")
-        judged_by, trust = "with the supernet's weights", trust_in_words(config.out)
-    else:
-        judged_by, trust = f"after {config.standalone_steps} steps alone", ""
-    print_table(console, study, finalists, parents, measured, judged_by, trust)
-    if finals is not None:
-        print_finals(console, finals)
-    for finalist in missed:
-        console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
-    counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
-    console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
-    console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
-    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
-
-
-def _finals(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, finalists: list[Finalist],
-    parents: Sequence[Parent], start: float,
-) -> tuple[list[Finalist], Finals | None]:  # fmt: skip
-    """Let the best train alone; the finalists in the order of that, and how it ended where there was time for it."""
-    from nas.backends import Stop
-    from nas.finalists import Finalist
-    from nas.finals import affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
-    from nas.progress import phase
-    from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, in_processes
-
-    candidates = finalists[: config.num_finalists]
-    numbers = {one.result.number for one in finalists}
-    # Where a latency is promised there is none: nobody has measured it.
-    drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
-    extra = None if drawn is None else Finalist(drawn)
-    entrants = entrants_of(candidates, extra, parents, study.results(), supernet_run)
-    deadline = None if config.minutes is None else start + 60 * config.minutes
-    elapsed = time.monotonic() - start
-    seconds = deadline - time.monotonic() if deadline else elapsed / 3 if config.finalists is None else math.inf
-    folder = config.out / STANDALONE
-    trained = config.standalone_steps if config.evaluator == "standalone" else None
-    steps = plan_steps(folder / "steps.json", len(entrants), affordable_steps(study.results(), seconds, trained))
-    if not steps:
-        console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
-        return finalists, None
-    conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
-    each = in_processes(default_workers())
-    if config.backend == "ray":
-        from nas.backends import Workers
-        from nas.backends.ray import on_ray
-
-        each = on_ray(Workers(config.workers, config.ray_address))
-    with phase("finals", num_steps(len(entrants), steps)) as advance:
-
-        def on_result(training: Training, result: Trained) -> None:
-            advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
-
-        finals = hold_finals(conditions, entrants, steps, each, stop.is_late, on_result)
-    by_architecture = {one.result.architecture: one for one in [*finalists, *([extra] if extra else [])]}
-    ranked = [by_architecture[entrant.architecture] for entrant in finals.ranking if entrant.wins]
-    return [*ranked, *(one for one in finalists if one not in ranked)], finals
-
-
-def _recount(best: Result) -> None:
-    """Count the winner once more, as a built network and with another counter, before it is written."""
-    from proxies.reference import count_network
-    from space.network import build_network
-
-    architecture = best.architecture
-    counted = count_network(build_network(architecture), architecture.image_size, architecture.in_chans)
-    if counted != best.cost:
-        raise AssertionError(f"trial {best.number}: got {best.cost} from its parts and {counted} from the built network, expected the same")
 
 
 if __name__ == "__main__":

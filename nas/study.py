@@ -91,7 +91,7 @@ class StudyRecord:
     def front(self) -> list[Result]:
         """The results that no other equals or beats in every objective and beats in one, most accurate first."""
         results = self.results()
-        losses = [tuple(objective.loss(result) for objective in self.objectives) for result in results]
+        losses = [tuple(objective.loss(result.score, result.amounts) for objective in self.objectives) for result in results]
 
         def is_beaten(own: tuple[float, ...]) -> bool:
             return any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in losses)

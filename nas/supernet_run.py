@@ -44,6 +44,13 @@ class SupernetRun:
     image_size: int
     seed: int
 
+    @classmethod
+    def on_data(cls, folder: Path, space: SearchSpace, data: str, image_size: int | None, seed: int) -> SupernetRun:
+        """A run on data that gives the space its classes and channels, and the image size where none is asked for."""
+        images = open_images(data)
+        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        return cls(folder, space, data, image_size or images.default_image_size(), seed)
+
     @property
     def weights_file(self) -> Path:
         """The trained weights; it appears when training has ended."""
@@ -127,6 +134,4 @@ class SupernetRun:
 def open_supernet_run(folder: Path) -> SupernetRun:
     """The run of a directory, as the command made it that wrote its config there."""
     config = config_of_run(folder)
-    images = open_images(config["data"])
-    space = load_space(config["space"]).replace(num_classes=images.num_classes, in_chans=images.in_chans)
-    return SupernetRun(folder.resolve(), space, config["data"], config["image_size"], config["seed"])
+    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), config["data"], config["image_size"], config["seed"])

@@ -152,23 +152,19 @@ def run(config: TrainingConfig) -> None:
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
-    from supernet.data import open_images
 
     console = Console()
-    images = open_images(config.data)
-    image_size = config.image_size or images.default_image_size()
-    space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
-    band = None
+    supernet_run = SupernetRun.on_data(config.out, space, config.data, config.image_size, config.seed)
+    space, band = supernet_run.space, None
     if budget is not None and config.scope == "band":
         band = ArchitectureBand(space, without_latency(budget))
         if budget.targets:
             band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
-    resolved = asdict(config) | {"image_size": image_size}
+    resolved = asdict(config) | {"image_size": supernet_run.image_size}
     if budget is None:
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
     open_run(config.out, resolved, FREE)
-    supernet_run = SupernetRun(config.out, space, config.data, image_size, config.seed)
     train_supernet(console, config, scope_of(space, band), supernet_run, None if config.minutes is None else 60 * config.minutes)
     console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
     limit = "..." if config.budget is None else f"'{config.budget}'"

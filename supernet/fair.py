@@ -47,7 +47,7 @@ Move = dict[int, Answers]
 def fair(scope: Scope, seed: int) -> Callable[[int], Sequence[Architecture]]:
     """The paths of each step, as many as the stage with most mixers offers."""
     operators = _operators(scope.space)
-    counts = [len(found) for slot, found in operators.items() if slot.endswith(".mixer")]
+    counts = _counts(operators)
     num_paths = max(counts)
     num_steps = math.lcm(*counts) // num_paths
 
@@ -76,6 +76,16 @@ def fair(scope: Scope, seed: int) -> Callable[[int], Sequence[Architecture]]:
         return paths_of(era)[place * num_paths : (place + 1) * num_paths]
 
     return paths
+
+
+def num_fair_paths(space: SearchSpace) -> int:
+    """How many architectures a step trains."""
+    return max(_counts(_operators(space)))
+
+
+def _counts(operators: dict[str, Operators]) -> list[int]:
+    """How many mixers every block has to choose from."""
+    return [len(found) for slot, found in operators.items() if slot.endswith(".mixer")]
 
 
 def _operators(space: SearchSpace) -> dict[str, Operators]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from space.architecture import Architecture
 from space.errors import UserError
-from space.search_space import Option
-from supernet.fair import fair
+from space.search_space import Option, SearchSpace
+from supernet.fair import fair, num_fair_paths
 from supernet.scope import Scope
 
 Paths = Callable[[int], Sequence[Architecture]]
@@ -35,10 +35,12 @@ class Strategy:
 
     Args:
         paths: of a scope and a seed.
+        num_paths: how many architectures a step trains, by the space.
         distils: whether a step's first architecture teaches the others: they learn its predictions instead of the labels.
     """
 
     paths: Callable[[Scope, int], Paths]
+    num_paths: Callable[[SearchSpace], int]
     distils: bool = False
 
 
@@ -65,7 +67,11 @@ def sandwich(scope: Scope, seed: int) -> Paths:
     return paths
 
 
-STRATEGIES: Mapping[str, Strategy] = {"uniform": Strategy(uniform), "fair": Strategy(fair), "sandwich": Strategy(sandwich, distils=True)}
+STRATEGIES: Mapping[str, Strategy] = {
+    "uniform": Strategy(uniform, lambda space: 1),
+    "fair": Strategy(fair, num_fair_paths),
+    "sandwich": Strategy(sandwich, lambda space: 2 + NUM_RANDOM, distils=True),
+}
 
 
 def strategy(name: str) -> Strategy:

@@ -1,8 +1,12 @@
 """What tests of commands share."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+
+from tests.nas.small_search import SPACE
+from tests.pictures import write_pictures
 
 Command = Callable[[Sequence[str]], int]
 Mistaken = Callable[[Command, Sequence[str]], str]
@@ -24,3 +28,11 @@ def mistaken(capsys: pytest.CaptureFixture[str]) -> Mistaken:
         return complaint
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the small space and pictures of three classes, which commands may fill."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    write_pictures(tmp_path / "images" / "train", count=20)
+    return tmp_path

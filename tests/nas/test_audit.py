@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from nas import audit, search
-from nas.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
-from nas.bench_table import load_bench
+from nas.trust.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
+from nas.trust.bench_table import load_bench
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
 from space.errors import UserError
 from space.files import load_space, parse_space
 from space.search_space import SearchSpace
-from tests.nas.test_search import SPACE
-from tests.pictures import write_pictures
+from tests.nas.small_search import SPACE
 
 TINY = parse_space(SPACE, "tiny")
 BUDGET = parse_budget("3MFLOPs")
@@ -84,14 +83,12 @@ def test_what_is_trained(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(folder: Path) -> Path:
     """A run's directory that holds no more than its config."""
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    write_pictures(tmp_path / "images" / "train", count=20)
-    (tmp_path / "run").mkdir()
-    config = {"space": str(tmp_path / "tiny.yaml"), "data": str(tmp_path / "images"), "image_size": 32, "seed": 0, "budget": "3MFLOPs"}
-    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": config}))
-    return tmp_path / "run"
+    (folder / "run").mkdir()
+    config = {"space": str(folder / "tiny.yaml"), "data": str(folder / "images"), "image_size": 32, "seed": 0, "budget": "3MFLOPs"}
+    (folder / "run" / "config.json").write_text(json.dumps({"config": config}))
+    return folder / "run"
 
 
 COMMAND = ["--steps", "3", "--batch-size", "4", "--architectures", "4", "--long", "0.5", "--short", "2", "--workers", "1"]

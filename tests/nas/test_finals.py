@@ -13,8 +13,7 @@ from nas.standalone import Conditions, Trained, Training, in_processes
 from nas.supernet_run import SupernetRun
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
-from tests.nas.test_search import AS_IF_NOT_GIVEN, command, trials_of
-from tests.nas.test_search import folder as folder  # a fixture
+from tests.nas.small_search import AS_IF_NOT_GIVEN, command, trials_of
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)

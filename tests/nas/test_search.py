@@ -26,47 +26,8 @@ from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
 from tests.nas.conftest import Mistaken
+from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, trials_of
 from tests.pictures import write_pictures
-
-BUDGET = "3MFLOPs"
-SPACE = """
-schema: search-space/1
-name: tiny
-image_size: 32
-stem: {type: conv_stem, stride: 4}
-stages:
-  - widths: [16, 32]
-    depths: [1, 2]
-    mixers: &mixers
-      - {type: local_mhra, kernel_size: [3, 5]}
-      - {type: channel_group, head_dim: 16}
-      - {type: bn_conv_attention, key_dim: 8}
-    ffns: &ffns [{type: [mlp, dw_ffn], ratio: [1, 2, 4]}]
-  - widths: [32, 64]
-    depths: [1, 2]
-    downsample: conv_downsample
-    mixers: *mixers
-    ffns: *ffns
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    write_pictures(tmp_path / "images" / "train", count=20)
-    return tmp_path
-
-
-def command(folder: Path, *more: str) -> list[str]:
-    """A small search; later options win over earlier ones."""
-    fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0"]
-    return [*fixed, *small, *more]
-
-
-def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
 
 
 @pytest.fixture
@@ -224,10 +185,11 @@ def test_a_winner_keeps_its_latency_budget_measured(folder: Path, capsys: pytest
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(folder.rglob("*"))
-    assert search.main(command(folder, "--dry-run", "--budget", "3MFLOPs 200ms@cpu")) == 0
+    assert search.main(command(folder, "--dry-run", "--paths", "fair", "--budget", "3MFLOPs 200ms@cpu")) == 0
     assert sorted(folder.rglob("*")) == before
     out = capsys.readouterr().out
-    for expected in ("architectures lie inside", "latency", "training", "search", "expected in all", "memory", "best.yaml", "next-2.yaml"):
+    told = ("architectures lie inside", "latency", "training", "3 paths", "search", "expected in all", "memory", "best.yaml", "next-2.yaml")
+    for expected in told:
         assert expected in out
 
 
@@ -281,8 +243,6 @@ def test_the_command_line_offers_every_sampler() -> None:
     assert set(search.SAMPLERS) == set(sampler_names())
 
 
-AS_IF_NOT_GIVEN = ("--steps", "250", "--batch-size", "64")
-"""Options of a supernet's training as they are by default: a search without a supernet takes no others."""
 BAD_OPTIONS = (
     ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
     ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],

@@ -14,15 +14,7 @@ from proxies.cost import parse_budget
 from space.files import load_space
 from supernet.checkpoint import load_checkpoint
 from supernet.paths import STRATEGIES
-from tests.nas.test_search import BUDGET, SPACE, trials_of
-from tests.pictures import write_pictures
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    write_pictures(tmp_path / "images" / "train", count=20)
-    return tmp_path
+from tests.nas.small_search import BUDGET, trials_of
 
 
 def options(folder: Path, *more: str) -> list[str]:

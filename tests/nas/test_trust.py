@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.trust import advantage, agreement, biases, mean_ranks, perfect_predictor, rho, tau
+from nas.trust.agreement import advantage, agreement, biases, mean_ranks, perfect_predictor, rho, tau
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
 

@@ -78,6 +78,7 @@ def test_what_a_step_trains_depends_on_seed_and_step_alone_and_stays_inside(name
         first(abs(earlier))
     trained = first(step)
     assert list(trained) == list(second(step))
+    assert len(trained) == strategy(name).num_paths(scope.space)
     assert all(scope.space.contains(architecture) for architecture in trained)
     if scope.excess is not None:
         assert max(scope.excess([scope.space.parameters_of(architecture) for architecture in trained])) <= 0

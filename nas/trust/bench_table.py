@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.examination import Truth
-from nas.predictors import Predictor
 from nas.standalone import Trained, Training
+from nas.trust.examination import Truth
+from nas.trust.predictors import Predictor
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import load_architecture, write_atomically
@@ -89,12 +89,12 @@ _ABOUT = (
     "and mirroring, in fp32 on one thread; it was scored on images that no training saw. Trainings with seed 1000 are apart from",
     "the truth: short ones, judged as predictors, and long ones, which show whether it holds.",
     "",
-    f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; what the columns hold stands in `nas/bench_table.py`.",
+    f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; what the columns hold stands in `nas/trust/bench_table.py`.",
 )
 _USE = (
     "from pathlib import Path",
     "",
-    "from nas.bench_table import load_bench",
+    "from nas.trust.bench_table import load_bench",
     "",
     'rows = load_bench(Path("experiments/results/token-mixer-bench"))',
     'best = max(rows, key=lambda row: row.numbers["score: supernet"])',

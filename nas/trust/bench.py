@@ -130,8 +130,6 @@ def _draw(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator
         yield Member(architecture, part, cost.macs, cost.params)
 
 
-
-
 def _slices(space: SearchSpace, band: ArchitectureBand) -> Iterator[ArchitectureBand]:
     smallest, largest = (amounts["macs"] for amounts in band.reachable)
     top = min(largest, REACH * band.budget.limits["macs"])

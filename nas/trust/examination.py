@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.bench import Member
-from nas.predictors import Predictor
 from nas.standalone import Trained, Training
-from nas.trust import Agreement, Bias, Values, advantage, agreement, biases, perfect_predictor
+from nas.trust.agreement import Agreement, Bias, Values, advantage, agreement, biases, perfect_predictor
+from nas.trust.bench import Member
+from nas.trust.predictors import Predictor
 from space.architecture import Architecture
 
 SUPERNET, MACS = "supernet", "MACs"
@@ -24,7 +24,7 @@ class Truth:
 
     Args:
         by_seed: (seeds, members), mean log-likelihood on the search images.
-        longer: the same after `nas.bench.LONG` times the steps, by place in the sample.
+        longer: the same after `nas.trust.bench.LONG` times the steps, by place in the sample.
     """
 
     members: Sequence[Member]

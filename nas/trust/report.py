@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from nas.bench import LONG
-from nas.examination import GROUPS, SUPERNET, Examination, Truth
-from nas.predictors import Predictor
-from nas.trust import Agreement
+from nas.trust.agreement import Agreement
+from nas.trust.bench import LONG
+from nas.trust.examination import GROUPS, SUPERNET, Examination, Truth
+from nas.trust.predictors import Predictor
 from space.files import write_atomically
 
 REPORT = "report.json"

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
-from nas.bench import Member
 from nas.score import score as zero_cost_scores
+from nas.score import training_batch
 from nas.standalone import Trained, Training
 from nas.supernet_run import SupernetRun
-from nas.trust import mean_ranks
+from nas.trust.agreement import mean_ranks
+from nas.trust.bench import Member
 from proxies.zero_cost.registry import SCORES
 from supernet.accuracy import judge
-from supernet.batches import fixed_batch
-from supernet.randomness import seed_of
 
 ZERO_COST_IMAGES = 64
 REPEATED = frozenset({"macs", "params"})
@@ -70,11 +68,12 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
 
 def zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
     """Every registered zero-cost score, of untrained networks on one batch of training images."""
-    images, labels = _training_batch(run)
+    images, splits = run.images()
+    batch = training_batch(images, splits.train, min(ZERO_COST_IMAGES, len(splits.train)), run.image_size, run.seed)
     scores = [score for name, score in SCORES.items() if name not in REPEATED]
     scored = []
     for member in members:
-        scored.append(zero_cost_scores(member.architecture, scores, images, labels, seed=0))
+        scored.append(zero_cost_scores(member.architecture, scores, *batch, seed=0))
         advance()
     return [
         Predictor(one.name, tuple(found.values[i] for found in scored), float(np.mean([found.seconds[i] for found in scored])))
@@ -98,10 +97,3 @@ def with_supernet(supernet: Predictor, short: Sequence[Predictor]) -> list[Predi
     return [
         Predictor(f"{supernet.name} + {one.name}", tuple(mean_ranks(supernet.scores, one.scores)), one.core_seconds) for one in short
     ]
-
-
-def _training_batch(run: SupernetRun) -> tuple[Tensor, Tensor]:
-    images, splits = run.images()
-    rng = np.random.default_rng(seed_of("scores", run.seed))
-    count = min(ZERO_COST_IMAGES, len(splits.train))
-    return fixed_batch(images, rng.choice(splits.train, count, replace=False), run.image_size)

@@ -1,0 +1,69 @@
+"""What a search depends on, as its command line resolves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.train import SupernetConfig
+
+SAMPLERS = ("surrogate", "evolution", "tpe", "random")
+EVALUATORS = ("supernet", "standalone")
+STANDALONE = "standalone"
+"""Folder of a run's trainings alone."""
+STANDALONE_STEPS = 50
+FINALISTS = 8
+FINALS_SHARE = 0.25
+"""Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
+
+
+@dataclass(frozen=True)
+class SearchConfig(SupernetConfig):
+    """Everything that a search depends on. Training the supernet takes half of its minutes at most.
+
+    Args:
+        budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
+        objectives: accuracy, and costs to trade it against.
+        trials: architectures to evaluate in all.
+        race: whether evaluations of what is surely not among the best are stopped.
+        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
+        standalone_steps: steps of such a training.
+        storage: URL of the study; by default SQLite in the run's directory.
+        keep: architectures to write, the winner included; with several objectives the whole front is written.
+        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
+        dry_run: say what would be done, and do none of it.
+    """
+
+    budget: str
+    objectives: tuple[str, ...]
+    trials: int
+    sampler: str
+    race: bool
+    evaluator: str
+    standalone_steps: int
+    backend: str
+    workers: int
+    ray_address: str | None
+    storage: str | None
+    keep: int
+    finalists: int | None
+    dry_run: bool
+
+    @property
+    def num_finalists(self) -> int:
+        """How many of the best are to train alone; none where a front has no winner."""
+        if len(self.objectives) > 1:
+            return 0
+        return FINALISTS if self.finalists is None else self.finalists
+
+    @property
+    def storage_url(self) -> str:
+        """Where the study lives."""
+        from nas.run_directory import sqlite_url
+
+        return self.storage or sqlite_url(self.out)
+
+    @property
+    def standalone_folder(self) -> Path:
+        """Where the run keeps its trainings alone."""
+        return self.out / STANDALONE

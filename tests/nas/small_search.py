@@ -1,0 +1,42 @@
+"""A space, a budget and options so small that commands end in seconds, and what they leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+
+BUDGET = "3MFLOPs"
+AS_IF_NOT_GIVEN = ("--steps", "250", "--batch-size", "64")
+"""Options of a supernet's training as they are by default: a search without a supernet takes no others."""
+SPACE = """
+schema: search-space/1
+name: tiny
+image_size: 32
+stem: {type: conv_stem, stride: 4}
+stages:
+  - widths: [16, 32]
+    depths: [1, 2]
+    mixers: &mixers
+      - {type: local_mhra, kernel_size: [3, 5]}
+      - {type: channel_group, head_dim: 16}
+      - {type: bn_conv_attention, key_dim: 8}
+    ffns: &ffns [{type: [mlp, dw_ffn], ratio: [1, 2, 4]}]
+  - widths: [32, 64]
+    depths: [1, 2]
+    downsample: conv_downsample
+    mixers: *mixers
+    ffns: *ffns
+"""
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    """A small search; later options win over earlier ones."""
+    fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0"]
+    return [*fixed, *small, *more]
+
+
+def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
