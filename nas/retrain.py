@@ -89,6 +89,7 @@ def run(config: RetrainConfig) -> None:
     """Train, test, write the results; what an earlier run of the same config finished is not done again."""
     from dataclasses import asdict
 
+    from nas.progress import phase
     from nas.recipe import load_recipe
     from nas.retraining import Retraining
     from nas.run_directory import open_run
@@ -106,7 +107,10 @@ def run(config: RetrainConfig) -> None:
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
     _introduce(config, recipe, retraining)
-    _conclude(config, retraining, retraining.run(None if config.minutes is None else 60 * config.minutes))
+    with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:
+        seconds = None if config.minutes is None else 60 * config.minutes
+        results = retraining.run(seconds, lambda step, note: advance(at=step, note=note))
+    _conclude(config, retraining, results)
 
 
 def _introduce(config: RetrainConfig, recipe: Recipe, retraining: Retraining) -> None:

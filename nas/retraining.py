@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nas.progress import phase
 from nas.recipe import Recipe
 from space.architecture import Architecture
 from space.errors import UserError
@@ -31,6 +30,13 @@ from supernet.randomness import seeded
 
 MAX_STEPS_UNSAVED = 1000
 METRICS = ("epoch", "steps", "loss", "lr", "validation_accuracy")
+
+
+OnStep = Callable[[int, str], None]
+
+
+def _quiet(step: int, note: str) -> None:
+    """Follows a training without a word."""
 
 
 class InheritError(UserError):
@@ -54,6 +60,7 @@ class Retraining:
         test_images: read once, after training; none where there are none.
         inherit: a safetensors file with weights to begin with.
         out: the run's directory, which exists.
+        num_workers: processes that load images; by default as `supernet.batches.default_workers` says.
     """
 
     architecture: Architecture
@@ -64,6 +71,7 @@ class Retraining:
     seed: int
     inherit: Path | None
     out: Path
+    num_workers: int | None = None
 
     @cached_property
     def splits(self) -> Splits:
@@ -74,7 +82,7 @@ class Retraining:
     def batches(self) -> Batches:
         recipe = self.recipe
         augmentation = Augmentation(recipe.min_area, recipe.mirror, recipe.color_jitter, recipe.auto_augment, recipe.erase)
-        return Batches(self.images, self.splits.train, recipe.batch_size, self.image_size, self.seed, augmentation)
+        return Batches(self.images, self.splits.train, recipe.batch_size, self.image_size, self.seed, augmentation, self.num_workers)
 
     @cached_property
     def train_config(self) -> TrainConfig:
@@ -87,8 +95,12 @@ class Retraining:
             **{name: getattr(recipe, name) for name in names},
         )
 
-    def run(self, max_seconds: float | None) -> dict[str, Any]:
-        """Train, or go on, and write everything; the results, which are those in `result.json`."""
+    def run(self, max_seconds: float | None = None, on_step: OnStep = _quiet) -> dict[str, Any]:
+        """Train, or go on, and write everything; the results, which are those in `result.json`.
+
+        Args:
+            on_step: told the number of steps done, and how it goes in words.
+        """
         file = self.out / "result.json"
         if file.exists():
             results = json.loads(file.read_text())
@@ -100,7 +112,7 @@ class Retraining:
             for line in inherit_weights(network, self.inherit):
                 print(line)
         write_atomically(self.out / "architecture.yaml", dump_architecture(self.architecture))
-        report = self._train(network, max_seconds)
+        report = self._train(network, max_seconds, on_step)
         if report.average is not None:
             network.load_state_dict(dict(report.average))
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -125,35 +137,33 @@ class Retraining:
         write_atomically(file, json.dumps(results, indent=2) + "\n")
         return results
 
-    def _train(self, network: nn.Module, max_seconds: float | None) -> TrainReport:
+    def _train(self, network: nn.Module, max_seconds: float | None, on_step: OnStep) -> TrainReport:
         steps_per_epoch = self.batches.steps_per_epoch
         metrics = _Metrics(self.out / "metrics.csv")
         losses: list[float] = []
         validation = ""
 
-        with phase(f"training {self.architecture.name}", self.train_config.steps) as advance:
+        def follow(step: StepReport) -> None:
+            nonlocal validation
+            losses.append(step.loss)
+            if step.step % steps_per_epoch == 0:
+                share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
+                epoch = step.step // steps_per_epoch
+                metrics.add(epoch, (epoch, step.step, f"{sum(losses) / len(losses):.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
+                losses.clear()
+                validation = f", validation {share:.1%}"
+            on_step(step.step, f"loss {step.loss:.2f}{validation}")
 
-            def follow(step: StepReport) -> None:
-                nonlocal validation
-                losses.append(step.loss)
-                if step.step % steps_per_epoch == 0:
-                    share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
-                    epoch = step.step // steps_per_epoch
-                    metrics.add(epoch, (epoch, step.step, f"{sum(losses) / len(losses):.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
-                    losses.clear()
-                    validation = f", validation {share:.1%}"
-                advance(at=step.step, note=f"loss {step.loss:.2f}{validation}")
-
-            return train(
-                network,
-                lambda _, images: network(images),
-                self.batches,
-                self.train_config,
-                checkpoint=self.out / "checkpoint.safetensors",
-                every=min(steps_per_epoch, MAX_STEPS_UNSAVED),
-                max_seconds=max_seconds,
-                on_step=follow,
-            )
+        return train(
+            network,
+            lambda _, images: network(images),
+            self.batches,
+            self.train_config,
+            checkpoint=self.out / "checkpoint.safetensors",
+            every=min(steps_per_epoch, MAX_STEPS_UNSAVED),
+            max_seconds=max_seconds,
+            on_step=follow,
+        )
 
 
 @torch.no_grad()

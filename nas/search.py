@@ -31,7 +31,6 @@ FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "kee
 """What may change when a run continues: none of it decides what a trial scores."""
 OF_SUPERNET = ("race", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
-FILE_WIDTH = 120
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,12 +90,10 @@ def run(config: SearchConfig) -> None:
     # A budget out of reach ends here, before anything slow is imported or read.
     band = ArchitectureBand(space, without_latency(budget))
 
-    from rich.console import Console
-
+    from nas.console import open_console
     from nas.supernet_run import SupernetRun
 
-    # What is written to a file has room for every column.
-    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    console = open_console()
     supernet_run = SupernetRun.on_data(config.out, space, config.data, config.image_size, config.seed)
     if supernet_run.space != space:
         space = supernet_run.space

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from joblib import Parallel, delayed
@@ -78,8 +79,15 @@ class Trained:
     core_seconds: float
 
 
-Each = Callable[[Callable[[Training], Trained], Sequence[Training]], Iterable[tuple[Training, Trained]]]
-"""Calls a function with each training, somewhere, and yields what comes of it, in any order."""
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+class Each(Protocol):
+    """Where trainings run."""
+
+    def __call__(self, do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterable[tuple[Job, Outcome]]:
+        """Call a function with each job, somewhere, and yield what comes of it, in any order."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +169,9 @@ def train_all(
 def in_processes(workers: int) -> Each:
     """So many trainings at a time on this machine."""
 
-    def each(train_one: Callable[[Training], Trained], trainings: Sequence[Training]) -> Iterator[tuple[Training, Trained]]:
-        jobs = min(workers, len(trainings)) or 1
-        with Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
-            yield from parallel(delayed(_paired)(train_one, training) for training in trainings)
+    def each(do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+        with Parallel(n_jobs=min(workers, len(jobs)) or 1, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
+            yield from parallel(delayed(_paired)(do, job) for job in jobs)
 
     return each
 
@@ -192,7 +199,7 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
         if report.step in training.curve and report.step < training.steps:
             curve[report.step] = scored()
 
-    with _one_thread():
+    with one_thread():
         image_size = conditions.run.image_size
         # Loading in other processes would take the cores of other trainings.
         batches = Batches(images, splits.train, conditions.batch_size, image_size, training.seed, AUGMENTATION, num_workers=0)
@@ -209,8 +216,8 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
-def _paired(train_one: Callable[[Training], Trained], training: Training) -> tuple[Training, Trained]:
-    return training, train_one(training)
+def _paired(do: Callable[[Job], Outcome], job: Job) -> tuple[Job, Outcome]:
+    return job, do(job)
 
 
 @lru_cache(maxsize=1)
@@ -221,7 +228,7 @@ def _material(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Te
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """So that a sum of floats does not depend on how many cores there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 
 from nas.backends import MakeEvaluator, OnResult, Stop, Workers
 from nas.samplers import SpaceExhausted
-from nas.standalone import Each, Trained, Training
+from nas.standalone import Each, Job, Outcome
 from nas.study import ArchitectureStudy, Proposal
 from space.architecture import Architecture
 from space.errors import UserError
@@ -66,10 +66,10 @@ def run_ray(
 def on_ray(workers: Workers) -> Each:
     """So many trainings at a time on a cluster; the folder of their results must be within every node's reach."""
 
-    def each(train_one: Callable[[Training], Trained], trainings: Sequence[Training]) -> Iterator[tuple[Training, Trained]]:
-        task = ray.remote(_call).options(num_cpus=_connect(workers))
+    def each(do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+        task: Any = ray.remote(_call).options(num_cpus=_connect(workers))
         try:
-            open_ones = {task.remote(train_one, training): training for training in trainings}
+            open_ones = {task.remote(do, job): job for job in jobs}
             while open_ones:
                 finished, _ = ray.wait(list(open_ones))
                 for one in finished:
@@ -80,8 +80,8 @@ def on_ray(workers: Workers) -> Each:
     return each
 
 
-def _call(train_one: Callable[[Training], Trained], training: Training) -> Trained:
-    return train_one(training)
+def _call(do: Callable[[Job], Outcome], job: Job) -> Outcome:
+    return do(job)
 
 
 def _connect(workers: Workers) -> int:

@@ -1,0 +1,208 @@
+"""`python -m nas.compare --run runs/x`: retrain a search's winner, published networks and random ones alike, and test them."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.backends import BACKENDS
+from nas.command import CommandParser, exit_code_of, number, whole_number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.comparison import Accuracies, Comparison, Contender
+    from nas.supernet_run import SupernetRun
+    from proxies.cost import Budget
+
+FREE = frozenset({"seeds", "random", "others", "workers", "backend", "ray_address", "command"})
+"""What may change when a comparison goes on: retrainings are added to those that are done."""
+MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Everything that a comparison depends on.
+
+    Args:
+        run: a search's directory; tells space, budget, data, image size and seed of the draws.
+        others: further architectures, YAML files or published networks' names.
+        test_data: by default the test part of the run's data.
+        recipe: name of a recipe, or a YAML file.
+        epochs, batch_size, lr: instead of the recipe's.
+        seeds: retrainings of each network.
+        random: networks drawn at random from the budget's band.
+        workers: retrainings at a time.
+        backend: where they run; `ray_address` is that of a running cluster to join.
+        latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
+        out: the comparison's directory.
+        command: the arguments, as they were given.
+    """
+
+    run: Path
+    others: tuple[str, ...]
+    test_data: str | None
+    recipe: str
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    seeds: int
+    random: int
+    workers: int
+    backend: str
+    ray_address: str | None
+    latency_tables: Path | None
+    out: Path
+    command: tuple[str, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    config = _parse(argv)
+    return exit_code_of(lambda: run(config))
+
+
+def _parse(argv: Sequence[str] | None) -> CompareConfig:
+    import os
+
+    parser = CommandParser(
+        prog="python -m nas.compare",
+        description="Retrain a search's winner, the published networks that fit its budget and random ones inside it, all alike, "
+        "and compare their test accuracies.",
+        epilog="Run the same command again to continue an interrupted comparison.",
+    )
+    parser.add_argument("others", nargs="*", metavar="architecture", help="more to compare: a YAML file, or a published network's name")
+    parser.add_argument("--run", type=Path, required=True, help="directory of a search")
+    parser.add_argument("--test-data", help="images to test on (the test part of the run's data, such as its val/)")
+    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
+    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
+    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
+    parser.add_argument("--lr", type=number(0, 10), help="peak learning rate instead of the recipe's")
+    parser.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
+    parser.add_argument("--random", type=whole_number(0), default=5, help="how many to draw at random inside the budget (%(default)s)")
+    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="retrainings at a time (one a core)")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where they run (%(default)s)")
+    parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    parser.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
+    parser.add_argument("--out", type=Path, help="the comparison's directory (RUN/comparison)")
+    arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
+    if arguments["lr"] == 0:
+        parser.error("argument --lr: got 0, expected more")
+    if arguments["backend"] == "local" and arguments["ray_address"]:
+        parser.error("--ray-address needs --backend ray")
+    arguments["out"] = (arguments["out"] or arguments["run"] / "comparison").resolve()
+    return CompareConfig(**arguments | {"others": tuple(arguments["others"])})
+
+
+def run(config: CompareConfig) -> None:
+    """Retrain as far as that is not done, then write and print the table."""
+    from nas.comparison import Comparison, compare
+    from nas.console import open_console
+    from nas.progress import phase
+    from nas.recipe import load_recipe
+    from nas.run_directory import RunError, config_of_run, open_run
+    from nas.standalone import in_processes
+    from nas.supernet_run import open_supernet_run
+    from proxies.cost import parse_budget
+    from supernet.data import DataError
+
+    searched = config_of_run(config.run)
+    if not (config.run / "best.yaml").exists():
+        raise RunError(f"{config.run}: has no best.yaml; expected the directory of a search that has ended")
+    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
+    supernet_run = open_supernet_run(config.run)
+    comparison = Comparison(supernet_run.data, config.test_data, recipe, supernet_run.image_size, config.out)
+    images, test_images = comparison.images()
+    if test_images is None:
+        raise DataError(f"{supernet_run.data}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
+    resolved = {"data": comparison.data, "image_size": comparison.image_size, "recipe": recipe.model_dump()}
+    open_run(config.out, asdict(config) | resolved, FREE)
+    console = open_console()
+    budget = parse_budget(searched["budget"], searched["floor"])
+    contenders = _contenders(console, config, supernet_run, budget)
+    each = in_processes(config.workers)
+    if config.backend == "ray":
+        from nas.backends import Workers
+        from nas.backends.ray import on_ray
+
+        each = on_ray(Workers(config.workers, config.ray_address))
+    data = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
+    console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
+    with phase("retraining", config.seeds * len(contenders)) as advance:
+        rows = compare(
+            comparison, contenders, config.seeds, each,
+            lambda job, accuracy: advance(1, f"{job.contender.label}, seed {job.seed}: {accuracy:.1%}"),
+        )  # fmt: skip
+    _report(console, config, comparison, rows, f"{data}, at {comparison.image_size} px")
+
+
+def _contenders(console: Console, config: CompareConfig, supernet_run: SupernetRun, budget: Budget) -> list[Contender]:
+    """The winner, random members of the band, published networks, others; every architecture once."""
+    from nas.comparison import Contender
+    from nas.latency_limits import within_latencies
+    from nas.parents import parents_within
+    from nas.run_directory import RunError
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import without_latency
+    from space.errors import SpaceError
+    from space.files import load_architecture
+
+    space = supernet_run.space
+    of_data = {"num_classes": space.num_classes, "in_chans": space.in_chans, "image_size": supernet_run.image_size}
+    found = [("found", load_architecture(config.run / "best.yaml"))]
+    found += [(Path(name).stem, load_architecture(name)) for name in config.others]
+    found += [(parent.architecture.name, parent.architecture) for parent in parents_within(space, budget)]
+    contenders: dict[str, Contender] = {}
+    for label, architecture in found:
+        with suppress(SpaceError):
+            # Refused where the data's images are so small that the last stages would have no map left.
+            own = architecture.replace(**of_data)
+            contenders.setdefault(own.fingerprint, Contender(label, own))
+    band = ArchitectureBand(space, without_latency(budget))
+    if budget.targets and config.random:
+        band, _ = within_latencies(console, band, budget, config.latency_tables, supernet_run.seed)
+    rng = random.Random(f"{supernet_run.seed} comparison")
+    wanted = len(contenders) + config.random
+    for _ in range(MAX_DRAWS):
+        if len(contenders) == wanted:
+            return list(contenders.values())
+        drawn = band.draw(rng).replace(**of_data)
+        label = f"random {1 + config.random - (wanted - len(contenders))}"
+        contenders.setdefault(drawn.fingerprint, Contender(label, drawn, is_random=True))
+    raise RunError(f"--random: got {config.random}, expected no more than there are architectures inside {budget}")
+
+
+def _report(console: Console, config: CompareConfig, comparison: Comparison, rows: Sequence[Accuracies], data: str) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from nas.comparison import table_of, write_comparison
+
+    found = next(row for row in rows if row.contender.label == "found")
+    cells = table_of(rows, found)
+    about = {
+        "made by": f"`python -m nas.compare {shlex.join(config.command)}`",
+        "data": data,
+        "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "
+        f"{comparison.recipe.lr:g}",
+        "spread": f"± is the standard deviation over {config.seeds} seeds; leads in points, with 95 % intervals over seeds (Welch)",
+    }
+    write_comparison(config.out, cells, rows, about)
+    table = Table(title="Test accuracy, retrained alike", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, heading in enumerate(cells[0]):
+        table.add_column(heading, justify="right" if place in (1, 2) else "left", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"{about['spread']}.", soft_wrap=True)
+    console.print(f"table: {config.out / 'comparison.md'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

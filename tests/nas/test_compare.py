@@ -1,0 +1,107 @@
+"""`python -m nas.compare`: who takes part, what is done again, and what the table says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas import compare, search
+from nas.comparison import Accuracies, Contender, median_of_random, table_of
+from proxies.cost import parse_budget
+from proxies.macs import cost_of
+from space.files import load_architecture, load_space
+from tests.nas.conftest import Mistaken
+from tests.nas.small_search import BUDGET, command
+from tests.pictures import write_pictures
+
+RECIPE = "schema: recipe/1\nepochs: 1\nbatch_size: 8\nlr: 1.0e-3\nmin_area: 0.8\nvalidation: 0.1\n"
+
+
+@pytest.fixture
+def searched(folder: Path) -> Path:
+    assert search.main(command(folder, "--trials", "2")) == 0
+    write_pictures(folder / "images" / "val", count=4)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def options(folder: Path, *more: str) -> list[str]:
+    return ["--run", str(folder / "run"), "--recipe", str(folder / "recipe.yaml"), "--random", "2", "--workers", "1", *more]
+
+
+def retrained(folder: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in (folder / "run" / "comparison").glob("*/result.json")}
+
+
+def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(searched / "run" / "best.yaml", searched / "copy.yaml")
+    others = [str(searched / "run" / "next-2.yaml"), str(searched / "copy.yaml")]
+    assert compare.main(options(searched, "--seeds", "1", *others)) == 0
+    first = retrained(searched)
+    capsys.readouterr()
+    assert compare.main(options(searched, "--seeds", "2", *others)) == 0
+    out = capsys.readouterr().out
+    again = retrained(searched)
+    assert {file: again[file] for file in first} == first
+    assert len(again) == 2 * len(first)
+    with (searched / "run" / "comparison" / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # The winner comes once, though a copy of it was named too.
+    assert {row["network"] for row in rows} >= {"found", "next-2", "random 1", "random 2"}
+    assert len({(row["fingerprint"], row["seed"]) for row in rows}) == len(rows) == len(again)
+    (found,) = {row["fingerprint"] for row in rows if row["network"] == "found"}
+    assert found == load_architecture(searched / "run" / "best.yaml").fingerprint
+    budget = parse_budget(BUDGET, floor=0.5)
+    for row in rows:
+        result = json.loads((searched / "run" / "comparison" / f"{row['fingerprint']}-{row['seed']}" / "result.json").read_text())
+        assert (result["test"]["accuracy"], result["test"]["images"]) == (float(row["test_accuracy"]), 12)
+        assert (result["steps"], result["seed"]) == (result["planned_steps"], int(row["seed"]))
+        assert int(row["macs"]) <= budget.limits["macs"]
+        if row["network"].startswith("random"):
+            assert budget.least <= int(row["macs"])
+    page = (searched / "run" / "comparison" / "comparison.md").read_text()
+    for told in ("their median", "found", "random 1", "± is the standard deviation over 2 seeds", "nas.compare"):
+        assert told in page
+    assert "their median" in out
+
+
+def test_what_cannot_be_compared_is_refused(searched: Path, mistaken: Mistaken) -> None:
+    assert "smaller.yaml" in mistaken(compare.main, options(searched, "smaller.yaml"))
+    shutil.rmtree(searched / "images" / "val")
+    assert "no test part" in mistaken(compare.main, options(searched))
+    (searched / "run" / "best.yaml").unlink()
+    assert "no best.yaml" in mistaken(compare.main, options(searched))
+    assert "needs --backend ray" in mistaken(compare.main, options(searched, "--ray-address", "127.0.0.1:1"))
+    assert not retrained(searched)
+
+
+ARCHITECTURE = load_space("hybrid-32").smallest()
+
+
+def accuracies(label: str, *by_seed: float, is_random: bool = False) -> Accuracies:
+    return Accuracies(Contender(label, ARCHITECTURE, is_random), by_seed)
+
+
+def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
+    found, other = accuracies("found", 0.52, 0.50, 0.51), accuracies("other", 0.40, 0.42, 0.41)
+    lead, interval = other.lead_of(found)
+    assert lead == pytest.approx(0.10)
+    # Two standard deviations of .01 over three seeds each: four degrees of freedom, t = 2.776.
+    assert interval == pytest.approx((0.10 - 2.776 * 0.01 * (2 / 3) ** 0.5, 0.10 + 2.776 * 0.01 * (2 / 3) ** 0.5), abs=1e-5)
+    assert other.lead_of(accuracies("found", 0.5)) == (pytest.approx(0.09), None)
+    assert accuracies("other", 0.4, 0.4).lead_of(accuracies("found", 0.5, 0.5)) == (pytest.approx(0.1), pytest.approx((0.1, 0.1)))
+
+
+def test_the_median_is_that_of_the_random_ones() -> None:
+    rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, is_random=True) for i in (2, 5, 3))]
+    middle = median_of_random(rows)
+    assert middle is rows[4]
+    assert median_of_random(rows[:2]) is None
+    table = table_of(rows, rows[0])
+    assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
+    assert [row[-1] for row in table[1:]] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
+    assert table[1][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"
