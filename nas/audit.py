@@ -36,6 +36,7 @@ class AuditConfig:
         sample_seed: of the draws.
         workers: trainings at a time.
         backend: where they run; `ray_address` is that of a running cluster to join.
+        latency: the device on which the sample's networks are timed.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
     """
@@ -53,6 +54,7 @@ class AuditConfig:
     workers: int
     backend: str
     ray_address: str | None
+    latency: str
     publish: Path | None
     command: tuple[str, ...]
 
@@ -85,6 +87,7 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
     parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="trainings at a time (one a core)")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where trainings run (%(default)s)")
     parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    parser.add_argument("--latency", default="cpu:1t:bs1", metavar="DEVICE", help="where the sample's networks are timed (%(default)s)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
     arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     if arguments["backend"] == "local" and arguments["ray_address"]:
@@ -101,19 +104,25 @@ def run(config: AuditConfig) -> None:
     from nas.supernet_run import open_supernet_run
     from nas.trust.bench import Plan, sample_of
     from nas.trust.examination import truth_of
+    from nas.trust.latencies import latencies
     from proxies.cost import BudgetError, parse_budget
+    from proxies.target import parse_target
 
     found = config_of_run(config.run)
     supernet_run = open_supernet_run(config.run)
     text = config.budget or found.get("budget")
     if text is None:
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
-    budget = parse_budget(text)
+    budget, target = parse_budget(text), parse_target(config.latency)
     plan = Plan(config.steps, config.seeds, config.long, config.short)
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     open_run(config.bench, settled | asked | {"budget": str(budget)}, FREE)
     members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
+    # Before anything slow: this machine may lack the device.
+    with phase("timing the sample", 1) as advance:
+        milliseconds = latencies(config.bench / "latencies", members, target)
+        advance()
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
     each = in_processes(config.workers)
@@ -128,12 +137,13 @@ def run(config: AuditConfig) -> None:
             advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
         results = train_all(conditions, [*truth, *short, *longer], each, on_result)
-    _report(config, supernet_run, truth_of(members, truth, longer, results), short, results)
+    _report(config, supernet_run, truth_of(members, truth, longer, results), short, results, {str(target): milliseconds})
 
 
 def _report(
-    config: AuditConfig, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained]
-) -> None:
+    config: AuditConfig, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained],
+    milliseconds: Mapping[str, Sequence[float]],
+) -> None:  # fmt: skip
     from nas.progress import phase
     from nas.trust import predictors
     from nas.trust.bench_table import write_bench, write_page
@@ -146,12 +156,14 @@ def _report(
         zero_cost = predictors.zero_cost(supernet_run, members, advance)
     of_short = predictors.of_short_trainings(short, results, members)
     together = predictors.with_supernet(of_supernet[0], of_short) if has_supernet else []
-    scored = [*of_supernet, *predictors.sizes(members), *of_short, *together, *zero_cost]
+    if has_supernet:
+        of_supernet.append(predictors.without_bias(of_supernet[0], truth.means, members))
+    scored = [*of_supernet, *predictors.sizes(members), *predictors.latencies(milliseconds), *of_short, *together, *zero_cost]
     folder = config.run / "audit"
     folder.mkdir(exist_ok=True)
     facts = _facts(config, supernet_run, results)
     for target in (folder, config.publish) if config.publish else (folder,):
-        write_bench(target, config.bench / "sample", truth, scored, results)
+        write_bench(target, config.bench / "sample", truth, scored, results, milliseconds)
     if config.publish:
         write_page(config.publish, facts, f"python -m nas.audit {shlex.join(config.command)}")
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from safetensors.torch import save
 from torch import Tensor
 
+from nas.trust.bias import corrected, shares_of
 from space.architecture import Architecture
 from space.files import write_atomically
 from supernet.accuracy import Score, evaluate
@@ -44,6 +45,22 @@ class SupernetEvaluator:
         """Write the weights that an architecture inherits, batch norm statistics included, as its network's state dict."""
         statistics = calibrate(self.supernet, architecture, self.calibration)
         write_atomically(file, save(self.supernet.export(architecture, statistics)))
+
+
+@dataclass(frozen=True)
+class UnbiasedEvaluator:
+    """Scores as another does, with log-likelihoods less what an audit found them to be too high for some operators.
+
+    Args:
+        corrections: as `nas.trust.bias.corrected` takes them.
+    """
+
+    evaluator: Evaluator
+    corrections: Mapping[str, float]
+
+    def __call__(self, architecture: Architecture) -> Score:
+        score = self.evaluator(architecture)
+        return replace(score, log_likelihood=corrected(score.log_likelihood, shares_of(architecture), self.corrections))
 
 
 @dataclass(frozen=True)

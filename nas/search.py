@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
-OF_SUPERNET = ("race", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
+OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
 
 
@@ -50,6 +50,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--trials", type=whole_number(1), default=120, help="architectures to evaluate (%(default)s)")
     how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
     how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
+    how.add_argument("--subtract-bias", action="store_true", help="correct scores by what nas.audit found of this run's supernet")
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
     how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
@@ -66,6 +67,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     idle = [name for name in OF_SUPERNET if getattr(arguments, name) != parser.get_default(name)]
     if arguments.evaluator != "supernet" and idle:
         parser.error(f"--{idle[0].replace('_', '-')} needs --evaluator supernet")
+    if arguments.race and arguments.subtract_bias:
+        parser.error("--race and --subtract-bias exclude each other: a race compares images, a bias is that of whole scores")
     if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
         parser.error("--standalone-steps needs --evaluator standalone")
     arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
@@ -108,7 +111,10 @@ def run(config: SearchConfig) -> None:
     from nas.parents import parents_within
     from nas.run_directory import open_run
     from nas.study import ArchitectureStudy, reported
+    from nas.trust.report import corrections_of
 
+    # A missing audit ends here, before the directory is that of such a search.
+    corrections = corrections_of(config.out) if config.subtract_bias else None
     open_run(config.out, asdict(config) | {"image_size": supernet_run.image_size}, FREE)
     tables: Mapping[str, LatencyTable] = {}
     if budget.targets:
@@ -127,7 +133,7 @@ def run(config: SearchConfig) -> None:
                 study.enqueue(parent.architecture, origin=parent.architecture.name)
         share = 1 - FINALS_SHARE if config.num_finalists else 1
         searching = None if seconds is None else start + seconds * share
-        _search(config, study, supernet_run, Stop(config.trials, searching))
+        _search(config, study, _make_evaluator(config, supernet_run, corrections), Stop(config.trials, searching))
         conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 
@@ -172,10 +178,9 @@ def _number(bounds: tuple[int, int]) -> str:
     return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"
 
 
-def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, stop: Stop) -> None:
+def _search(config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop) -> None:
     from nas.progress import phase
 
-    make_evaluator = _make_evaluator(config, supernet_run)
     with phase("search", config.trials) as advance:
         results = study.results()
         best = results[0] if results else None
@@ -198,9 +203,11 @@ def _search(config: SearchConfig, study: ArchitectureStudy, supernet_run: Supern
             run_local(study, make_evaluator, stop, on_result)
 
 
-def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEvaluator:
+def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
     if config.evaluator == "supernet":
-        return partial(_racing, supernet_run, max(config.keep, config.num_finalists)) if config.race else supernet_run.load_evaluator
+        if config.race:
+            return partial(_racing, supernet_run, max(config.keep, config.num_finalists))
+        return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
     from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 
     conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
@@ -209,6 +216,12 @@ def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun) -> MakeEval
 
 def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
     return supernet_run.load_evaluator().racing(keep)
+
+
+def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
+    from nas.evaluator import UnbiasedEvaluator
+
+    return UnbiasedEvaluator(supernet_run.load_evaluator(), corrections)
 
 
 def _best_in_words(best: Result | None) -> str:

@@ -26,6 +26,7 @@ class SearchConfig(SupernetConfig):
         objectives: accuracy, and costs to trade it against.
         trials: architectures to evaluate in all.
         race: whether evaluations of what is surely not among the best are stopped.
+        subtract_bias: whether log-likelihoods are corrected by what the audit of the run's supernet found.
         evaluator: what judges an architecture: a supernet's weights, or a short training alone.
         standalone_steps: steps of such a training.
         storage: URL of the study; by default SQLite in the run's directory.
@@ -39,6 +40,7 @@ class SearchConfig(SupernetConfig):
     trials: int
     sampler: str
     race: bool
+    subtract_bias: bool
     evaluator: str
     standalone_steps: int
     backend: str

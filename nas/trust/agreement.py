@@ -1,8 +1,7 @@
-"""How well one ranking agrees with another, and how well it could: rank correlations with intervals, ceilings, biases."""
+"""How well one ranking agrees with another, and how well it could: rank correlations with intervals, and ceilings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,42 +82,13 @@ def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[floa
     return float(np.median(taus)), _interval(taus)
 
 
-@dataclass(frozen=True)
-class Bias:
-    """By how much architectures that hold an operator are ranked too high.
-
-    Args:
-        mean: in standard deviations of ranks, weighted by the operator's share of the blocks.
-        count: architectures that hold it.
-    """
-
-    mean: float
-    stderr: float
-    count: int
-
-
-def biases(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Mapping[str, float]]) -> dict[str, Bias]:
-    """Bias by operator, the most over-rated first.
-
-    Args:
-        shares: of every architecture, what share of its blocks holds which operator.
-    """
-    residuals = _standard_ranks(scores) - _standard_ranks(truth)
-    found = {}
-    for operator in sorted({name for share in shares for name in share}):
-        weights = np.array([share.get(operator, 0.0) for share in shares])
-        mean = float(weights @ residuals / weights.sum())
-        stderr = float(np.sqrt(np.square(weights * (residuals - mean)).sum()) / weights.sum())
-        found[operator] = Bias(mean, stderr, int((weights > 0).sum()))
-    return dict(sorted(found.items(), key=lambda item: -item[1].mean))
-
-
 def mean_ranks(*many: ArrayLike) -> list[float]:
     """Several scores as one: the mean of an architecture's ranks by each."""
     return np.mean([stats.rankdata(scores) for scores in many], axis=0).tolist()
 
 
-def _standard_ranks(values: ArrayLike) -> Values:
+def standard_ranks(values: ArrayLike) -> Values:
+    """Ranks with mean 0 and standard deviation 1."""
     ranks = stats.rankdata(values)
     return (ranks - ranks.mean()) / max(ranks.std(), 1e-12)
 

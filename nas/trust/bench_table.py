@@ -3,6 +3,7 @@
 One CSV with a row an architecture, and the architectures as YAML beside it. Columns are named by what they hold:
 
 - `fingerprint`, `yaml`, `part`, `macs`, `params`, `depth`
+- `ms: cpu:1t:bs1:fp32`, the latency there
 - `accuracy: 600 steps, seed 1` and `log-likelihood: ...`, of a training alone; with ` at 100` after it, part of the way
 - `core-seconds: 600 steps, seed 1`
 - `score: naswot` and so on, greater is better
@@ -53,8 +54,19 @@ def load_bench(folder: Path) -> list[Row]:
     return rows
 
 
-def write_bench(folder: Path, sample: Path, truth: Truth, predictors: Sequence[Predictor], results: Mapping[Training, Trained]) -> None:
-    """Write the table, and copies of the sample's YAML files."""
+def write_bench(
+    folder: Path,
+    sample: Path,
+    truth: Truth,
+    predictors: Sequence[Predictor],
+    results: Mapping[Training, Trained],
+    milliseconds: Mapping[str, Sequence[float]],
+) -> None:
+    """Write the table, and copies of the sample's YAML files.
+
+    Args:
+        milliseconds: of every member, by device.
+    """
     (folder / ARCHITECTURES).mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[str, Any]] = {}
     for place, member in enumerate(truth.members):
@@ -64,6 +76,7 @@ def write_bench(folder: Path, sample: Path, truth: Truth, predictors: Sequence[P
         rows[architecture.fingerprint] = {
             "fingerprint": architecture.fingerprint, "yaml": f"{ARCHITECTURES}/{file}", "part": member.part,
             "macs": member.macs, "params": member.params, "depth": architecture.depth,
+            **{f"ms: {device}": round(of_device[place], 4) for device, of_device in milliseconds.items()},
             **{f"score: {predictor.name}": predictor.scores[place] for predictor in predictors},
         }  # fmt: skip
     for training, result in results.items():

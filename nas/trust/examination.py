@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nas.standalone import Trained, Training
-from nas.trust.agreement import Agreement, Bias, Values, advantage, agreement, biases, perfect_predictor
+from nas.trust.agreement import Agreement, Values, advantage, agreement, perfect_predictor
 from nas.trust.bench import Member
+from nas.trust.bias import Bias, biases, corrections, shares_of
 from nas.trust.predictors import Predictor
-from space.architecture import Architecture
 
 SUPERNET, MACS = "supernet", "MACs"
 GROUPS = ("overall", "band")
@@ -63,12 +62,14 @@ class Examination:
     Args:
         agreements: by group and predictor.
         biases: of the supernet, or else of the first predictor, by operator: mixers, positions and feed-forward networks.
+        corrections: what to subtract from a score for them, as `nas.trust.bias.corrected` does.
         advantages: by how much tau of the supernet exceeds that of multiply-adds, by group.
     """
 
     agreements: Mapping[str, Mapping[str, Agreement]]
     ceilings: Mapping[str, Ceiling]
     biases: Mapping[str, Bias]
+    corrections: Mapping[str, float]
     advantages: Mapping[str, tuple[float, tuple[float, float]]]
 
 
@@ -98,16 +99,8 @@ def examine(truth: Truth, predictors: Sequence[Predictor]) -> Examination:
             advantages[group] = advantage(scores[SUPERNET], scores[MACS], means)
     judged = by_name.get(SUPERNET, predictors[0])
     shares = [shares_of(member.architecture) for member in truth.members]
-    return Examination(agreements, ceilings, biases(judged.scores, truth.means, shares), advantages)
-
-
-def shares_of(architecture: Architecture) -> dict[str, float]:
-    """What share of an architecture's blocks holds which mixer, position and feed-forward network, by type."""
-    blocks = [block for stage in architecture.stages for block in stage.blocks]
-    counts: Counter[str] = Counter()
-    for block in blocks:
-        counts.update([block.mixer.type, block.ffn.type, *([block.position.type] if block.position.type != "none" else [])])
-    return {operator: count / len(blocks) for operator, count in counts.items()}
+    of_operators = biases(judged.scores, truth.means, shares)
+    return Examination(agreements, ceilings, of_operators, corrections(judged.scores, of_operators), advantages)
 
 
 def _ceiling(truth: Truth, rows: list[int]) -> Ceiling:

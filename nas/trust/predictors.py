@@ -13,8 +13,9 @@ from nas.score import score as zero_cost_scores
 from nas.score import training_batch
 from nas.standalone import Trained, Training
 from nas.supernet_run import SupernetRun
-from nas.trust.agreement import mean_ranks
+from nas.trust.agreement import Values, mean_ranks
 from nas.trust.bench import Member
+from nas.trust.bias import left_out, shares_of
 from proxies.zero_cost.registry import SCORES
 from supernet.accuracy import judge
 
@@ -45,6 +46,11 @@ def sizes(members: Sequence[Member]) -> list[Predictor]:
     ]
 
 
+def latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]:
+    """By device; networks that take longer are expected to be better, as those with more multiply-adds are."""
+    return [Predictor(f"latency on {device}", tuple(of_device)) for device, of_device in milliseconds.items()]
+
+
 def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
     """Log-likelihood and accuracy with a run's shared weights, batch norms calibrated for each, and normalising by the batch."""
     evaluator = run.load_evaluator()
@@ -64,6 +70,12 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
         Predictor("supernet, by accuracy", tuple(one.accuracy for one in scores), seconds),
         Predictor("supernet, not calibrated", tuple(uncalibrated), seconds),
     ]
+
+
+def without_bias(supernet: Predictor, truth: Values, members: Sequence[Member]) -> Predictor:
+    """A supernet's scores less the bias of the operators that each architecture holds, as all the others tell it."""
+    shares = [shares_of(member.architecture) for member in members]
+    return Predictor(f"{supernet.name}, bias subtracted", tuple(left_out(supernet.scores, truth, shares)), supernet.core_seconds)
 
 
 def zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:

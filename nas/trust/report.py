@@ -9,8 +9,10 @@ from pathlib import Path
 
 from nas.trust.agreement import Agreement
 from nas.trust.bench import LONG
+from nas.trust.bias import LEAST
 from nas.trust.examination import GROUPS, SUPERNET, Examination, Truth
 from nas.trust.predictors import Predictor
+from space.errors import UserError
 from space.files import write_atomically
 
 REPORT = "report.json"
@@ -54,6 +56,22 @@ def trust_in_words(folder: Path) -> str:
     return str(json.loads(file.read_text())["verdict"][0])
 
 
+def corrections_of(folder: Path) -> dict[str, float]:
+    """What a run's audit found to subtract from its supernet's log-likelihoods, as `nas.trust.bias.corrected` does.
+
+    Raises UserError where there is no audit of a supernet.
+    """
+    file = folder / "audit" / REPORT
+    try:
+        content = json.loads(file.read_text())
+        has_supernet = SUPERNET in content["agreements"]["overall"]
+    except (OSError, ValueError, KeyError, TypeError):
+        has_supernet = False
+    if not has_supernet:
+        raise UserError(f"--subtract-bias: got no audit of a supernet in {file}; train one with nas.train, then audit it with nas.audit")
+    return dict(content["corrections"])
+
+
 def verdict(found: Examination) -> list[str]:
     """What the figures allow to say, in sentences."""
     if SUPERNET not in found.agreements["overall"]:
@@ -72,7 +90,7 @@ def verdict(found: Examination) -> list[str]:
         if best != SUPERNET:
             figures = _interval(agreements[best].tau, agreements[best].tau_interval)
             sentences.append(f"The best predictor there is {best}, with tau {figures}; chosen afterwards, so flattered.")
-    sure = {name: bias for name, bias in found.biases.items() if abs(bias.mean) > SURE_BIAS * bias.stderr and bias.count > 2}
+    sure = {name: bias for name, bias in found.biases.items() if abs(bias.mean) > SURE_BIAS * bias.stderr and bias.count >= LEAST}
     if sure:
         words = ", ".join(f"{name} ({bias.mean:+.2f} sd)" for name, bias in sure.items())
         sentences.append(f"It ranks too high (+) or too low (-), by more than {SURE_BIAS} standard errors, what holds {words}.")

@@ -6,11 +6,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import optuna
 import pytest
 
-from nas import audit, search
+from nas import audit, search, train
+from nas.run_directory import sqlite_url
+from nas.study import Result, StudyRecord
 from nas.trust.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.trust.bench_table import load_bench
+from nas.trust.bias import shares_of
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
 from space.errors import UserError
@@ -119,7 +123,8 @@ def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.
     assert audit.main(["--run", str(folder / "found"), *COMMAND, *bench, "--publish", str(folder / "published")]) == 0
     assert len(list((folder / "bench" / "trainings").iterdir())) == before
     report = (folder / "found" / "audit" / "report.md").read_text()
-    for told in ("supernet", "supernet, not calibrated", "MACs", "2 steps alone", "supernet + 2 steps alone", "naswot", "local_mhra"):
+    of_supernet = ("supernet", "supernet, not calibrated", "supernet, bias subtracted", "supernet + 2 steps alone")
+    for told in (*of_supernet, "MACs", "2 steps alone", "naswot", "local_mhra"):
         assert f"| {told} |" in report
     for told in ("perfect predictor", "one seed of the truth", "gradient cosine"):
         assert told in report
@@ -132,13 +137,42 @@ def test_an_audit_of_a_search_reports_on_its_supernet(run: Path, capsys: pytest.
     for row in rows:
         assert cost_of(row.architecture).macs == row.numbers["macs"]
         assert row.numbers["log-likelihood: 3 steps, seed 0"] < 0 <= row.numbers["accuracy: 3 steps, seed 1"]
-        assert row.numbers["score: supernet"] < 0
+        assert row.numbers["score: supernet"] < 0 < row.numbers["ms: cpu:1t:bs1:fp32"]
     assert "--publish" in (folder / "published" / "README.md").read_text()
     (folder / "published" / "architectures" / "000.yaml").write_text((folder / "published" / "architectures" / "001.yaml").read_text())
     with pytest.raises(UserError, match=r"000\.yaml: got"):
         load_bench(folder / "published")
     assert search.main(searched) == 0
     assert found["verdict"][0][:40] in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_search_can_subtract_what_an_audit_found(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run.parent
+    trained = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--budget", "3MFLOPs", "--steps", "3"]
+    trained += ["--batch-size", "8", "--out"]
+    how = ["--trials", "3", "--finalists", "0", "--sampler", "random"]
+    found, plain = ([*trained, str(folder / name), *how] for name in ("found", "plain"))
+    assert train.main([*trained, str(folder / "found")]) == 0
+    assert search.main([*found, "--subtract-bias"]) == 2
+    assert "nas.audit" in capsys.readouterr().err
+    assert audit.main(["--run", str(folder / "found"), *COMMAND]) == 0
+    report = folder / "found" / "audit" / "report.json"
+    content = json.loads(report.read_text())
+    content["corrections"] = {"local_mhra": 3.0, "mlp": -1.0}
+    report.write_text(json.dumps(content))
+    assert search.main([*found, "--subtract-bias"]) == 0
+    assert search.main(plain) == 0
+    for one, other in zip(results_of(folder / "found"), results_of(folder / "plain"), strict=True):
+        shares = shares_of(other.architecture)
+        expected = other.score.log_likelihood - 3 * shares.get("local_mhra", 0) + shares.get("mlp", 0)
+        assert one.architecture == other.architecture
+        assert one.score.log_likelihood == pytest.approx(expected)
+
+
+def results_of(folder: Path) -> list[Result]:
+    """Of a run's search, in the order of its trials."""
+    study = optuna.load_study(study_name=None, storage=sqlite_url(folder))
+    return sorted(StudyRecord(study).results(), key=lambda result: result.number)
 
 
 def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.trust.agreement import advantage, agreement, biases, mean_ranks, perfect_predictor, rho, tau
+from nas.trust.agreement import advantage, agreement, mean_ranks, perfect_predictor, rho, tau
+from nas.trust.bias import Bias, biases, corrected, corrections, left_out
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
 
@@ -83,6 +84,26 @@ def test_a_bias_is_found_where_it_was_planted() -> None:
     assert found["window"].mean < 0
     assert found["ssa"].count == 60
     assert all(abs(bias.mean) < 1e-9 for bias in biases(truth.tolist(), truth.tolist(), shares).values())
+
+
+def test_subtracting_a_planted_bias_ranks_better() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=60)
+    # Blocks of one architecture hold one operator, so that its bias is all there is between the two.
+    shares = [{"ssa": 1.0} if i % 2 else {"window": 1.0} for i in range(60)]
+    scores = truth + np.array([2.0 * ("ssa" in share) for share in shares])
+    better = left_out(scores, truth, shares)
+    assert advantage(better, scores, truth)[1][0] > 0.1
+    of_operators = corrections(scores, biases(scores, truth, shares))
+    assert of_operators["ssa"] > 0 > of_operators["window"]
+    assert corrected(1.0, {"ssa": 0.25, "none": 0.75}, of_operators) == pytest.approx(1 - 0.25 * of_operators["ssa"])
+
+
+def test_what_may_be_chance_is_not_subtracted() -> None:
+    assert Bias(0.3, 0.4, 10).shrunk == 0
+    assert Bias(-0.4, 0.2, 10).shrunk == pytest.approx(-0.3)
+    assert Bias(2.0, 0.0, 2).shrunk == 0
+    assert not corrections([1.0, 2.0, 3.0], {"ssa": Bias(0.3, 0.4, 10)})
 
 
 def test_ranks_are_averaged() -> None:
