@@ -35,7 +35,7 @@ class Augmentation:
     """What happens to a training image at random. The defaults are mild, as small images need it.
 
     Args:
-        min_area: least part of an image's area that a crop keeps.
+        min_area: least part of an image's area that a crop keeps, where the data allows it.
         mirror: whether to mirror half of the images, where the data allows it.
         color_jitter: greatest relative change of brightness, contrast and saturation.
         auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`, or none.
@@ -127,7 +127,7 @@ def _training_transform(images: ImageSet, image_size: int, augmentation: Augment
     return create_transform(
         image_size,
         is_training=True,
-        scale=(augmentation.min_area, 1.0),
+        scale=(augmentation.min_area if images.crop else 1.0, 1.0),
         hflip=0.5 if augmentation.mirror and images.mirror else 0.0,
         color_jitter=(augmentation.color_jitter,) * 3 if augmentation.color_jitter else None,  # type: ignore[arg-type]
         auto_augment=augmentation.auto_augment,

@@ -1,7 +1,7 @@
 """Labelled images behind one name: what `--data` and `--test-data` take.
 
 - a folder or a .tar in ImageFolder layout, one folder a class, with or without train/ and val/ above the classes,
-- `digits`, 8x8 handwritten digits, which are embedded and need no download,
+- a name of `supernet.embedded.EMBEDDED`, such as `digits` and `probes`, which need no download,
 - a name of `timm.data.create_dataset`: `torch/cifar10`, `hfds/owner/set`. Only these are ever downloaded.
 
 The training part is opened by `open_images`, the test part by `open_test_images` and by nothing else.
@@ -13,6 +13,7 @@ import struct
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -22,9 +23,9 @@ from PIL import Image
 
 from space.architecture import MIN_IMAGE_SIZE
 from space.errors import UserError
+from supernet.embedded import EMBEDDED
 from supernet.randomness import seed_of
 
-DIGITS = "digits"
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("val", "valid", "validation", "test", "testing", "eval")
 INDEXED_PREFIXES = ("torch", "hfds")
@@ -34,7 +35,7 @@ MAX_DEFAULT_SIZE = 224
 SMALL_PIXELS = 64 * 64
 CACHE_BYTES = 256 * 2**20
 
-_EXPECTED = f"expected a path, {DIGITS}, or a set that timm can get, such as torch/cifar10"
+_EXPECTED = f"expected a path, {', '.join(EMBEDDED)}, or a set that timm can get, such as torch/cifar10"
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, tarfile.TarError, Image.DecompressionBombError)
 
 
@@ -61,6 +62,7 @@ class ImageSet:
         labels: (N,) int64.
         rows: (N,) numbers of the images in the reader.
         mirror: whether an image's mirror image has the same label; not so for digits.
+        crop: whether the greater part of an image has the same label; not so where things are counted.
     """
 
     source: str
@@ -69,6 +71,7 @@ class ImageSet:
     rows: np.ndarray
     reader: Reader
     mirror: bool = True
+    crop: bool = True
     _decoded: dict[int, Image.Image] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -107,8 +110,8 @@ class ImageSet:
 
 def open_images(source: str) -> ImageSet:
     """Open the training part of a source: what lies under train/, or all of it where there is no such folder."""
-    if source == DIGITS:
-        return _digits("train")
+    if source in EMBEDDED:
+        return _embedded(source, "train")
     images = _named(source, ("train",)) if _is_name(source) else _stored(Path(source), "train")
     if images is None:
         raise DataError(f"{source}: no images of a training part found")
@@ -127,8 +130,8 @@ def open_test_images(source: str, test_source: str | None, class_names: Sequence
     """
     name = test_source or source
     images: ImageSet | None
-    if name == DIGITS:
-        images = _digits("test")
+    if name in EMBEDDED:
+        images = _embedded(name, "test")
     elif _is_name(name):
         images = _named(name, ("validation", "test"))
     else:
@@ -143,7 +146,7 @@ def open_test_images(source: str, test_source: str | None, class_names: Sequence
     if unknown:
         raise DataError(f"{name}: got images of {', '.join(map(repr, unknown[:5]))}, expected only classes of {source}")
     labels = np.array([class_names.index(name) for name in images.class_names])[images.labels]
-    return ImageSet(images.source, tuple(class_names), labels, images.rows, images.reader, images.mirror)
+    return ImageSet(images.source, tuple(class_names), labels, images.rows, images.reader, images.mirror, images.crop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,33 +222,25 @@ class _Dataset:
 
 
 class _Pixels:
-    """Grey images in memory, (N, H, W) uint8."""
+    """Images in memory, (N, H, W) or (N, H, W, 3) uint8."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, name: str, pixels: np.ndarray) -> None:
+        self._name = name
         self._pixels = pixels
 
     def image(self, row: int) -> Image.Image:
         return Image.fromarray(self._pixels[row])
 
     def where(self, row: int) -> str:
-        return f"{DIGITS}: image {row}"
+        return f"{self._name}: image {row}"
 
 
-def _digits(part: str) -> ImageSet:
-    """The UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, CC BY 4.0), its test part, as in scikit-learn.
-
-    Kept as a file of ours: importing that library takes as long as all else that a dry run does.
-    """
-    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as digits:
-        labels, greys = digits["labels"].astype(np.int64), digits["images"]
-    in_test = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        in_test[members[-len(members) // 5 :]] = True
-    rows = np.flatnonzero(in_test == (part == "test"))
-    # The grey values are 0 to 16.
-    pixels = np.round(greys * (255 / 16)).astype(np.uint8)
-    return ImageSet(DIGITS, tuple("0123456789"), labels[rows], rows, _Pixels(pixels), mirror=False)
+@lru_cache(maxsize=2)
+def _embedded(name: str, part: str) -> ImageSet:
+    embedded = EMBEDDED[name]()
+    rows = np.flatnonzero(embedded.in_test == (part == "test"))
+    reader = _Pixels(name, embedded.pixels)
+    return ImageSet(name, embedded.class_names, embedded.labels[rows], rows, reader, mirror=False, crop=name == "digits")
 
 
 def _is_name(source: str) -> bool:
