@@ -63,6 +63,25 @@ def _cosine(x: Values, y: Values) -> Values:
     return (x * y).sum(axis=-1) / np.where(norms > 0, norms, 1)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of a truth: between architectures, without what seeds add to it, and between seeds of one of them."""
+
+    architectures: float
+    seeds: float
+
+
+def spread_of(by_seed: Values) -> Spread:
+    """By analysis of variance.
+
+    Args:
+        by_seed: (seeds, architectures) of the truth, two of either at least.
+    """
+    noise = by_seed.var(axis=0, ddof=1).mean()
+    between = max(by_seed.mean(axis=0).var(ddof=1) - noise / len(by_seed), 0.0)
+    return Spread(float(np.sqrt(between)), float(np.sqrt(noise)))
+
+
 def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[float, float]]:
     """tau that a predictor would reach that knew every architecture's expectation: median and 95 % interval of simulations.
 
@@ -70,14 +89,11 @@ def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[floa
     the expectations; a truth is simulated by adding that noise again.
 
     Args:
-        by_seed: (seeds, architectures) of the truth, two seeds at least.
+        by_seed: as for `spread_of`.
     """
-    num_seeds = len(by_seed)
-    means = by_seed.mean(axis=0)
-    noise = by_seed.var(axis=0, ddof=1).mean() / num_seeds
-    kept = max(1 - noise / max(means.var(ddof=1), 1e-12), 0)
-    expected = means.mean() + np.sqrt(kept) * (means - means.mean())
-    noisy = expected + np.random.default_rng(seed).normal(0, np.sqrt(noise), (RESAMPLES, len(expected)))
+    means, spread = by_seed.mean(axis=0), spread_of(by_seed)
+    expected = means.mean() + spread.architectures / max(means.std(ddof=1), 1e-12) * (means - means.mean())
+    noisy = expected + np.random.default_rng(seed).normal(0, spread.seeds / np.sqrt(len(by_seed)), (RESAMPLES, len(expected)))
     taus = tau(np.broadcast_to(expected, noisy.shape), noisy)
     return float(np.median(taus)), _interval(taus)
 

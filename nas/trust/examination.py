@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.standalone import Trained, Training
-from nas.trust.agreement import Agreement, Values, advantage, agreement, perfect_predictor
+from nas.trust.agreement import Agreement, Spread, Values, advantage, agreement, perfect_predictor, spread_of
 from nas.trust.bench import Member
 from nas.trust.bias import Bias, biases, corrections, shares_of
 from nas.trust.predictors import Predictor
@@ -48,11 +48,13 @@ class Ceiling:
         seeds: one seed of the truth by another; none where there is one seed alone.
         perfect: tau that knowledge of the expectations would reach against the truth, and its interval.
         longer: trainings of many times the steps by the truth.
+        spread: of the truth; none where there is one seed alone.
     """
 
     seeds: Agreement | None
     perfect: tuple[float, tuple[float, float]] | None
     longer: Agreement | None
+    spread: Spread | None
 
 
 @dataclass(frozen=True)
@@ -108,5 +110,5 @@ def _ceiling(truth: Truth, rows: list[int]) -> Ceiling:
     long_rows = [row for row in rows if row in truth.longer]
     longer = agreement([truth.longer[row] for row in long_rows], truth.means[long_rows]) if len(long_rows) > 2 else None
     if len(by_seed) < 2:
-        return Ceiling(None, None, longer)
-    return Ceiling(agreement(by_seed[0], by_seed[1]), perfect_predictor(by_seed), longer)
+        return Ceiling(None, None, longer, None)
+    return Ceiling(agreement(by_seed[0], by_seed[1]), perfect_predictor(by_seed), longer, spread_of(by_seed))

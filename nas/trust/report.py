@@ -98,12 +98,17 @@ def verdict(found: Examination) -> list[str]:
 
 
 def _of_truth(found: Examination) -> list[str]:
+    sentences = []
+    if spread := found.ceilings["band"].spread:
+        times = f" ({spread.architectures / spread.seeds:.1f} to 1)" if spread.seeds else ""
+        differ = f"the truths of architectures differ by a standard deviation of {spread.architectures:.3f} nats"
+        sentences.append(f"At equal multiply-adds {differ}, the seeds of one architecture by {spread.seeds:.3f}{times}.")
     longer = found.ceilings["overall"].longer
     if longer is None:
-        return []
+        return sentences
     holds = "holds" if longer.tau_interval[0] > 0 else "is not shown to hold"
     figures = _interval(longer.tau, longer.tau_interval)
-    return [f"The truth {holds} in trainings {LONG} times as long: tau {figures} on {longer.count} architectures."]
+    return [*sentences, f"The truth {holds} in trainings {LONG} times as long: tau {figures} on {longer.count} architectures."]
 
 
 def _in_words(agreement: Agreement) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.trust.agreement import advantage, agreement, mean_ranks, perfect_predictor, rho, tau
+from nas.trust.agreement import advantage, agreement, mean_ranks, perfect_predictor, rho, spread_of, tau
 from nas.trust.bias import Bias, biases, corrected, corrections, left_out
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
@@ -71,6 +71,15 @@ def test_noise_between_seeds_sets_the_ceiling() -> None:
     truths = expected + rng.normal(0, 0.5, (200, 2, 40)).mean(axis=1)
     real = np.mean([agreement(expected.tolist(), truth.tolist()).tau for truth in truths[:5]])
     assert ceilings[1] == pytest.approx(real, abs=0.15)
+
+
+def test_spread_and_noise_are_told_apart() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(0, 0.5, 400) + rng.normal(0, 0.2, (3, 400))
+    found = spread_of(truth)
+    assert found.architectures == pytest.approx(0.5, rel=0.1)
+    assert found.seeds == pytest.approx(0.2, rel=0.1)
+    assert spread_of(rng.normal(0, 0.2, (2, 40)) - 3).architectures < 0.1
 
 
 def test_a_bias_is_found_where_it_was_planted() -> None:
