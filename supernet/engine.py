@@ -35,8 +35,10 @@ Forward = Callable[[int, Tensor], Tensor | Iterable[Output]]
 
 FUSED = frozenset({"adam", "adamw"})
 """The optimizers whose fused form takes parameters that have no state yet beside those that have."""
-MAX_BAD_STEPS = 50
+MAX_BAD_STEPS = 10
 """Steps without a finite loss or gradient, in a row, before a training counts as diverged."""
+LOWER_LR = 0.1
+"""Times the learning rate, a training that has diverged goes on from its last checkpoint, once."""
 
 
 class TrainingError(UserError):
@@ -135,7 +137,8 @@ def train(
         max_seconds: stop after this time, that of earlier runs included.
 
     Raises:
-        TrainingError: too many steps without a finite loss.
+        TrainingError: too many steps in a row without a finite loss, and that again at a lower learning rate from the last
+            checkpoint on, if there is one.
         CheckpointError: the checkpoint is damaged or of another configuration.
     """
     if (config.mixup or config.cutmix) and batches.batch_size % 2:
@@ -150,7 +153,12 @@ def train(
         stream = batches.stream(training.step, config.steps)
         while training.step < config.steps and not training.out_of_time(max_seconds):
             start = time.perf_counter()
-            loss, lr = training.advance(*next(stream))
+            try:
+                loss, lr = training.advance(*next(stream))
+            except _DivergedError as error:
+                saved = training.go_back(checkpoint, error)
+                stream = batches.stream(saved, config.steps)
+                continue
             try:
                 if on_step is not None:
                     on_step(StepReport(training.step, loss, lr, training.average))
@@ -165,6 +173,10 @@ def train(
     if checkpoint is not None and saved < training.step:
         training.save(checkpoint)
     return training.report()
+
+
+class _DivergedError(Exception):
+    """Too many steps in a row without a finite loss."""
 
 
 class _Training:
@@ -209,6 +221,7 @@ class _Training:
         self.step = 0
         self.skipped = 0
         self.bad_in_a_row = 0
+        self.lr_factor = 1.0
         self.seconds = 0.0
 
     def advance(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -216,6 +229,8 @@ class _Training:
         assert self.precision is not None
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         self.scheduler.step_update(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self.lr_factor
         loss = self.accumulate_gradients(self.step, images, labels, self.precision)
         touched = self._touched()
         if math.isfinite(loss) and self._clip(touched):
@@ -229,11 +244,24 @@ class _Training:
             self.skipped += 1
             self.bad_in_a_row += 1
             if self.bad_in_a_row >= MAX_BAD_STEPS:
-                what = f"{MAX_BAD_STEPS} steps in a row without a finite loss"
-                raise TrainingError(f"step {self.step}: got {what}; lower the learning rate and start over")
+                raise _DivergedError(f"step {self.step}: got {MAX_BAD_STEPS} steps in a row without a finite loss")
         self.forget_gradients()
         self.step += 1
         return loss, self.optimizer.param_groups[0]["lr"]
+
+    def go_back(self, checkpoint: Path | None, error: _DivergedError) -> int:
+        """Return to the last checkpoint, with a lower learning rate from there on; its step. TrainingError where that was tried."""
+        self.forget_gradients()
+        skipped, seconds = self.skipped, self.seconds
+        if self.lr_factor < 1:
+            raise TrainingError(f"{error}, also at {self.lr_factor:g} of the learning rate; lower it and start over") from None
+        if checkpoint is None or not checkpoint.exists():
+            raise TrainingError(f"{error}; lower the learning rate and start over") from None
+        self.load(checkpoint)
+        self.lr_factor, self.bad_in_a_row, self.skipped, self.seconds = LOWER_LR, 0, skipped, seconds
+        # Interrupted now, the training remembers the lower rate.
+        self.save(checkpoint)
+        return self.step
 
     def accumulate_gradients(self, step: int, images: Tensor, labels: Tensor, precision: Precision) -> float:
         """Set this process's gradients of a step; its loss, the mean over its paths and all processes."""
@@ -368,7 +396,7 @@ class _Training:
         return asdict(self.config) | data | {"images": len(batches.indices), "augmentation": asdict(batches.augmentation)}
 
 
-_COUNTS = ("step", "skipped", "bad_in_a_row", "seconds", "precision")
+_COUNTS = ("step", "skipped", "bad_in_a_row", "lr_factor", "seconds", "precision")
 
 
 @contextmanager

@@ -181,6 +181,40 @@ def test_a_diverged_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         train(model, lambda _, images: model(images, 0) * float("inf"), batches(), replace(EVERYTHING, steps=1000))
 
 
+def diverging(model: nn.Module, bad: Iterator[bool]) -> Callable[[int, Tensor], Tensor]:
+    """A forward whose loss is not finite wherever `bad` says so, call by call."""
+    return lambda step, images: model(images) * (float("nan") if next(bad, False) else 1.0)
+
+
+def test_a_diverged_training_goes_on_from_its_checkpoint_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    config = replace(EVERYTHING, steps=8)
+    rates: list[tuple[int, float]] = []
+    model = make_network()
+    bad = iter([False] * 5 + [True] * 3)
+    file = tmp_path / "checkpoint.safetensors"
+    report = train(model, diverging(model, bad), batches(), config, checkpoint=file, every=2,
+                   on_step=lambda one: rates.append((one.step, one.lr)))  # fmt: skip
+    # Steps 6 and 7 were skipped, the third ended it; the last checkpoint before was that of step 6.
+    assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
+    assert report.finished
+    assert report.skipped == 3
+    usual: list[float] = []
+    run(make_network(), config, on_step=lambda one: usual.append(one.lr))
+    lower = [engine.LOWER_LR * rate for rate in usual[6:]]
+    assert [rate for _, rate in rates] == pytest.approx([*usual[:7], *lower])
+    # An interrupted training keeps to it.
+    assert load_checkpoint(file)[1]["lr_factor"] == engine.LOWER_LR
+
+
+def test_a_training_that_diverges_again_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    model = make_network()
+    bad = iter([False] * 3 + [True] * 100)
+    with pytest.raises(TrainingError, match=r"3 steps in a row without a finite loss, also at 0\.1 of the learning rate"):
+        train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=9), checkpoint=tmp_path / "c.safetensors", every=2)
+
+
 def test_gradients_of_several_paths_add_up() -> None:
     seen: list[dict[str, Tensor]] = []
     for choice in ((0,), (1,), (0, 1)):
