@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,21 +187,20 @@ def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Trai
     return facts
 
 
-def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, dict[str, float]]:
+def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, Mapping[str, float]]:
     """What may explain a bias: how often an operator was updated, and how its gradients agree with others'."""
+    from nas.trust.bias import by_operator
     from nas.trust.conflicts import gradient_cosines, mean_cosines
     from supernet.batches import fixed_batch
     from supernet.checkpoint import load_checkpoint
 
-    updates: Counter[str] = Counter()
-    for counts in load_checkpoint(supernet_run.weights_file)[1].get("updates", {}).values():
-        updates.update({operator.partition("(")[0]: count for operator, count in counts.items()})
+    updates = by_operator(load_checkpoint(supernet_run.weights_file)[1].get("updates", {}))
     images, splits = supernet_run.images()
     contexts = [member.architecture for member in truth.members if member.part == "band"][:CONTEXTS]
     batch = fixed_batch(images, splits.train[:CONFLICT_IMAGES], supernet_run.image_size)
     supernet = supernet_run.load_evaluator().supernet.cpu().requires_grad_(True)
     cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch))
-    return {"mean gradient cosine with other mixers": cosines} | ({"updates": dict(updates)} if updates else {})
+    return {"mean gradient cosine with other mixers": cosines} | ({"updates": updates} if updates else {})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import NoReturn
 from space.errors import UserError
 
 OK, FAILED, INTERRUPTED = 0, 2, 130
+DATA_HELP = "folder or tar in ImageFolder layout, a name timm knows, digits or probes (%(default)s)"
 
 
 def exit_code_of(action: Callable[[], None]) -> int:

@@ -53,12 +53,14 @@ def print_plan(
     """
     rng = Random(0)
     drawn = [band.draw(rng) for _ in range(SAMPLES)]
-    macs = statistics.mean(cost_of(architecture, supernet_run.image_size).macs for architecture in drawn)
-    passes_per_second = _macs_per_second() / macs
+    trained = drawn if config.scope == "band" else [band.space.sample(rng) for _ in range(SAMPLES)]
+    speed = _macs_per_second()
+    passes_per_second = speed / _mean_macs(drawn, supernet_run.image_size)
+    trained_per_second = speed / _mean_macs(trained, supernet_run.image_size)
     _, splits = supernet_run.images()
     alone = config.evaluator == "standalone"
     num_paths = strategy(config.paths).num_paths(band.space)
-    training = 0.0 if alone else config.steps * num_paths * config.batch_size * TRAINING_PASSES / passes_per_second
+    training = 0.0 if alone else config.steps * num_paths * config.batch_size * TRAINING_PASSES / trained_per_second
     passes = config.standalone_steps * BATCH_SIZE * TRAINING_PASSES if alone else len(splits.calibration)
     evaluation = (passes + len(splits.search)) / passes_per_second
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
@@ -86,9 +88,9 @@ def print_plan(
     total = measuring + training + config.trials * evaluation / config.workers
     console.print(f"expected in all: {duration(total)}, within a factor of three{note}")
     weights = 4 * sum(part_cost(part).params for part in widest_parts(band.space))
-    largest = max(map(_activations, drawn)) * (supernet_run.image_size / band.space.image_size) ** 2
-    training_bytes = COPIES_OF_WEIGHTS * weights + 4 * TRAINING_PASSES * config.batch_size * largest
-    searching_bytes = weights + 4 * max(CALIBRATION_BATCH, EVALUATION_BATCH) * largest / 4
+    pixels = (supernet_run.image_size / band.space.image_size) ** 2
+    training_bytes = COPIES_OF_WEIGHTS * weights + 4 * TRAINING_PASSES * config.batch_size * max(map(_activations, trained)) * pixels
+    searching_bytes = weights + max(CALIBRATION_BATCH, EVALUATION_BATCH) * max(map(_activations, drawn)) * pixels
     console.print(
         f"expected memory beyond PyTorch's own: {_gigabytes(training_bytes)} in training, {_gigabytes(searching_bytes)} for each worker"
     )
@@ -108,6 +110,10 @@ def _macs_per_second() -> float:
         product = matrix @ matrix
     product.sum().item()
     return EFFICIENCY[device.type] * REPEATS * MATRIX**3 / (time.perf_counter() - start)
+
+
+def _mean_macs(architectures: Sequence[Architecture], image_size: int) -> float:
+    return statistics.mean(cost_of(architecture, image_size).macs for architecture in architectures)
 
 
 def _activations(architecture: Architecture) -> int:

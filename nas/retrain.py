@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
     from nas.recipe import Recipe
@@ -62,7 +62,7 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
         epilog="Run the same command again to continue an interrupted training.",
     )
     parser.add_argument("architecture", type=Path, help="YAML file, such as a search's best.yaml, or a published network's name")
-    parser.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    parser.add_argument("--data", default="digits", help=DATA_HELP)
     parser.add_argument("--test-data", help="images to test on, likewise (the test part of --data, such as its val/)")
     parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
     parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of, whole_number
+from nas.command import DATA_HELP, CommandParser, exit_code_of, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("architectures", nargs="+", metavar="architecture", help="a YAML file, or the name of a published network")
     parser.add_argument("--scores", nargs="+", default=(), metavar="SCORE", help="names of scores (all)")
-    parser.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    parser.add_argument("--data", default="digits", help=DATA_HELP)
     parser.add_argument("--batch-size", type=whole_number(1), default=64, help="images to score on (%(default)s)")
     parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and of the choice of images (%(default)s)")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from supernet.scope import Scope
 
 PATHS = ("uniform", "fair", "sandwich")
-SCOPES = ("band", "space")
+SCOPES = ("space", "band")
 DEFAULT_FLOOR = 0.9
 Group = argparse._ArgumentGroup
 FREE = frozenset({"minutes", "latency_tables"})
@@ -41,7 +41,7 @@ class SupernetConfig:
         minutes: when to end at the latest.
         steps, batch_size, lr: of the supernet's training.
         paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
-        scope: whether that lies in the budget's band or anywhere in the space.
+        scope: whether that lies anywhere in the space or in the budget's band.
         warm_start: published networks and their weights to begin with, `NAME=FILE` each.
         latency_tables: folder for tables of measured latencies; by default the user's cache.
     """
@@ -88,7 +88,7 @@ def _parse(argv: Sequence[str] | None) -> TrainingConfig:
     add_supernet_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.scope == "band" and arguments.budget is None:
-        parser.error("argument --budget: missing, expected one such as 4.5GFLOPs, or --scope space")
+        parser.error("argument --budget: missing, expected one such as 4.5GFLOPs, since --scope band needs it")
     if arguments.floor is None:
         arguments.floor = DEFAULT_FLOOR
     resolve(arguments)
@@ -101,7 +101,7 @@ def add_supernet_arguments(parser: CommandParser, budget_is_required: bool = Fal
     what.add_argument("--budget", required=budget_is_required, help="hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted")
     what.add_argument("--space", default="hybrid-224", help="hybrid-224, hybrid-32 or a YAML file (%(default)s)")
     what.add_argument("--floor", type=number(0, 1), help="least share of the budget to use (0.9; with several objectives 0)")
-    what.add_argument("--data", default="digits", help="folder or tar in ImageFolder layout, a name timm knows, or digits (%(default)s)")
+    what.add_argument("--data", default="digits", help=DATA_HELP)
     what.add_argument("--image-size", type=whole_number(32), help="side in pixels for training and judging the supernet (the data's own)")
     how = parser.add_argument_group("how long and how")
     how.add_argument("--minutes", type=number(0, 1e6), help="end after this time at the latest; in a search, half of it goes to training")
@@ -109,7 +109,7 @@ def add_supernet_arguments(parser: CommandParser, budget_is_required: bool = Fal
     how.add_argument("--batch-size", type=whole_number(2), default=64, help="images a step (%(default)s)")
     how.add_argument("--lr", type=number(0, 10), default=1e-3, help="peak learning rate (%(default)s)")
     how.add_argument("--paths", choices=PATHS, default=PATHS[0], help="what a step of supernet training runs (%(default)s)")
-    how.add_argument("--scope", choices=SCOPES, default=SCOPES[0], help="train in the budget's band or the whole space (%(default)s)")
+    how.add_argument("--scope", choices=SCOPES, default=SCOPES[0], help="train in the whole space or in the budget's band (%(default)s)")
     how.add_argument("--warm-start", nargs="+", type=_source, default=[], metavar="NAME=FILE",
                      help="begin with published networks' weights: davit-t=weights.safetensors uniformer-s=...")  # fmt: skip
     how.add_argument("--seed", type=int, default=0, help="of weights, data order, paths and proposals (%(default)s)")

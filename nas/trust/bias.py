@@ -49,6 +49,19 @@ def shares_of(architecture: Architecture) -> dict[str, float]:
     return {operator: count / len(blocks) for operator, count in counts.items()}
 
 
+def by_operator(updates: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How often every operator was trained, over all blocks and options.
+
+    Args:
+        updates: as `PathTraining.updates`, by block and label, such as `ssa(sr_ratio=4)`.
+    """
+    totals: Counter[str] = Counter()
+    for of_block in updates.values():
+        for label, count in of_block.items():
+            totals[label.partition("(")[0]] += count
+    return dict(totals)
+
+
 def biases(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Shares]) -> dict[str, Bias]:
     """Bias by operator, the most over-rated first.
 

@@ -25,26 +25,28 @@ def options(folder: Path, *more: str) -> list[str]:
 BAND = ("--budget", BUDGET, "--floor", "0.5")
 
 
+@pytest.mark.parametrize("scope", train.SCOPES)
 @pytest.mark.parametrize("paths", STRATEGIES)
-def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str) -> None:
-    assert train.main(options(folder, *BAND, "--paths", paths)) == 0
+def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scope: str) -> None:
+    how = (*BAND, "--paths", paths, "--scope", scope)
+    assert train.main(options(folder, *how)) == 0
     weights = folder / "run" / "supernet.safetensors"
     facts, written = load_checkpoint(weights)[1], weights.stat().st_mtime_ns
     assert facts["steps"] == 3
     # Every path has one mixer in the first block.
     a_step = {"uniform": 1, "fair": 3, "sandwich": 4}[paths]
     assert sum(facts["updates"]["stages.0.blocks.0.mixer"].values()) == 3 * a_step
-    assert search.main(options(folder, *BAND, "--paths", paths, "--trials", "3")) == 0
+    assert search.main(options(folder, *how, "--trials", "3")) == 0
     assert weights.stat().st_mtime_ns == written
     assert len(trials_of(folder)) == 3
     # And the other way round: there is nothing left to train.
-    assert train.main(options(folder, *BAND, "--paths", paths)) == 0
+    assert train.main(options(folder, *how)) == 0
     assert weights.stat().st_mtime_ns == written
 
 
 def test_a_supernet_of_the_whole_space_serves_a_budget_that_comes_later(folder: Path) -> None:
-    assert train.main(options(folder, "--scope", "space")) == 0
-    assert search.main(options(folder, *BAND, "--scope", "space", "--trials", "2")) == 0
+    assert train.main(options(folder)) == 0
+    assert search.main(options(folder, *BAND, "--trials", "2")) == 0
     assert len(trials_of(folder)) == 2
 
 
@@ -56,9 +58,9 @@ def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.Ca
 
 def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        train.main(options(folder))
+        train.main(options(folder, "--scope", "band"))
     assert end.value.code == 2
-    assert "--budget: missing, expected one such as 4.5GFLOPs, or --scope space" in capsys.readouterr().err
+    assert "--budget: missing, expected one such as 4.5GFLOPs, since --scope band" in capsys.readouterr().err
 
 
 def test_the_command_line_offers_every_strategy() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nas.trust.agreement import advantage, agreement, mean_ranks, perfect_predictor, rho, spread_of, tau
-from nas.trust.bias import Bias, biases, corrected, corrections, left_out
+from nas.trust.bias import Bias, biases, by_operator, corrected, corrections, left_out
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
 
@@ -106,6 +106,11 @@ def test_subtracting_a_planted_bias_ranks_better() -> None:
     of_operators = corrections(scores, biases(scores, truth, shares))
     assert of_operators["ssa"] > 0 > of_operators["window"]
     assert corrected(1.0, {"ssa": 0.25, "none": 0.75}, of_operators) == pytest.approx(1 - 0.25 * of_operators["ssa"])
+
+
+def test_updates_of_an_operator_are_those_of_all_its_options_and_places() -> None:
+    first, second = {"ssa(sr_ratio=4)": 3, "ssa(sr_ratio=2)": 2, "window": 1}, {"window": 4}
+    assert by_operator({"stages.0.blocks.0.mixer": first, "stages.1.blocks.0.mixer": second}) == {"ssa": 5, "window": 5}
 
 
 def test_what_may_be_chance_is_not_subtracted() -> None:
