@@ -52,7 +52,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
     how.add_argument("--subtract-bias", action="store_true", help="correct scores by what nas.audit found of this run's supernet")
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
-    how.add_argument("--standalone-steps", type=whole_number(1), help="steps of such a training, with --evaluator standalone (50)")
+    how.add_argument("--standalone-steps", type=whole_number(1), help=f"its steps, with --evaluator standalone ({STANDALONE_STEPS})")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
     where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
