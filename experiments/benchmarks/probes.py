@@ -1,10 +1,12 @@
-"""Which mixer wins on which task of `probes`: networks of one mixer each, at equal multiply-adds, trained alone.
+"""Whether embedded images tell architectures apart, and which mixer wins on which task of `probes`.
 
     python -m experiments.benchmarks.probes
 
-Of every mixer that `hybrid-32` offers, some networks are drawn that hold no other, no DPE, and plain MLPs, so that nothing else
-mixes tokens but the stem and the downsampling; all cost 90 to 100 % of one budget. The same networks learn every task, in the
-same number of steps. An interrupted run goes on.
+Spread: architectures drawn from the budget's band of `hybrid-32` learn each set with two seeds; how far they differ is held against
+how far the seeds of one differ. Mixers: of every mixer that `hybrid-32` offers, some networks are drawn that hold no other, no DPE, and
+plain MLPs, so that nothing else mixes tokens but the stem and the downsampling; all cost 90 to 100 % of one budget. The same networks
+learn every task, in the same number of steps. Everything is trained alone and scored on images that no training saw. An interrupted
+run goes on.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from nas.progress import phase
+import numpy as np
+
+from nas.progress import Advance, phase
 from nas.standalone import Conditions, Training, default_workers, in_processes, train_all
 from nas.supernet_run import SupernetRun
+from nas.trust.agreement import Spread, spread_of
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture
@@ -30,12 +35,17 @@ MADE_FOR = {"texture": ("local_mhra",), "pairs": ("global_mhra",), "counts": ("s
 """By task, the mixers that ought to win."""
 
 
+SETS = ("digits", "probes")
+SEEDS = 2
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", default="20MFLOPs")
-    parser.add_argument("--networks", type=int, default=3, help="of each mixer")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--architectures", type=int, default=16, help="whose spread is measured")
+    parser.add_argument("--networks", type=int, default=2, help="of each mixer")
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--workers", type=int, default=default_workers())
@@ -45,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     hybrid = load_space("hybrid-32")
     mixers = sorted({mixer.type for of_stage in hybrid.mixers for mixer in of_stage})
     networks = {mixer: drawn(only(hybrid, mixer), config.budget, config.networks) for mixer in mixers}
+    spreads = {}
+    sample = drawn(hybrid, config.budget, config.architectures)
+    with phase("spread", len(SETS) * SEEDS * len(sample)) as advance:
+        for name in SETS:
+            spreads[name] = spread(config, hybrid, name, sample, advance)
     accuracies: dict[tuple[str, str], list[float]] = {}
     with phase("trainings", len(config.tasks) * len(mixers) * config.networks) as advance:
         for task in config.tasks:
@@ -56,15 +71,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for seed, architecture in enumerate(architectures)
             }
 
-            def note(training: object, result: object) -> None:
-                advance()
-
-            for training, result in train_all(conditions, list(trainings), in_processes(config.workers), note).items():
+            done = train_all(conditions, list(trainings), in_processes(config.workers), lambda training, result: advance())
+            for training, result in done.items():
                 accuracies.setdefault((trainings[training], task), []).append(result.score.accuracy)
     lines = [
-        "# Which mixer wins where", "",
-        f"    python -m experiments.benchmarks.probes --budget {config.budget} --networks {config.networks} --steps {config.steps} "
-        f"--batch-size {config.batch_size}", "",
+        "# What embedded images tell apart", "",
+        f"    python -m experiments.benchmarks.probes --budget {config.budget} --architectures {config.architectures} "
+        f"--networks {config.networks} --steps {config.steps} --batch-size {config.batch_size}", "",
+        f"Standard deviations of log-likelihood after {config.steps} steps of {config.batch_size} images, between {config.architectures} "
+        f"architectures of the {config.budget} band of hybrid-32, without what seeds add, and between {SEEDS} seeds of one of them.", "",
+        "| set | architectures | seeds | ratio | mean accuracy, % |", "|---|--:|--:|--:|--:|",
+        *(f"| {name} | {found.architectures:.3f} | {found.seeds:.3f} | {found.architectures / found.seeds:.1f} | {100 * accuracy:.0f} |"
+          for name, (found, accuracy) in spreads.items()), "",
         f"Accuracy in % on search images of `probes`, four classes a task: the mean over {config.networks} networks of one mixer each, and "
         "its least and greatest. In bold the mixer that the task was made for.", "",
         f"| mixer | {' | '.join(config.tasks)} |", f"|---|{'---|' * len(config.tasks)}",
@@ -73,6 +91,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "\n".join(lines) + "\n"
     write_atomically(config.output, text)
     print(text)
+
+
+def spread(
+    config: argparse.Namespace, space: SearchSpace, name: str, sample: Sequence[Architecture], advance: Advance
+) -> tuple[Spread, float]:
+    """How far architectures and seeds differ on a set, and the mean accuracy."""
+    run = SupernetRun.on_data(config.folder, space, name, None, seed=0)
+    conditions = Conditions(run, config.batch_size, config.folder / name)
+    trainings = [
+        [Training(architecture.replace(num_classes=run.space.num_classes), config.steps, seed) for architecture in sample]
+        for seed in range(SEEDS)
+    ]
+    each = in_processes(config.workers)
+    done = train_all(conditions, [one for of_seed in trainings for one in of_seed], each, lambda training, result: advance())
+    by_seed = np.array([[done[training].score.log_likelihood for training in of_seed] for of_seed in trainings])
+    return spread_of(by_seed), mean(result.score.accuracy for result in done.values())
 
 
 def only(space: SearchSpace, mixer: str) -> SearchSpace:
