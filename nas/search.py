@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nas.backends import BACKENDS
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
-from nas.search_config import EVALUATORS, FINALS_SHARE, SAMPLERS, STANDALONE_STEPS, SearchConfig
+from nas.search_config import EVALUATORS, FINALS_SHARE, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
 from nas.train import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
     where.add_argument("--workers", type=whole_number(1), default=1, help="evaluations at a time, with --backend ray (%(default)s)")
+    where.add_argument("--parallel", type=whole_number(1), help=f"evaluations under way at once; decides what is proposed ({PARALLEL})")
+    where.add_argument("--cpus-per-worker", type=whole_number(1), help="threads of an evaluation (all that there are)")
     where.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
     arguments = parser.parse_args(argv)
@@ -76,6 +78,9 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         parser.error("--finalists needs one objective: a front has no winner")
     if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
         parser.error("--workers and --ray-address need --backend ray")
+    arguments.parallel = arguments.parallel or max(PARALLEL, arguments.workers)
+    if arguments.workers > arguments.parallel:
+        parser.error(f"--workers: got {arguments.workers}, expected no more than --parallel {arguments.parallel}")
     resolve(arguments)
     return SearchConfig(**vars(arguments))
 
@@ -125,7 +130,7 @@ def run(config: SearchConfig) -> None:
     if config.evaluator == "supernet":
         scope = scope_of(space, band if config.scope == "band" else None)
         train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
-    study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed)
+    study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed, config.parallel)
     parents = parents_within(space, budget)
     with reported(config.storage_url):
         for parent in parents:
@@ -195,12 +200,12 @@ def _search(config: SearchConfig, study: ArchitectureStudy, make_evaluator: Make
             from nas.backends import Workers
             from nas.backends.ray import run_ray
 
-            workers = Workers(config.workers, config.ray_address)
+            workers = Workers(config.workers, config.ray_address, config.cpus_per_worker)
             run_ray(study, make_evaluator, stop, on_result, workers, config.out / "ray")
         else:
             from nas.backends.local import run_local
 
-            run_local(study, make_evaluator, stop, on_result)
+            run_local(study, make_evaluator, stop, on_result, config.cpus_per_worker)
 
 
 def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:

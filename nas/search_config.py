@@ -11,6 +11,7 @@ SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
+PARALLEL = 4
 STANDALONE_STEPS = 100
 """Where an audit found short trainings to rank better than a supernet at twice its cost: experiments/results/ranking.md."""
 FINALISTS = 8
@@ -26,6 +27,8 @@ class SearchConfig(SupernetConfig):
         budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
         objectives: accuracy, and costs to trade it against.
         trials: architectures to evaluate in all.
+        parallel: how many evaluations may be under way at once. What is proposed depends on it, and not on the number of workers.
+        cpus_per_worker: threads of an evaluation, on which its last digits depend; by default all that a worker can have.
         race: whether evaluations of what is surely not among the best are stopped.
         subtract_bias: whether log-likelihoods are corrected by what the audit of the run's supernet found.
         evaluator: what judges an architecture: a supernet's weights, or a short training alone.
@@ -39,6 +42,8 @@ class SearchConfig(SupernetConfig):
     budget: str
     objectives: tuple[str, ...]
     trials: int
+    parallel: int
+    cpus_per_worker: int | None
     sampler: str
     race: bool
     subtract_bias: bool

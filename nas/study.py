@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.objectives import Objective
 from nas.samplers import make_sampler
+from nas.samplers.past import RETRY_OF, places_of, row_of
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget, Cost, target_of
 from proxies.macs import cost_of
@@ -102,6 +103,10 @@ class StudyRecord:
         """The results of the trials that were drawn at random inside the band, not bred or modelled."""
         return [result for result in self.results() if self._trial(result.number).user_attrs.get("proposal") == "random"]
 
+    def places(self) -> list[int]:
+        """The place of every trial in the sequence of proposals; one that repeats a failed one has its place."""
+        return places_of(self._study.get_trials(deepcopy=False))
+
     @property
     def num_failed(self) -> int:
         """Number of evaluations that failed or were cut off."""
@@ -153,19 +158,21 @@ class ArchitectureStudy(StudyRecord):
         objectives: what a trial is told, accuracy among them.
         sampler: name of a sampler of `nas.samplers`.
         seed: of the sampler.
+        lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
     """
 
     def __init__(
-        self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int
-    ) -> None:
-        proposer = make_sampler(sampler, band, seed)
+        self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
+        lag: int = 1,
+    ) -> None:  # fmt: skip
+        proposer = make_sampler(sampler, band, seed, lag)
         directions = [objective.direction for objective in objectives]
         study = _opened(
             storage,
             lambda: optuna.create_study(storage=storage, study_name=name, sampler=proposer, directions=directions, load_if_exists=True),
         )
         facts = {
-            "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "seed": seed,
+            "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "seed": seed, "lag": lag,
             "objectives": [asdict(objective) for objective in objectives],
         }  # fmt: skip
         found = study.user_attrs
@@ -180,9 +187,14 @@ class ArchitectureStudy(StudyRecord):
             study.set_metric_names([objective.name for objective in objectives])
         super().__init__(study)
         self.band = band
+        self._proposer = proposer
         self._open: dict[int, optuna.Trial] = {}
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._fail(trial.number)
+
+    def is_ready(self) -> bool:
+        """Whether the next architecture can be asked for: it may have to know what those under way score."""
+        return self._proposer.is_ready(self._study)
 
     def ask(self) -> Proposal:
         """The next architecture to evaluate: inside the band, and none that a trial has had already."""
@@ -219,10 +231,13 @@ class ArchitectureStudy(StudyRecord):
 
     def _fail(self, number: int) -> None:
         self._study.tell(number, state=TrialState.FAIL)
-        trial = self._study.get_trials(deepcopy=False)[number]
+        trials = self._study.get_trials(deepcopy=False)
+        trial = trials[number]
         attempts = trial.user_attrs.get("attempts", 1)
-        if attempts < MAX_ATTEMPTS and "fingerprint" in trial.user_attrs:
-            self._study.enqueue_trial(trial.params, user_attrs={"attempts": attempts + 1})
+        row = row_of(trial, self.band.rows)
+        if attempts < MAX_ATTEMPTS and row is not None:
+            attributes = {"attempts": attempts + 1, RETRY_OF: places_of(trials)[number]}
+            self._study.enqueue_trial(self.band.rows.parameters(row), user_attrs=attributes)
 
 
 def open_study(storage: str, name: str | None = None) -> StudyRecord:

@@ -43,10 +43,12 @@ class Workers:
     Args:
         num_workers: evaluations at a time.
         address: of a running cluster; by default one is started on this machine.
+        cpus: of each evaluation; by default its share of the cluster's.
     """
 
     num_workers: int = 1
     address: str | None = None
+    cpus: int | None = None
 
 
 OnResult = Callable[["Result"], None]

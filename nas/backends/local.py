@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from nas.backends import MakeEvaluator, OnResult, Stop
 from nas.samplers import SpaceExhausted
 from nas.study import ArchitectureStudy
 
 
-def run_local(study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, on_result: OnResult) -> None:
-    """Evaluate proposals here until `stop`."""
+def run_local(
+    study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, on_result: OnResult, cpus: int | None = None
+) -> None:
+    """Evaluate proposals here until `stop`.
+
+    Args:
+        cpus: threads of an evaluation; by default as many as torch takes.
+    """
+    if cpus is not None:
+        torch.set_num_threads(cpus)
     evaluator = make_evaluator()
     while study.num_results < stop.num_results and not stop.is_late():
         try:

@@ -90,12 +90,12 @@ def _connect(workers: Workers) -> int:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if workers.address is None:
-        options |= {"include_dashboard": False, "num_cpus": max(workers.num_workers, os.cpu_count() or 1)}
+        options |= {"include_dashboard": False, "num_cpus": max(workers.num_workers * (workers.cpus or 1), os.cpu_count() or 1)}
     try:
         ray.init(address=workers.address, **options)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"--ray-address: cannot join {workers.address}: {str(error).splitlines()[0]:.200}") from None
-    return max(int(ray.cluster_resources().get("CPU", 1)) // workers.num_workers, 1)
+    return workers.cpus or max(int(ray.cluster_resources().get("CPU", 1)) // workers.num_workers, 1)
 
 
 class _StudySearcher(Searcher):
@@ -114,6 +114,8 @@ class _StudySearcher(Searcher):
             return None
         if wanted <= 0 or self._stop.is_late():
             return self._finished()
+        if not self._study.is_ready():
+            return None
         try:
             proposal = self._study.ask()
         except SpaceExhausted:

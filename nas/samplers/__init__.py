@@ -24,8 +24,8 @@ def sampler_names() -> tuple[str, ...]:
     return tuple(_SAMPLERS)
 
 
-def make_sampler(name: str, band: Band, seed: int) -> InBandSampler:
+def make_sampler(name: str, band: Band, seed: int, lag: int = 1) -> InBandSampler:
     """A sampler by name; SamplerError lists the names there are."""
     if name not in _SAMPLERS:
         raise SamplerError(f"sampler: got {name!r}, expected one of {', '.join(_SAMPLERS)}")
-    return _SAMPLERS[name].over(band, seed)
+    return _SAMPLERS[name].over(band, seed, lag)

@@ -27,10 +27,10 @@ class AgingEvolutionSampler(InBandSampler):
     """
 
     def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None,
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
         population: int = 32, tournament: int = 8, crossover: float = 0.25, max_edits: int = 3,
     ) -> None:
-        super().__init__(space, cost, budget, seed, band=band)
+        super().__init__(space, cost, budget, seed, band=band, lag=lag)
         self.population = population
         self.tournament = tournament
         self.crossover = crossover

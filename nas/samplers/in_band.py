@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.past import ROW, History, Past, row_of
+from nas.samplers.past import ROW, History, Past, places_of, row_of
 from proxies.band import Band
 from proxies.cost import Budget
 from proxies.listed_band import band_of
@@ -48,9 +48,11 @@ class Proposed:
 class InBandSampler(BaseSampler, ABC):
     """Proposes members of a space of categorical choices as a whole; a subclass says which.
 
-    The randomness of trial N comes from the seed and N, and everything else from the study, so that a study that is
-    continued goes on as if it had never stopped. The user attribute `proposal` of a trial says how it came about. Several
-    workers may share a study: what others have begun counts as seen. Parameters that are not slots of the space are drawn at random.
+    What trial N proposes depends on the seed, on N, on the members that trials before it stand for, and on the values of those up to
+    N - lag: not on what else has finished meanwhile. So where no trial begins before all those have ended (`is_ready`), one worker and up
+    to `lag` of them give the same sequence, and a study that is continued goes on as if it had never stopped; a trial that repeats
+    a failed one takes its place. The user attribute `proposal` of a trial says how it came about. Parameters that are not slots of the
+    space are drawn at random.
 
     Args:
         space: the choices.
@@ -58,20 +60,33 @@ class InBandSampler(BaseSampler, ABC):
         budget: what they may cost.
         seed: of all randomness.
         band: the members that may be proposed, where it has been built already.
+        lag: at least 1.
 
     Raises BudgetError where the budget admits nothing.
     """
 
-    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None) -> None:
+    def __init__(
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1
+    ) -> None:
         self.band = band or band_of(space, cost, budget)
         self.seed = seed
+        self.lag = lag
         self._distributions = {name: CategoricalDistribution(options) for name, options in space.slots.items()}
         self.__setstate__({})
 
     @classmethod
-    def over(cls, band: Band, seed: int) -> Self:
+    def over(cls, band: Band, seed: int, lag: int = 1) -> Self:
         """A sampler over a band that has been built already."""
-        return cls(band.space, band.cost, band.budget, seed, band=band)
+        return cls(band.space, band.cost, band.budget, seed, band=band, lag=lag)
+
+    def is_ready(self, study: Study) -> bool:
+        """Whether all trials have ended whose values the next one is to know."""
+        trials = study.get_trials(deepcopy=False)
+        if any(trial.state is TrialState.WAITING for trial in trials):
+            return True
+        places = places_of(trials)
+        under_way = [places[trial.number] for trial in trials if trial.state is TrialState.RUNNING]
+        return max(places, default=-1) + 1 - self.lag < min(under_way, default=len(trials) + 1)
 
     @abstractmethod
     def propose(self, past: Past, rng: random.Random) -> Proposed:
@@ -112,7 +127,7 @@ class InBandSampler(BaseSampler, ABC):
         """Draw a parameter that is not of the space."""
         if param_name in self._distributions:
             raise SamplerError(f"{param_name}: got {param_distribution}, expected {self._distributions[param_name]}")
-        own = RandomSampler(seed=self._rng(trial, param_name).getrandbits(32))
+        own = RandomSampler(seed=random.Random(f"{self.seed}/{trial.number}/{param_name}").getrandbits(32))
         return own.sample_independent(study, trial, param_name, param_distribution)
 
     def _begin(self, study: Study, trial: FrozenTrial) -> None:
@@ -137,8 +152,8 @@ class InBandSampler(BaseSampler, ABC):
 
     def _choose(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
         """A new member, and how it came about."""
-        rng = self._rng(trial)
-        past = self._histories.setdefault(study, History(self.band.rows)).past(study, trial, rng)
+        rng = random.Random(f"{self.seed}/{places_of(study.get_trials(deepcopy=False))[trial.number]}")
+        past = self._histories.setdefault(study, History(self.band.rows, self.lag)).past(study, trial, rng)
         for _ in range(MAX_TRIES):
             proposed = self.propose(past, rng)
             for row in proposed.rows:
@@ -152,9 +167,6 @@ class InBandSampler(BaseSampler, ABC):
         if not left:
             raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
         return rng.choice(left), "random"
-
-    def _rng(self, trial: FrozenTrial, *purpose: str) -> random.Random:
-        return random.Random("/".join((str(self.seed), str(trial.number), *purpose)))
 
     def __getstate__(self) -> dict[str, Any]:
         """What is read from studies is read again where a copy is used, in another process for instance."""

@@ -16,25 +16,27 @@ from proxies.terms import Rows
 
 ROW = "in_band:row"
 """The system attribute of a trial that says which member it stands for, before it is asked for its slots."""
+RETRY_OF = "in_band:retry_of"
+"""The user attribute of a trial that repeats a failed one: whose place it takes."""
 SUM_WEIGHT = 0.05
 """What the sum of several objectives counts beside the worst of them (Knowles, https://doi.org/10.1109/TEVC.2005.851274)."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a study holds when trial `trial` begins.
+    """What a trial may know of its study when it begins.
 
     Args:
-        rows: members of the finished trials with values, (n, slots), oldest first.
+        rows: members of trials with values, (n, slots), in the order of their places.
         scores: of these, (n,), greater for the better. Several objectives are one score here, weighed anew for every trial.
-        running: members of trials that others evaluate now, (m, slots).
+        pending: members of earlier trials whose values it may not know, (m, slots), known or not.
         seen: bytes of the rows of all trials: finished, failed, running and waiting.
         study, trial: for what Optuna's own samplers ask.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
-    running: NDArray[np.int64]
+    pending: NDArray[np.int64]
     seen: frozenset[bytes]
     study: Study
     trial: FrozenTrial
@@ -45,29 +47,41 @@ class Past:
 
 
 class History:
-    """Reads a study again and again."""
+    """Reads a study again and again.
 
-    def __init__(self, rows: Rows) -> None:
+    Args:
+        lag: the trial in place N may know the values of those in places up to N - lag.
+    """
+
+    def __init__(self, rows: Rows, lag: int = 1) -> None:
         self._rows = rows
+        self._lag = lag
         self._finished: dict[int, tuple[FrozenTrial, NDArray[np.int64] | None, bytes]] = {}
 
     def past(self, study: Study, trial: FrozenTrial, rng: random.Random) -> Past:
-        """What the study holds, the trial itself left out."""
-        found, values, running, seen = [], [], [], set()
-        for other in study.get_trials(deepcopy=False):
-            number = other.number
+        """What the trial may know, itself left out."""
+        trials = study.get_trials(deepcopy=False)
+        places = places_of(trials)
+        until = places[trial.number] - self._lag
+        found: dict[int, tuple[NDArray[np.int64], Sequence[float]]] = {}
+        pending: dict[int, NDArray[np.int64]] = {}
+        seen = set()
+        for other in trials:
+            number, place = other.number, places[other.number]
             if number == trial.number:
                 continue
             read, row, key = self._finished.get(number) or self._read(other)
-            if row is not None:
-                seen.add(key)
-                if read.state is TrialState.COMPLETE:
-                    found.append(row)
-                    values.append(read.values)
-                elif read.state is TrialState.RUNNING:
-                    running.append(row)
-        scores = _scores(values, study.directions, rng)
-        return Past(self._stacked(found), scores, self._stacked(running), frozenset(seen), study, trial)
+            if row is None:
+                continue
+            seen.add(key)
+            if until < place < places[trial.number]:
+                pending[place] = row
+            elif place <= until and read.state is TrialState.COMPLETE:
+                found[place] = row, read.values
+        known = [found[place] for place in sorted(found)]
+        scores = _scores([values for _, values in known], study.directions, rng)
+        waiting = [pending[place] for place in sorted(pending)]
+        return Past(self._stacked([row for row, _ in known]), scores, self._stacked(waiting), frozenset(seen), study, trial)
 
     def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, NDArray[np.int64] | None, bytes]:
         row = row_of(trial, self._rows)
@@ -78,6 +92,25 @@ class History:
 
     def _stacked(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._rows.names))
+
+
+def places_of(trials: Sequence[FrozenTrial]) -> list[int]:
+    """The place of every trial in the sequence of proposals.
+
+    That is its number, but that trials which repeat failed ones take their places, and those cut off before they stood for a member
+    have none (-1).
+    """
+    places: list[int] = []
+    following = 0
+    for trial in trials:
+        if RETRY_OF in trial.user_attrs:
+            places.append(trial.user_attrs[RETRY_OF])
+        elif trial.state.is_finished() and not trial.params and ROW not in trial.system_attrs:
+            places.append(-1)
+        else:
+            places.append(following)
+            following += 1
+    return places
 
 
 def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:

@@ -43,10 +43,10 @@ class SurrogateSampler(InBandSampler):
     """
 
     def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None,
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
         starts: int = 10, weight: float = 4.5, rounds: int = 5, bred: int = 150,
     ) -> None:
-        super().__init__(space, cost, budget, seed, band=band)
+        super().__init__(space, cost, budget, seed, band=band, lag=lag)
         self.starts = starts
         self.weight = weight
         self.rounds = rounds
@@ -63,10 +63,10 @@ class SurrogateSampler(InBandSampler):
         model = self._model(known, values, self._kernel(past))
         means, _ = model.predict(self._features(known))
         parents = known[np.argsort(-means, kind="stable")[:PARENTS]]
-        if len(past.running):
-            # As if those had scored what is expected of them, so that workers do not crowd.
-            expected, _ = model.predict(self._features(past.running))
-            model = self._model(np.concatenate((known, past.running)), np.concatenate((values, expected)), self._kernel(past))
+        if len(past.pending):
+            # As if those had scored what is expected of them, so that proposals do not crowd.
+            expected, _ = model.predict(self._features(past.pending))
+            model = self._model(np.concatenate((known, past.pending)), np.concatenate((values, expected)), self._kernel(past))
         candidates: dict[bytes, tuple[float, NDArray[np.int64]]] = {}
         pool = np.concatenate((parents, self._drawn[numbers.integers(len(self._drawn), size=DRAWN)]))
         for _ in range(self.rounds):

@@ -19,14 +19,17 @@ from proxies.terms import AdditiveCost, CategoricalSpace
 class InBandTPESampler(InBandSampler):
     """Asks Optuna's `TPESampler` for all slots, and takes the new member of the band that differs from its answer in fewest choices.
 
+    That sampler reads the study itself, so it also knows what has finished too soon: with several workers its sequence is not repeatable.
+
     Args:
         starts: random draws in the band that come first.
     """
 
     def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, starts: int = 10
-    ) -> None:
-        super().__init__(space, cost, budget, seed, band=band)
+        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
+        starts: int = 10,
+    ) -> None:  # fmt: skip
+        super().__init__(space, cost, budget, seed, band=band, lag=lag)
         self.starts = starts
         self._breeder = Breeder(self.band)
 

@@ -127,6 +127,17 @@ def test_ray_workers_share_the_study(folder: Path) -> None:
     assert (folder / "run" / "best.yaml").exists()
 
 
+def test_one_worker_and_two_find_the_same(folder: Path) -> None:
+    found = []
+    for out, how in (("alone", []), ("one", ["--backend", "ray"]), ("two", ["--backend", "ray", "--workers", "2"])):
+        more = ["--out", str(folder / out), "--cpus-per-worker", "1", "--trials", "14", *how]
+        assert search.main(command(folder, *more)) == 0
+        with (folder / out / "trials.csv").open() as file:
+            rows = [(row["trial"], row["fingerprint"], row["log_likelihood"]) for row in csv.DictReader(file)]
+        found.append((rows, load_architecture(folder / out / "best.yaml").fingerprint))
+    assert found[0] == found[1] == found[2]
+
+
 def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
