@@ -100,7 +100,7 @@ _ABOUT = (
     "Half of the architectures (`part` is `band`) cost the same multiply-adds to within 5 %; the others are spread from the least",
     "that the space can cost to twice that. Each was trained from random weights, with AdamW, a warm-up and a cosine, random crops",
     "and mirroring, in fp32 on one thread; it was scored on images that no training saw. Trainings with seed 1000 are apart from",
-    "the truth: short ones, judged as predictors, and long ones, which show whether it holds.",
+    "the truth: short ones, judged as predictors, and long ones, where there are any, which show whether it holds.",
     "",
     f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; what the columns hold stands in `nas/trust/bench_table.py`.",
 )
