@@ -7,7 +7,9 @@ import torch
 
 from experiments.benchmarks.parents import main
 from experiments.benchmarks.plain import PlainNetwork
-from space import build_network, parent_names
+from experiments.benchmarks.probes import drawn, only
+from proxies.macs import cost_of
+from space import build_network, load_space, parent_names
 
 from .space.examples import randomised, shortened
 
@@ -30,3 +32,13 @@ def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
     rows = [line.split("|")[1:5] for line in output.read_text().splitlines() if line.startswith("| topformer-t")]
     cases = [[cell.strip() for cell in row] for row in rows]
     assert cases == [["topformer-t", "1", dtype, passes] for dtype in ("fp32", "bf16") for passes in ("forward", "forward+backward")]
+
+
+@pytest.mark.parametrize("mixer", ["local_mhra", "ssa", "channel_group"])
+def test_networks_of_one_mixer_mix_tokens_by_nothing_else(mixer: str) -> None:
+    found = drawn(only(load_space("hybrid-32"), mixer), "20MFLOPs", 3)
+    assert len({architecture.fingerprint for architecture in found}) == 3
+    for architecture in found:
+        assert 18e6 <= cost_of(architecture).macs <= 20e6
+        blocks = [block for stage in architecture.stages for block in stage.blocks]
+        assert {(block.mixer.type, block.position.type, block.ffn.type) for block in blocks} == {(mixer, "none", "mlp")}
