@@ -152,8 +152,8 @@ class InBandSampler(BaseSampler, ABC):
 
     def _choose(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
         """A new member, and how it came about."""
-        rng = random.Random(f"{self.seed}/{places_of(study.get_trials(deepcopy=False))[trial.number]}")
-        past = self._histories.setdefault(study, History(self.band.rows, self.lag)).past(study, trial, rng)
+        past = self._histories.setdefault(study, History(self.band.rows, self.lag)).past(study, trial, self.seed)
+        rng = past.rng
         for _ in range(MAX_TRIES):
             proposed = self.propose(past, rng)
             for row in proposed.rows:

@@ -32,6 +32,7 @@ class Past:
         pending: members of earlier trials whose values it may not know, (m, slots), known or not.
         seen: bytes of the rows of all trials: finished, failed, running and waiting.
         study, trial: for what Optuna's own samplers ask.
+        rng: of the trial's place.
     """
 
     rows: NDArray[np.int64]
@@ -40,6 +41,7 @@ class Past:
     seen: frozenset[bytes]
     study: Study
     trial: FrozenTrial
+    rng: random.Random
 
     def new(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some rows that no trial has."""
@@ -58,11 +60,12 @@ class History:
         self._lag = lag
         self._finished: dict[int, tuple[FrozenTrial, NDArray[np.int64] | None, bytes]] = {}
 
-    def past(self, study: Study, trial: FrozenTrial, rng: random.Random) -> Past:
+    def past(self, study: Study, trial: FrozenTrial, seed: int) -> Past:
         """What the trial may know, itself left out."""
         trials = study.get_trials(deepcopy=False)
         places = places_of(trials)
         until = places[trial.number] - self._lag
+        rng = random.Random(f"{seed}/{places[trial.number]}")
         found: dict[int, tuple[NDArray[np.int64], Sequence[float]]] = {}
         pending: dict[int, NDArray[np.int64]] = {}
         seen = set()
@@ -78,10 +81,13 @@ class History:
                 pending[place] = row
             elif place <= until and read.state is TrialState.COMPLETE:
                 found[place] = row, read.values
+            elif read.state is TrialState.RUNNING:
+                # Its value was to be known, but nobody waited for it.
+                pending[place] = row
         known = [found[place] for place in sorted(found)]
         scores = _scores([values for _, values in known], study.directions, rng)
         waiting = [pending[place] for place in sorted(pending)]
-        return Past(self._stacked([row for row, _ in known]), scores, self._stacked(waiting), frozenset(seen), study, trial)
+        return Past(self._stacked([row for row, _ in known]), scores, self._stacked(waiting), frozenset(seen), study, trial, rng)
 
     def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, NDArray[np.int64] | None, bytes]:
         row = row_of(trial, self._rows)

@@ -4,7 +4,6 @@ import copy
 import itertools
 import multiprocessing
 import pickle
-import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -204,8 +203,20 @@ def test_waiting_trials_count_as_seen() -> None:
     waiting = next(band.members(1))
     trial = study.ask()
     study.enqueue_trial(band.rows.parameters(waiting))
-    past = History(band.rows).past(study, trial._cached_frozen_trial, random.Random(0))
+    past = History(band.rows).past(study, trial._cached_frozen_trial, 0)
     assert past.seen == {waiting.tobytes()}
+
+
+def test_what_others_evaluate_is_pending() -> None:
+    band = small_band()
+    study = new_study("random", band)
+    first, second, third = (study.ask() for _ in range(3))
+    running, finished = asked(first, band), asked(second, band)
+    study.tell(second, 1.0)
+    for lag, known, pending in ((1, [finished], [running]), (2, [], [running, finished])):
+        past = History(band.rows, lag).past(study, third._cached_frozen_trial, 0)
+        assert same(list(past.rows), known)
+        assert same(list(past.pending), pending)
 
 
 @every_sampler
