@@ -1,4 +1,4 @@
-"""Drawn images that tell token mixers apart: each task needs what one kind of mixer is made for.
+"""Drawn images that ask of token mixers what they are made for, a task each.
 
 - `texture`: which way neighbouring pixels agree; a look at a few neighbours decides, so local convolutions suffice.
 - `pairs`: by how much the colour of a patch at the left differs from that of one at the right, whatever lies between
@@ -6,7 +6,7 @@
 - `counts`: how many squares there are, small ones and large ones, whose area tells nothing; several scales matter.
 - `channels`: which colour channels vary together over the image; their correlation is no matter of place.
 
-Images are 32x32, in noise; the same seed gives the same ones. Classes of a task do not differ in mean brightness or colour.
+How far they tell mixers apart is measured in experiments/results/probes.md. Images are 32x32, in noise; the same seed gives the same ones. Classes of a task do not differ in mean brightness or colour.
 """
 
 from __future__ import annotations
