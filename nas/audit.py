@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import BACKENDS
+from nas.backends import Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
@@ -65,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> AuditConfig:
-    import os
-
     parser = CommandParser(
         prog="python -m nas.audit",
         description="Train a sample of architectures alone, and report how well a run's supernet and cheaper scores rank them.",
@@ -83,14 +81,12 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
     parser.add_argument("--short", type=whole_number(1), nargs="*", default=[50, 100, 200], metavar="STEPS",
                         help="short trainings to judge as predictors (50 100 200)")  # fmt: skip
     parser.add_argument("--sample-seed", type=int, default=0, help="of the sample (%(default)s)")
-    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="trainings at a time (one a core)")
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where trainings run (%(default)s)")
-    parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    add_backend_arguments(parser, "trainings")
     parser.add_argument("--latency", default="cpu:1t:bs1", metavar="DEVICE", help="where the sample's networks are timed (%(default)s)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
-    arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
-    if arguments["backend"] == "local" and arguments["ray_address"]:
-        parser.error("--ray-address needs --backend ray")
+    parsed = parser.parse_args(argv)
+    check_backend(parser, parsed)
+    arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
     return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
 
@@ -99,7 +95,7 @@ def run(config: AuditConfig) -> None:
     """Draw and train the sample as far as that is not done, then report on the run."""
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
-    from nas.standalone import Conditions, in_processes, train_all
+    from nas.standalone import Conditions, train_all
     from nas.supernet_run import open_supernet_run
     from nas.trust.bench import Plan, sample_of
     from nas.trust.examination import truth_of
@@ -124,12 +120,7 @@ def run(config: AuditConfig) -> None:
         advance()
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-    each = in_processes(config.workers)
-    if config.backend == "ray":
-        from nas.backends import Workers
-        from nas.backends.ray import on_ray
-
-        each = on_ray(Workers(config.workers, config.ray_address))
+    each = each_on(config.backend, Workers(config.workers, config.ray_address))
     with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
         def on_result(training: Training, result: Trained) -> None:

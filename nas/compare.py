@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import BACKENDS
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.backends import Workers, add_backend_arguments, check_backend, each_on
+from nas.command import CommandParser, exit_code_of, whole_number
+from nas.retrain import add_recipe_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,8 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> CompareConfig:
-    import os
-
     parser = CommandParser(
         prog="python -m nas.compare",
         description="Retrain a search's winner, the published networks that fit its budget and random ones inside it, all alike, "
@@ -80,22 +79,15 @@ def _parse(argv: Sequence[str] | None) -> CompareConfig:
     parser.add_argument("others", nargs="*", metavar="architecture", help="more to compare: a YAML file, or a published network's name")
     parser.add_argument("--run", type=Path, required=True, help="directory of a search")
     parser.add_argument("--test-data", help="images to test on (the test part of the run's data, such as its val/)")
-    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
-    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
-    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
-    parser.add_argument("--lr", type=number(0, 10), help="peak learning rate instead of the recipe's")
+    add_recipe_arguments(parser)
     parser.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
     parser.add_argument("--random", type=whole_number(0), default=5, help="how many to draw at random inside the budget (%(default)s)")
-    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="retrainings at a time (one a core)")
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where they run (%(default)s)")
-    parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    add_backend_arguments(parser, "retrainings")
     parser.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     parser.add_argument("--out", type=Path, help="the comparison's directory (RUN/comparison)")
-    arguments = vars(parser.parse_args(argv)) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
-    if arguments["lr"] == 0:
-        parser.error("argument --lr: got 0, expected more")
-    if arguments["backend"] == "local" and arguments["ray_address"]:
-        parser.error("--ray-address needs --backend ray")
+    parsed = parser.parse_args(argv)
+    check_backend(parser, parsed)
+    arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["out"] = (arguments["out"] or arguments["run"] / "comparison").resolve()
     return CompareConfig(**arguments | {"others": tuple(arguments["others"])})
 
@@ -107,7 +99,6 @@ def run(config: CompareConfig) -> None:
     from nas.progress import phase
     from nas.recipe import load_recipe
     from nas.run_directory import RunError, config_of_run, open_run
-    from nas.standalone import in_processes
     from nas.supernet_run import open_supernet_run
     from proxies.cost import parse_budget
     from supernet.data import DataError
@@ -126,12 +117,7 @@ def run(config: CompareConfig) -> None:
     console = open_console()
     budget = parse_budget(searched["budget"], searched["floor"])
     contenders = _contenders(console, config, supernet_run, budget)
-    each = in_processes(config.workers)
-    if config.backend == "ray":
-        from nas.backends import Workers
-        from nas.backends.ray import on_ray
-
-        each = on_ray(Workers(config.workers, config.ray_address))
+    each = each_on(config.backend, Workers(config.workers, config.ray_address))
     data = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
     console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
     with phase("retraining", config.seeds * len(contenders)) as advance:

@@ -19,7 +19,7 @@ from scipy import stats
 
 from nas.recipe import Recipe
 from nas.retraining import Retraining
-from nas.standalone import Each, one_thread
+from nas.standalone import Each, threads
 from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
@@ -113,7 +113,7 @@ class Comparison:
         architecture = job.contender.architecture
         out = self.folder / f"{architecture.fingerprint}-{job.seed}"
         out.mkdir(parents=True, exist_ok=True)
-        with one_thread():
+        with threads(1):
             # Loading in other processes would take the cores of other trainings.
             retraining = Retraining(architecture, self.recipe, images, test_images, self.image_size, job.seed, None, out, num_workers=0)
             return float(retraining.run()["test"]["accuracy"])

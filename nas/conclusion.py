@@ -10,14 +10,14 @@ from contextlib import nullcontext
 
 from rich.console import Console
 
-from nas.backends import Stop, Workers
+from nas.backends import Stop, Workers, each_on
 from nas.finalists import Finalist, choose_finalists, measured_latencies
 from nas.finals import Finals, affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
 from nas.parents import Parent
 from nas.progress import phase
 from nas.results import print_finals, print_table, write_architectures, write_trials
 from nas.search_config import SearchConfig
-from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers, in_processes
+from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
 from nas.study import ArchitectureStudy, Result
 from nas.supernet_run import SupernetRun
 from nas.trust.report import trust_in_words
@@ -97,11 +97,8 @@ def _finals(
         console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
         return finalists, None
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
-    each = in_processes(default_workers())
-    if config.backend == "ray":
-        from nas.backends.ray import on_ray
-
-        each = on_ray(Workers(config.workers, config.ray_address))
+    num_workers = config.workers if config.backend == "ray" else default_workers()
+    each = each_on(config.backend, Workers(num_workers, config.ray_address))
     with phase("finals", num_steps(len(entrants), steps)) as advance:
 
         def on_result(training: Training, result: Trained) -> None:

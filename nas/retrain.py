@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,10 +65,7 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
     parser.add_argument("architecture", type=Path, help="YAML file, such as a search's best.yaml, or a published network's name")
     parser.add_argument("--data", default="digits", help=DATA_HELP)
     parser.add_argument("--test-data", help="images to test on, likewise (the test part of --data, such as its val/)")
-    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
-    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
-    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
-    parser.add_argument("--lr", type=number(0, 10), help="peak learning rate instead of the recipe's")
+    add_recipe_arguments(parser)
     parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
     parser.add_argument("--minutes", type=number(0, 1e6), help="end training after this time at the latest")
     parser.add_argument("--inherit", type=Path, nargs="?", const=BESIDE, metavar="FILE",
@@ -77,12 +75,25 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
     arguments = parser.parse_args(argv)
     if arguments.inherit == BESIDE:
         arguments.inherit = arguments.architecture.with_suffix(".safetensors")
-    if arguments.lr == 0:
-        parser.error("argument --lr: got 0, expected more")
     if arguments.out is None:
         arguments.out = Path("runs") / f"retrain-{arguments.architecture.stem}"
     arguments.out = arguments.out.absolute()
     return RetrainConfig(**vars(arguments))
+
+
+def add_recipe_arguments(parser: CommandParser) -> None:
+    """Add the recipe, and what may be changed of it."""
+    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
+    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
+    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
+    parser.add_argument("--lr", type=_learning_rate, help="peak learning rate instead of the recipe's")
+
+
+def _learning_rate(text: str) -> float:
+    value = number(0, 10)(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("got 0, expected more")
+    return value
 
 
 def run(config: RetrainConfig) -> None:

@@ -199,7 +199,7 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
         if report.step in training.curve and report.step < training.steps:
             curve[report.step] = scored()
 
-    with one_thread():
+    with threads(1):
         image_size = conditions.run.image_size
         # Loading in other processes would take the cores of other trainings.
         batches = Batches(images, splits.train, conditions.batch_size, image_size, training.seed, AUGMENTATION, num_workers=0)
@@ -228,10 +228,10 @@ def _material(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Te
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """So that a sum of floats does not depend on how many cores there are."""
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads: the last digits of a sum depend on their number. None leaves it as it is."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

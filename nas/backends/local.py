@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-import torch
-
 from nas.backends import MakeEvaluator, OnResult, Stop
+from nas.evaluator import Evaluator
 from nas.samplers import SpaceExhausted
+from nas.standalone import threads
 from nas.study import ArchitectureStudy
 
 
@@ -19,9 +19,11 @@ def run_local(
     Args:
         cpus: threads of an evaluation; by default as many as torch takes.
     """
-    if cpus is not None:
-        torch.set_num_threads(cpus)
-    evaluator = make_evaluator()
+    with threads(cpus):
+        _evaluate(study, make_evaluator(), stop, on_result)
+
+
+def _evaluate(study: ArchitectureStudy, evaluator: Evaluator, stop: Stop, on_result: OnResult) -> None:
     while study.num_results < stop.num_results and not stop.is_late():
         try:
             proposal = study.ask()
