@@ -240,7 +240,7 @@ def _embedded(name: str, part: str) -> ImageSet:
     embedded = EMBEDDED[name]()
     rows = np.flatnonzero(embedded.in_test == (part == "test"))
     reader = _Pixels(name, embedded.pixels)
-    return ImageSet(name, embedded.class_names, embedded.labels[rows], rows, reader, mirror=False, crop=name == "digits")
+    return ImageSet(name, embedded.class_names, embedded.labels[rows], rows, reader, mirror=False, crop=embedded.crop)
 
 
 def _is_name(source: str) -> bool:

@@ -21,12 +21,14 @@ class Embedded:
         pixels: (N, H, W) or (N, H, W, 3) uint8.
         labels: (N,) int64.
         in_test: (N,) bool, which images are the test part.
+        crop: as of `supernet.data.ImageSet`.
     """
 
     class_names: tuple[str, ...]
     pixels: np.ndarray
     labels: np.ndarray
     in_test: np.ndarray
+    crop: bool
 
 
 def digits() -> Embedded:
@@ -41,7 +43,7 @@ def digits() -> Embedded:
         members = np.flatnonzero(labels == label)
         in_test[members[-len(members) // 5 :]] = True
     # The grey values are 0 to 16.
-    return Embedded(tuple("0123456789"), np.round(greys * (255 / 16)).astype(np.uint8), labels, in_test)
+    return Embedded(tuple("0123456789"), np.round(greys * (255 / 16)).astype(np.uint8), labels, in_test, crop=True)
 
 
 def _probes(*tasks: str) -> Embedded:
@@ -49,7 +51,7 @@ def _probes(*tasks: str) -> Embedded:
     names = tuple(f"{task}: {name}" for task in tasks for name in probes.TASKS[task].class_names)
     # Classes take turns, so that the last images hold all of them equally often.
     in_test = np.arange(len(labels)) >= len(labels) * 4 // 5
-    return Embedded(names, pixels, labels, in_test)
+    return Embedded(names, pixels, labels, in_test, crop=False)
 
 
 EMBEDDED: Mapping[str, Callable[[], Embedded]] = {
