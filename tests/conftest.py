@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest_plugins = ["tests.postgresql"]
 torch.set_num_threads(1)
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
