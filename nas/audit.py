@@ -34,7 +34,7 @@ class AuditConfig:
         architectures, seeds, steps, batch_size, long, short: as in `nas.trust.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join.
+        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
         latency: the device on which the sample's networks are timed.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
@@ -53,6 +53,8 @@ class AuditConfig:
     workers: int
     backend: str
     ray_address: str | None
+    cpus_per_worker: int | None
+    gpus_per_worker: float | None
     latency: str
     publish: Path | None
     command: tuple[str, ...]
@@ -120,7 +122,7 @@ def run(config: AuditConfig) -> None:
         advance()
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-    each = each_on(config.backend, Workers(config.workers, config.ray_address))
+    each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
     with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
         def on_result(training: Training, result: Trained) -> None:

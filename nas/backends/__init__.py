@@ -6,22 +6,23 @@ when the study holds enough results, when the time is over, or when nothing is l
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.command import CommandParser, whole_number
 
 if TYPE_CHECKING:
-    import argparse
-
     from nas.evaluator import Evaluator
     from nas.standalone import Each
     from nas.study import Result
 
 BACKENDS = ("local", "ray")
+OF_RAY = ("ray_address", "cpus_per_worker", "gpus_per_worker")
+"""Options that say nothing where there is no cluster."""
 MakeEvaluator = Callable[[], "Evaluator"]
 
 
@@ -49,12 +50,14 @@ class Workers:
     Args:
         num_workers: evaluations at a time.
         address: of a running cluster; by default one is started on this machine.
-        cpus: of each evaluation; by default its share of the cluster's.
+        cpus: of each; by default its share of the cluster's.
+        gpus: of each; a share such as 0.25 lets four use one. By default its share of the cluster's, one at most.
     """
 
     num_workers: int = 1
     address: str | None = None
     cpus: int | None = None
+    gpus: float | None = None
 
 
 OnResult = Callable[["Result"], None]
@@ -71,18 +74,37 @@ def each_on(backend: str, workers: Workers) -> Each:
     return in_processes(workers.num_workers)
 
 
-def add_backend_arguments(parser: CommandParser, what: str) -> None:
-    """Add `--workers`, `--backend` and `--ray-address` to a command that trains; `check_backend` then reads them.
+def add_backend_arguments(parser: argparse._ActionsContainer, what: str, workers: int | None = None) -> None:
+    """Add the options that say where a command trains or evaluates; `check_backend` then reads them.
 
     Args:
         what: is done so many at a time, such as `trainings`.
+        workers: at a time unless told otherwise; one a core by default.
     """
-    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help=f"{what} at a time (one a core)")
+    default, share = workers or os.cpu_count() or 1, "(its share of the cluster's)"
+    parser.add_argument("--workers", type=whole_number(1), default=default, help=f"{what} at a time ({workers or 'one a core'})")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"where {what} run (%(default)s)")
     parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    parser.add_argument("--cpus-per-worker", type=whole_number(1), metavar="N", help=f"processors of each worker {share}")
+    parser.add_argument("--gpus-per-worker", type=_gpus, metavar="N", help=f"GPUs of each, 0.25 for a quarter {share}")
 
 
-def check_backend(parser: CommandParser, arguments: argparse.Namespace) -> None:
-    """End the command where an address is given and no Ray is asked for."""
-    if arguments.backend == "local" and arguments.ray_address:
-        parser.error("--ray-address needs --backend ray")
+def check_backend(parser: CommandParser, arguments: argparse.Namespace, *, local_takes: Collection[str] = ()) -> None:
+    """End the command where an option is given that needs Ray, and no Ray is asked for.
+
+    Args:
+        local_takes: options that the command's own local backend knows as well, such as `cpus_per_worker`.
+    """
+    idle = [name for name in OF_RAY if name not in local_takes and getattr(arguments, name) is not None]
+    if arguments.backend == "local" and idle:
+        parser.error(f"--{idle[0].replace('_', '-')} needs --backend ray")
+
+
+def _gpus(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (0 <= value <= 1 or (value > 1 and value.is_integer())):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a share of one GPU such as 0.25, or a whole number of them")
+    return value
