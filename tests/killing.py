@@ -19,7 +19,9 @@ from pathlib import Path
 
 Command = Callable[[Sequence[str]], int]
 
-PRELOAD = ["torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retraining", "nas.conclusion"]
+PRELOAD = [
+    "torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retraining", "nas.conclusion"
+]  # fmt: skip
 LIMIT_SECONDS = 200.0
 """A command that takes longer hangs."""
 _forking = multiprocessing.get_context("forkserver")
