@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
@@ -37,16 +37,25 @@ def run_whole(main: Command, argv: Sequence[str]) -> float:
 
 def run_killed(main: Command, argv: Sequence[str], after_seconds: float) -> bool:
     """Run a command and kill it after a time; False where it had come to a good end before that."""
-    _start_server()
-    with tempfile.NamedTemporaryFile("r") as output:
-        process = _forking.Process(target=_run, args=(main, list(argv), output.name))
-        process.start()
+    with running(main, argv) as (process, output):
         process.join(after_seconds)
         is_killed = process.is_alive()
-        process.kill()
-        process.join()
-        assert is_killed or process.exitcode == 0, f"{argv}: ended with {process.exitcode}:\n{output.read()}"
-        return is_killed
+        assert is_killed or process.exitcode == 0, f"{argv}: ended with {process.exitcode}:\n{output.read_text()}"
+    return is_killed
+
+
+@contextmanager
+def running(main: Command, argv: Sequence[str]) -> Iterator[tuple[multiprocessing.process.BaseProcess, Path]]:
+    """A command that is running, and the file that it prints to; killed in the end, if it has not come to its own."""
+    _start_server()
+    with tempfile.NamedTemporaryFile() as output:
+        process = _forking.Process(target=_run, args=(main, list(argv), output.name))
+        process.start()
+        try:
+            yield process, Path(output.name)
+        finally:
+            process.kill()
+            process.join()
 
 
 def moments(count: int, seconds: float, seed: int) -> Iterator[float]:
