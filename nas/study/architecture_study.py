@@ -51,11 +51,12 @@ class ArchitectureStudy(StudyRecord):
         seed: of the sampler.
         lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
         first: published networks in the band, to be evaluated before anything that the sampler proposes.
+        judge: what gives the scores, in a word: those of different judges do not belong into one study.
     """
 
     def __init__(
         self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
-        lag: int = 1, first: Sequence[Parent] = (),
+        lag: int = 1, first: Sequence[Parent] = (), judge: str = "",
     ) -> None:  # fmt: skip
         self._url = storage
         self._storage = open_storage(storage)
@@ -64,7 +65,7 @@ class ArchitectureStudy(StudyRecord):
             study = optuna.create_study(storage=self._storage.optuna, study_name=name, directions=directions, load_if_exists=True)
             facts = {
                 "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
-                "lag": lag, "objectives": [asdict(objective) for objective in objectives],
+                "lag": lag, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
             }  # fmt: skip
             found = study.user_attrs
             for key, value in facts.items():

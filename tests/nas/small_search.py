@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import optuna
@@ -40,3 +41,9 @@ def command(folder: Path, *more: str) -> list[str]:
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
     (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
+
+
+def rows_of(trials: Path) -> list[dict[str, str]]:
+    """What a search's `trials.csv` tells but for its trials' numbers, among which are failed ones, and how long they took."""
+    with trials.open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in ("trial", "seconds")} for row in csv.DictReader(file)]

@@ -262,7 +262,8 @@ def test_the_command_line_offers_every_sampler() -> None:
 
 
 BAD_OPTIONS = (
-    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--storage", "mysql://host/db"], ["--sampler", "magic"],
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--sampler", "magic"],
+    ["--storage", "mysql://host/db"],
     ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],
 )
 
