@@ -23,7 +23,7 @@ from nas.samplers import make_sampler
 from nas.samplers.past import PLACE
 from nas.storage_url import without_password
 from nas.study.heartbeat import Heartbeat
-from nas.study.record import Proposal, Result, StudyError, StudyRecord
+from nas.study.record import SCORE, SECONDS, Proposal, Result, StudyError, StudyRecord
 from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
 from nas.study.storage import open_storage, told
 from proxies.architecture_band import ArchitectureBand
@@ -123,8 +123,8 @@ class ArchitectureStudy(StudyRecord):
         self._in_a_row = 0
         storage, trial_id = self._storage.optuna, self._trial_id(proposal.number)
         try:
-            for key, value in {**asdict(score), "seconds": round(seconds, 3)}.items():
-                storage.set_trial_user_attr(trial_id, key, value)
+            storage.set_trial_user_attr(trial_id, SCORE, asdict(score))
+            storage.set_trial_user_attr(trial_id, SECONDS, round(seconds, 3))
             values = [objective.value(score, proposal.amounts) for objective in self.objectives]
             storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:

@@ -97,8 +97,8 @@ def test_a_race_stops_who_has_lost(folder: Path) -> None:
     assert search.main(command(folder, *racing)) == 0
     trials = trials_of(folder)
     best = max(trials, key=lambda trial: trial.value)
-    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
-    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert best.user_attrs["score"]["num_images"] == max(trial.user_attrs["score"]["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["score"]["num_images"] for trial in trials) < 90
     assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
