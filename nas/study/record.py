@@ -24,7 +24,6 @@ from space.errors import UserError
 from space.files import parse_space
 from supernet.accuracy import Score
 
-
 SCORE, SECONDS = "score", "seconds"
 """User attributes of an evaluated trial: all that a `Score` holds, and how long that took."""
 

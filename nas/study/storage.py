@@ -100,7 +100,9 @@ class _Database(RDBStorage):
         with session.no_autoflush:
             return super()._get_prepared_new_trial(study_id, template_trial, session)
 
-    def _set_trial_param_without_commit(self, session: Any, trial_id: int, name: str, value: float, distribution: Any, *previous: Any) -> None:
+    def _set_trial_param_without_commit(
+        self, session: Any, trial_id: int, name: str, value: float, distribution: Any, *previous: Any
+    ) -> None:
         # All trials of a study have the distributions of one space.
         super()._set_trial_param_without_commit(session, trial_id, name, value, distribution, distribution)
 
