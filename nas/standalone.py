@@ -193,6 +193,8 @@ def in_processes(workers: int) -> Each:
 
     def each(do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
         attempts: dict[Job, int] = dict.fromkeys(jobs, 0)
+        # Not fewer when few are left: one alone would run, and die, in this process.
+        at_a_time = min(workers, len(jobs))
         while attempts:
             begun: set[Job] = set()
 
@@ -202,7 +204,7 @@ def in_processes(workers: int) -> Each:
                     yield delayed(_paired)(do, job, os.getpid())
 
             try:
-                with Parallel(n_jobs=min(workers, len(attempts)), return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
+                with Parallel(n_jobs=at_a_time, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
                     for job, outcome in parallel(calls()):
                         del attempts[job]
                         yield job, outcome
