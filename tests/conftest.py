@@ -6,6 +6,8 @@ from hypothesis import settings
 
 from supernet import engine
 
+pytest_plugins = ["tests.postgresql"]
+
 torch.set_num_threads(1)
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
