@@ -66,7 +66,7 @@ def each_on(backend: str, workers: Workers) -> Each:
         from nas.backends.ray import on_ray
 
         return on_ray(workers)
-    from nas.standalone import in_processes
+    from nas.processes import in_processes
 
     return in_processes(workers.num_workers)
 

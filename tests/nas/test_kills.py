@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from nas import retrain
-from nas.standalone import Conditions, Training, in_processes, train_all
+from nas.processes import in_processes
+from nas.standalone import Conditions, Training, train_all
 from nas.supernet_run import SupernetRun
 from space.files import dump_architecture, load_space
 from supernet import engine
