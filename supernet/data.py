@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from space.architecture import MIN_IMAGE_SIZE
 from space.errors import UserError
+from space.limits import MIN_IMAGE_SIZE
 from supernet.embedded import EMBEDDED
 from supernet.randomness import seed_of
 
