@@ -113,19 +113,19 @@ def run(config: CompareConfig) -> None:
     if test_images is None:
         raise DataError(f"{supernet_run.data}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
     resolved = {"data": comparison.data, "image_size": comparison.image_size, "recipe": recipe.model_dump()}
-    open_run(config.out, asdict(config) | resolved, FREE)
-    console = open_console()
-    budget = parse_budget(searched["budget"], searched["floor"])
-    contenders = _contenders(console, config, supernet_run, budget)
-    each = each_on(config.backend, Workers(config.workers, config.ray_address))
     data = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
-    console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
-    with phase("retraining", config.seeds * len(contenders)) as advance:
-        rows = compare(
-            comparison, contenders, config.seeds, each,
-            lambda job, accuracy: advance(1, f"{job.contender.label}, seed {job.seed}: {accuracy:.1%}"),
-        )  # fmt: skip
-    _report(console, config, comparison, rows, f"{data}, at {comparison.image_size} px")
+    with open_run(config.out, asdict(config) | resolved, FREE):
+        console = open_console()
+        budget = parse_budget(searched["budget"], searched["floor"])
+        contenders = _contenders(console, config, supernet_run, budget)
+        each = each_on(config.backend, Workers(config.workers, config.ray_address))
+        console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
+        with phase("retraining", config.seeds * len(contenders)) as advance:
+            rows = compare(
+                comparison, contenders, config.seeds, each,
+                lambda job, accuracy: advance(1, f"{job.contender.label}, seed {job.seed}: {accuracy:.1%}"),
+            )  # fmt: skip
+        _report(console, config, comparison, rows, f"{data}, at {comparison.image_size} px")
 
 
 def _contenders(console: Console, config: CompareConfig, supernet_run: SupernetRun, budget: Budget) -> list[Contender]:

@@ -43,9 +43,9 @@ def name_of_others(study: StudyRecord) -> str:
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
-    """Write all evaluated trials as CSV, in order of trial number, with the answer to every slot."""
+    """Write all evaluated trials as CSV, in the order of their proposals, with the answer to every slot."""
     text = io.StringIO()
-    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.number)]
+    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
@@ -55,6 +55,7 @@ def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> N
 def _row(result: Result) -> dict[str, Any]:
     score = result.score
     return {
+        "place": result.place,
         "trial": result.number,
         "accuracy": score.accuracy,
         "accuracy_stderr": score.accuracy_stderr,

@@ -44,17 +44,17 @@ class Stop:
 
 @dataclass(frozen=True)
 class Workers:
-    """Resources of the Ray backend.
+    """Who evaluates or trains.
 
     Args:
-        num_workers: evaluations at a time.
-        address: of a running cluster; by default one is started on this machine.
-        cpus: of each evaluation; by default its share of the cluster's.
+        num_workers: jobs at a time.
+        address: of a running Ray cluster; by default one is started on this machine.
+        cpus: threads of each job.
     """
 
     num_workers: int = 1
     address: str | None = None
-    cpus: int | None = None
+    cpus: int = 1
 
 
 OnResult = Callable[["Result"], None]

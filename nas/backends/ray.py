@@ -90,12 +90,12 @@ def _connect(workers: Workers) -> int:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if workers.address is None:
-        options |= {"include_dashboard": False, "num_cpus": max(workers.num_workers * (workers.cpus or 1), os.cpu_count() or 1)}
+        options |= {"include_dashboard": False, "num_cpus": max(workers.num_workers * workers.cpus, os.cpu_count() or 1)}
     try:
         ray.init(address=workers.address, **options)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"--ray-address: cannot join {workers.address}: {str(error).splitlines()[0]:.200}") from None
-    return workers.cpus or max(int(ray.cluster_resources().get("CPU", 1)) // workers.num_workers, 1)
+    return workers.cpus
 
 
 class _StudySearcher(Searcher):
@@ -108,18 +108,14 @@ class _StudySearcher(Searcher):
         self.is_finished = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray's own hint leaves FINISHED out
-        wanted = self._stop.num_results - self._study.num_results - len(self._open)
-        if wanted <= 0 and self._open and not self._stop.is_late():
-            # An evaluation under way may still fail and leave room for another.
-            return None
-        if wanted <= 0 or self._stop.is_late():
+        if self._stop.is_late() or self._study.num_results >= self._stop.num_results:
             return self._finished()
-        if not self._study.is_ready():
-            return None
         try:
-            proposal = self._study.ask()
+            proposal = self._study.ask(self._stop.num_results)
         except SpaceExhausted:
-            return self._finished()
+            return self._finished() if not self._open else None
+        if proposal is None:
+            return None
         self._open[trial_id] = proposal
         return {"architecture": proposal.architecture.model_dump_json()}
 
@@ -130,10 +126,12 @@ class _StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         proposal = self._open.pop(trial_id)
         if error or result is None or "accuracy" not in result:
-            self._study.give_back(proposal)
+            self._study.give_back(proposal, "its worker failed")
             return
         score = Score(**{name: result[name] for name in Score.__dataclass_fields__})
-        self._on_result(self._study.tell(proposal, score, result["seconds"]))
+        told = self._study.tell(proposal, score, result["seconds"])
+        if told is not None:
+            self._on_result(told)
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune writes its searcher to disk for resuming; a search is resumed from its study instead.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,16 +106,19 @@ def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pyt
         def follow(report: StepReport) -> None:
             on_step(report)  # type: ignore[operator]
             if report.step == 5:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
         return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(retraining, "train", interrupted)
     assert main([*COMMAND, "--out", "parts"]) == 130
     assert not (work / "parts" / "result.json").exists()
+    assert (work / "parts" / "checkpoint.safetensors").exists()
     monkeypatch.undo()
     monkeypatch.chdir(work)
     assert main([*COMMAND, "--out", "parts"]) == 0
+    assert (work / "parts" / "metrics.csv").read_bytes() == (work / "whole" / "metrics.csv").read_bytes()
+    assert not list((work / "parts").glob("checkpoint*"))
     ours, theirs = (load_file(work / name / "weights.safetensors") for name in ("parts", "whole"))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

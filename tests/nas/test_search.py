@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
@@ -21,6 +22,7 @@ import yaml
 from safetensors.torch import load_file
 
 from nas import export, search
+from nas.owners import this_process
 from nas.samplers import sampler_names
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
@@ -117,17 +119,22 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     (name,) = optuna.get_all_study_names(f"sqlite:///{searched}/run/study.db")
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{searched}/run/study.db")
     victim = study.trials[2]
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead = asdict(replace(this_process(), process=process.pid))
     left = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
-        params={**victim.params},
+        params=victim.params,
         distributions=victim.distributions,
-        user_attrs={"fingerprint": "of-the-dead"},
+        user_attrs={"fingerprint": victim.user_attrs["fingerprint"], "proposal": "random", "place": 5, "owner": dead},
     )
     study.add_trial(left)
     assert search.main(command(searched, "--trials", "7")) == 0
-    states = [trial.state.name for trial in trials_of(searched)]
-    assert "RUNNING" not in states
-    assert states.count("COMPLETE") == 7
+    trials = trials_of(searched)
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5 + ["FAIL"] + ["COMPLETE"] * 2
+    assert trials[5].user_attrs["failure"] == "interrupted"
+    assert trials[6].params == victim.params
+    assert trials[6].user_attrs["place"] == 5
 
 
 def test_ray_workers_share_the_study(folder: Path) -> None:
@@ -268,7 +275,8 @@ def test_the_command_line_offers_every_sampler() -> None:
 
 
 BAD_OPTIONS = (
-    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--sampler", "magic"],
+    ["--storage", "mysql://host/db"],
     ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],
 )
 
