@@ -46,8 +46,8 @@ def test_ten_thousand_mutated_files_do() -> None:
 
 WORDS = st.sampled_from([
     "type", "name", "image_size", "in_chans", "num_classes", "stem", "stages", "head", "width", "widths", "depths", "downsample",
-    "blocks", "mixer", "mixers", "ffn", "ffns", "position", "positions", "norm", "layer_scale", "repeat", "ratio", "head_dim", "kernel_size", "eps",
-    *(name for kind in (FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS) for name in kind.names()),
+    "blocks", "mixer", "mixers", "ffn", "ffns", "position", "positions", "norm", "layer_scale", "repeat", "ratio", "head_dim",
+    "kernel_size", "eps", *(name for kind in (FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS) for name in kind.names()),
 ])  # fmt: skip
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.integers(0, 128), st.floats(), st.text(max_size=20), st.dates(), WORDS)
 KEYS = WORDS | st.text(max_size=3)
