@@ -69,6 +69,19 @@ def test_a_search_never_reads_the_test_part(folder: Path) -> None:
     assert search.main(command(folder)) == 0
 
 
+def test_a_few_corrupt_images_are_passed_over_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in ("ant/7.png", "cow/2.png"):
+        (folder / "images" / "train" / file).write_bytes(b"no picture")
+    assert search.main(command(folder, "--steps", "12")) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert all(any(file in line for line in told) for file in ("ant/7.png", "cow/2.png"))
+    assert len(told) <= 4
+    scores = [trial.values for trial in trials_of(folder)]
+    assert search.main(command(folder, "--steps", "12", "--out", str(folder / "again"))) == 0
+    with (folder / "again" / "trials.csv").open() as file:
+        assert [[float(row["log_likelihood"])] for row in csv.DictReader(file)] == scores
+
+
 def test_the_same_command_continues(searched: Path) -> None:
     weights = (searched / "run" / "supernet.safetensors").stat().st_mtime_ns
     before = [trial.params for trial in trials_of(searched)]
@@ -236,7 +249,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "unknown key": (lambda f: set_space(f, "name: tiny\nimage_sise: 3"), [], "tiny.yaml: unknown key 'image_sise'"),
     "no such space": (lambda f: None, ["--space", "hybrid-225"], "expected one of hybrid-224, hybrid-32"),
     "no such data": (lambda f: None, ["--data", "nowhere/at/all"], "nowhere/at/all"),
-    "corrupt image": (lambda f: (f / "images/train/bee/3.png").write_bytes(b"?"), [], "bee/3.png"),
+    "corrupt images": (lambda f: [(f / f"images/train/bee/{i}.png").write_bytes(b"?") for i in range(9)], [], "images of 60 that cannot"),
     "foreign directory": (lambda f: (f / "run").mkdir() or (f / "run/thesis.tex").touch(), [], "not empty and not a run's directory"),
 }
 
