@@ -122,9 +122,10 @@ def affordable_steps(results: Sequence[Result], seconds: float, trained: int | N
         trained: steps of training that an evaluation was; none where it was a supernet's.
     """
     if trained is not None:
-        return seconds * default_workers() * trained / median(result.seconds for result in results)
-    per_image = median(result.seconds / result.score.num_images for result in results)
-    return seconds / (per_image * TRAINING_PASSES * BATCH_SIZE)
+        per_step = median(result.seconds for result in results) / trained
+    else:
+        per_step = median(result.seconds / result.score.num_images for result in results) * TRAINING_PASSES * BATCH_SIZE
+    return seconds * default_workers() / per_step
 
 
 def num_steps(entrants: int, steps: Sequence[int] = STEPS) -> int:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nas.study import Result
 
 BACKENDS = ("local", "ray")
-OF_RAY = ("ray_address", "cpus_per_worker", "gpus_per_worker")
-"""Options that say nothing where there is no cluster."""
+OF_RAY = ("ray_address", "gpus_per_worker")
+"""Options that say nothing where there is no Ray."""
 MakeEvaluator = Callable[[], "Evaluator"]
 
 
@@ -45,18 +45,18 @@ class Stop:
 
 @dataclass(frozen=True)
 class Workers:
-    """Resources of the Ray backend.
+    """Who evaluates or trains.
 
     Args:
-        num_workers: evaluations at a time.
-        address: of a running cluster; by default one is started on this machine.
-        cpus: of each; by default its share of the cluster's.
-        gpus: of each; a share such as 0.25 lets four use one. By default its share of the cluster's, one at most.
+        num_workers: jobs at a time.
+        address: of a running Ray cluster; by default one is started on this machine.
+        cpus: threads of each job.
+        gpus: of each job on Ray, a share such as 0.25 or several; by default its share of the cluster's, one at most.
     """
 
     num_workers: int = 1
     address: str | None = None
-    cpus: int | None = None
+    cpus: int = 1
     gpus: float | None = None
 
 
@@ -69,33 +69,34 @@ def each_on(backend: str, workers: Workers) -> Each:
         from nas.backends.ray import on_ray
 
         return on_ray(workers)
-    from nas.standalone import in_processes
+    from nas.processes import in_processes
 
     return in_processes(workers.num_workers)
 
 
-def add_backend_arguments(parser: argparse._ActionsContainer, what: str, workers: int | None = None) -> None:
-    """Add the options that say where a command trains or evaluates; `check_backend` then reads them.
+def add_backend_arguments(parser: CommandParser, what: str) -> None:
+    """Add the options that say where a command trains; `check_backend` then reads them.
 
     Args:
         what: is done so many at a time, such as `trainings`.
-        workers: at a time unless told otherwise; one a core by default.
     """
-    default, share = workers or os.cpu_count() or 1, "(its share of the cluster's)"
-    parser.add_argument("--workers", type=whole_number(1), default=default, help=f"{what} at a time ({workers or 'one a core'})")
+    parser.add_argument("--workers", type=whole_number(1), default=os.cpu_count() or 1, help=f"{what} at a time (one a core)")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"where {what} run (%(default)s)")
-    parser.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
-    parser.add_argument("--cpus-per-worker", type=whole_number(1), metavar="N", help=f"processors of each worker {share}")
-    parser.add_argument("--gpus-per-worker", type=_gpus, metavar="N", help=f"GPUs of each, 0.25 for a quarter {share}")
+    parser.add_argument("--cpus-per-worker", type=whole_number(1), default=1, metavar="N",
+                        help="cores that each worker reserves, with --backend ray (%(default)s)")  # fmt: skip
+    add_ray_arguments(parser)
 
 
-def check_backend(parser: CommandParser, arguments: argparse.Namespace, *, local_takes: Collection[str] = ()) -> None:
-    """End the command where an option is given that needs Ray, and no Ray is asked for.
+def add_ray_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the options that need `--backend ray`, those of `OF_RAY`."""
+    parser.add_argument("--ray-address", metavar="HOST:PORT", help="of a running Ray cluster to join (one of its own on this machine)")
+    share = "GPUs that each worker reserves, with --backend ray, such as 0.25 (its share of all, one at most)"
+    parser.add_argument("--gpus-per-worker", type=_gpus, metavar="N", help=share)
 
-    Args:
-        local_takes: options that the command's own local backend knows as well, such as `cpus_per_worker`.
-    """
-    idle = [name for name in OF_RAY if name not in local_takes and getattr(arguments, name) is not None]
+
+def check_backend(parser: CommandParser, arguments: argparse.Namespace, of_ray: Collection[str] = OF_RAY) -> None:
+    """End the command where an option is given that needs Ray, and no Ray is asked for."""
+    idle = [name for name in of_ray if getattr(arguments, name) != parser.get_default(name)]
     if arguments.backend == "local" and idle:
         parser.error(f"--{idle[0].replace('_', '-')} needs --backend ray")
 

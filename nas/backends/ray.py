@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -38,8 +38,10 @@ from space.architecture import Architecture
 from space.errors import UserError
 from supernet.accuracy import Score
 
-MAX_FAILURES = 20
-"""So many failures, and one more a worker, with no success between them, end a search: it is not the architectures."""
+MAX_DEATHS = 3
+"""So many workers may die over an architecture before that counts as a failure of its own."""
+MAX_IN_A_ROW = 20
+"""So many deaths, and one more a worker, with no success between them, end a search."""
 MAX_RETRIES = 10
 """How often a training begins again where its worker or node was lost."""
 SECONDS_BETWEEN_ASKS = 0.5
@@ -72,10 +74,10 @@ def run_ray(
         folder: for Tune's own files.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
-    searcher = _StudySearcher(study, stop, on_result, MAX_FAILURES + workers.num_workers)
+    searcher = _StudySearcher(study, stop, on_result, MAX_IN_A_ROW + workers.num_workers)
     try:
         resources = _connect(workers)
-        for attempt in range(1, searcher.max_failures + 1):
+        for attempt in range(1, searcher.max_in_a_row + 1):
             try:
                 _tuner(searcher, make_evaluator, workers.num_workers, resources, folder / f"tune-{attempt}").fit()
                 break
@@ -152,7 +154,7 @@ def _connect(workers: Workers) -> Resources:
     os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if workers.address is None:
-        num_cpus = max(workers.num_workers * (workers.cpus or 1), os.cpu_count() or 1)
+        num_cpus = max(workers.num_workers * workers.cpus, os.cpu_count() or 1)
         with _on_loopback():
             ray.init(address="local", include_dashboard=False, num_cpus=num_cpus, **options)
     else:
@@ -182,7 +184,7 @@ def _on_loopback() -> Iterator[None]:
 
 
 def reserved(workers: Workers, nodes: Sequence[Mapping[str, float]]) -> Resources:
-    """What each worker reserves of a cluster: what it was told to, or its share.
+    """What each worker reserves of a cluster.
 
     Args:
         nodes: what each has, `CPU` and `GPU`.
@@ -190,16 +192,14 @@ def reserved(workers: Workers, nodes: Sequence[Mapping[str, float]]) -> Resource
     Raises WorkersError where no node has as much: Ray would wait for one for ever.
     """
     gpus = _share_of_gpus(sum(node.get("GPU", 0) for node in nodes), workers.num_workers) if workers.gpus is None else workers.gpus
-    most = max((node.get("GPU", 0) for node in nodes), default=0)
+    most = max(node.get("GPU", 0) for node in nodes)
     if gpus > most:
         raise WorkersError(f"--gpus-per-worker: got {gpus:g}, expected no more than {most:g}, the most that a node has")
-    sizes = [int(node.get("CPU", 0)) for node in nodes if node.get("GPU", 0) >= gpus]
-    fitting = (cpus for cpus in range(max(sizes), 1, -1) if sum(size // cpus for size in sizes) >= workers.num_workers)
-    cpus = workers.cpus or next(fitting, 1)
-    if cpus > max(sizes):
-        having = "a node has" if not gpus else f"a node with {gpus:g} GPUs has"
-        raise WorkersError(f"--cpus-per-worker: got {cpus}, expected no more than {max(sizes)}, the most that {having}")
-    return {"cpu": cpus, "gpu": gpus}
+    most = max(node.get("CPU", 0) for node in nodes if node.get("GPU", 0) >= gpus)
+    if workers.cpus > most:
+        having = f"a node with {gpus:g} GPUs has" if gpus else "a node has"
+        raise WorkersError(f"--cpus-per-worker: got {workers.cpus}, expected no more than {most:g}, the most that {having}")
+    return {"cpu": workers.cpus, "gpu": gpus}
 
 
 def _share_of_gpus(gpus: float, num_workers: int) -> float:
@@ -228,22 +228,23 @@ def _tuner(searcher: _StudySearcher, make_evaluator: MakeEvaluator, num_workers:
 
 
 class _StudySearcher(Searcher):
-    """Hands the study's proposals to Tune, and Tune's results to the study.
+    """Hands the study's proposals to Tune, and Tune's results to the study. What a worker died over goes to the next one.
 
     Args:
-        max_failures: so many with no success between them are too many.
+        max_in_a_row: so many deaths of workers with no success between them are too many.
     """
 
-    def __init__(self, study: ArchitectureStudy, stop: Stop, on_result: OnResult, max_failures: int) -> None:
+    def __init__(self, study: ArchitectureStudy, stop: Stop, on_result: OnResult, max_in_a_row: int) -> None:
         super().__init__()
         self._study, self._stop, self._on_result = study, stop, on_result
         self._open: dict[str, Proposal] = {}
         self._begun: set[str] = set()
-        self._unbegun: deque[Proposal] = deque()
-        self._num_failures = 0
+        self._returned: deque[Proposal] = deque()
+        self._deaths = Counter[int]()
+        self._in_a_row = 0
         self._next_ask = 0.0
         self._is_exhausted = False
-        self.max_failures = max_failures
+        self.max_in_a_row = max_in_a_row
         self.is_finished = False
         self.error: Exception | None = None
         """The first thing that went wrong here; Tune listens to no error but one of `suggest`."""
@@ -254,7 +255,7 @@ class _StudySearcher(Searcher):
             if self._is_over():
                 self.is_finished = True
                 return Searcher.FINISHED
-            proposal = self._unbegun.popleft() if self._unbegun else self._asked()
+            proposal = self._returned.popleft() if self._returned else self._asked()
         if self.error is not None:
             raise self.error
         if proposal is None:
@@ -271,42 +272,41 @@ class _StudySearcher(Searcher):
             # `lose` is told why.
             return
         with self._kept_errors():
-            proposal = self._closed(trial_id)
-            if result is None or "seconds" not in result:
-                self._study.give_back(proposal)
-            elif "mistake" in result:
-                raise WorkersError(result["mistake"])
-            elif "failure" in result:
-                self._study.give_back(proposal)
-                self._fail(f"trial {proposal.number}: {result['failure']}")
-            else:
-                self._num_failures = 0
-                score = Score(**{name: result[name] for name in Score.__dataclass_fields__})
-                self._on_result(self._study.tell(proposal, score, result["seconds"]))
+            proposal, found = self._closed(trial_id), result or {"failure": "it was stopped"}
+            if "mistake" in found:
+                raise WorkersError(found["mistake"])
+            if "failure" in found:
+                self._give_back(proposal, found["failure"])
+                return
+            self._in_a_row = 0
+            score = Score(**{name: found[name] for name in Score.__dataclass_fields__})
+            told = self._study.tell(proposal, score, found["seconds"])
+            if told is not None:
+                self._on_result(told)
 
     def lose(self, trial_id: str, reason: str) -> None:
         """A worker died."""
         with self._kept_errors():
-            if trial_id in self._begun:
-                proposal = self._closed(trial_id)
-                self._study.give_back(proposal)
-                self._fail(f"trial {proposal.number}: its worker died: {reason}")
-            else:
-                self._unbegun.append(self._closed(trial_id))
-                self._fail(reason, is_told=False)
+            has_begun, proposal = trial_id in self._begun, self._closed(trial_id)
+            self._deaths[proposal.number] += has_begun
+            self._count(reason)
+            if self._deaths[proposal.number] >= MAX_DEATHS:
+                self._give_back(proposal, reason)
+                return
+            self._returned.append(proposal)
+            if has_begun:
+                print(f"trial {proposal.number}: its worker died, another goes on: {reason}", file=sys.stderr, flush=True)
 
     def lose_all(self, reason: str) -> None:
-        """All workers died."""
-        for trial_id in list(self._open):
-            self._unbegun.append(self._closed(trial_id))
-        self._fail(reason)
+        """Tune and all workers are gone."""
+        with self._kept_errors():
+            self._returned.extend([self._closed(trial_id) for trial_id in list(self._open)])
+            self._count(reason)
 
     def _is_over(self) -> bool:
         if self._stop.is_late():
-            while self._unbegun:
-                self._study.give_back(self._unbegun.pop())
             return True
-        if self._open or self._unbegun:
+        if self._open or self._returned:
             # What is under way may fail, and leave room for another.
             return False
         return self._is_exhausted or self._study.num_results >= self._stop.num_results
@@ -315,24 +315,26 @@ class _StudySearcher(Searcher):
         if time.monotonic() < self._next_ask:
             return None
         try:
-            if self._study.num_results + len(self._open) < self._stop.num_results and self._study.is_ready():
-                return self._study.ask()
+            proposal = self._study.ask(self._stop.num_results)
         except SpaceExhausted:
-            self._is_exhausted = True
-        self._next_ask = time.monotonic() + SECONDS_BETWEEN_ASKS
-        return None
+            proposal, self._is_exhausted = None, True
+        if proposal is None:
+            self._next_ask = time.monotonic() + SECONDS_BETWEEN_ASKS
+        return proposal
 
     def _closed(self, trial_id: str) -> Proposal:
         self._begun.discard(trial_id)
         self._next_ask, self._is_exhausted = 0.0, False
         return self._open.pop(trial_id)
 
-    def _fail(self, what: str, is_told: bool = True) -> None:
-        self._num_failures += 1
-        if self._num_failures > self.max_failures:
-            raise WorkersError(f"--backend ray: {self._num_failures} failures and no success between them; the last was {what}")
-        if is_told:
-            print(what, file=sys.stderr, flush=True)
+    def _give_back(self, proposal: Proposal, reason: str) -> None:
+        print(f"trial {proposal.number}: {reason}", file=sys.stderr, flush=True)
+        self._study.give_back(proposal, reason)
+
+    def _count(self, reason: str) -> None:
+        self._in_a_row += 1
+        if self._in_a_row > self.max_in_a_row:
+            raise WorkersError(f"--backend ray: {self._in_a_row} times a worker died, with no result between them; the last time: {reason}")
 
     @contextmanager
     def _kept_errors(self) -> Iterator[None]:

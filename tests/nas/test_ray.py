@@ -62,11 +62,11 @@ def study_in(folder: Path) -> ArchitectureStudy:
 def search(folder: Path, evaluator: ByFingerprint, workers: Workers) -> list[str]:
     """A small search by evolution on Ray; the fingerprints of what it evaluated, in the order of proposal."""
     study, told = study_in(folder), []
-    run_ray(study, partial(type(evaluator), **vars(evaluator)), Stop(NUM_TRIALS), told.append, workers, folder / "ray")
+    with study.used():
+        run_ray(study, partial(type(evaluator), **vars(evaluator)), Stop(NUM_TRIALS), told.append, workers, folder / "ray")
     results = study.results()
     assert len(told) == len(results) == NUM_TRIALS
-    places = study.places()
-    return [result.architecture.fingerprint for result in sorted(results, key=lambda result: places[result.number])]
+    return [result.architecture.fingerprint for result in sorted(results, key=lambda result: result.place)]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the search evaluates in one process, where nothing happens."""
     folder = tmp_path_factory.mktemp("expected")
     study, evaluator, found = study_in(folder), ByFingerprint(folder / "log"), []
-    for _ in range(NUM_TRIALS):
-        proposal = study.ask()
+    while proposal := study.ask(NUM_TRIALS):
         study.tell(proposal, evaluator(proposal.architecture), 0.0)
         found.append(proposal.architecture.fingerprint)
     return found
@@ -182,20 +181,16 @@ TWO, GPUS = {CPU: 2}, {CPU: 16, GPU: 4}
 @pytest.mark.parametrize(
     ("workers", "nodes", "expected"),
     [
-        (Workers(1), [TWO], (2, 0)),
-        (Workers(4), [TWO], (1, 0)),
-        (Workers(2), [TWO, TWO, TWO], (2, 0)),
-        (Workers(4), [TWO, TWO, TWO], (1, 0)),
-        (Workers(2, cpus=1), [TWO], (1, 0)),
-        (Workers(2), [{}, {CPU: 8}], (4, 0)),
-        (Workers(2), [TWO, GPUS], (8, 1)),
-        (Workers(5), [GPUS], (3, 0.5)),
+        (Workers(1), [TWO], (1, 0)),
+        (Workers(2, cpus=2), [{}, TWO], (2, 0)),
+        (Workers(2), [TWO, GPUS], (1, 1)),
+        (Workers(5), [GPUS], (1, 0.5)),
         (Workers(12), [GPUS], (1, 0.3333)),
-        (Workers(4, gpus=0), [TWO, GPUS], (4, 0)),
-        (Workers(4, gpus=0.25), [{CPU: 8, GPU: 1}], (2, 0.25)),
+        (Workers(4, gpus=0), [TWO, GPUS], (1, 0)),
+        (Workers(4, gpus=0.25), [{CPU: 8, GPU: 1}], (1, 0.25)),
     ],
 )
-def test_a_worker_reserves_its_share_of_what_a_node_has(
+def test_a_worker_reserves_its_share_of_the_gpus(
     workers: Workers, nodes: list[dict[str, float]], expected: tuple[int, float]
 ) -> None:
     assert tuple(reserved(workers, nodes).values()) == expected

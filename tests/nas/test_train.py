@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nas import search, train
 from nas.scopes import inside
@@ -54,6 +56,23 @@ def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.Ca
     assert train.main(options(folder, *BAND, "--paths", "fair")) == 0
     assert search.main(options(folder, *BAND, "--trials", "2")) == 2
     assert "holds a run with paths 'fair', got 'uniform'" in capsys.readouterr().err
+
+
+def test_minutes_end_a_training_and_more_minutes_continue_it(folder: Path) -> None:
+    run, whole = folder / "run" / "supernet.safetensors", folder / "whole" / "supernet.safetensors"
+    assert train.main(options(folder, "--minutes", "0.00001")) == 0
+    assert load_checkpoint(run)[1]["steps"] == 1
+    # A search takes what there is, and from then on it stays.
+    shutil.copytree(folder / "run", folder / "searched")
+    assert search.main(options(folder, *BAND, "--trials", "2", "--out", str(folder / "searched"))) == 0
+    assert train.main(options(folder, "--out", str(folder / "searched"))) == 0
+    assert load_checkpoint(folder / "searched" / "supernet.safetensors")[1]["steps"] == 1
+    assert train.main(options(folder)) == 0
+    assert train.main(options(folder, "--out", str(folder / "whole"))) == 0
+    (ours, facts), (theirs, _) = load_checkpoint(run), load_checkpoint(whole)
+    assert (facts["steps"], facts["finished"]) == (3, True)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not list((folder / "run").glob("*checkpoint*"))
 
 
 def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
