@@ -8,13 +8,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
 import torch
 from ray._common.usage.usage_lib import usage_stats_enabled
 from ray.cluster_utils import Cluster
@@ -22,13 +23,14 @@ from ray.cluster_utils import Cluster
 from nas.backends import Stop, Workers
 from nas.backends.ray import WorkersError, on_ray, reserved, run_ray
 from nas.objectives import objectives_of
-from nas.study import ArchitectureStudy
+from nas.search import main
+from nas.study import ArchitectureStudy, open_study
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.errors import UserError
-from space.files import load_space
+from space.files import load_architecture, load_space
 from tests.nas.evaluators import ByFingerprint, Raising, Unlucky
-from tests.nas.small_search import BUDGET, SPACE
+from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command
 
 NUM_TRIALS = 12
 CPU, GPU = "CPU", "GPU"
@@ -49,6 +51,27 @@ def cluster() -> Iterator[Cluster]:
 
 def on(cluster: Cluster, num_workers: int, gpus: float = 0) -> Workers:
     return Workers(num_workers, cluster.address, gpus=gpus)
+
+
+@contextmanager
+def losing_a_node(cluster: Cluster, asked: Callable[[], str | None]) -> Iterator[None]:
+    """Meanwhile the node is lost whose id is asked for."""
+
+    def lose() -> None:
+        while (node_id := asked()) is None:
+            time.sleep(0.1)
+        lost = next(node for node in cluster.list_all_nodes() if node.node_id == node_id)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    losing = threading.Thread(target=lose, daemon=True)
+    losing.start()
+    yield
+    losing.join()
+    cluster.add_node(num_cpus=1, num_gpus=1)
+
+
+def text_of(file: Path) -> str | None:
+    return (file.exists() and file.read_text()) or None
 
 
 def study_in(folder: Path) -> ArchitectureStudy:
@@ -89,23 +112,15 @@ def test_a_worker_killed_and_a_node_lost_in_mid_search_change_nothing(
 ) -> None:
     evaluator = Unlucky(tmp_path / "log", seconds=0.5, killed=expected[3], lost=expected[7])
 
-    def lose() -> None:
-        while not evaluator.node.exists():
-            time.sleep(0.1)
-        lost = next(node for node in cluster.list_all_nodes() if node.node_id == evaluator.node.read_text())
-        cluster.remove_node(lost, allow_graceful=False)
-
-    losing = threading.Thread(target=lose, daemon=True)
-    losing.start()
-    assert search(tmp_path, evaluator, on(cluster, 3)) == expected
+    with losing_a_node(cluster, lambda: text_of(evaluator.node)):
+        assert search(tmp_path, evaluator, on(cluster, 3)) == expected
     assert evaluations(evaluator.log) == {**dict.fromkeys(expected, 1), expected[3]: 2, expected[7]: 2}
     assert capfd.readouterr().err.count("its worker died") == 2
     workers = {line.split()[1] for line in evaluator.log.read_text().splitlines()}
     assert len(workers) <= 5, "three, and one for each that was lost: workers that had nothing to do for a moment are still there"
-    losing.join()
-    cluster.add_node(num_cpus=1, num_gpus=1)
 
 
+@pytest.mark.soak
 def test_what_always_raises_is_left_out_and_told_of(
     cluster: Cluster, expected: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,23 +138,55 @@ def test_a_worker_that_finds_no_gpu_where_it_was_given_one_ends_the_search_in_on
         search(tmp_path, ByFingerprint(tmp_path / "log"), on(cluster, 1, gpus=0.5))
 
 
-def train(folder: Path) -> int:
-    """Is killed the first time; how many are at it at the same time as this one."""
-    if not (folder / "killed").exists():
-        (folder / "killed").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    mine = folder / f"at-it-{os.getpid()}"
+@pytest.mark.soak
+def test_the_command_on_a_cluster_that_loses_a_node_finds_what_it_finds_alone(cluster: Cluster, folder: Path) -> None:
+    options = ["--evaluator", "standalone", "--standalone-steps", "20", *AS_IF_NOT_GIVEN, "--trials", "12"]
+    assert main(command(folder, *options, "--out", str(folder / "alone"), "--workers", "1")) == 0
+
+    def asked() -> str | None:
+        has_begun = len(list((folder / "run").glob("standalone/*.json"))) >= 4
+        return next(iter(cluster.worker_nodes)).node_id if has_begun else None
+
+    joining = ["--backend", "ray", "--ray-address", cluster.address, "--workers", "3", "--gpus-per-worker", "0"]
+    with losing_a_node(cluster, asked):
+        assert main(command(folder, *options, *joining)) == 0
+    alone, lost = (open_study(f"sqlite:///{folder}/{out}/study.db").results() for out in ("alone", "run"))
+    assert [(result.place, result.architecture, result.score) for result in lost] == [
+        (result.place, result.architecture, result.score) for result in alone
+    ]
+    best = [load_architecture(folder / out / "best.yaml").fingerprint for out in ("alone", "run")]
+    assert best[0] == best[1]
+
+
+def train(file: Path) -> str:
+    """The first time, its worker is killed, or its node lost, as the file's name says."""
+    if not file.exists():
+        if file.name == "killed":
+            file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        file.write_text(ray.get_runtime_context().get_node_id())
+        time.sleep(600)
+    return file.name
+
+
+def test_a_training_whose_worker_or_node_is_lost_begins_again(cluster: Cluster, tmp_path: Path) -> None:
+    jobs = [tmp_path / name for name in ("killed", "lost")]
+    with losing_a_node(cluster, lambda: text_of(jobs[1])):
+        assert sorted(on_ray(on(cluster, 2))(train, jobs)) == [(job, job.name) for job in jobs]
+
+
+def count_those_at_it(folder: Path) -> int:
+    """How many are at it at the same time as this one."""
+    mine = folder / str(os.getpid())
     mine.touch()
     time.sleep(0.3)
-    count = len(list(folder.glob("at-it-*")))
+    count = len(list(folder.iterdir()))
     mine.unlink()
     return count
 
 
-def test_a_training_whose_worker_is_killed_begins_again_and_no_more_run_at_a_time_than_there_are_workers(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    assert list(on_ray(on(cluster, 1))(train, [tmp_path] * 3)) == [(tmp_path, 1)] * 3
+def test_no_more_trainings_at_a_time_than_there_are_workers(cluster: Cluster, tmp_path: Path) -> None:
+    assert list(on_ray(on(cluster, 1))(count_those_at_it, [tmp_path] * 3)) == [(tmp_path, 1)] * 3
 
 
 def train_on_a_broken_image(_: int) -> None:
