@@ -19,8 +19,8 @@ from statistics import mean
 
 import numpy as np
 
-from nas.progress import Advance, phase
 from nas.processes import in_processes
+from nas.progress import Advance, phase
 from nas.standalone import Conditions, Training, default_workers, train_all
 from nas.supernet_run import SupernetRun
 from nas.trust.agreement import Spread, spread_of
