@@ -44,13 +44,14 @@ def run(config: ExportConfig) -> None:
     from nas.study import StudyError, open_study
     from proxies.cost import Cost
     from space.files import dump_architecture, write_atomically
+    from space.names import as_name
 
     storage = config.study if "://" in config.study else storage_of_run(Path(config.study))
     study = open_study(storage, config.study_name)
     architecture, provenance = study.architecture(config.trial), study.provenance(config.trial)
     if not config.output.parent.is_dir():
         raise StudyError(f"--output: got the folder {config.output.parent}, expected one that exists")
-    write_atomically(config.output, dump_architecture(architecture.replace(name=config.output.stem), provenance))
+    write_atomically(config.output, dump_architecture(architecture.replace(name=as_name(config.output.stem)), provenance))
     cost = Cost(provenance["macs"], provenance["params"])
     print(f"wrote {config.output}: trial {config.trial}, {cost}")
 

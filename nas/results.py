@@ -22,6 +22,7 @@ from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
+from space.names import as_name
 from supernet.accuracy import Score
 
 
@@ -29,7 +30,7 @@ def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Fi
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for rank, finalist in enumerate(finalists, start=1):
         name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
-        architecture = finalist.result.architecture.replace(name=f"{folder.name}-{name}")
+        architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
         provenance = study.provenance(finalist.result.number) | finalist.provenance
         if finals is not None:
             provenance |= finals.provenance(finalist.result.architecture)

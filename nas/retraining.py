@@ -224,5 +224,7 @@ def inherit_weights(network: nn.Module, path: Path) -> list[str]:
             raise InheritError(f"{path}: {name}: missing; expected the weights of this very architecture")
         if name in found and found[name].shape != own[name].shape:
             raise InheritError(f"{path}: {name}: got shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}")
+        if name in found and found[name].is_floating_point() != own[name].is_floating_point():
+            raise InheritError(f"{path}: {name}: got numbers of type {found[name].dtype}, expected {own[name].dtype} or similar")
     network.load_state_dict(found, strict=False)
     return [f"{path}: its head is for other classes and begins at random"] if dropped else []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.run_lock import LOCK, lock
+from nas.storage_url import sqlite_url
 from space.errors import UserError
 from space.files import write_atomically
 
@@ -87,6 +88,3 @@ def config_of_run(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: got no run's directory, expected one with a config.json") from None
 
 
-def sqlite_url(path: Path) -> str:
-    """URL of the SQLite file that holds a run's study by default."""
-    return f"sqlite:///{path.absolute() / 'study.db'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from nas.backends import BACKENDS, check_backend
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
 from nas.search_config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
-from nas.storage_url import StorageError, checked, for_dashboard, without_password
+from nas.storage_url import argument_of, for_dashboard, without_password
 from nas.train import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
     how.add_argument("--standalone-steps", type=whole_number(1), help=f"its steps, with --evaluator standalone ({STANDALONE_STEPS})")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
-    where.add_argument("--storage", type=_storage, help="of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
+    where.add_argument("--storage", type=argument_of, help="of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
                        "(SQLite in the run's directory)")  # fmt: skip
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
@@ -83,13 +82,6 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         parser.error(f"--workers: got {arguments.workers}, expected {limit}")
     resolve(arguments)
     return SearchConfig(**vars(arguments))
-
-
-def _storage(text: str) -> str:
-    try:
-        return checked(text)
-    except StorageError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("storage: ")) from None
 
 
 def run(config: SearchConfig) -> None:
@@ -130,21 +122,20 @@ def run(config: SearchConfig) -> None:
     # A missing audit ends here, before the directory is that of such a search.
     corrections = corrections_of(config.out) if config.subtract_bias else None
     storage = config.storage and without_password(config.storage)
-    open_run(config.out, asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}, FREE)
-    tables: Mapping[str, LatencyTable] = {}
-    if budget.targets:
-        band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
-    _introduce(console, config, band, budget, supernet_run)
-
-    seconds = None if config.minutes is None else 60 * config.minutes
-    if config.evaluator == "supernet":
-        scope = scope_of(space, band if config.scope == "band" else None)
-        train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
-    parents = parents_within(space, budget)
-    study = open_search(config, band, budget, parents)
-    searching = None if seconds is None else start + seconds * config.share_of_search
-    evaluate(config, study, evaluator_of(config, supernet_run, corrections), Stop(config.trials, searching))
-    with told(config.storage_url):
+    resolved = asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}
+    with open_run(config.out, resolved, FREE), told(config.storage_url):
+        tables: Mapping[str, LatencyTable] = {}
+        if budget.targets:
+            band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
+        _introduce(console, config, band, budget, supernet_run)
+        seconds = None if config.minutes is None else 60 * config.minutes
+        if config.evaluator == "supernet":
+            scope = scope_of(space, band if config.scope == "band" else None)
+            train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
+        parents = parents_within(space, budget)
+        study = open_search(config, supernet_run, band, budget, parents)
+        searching = None if seconds is None else start + seconds * config.share_of_search
+        evaluate(config, study, evaluator_of(config, supernet_run, corrections), Stop(config.trials, searching))
         conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 

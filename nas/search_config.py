@@ -96,6 +96,24 @@ class SearchConfig(SupernetConfig):
         return self.parallel if self.ray_address else min(self.parallel, max((os.cpu_count() or 1) // self.cpus_per_worker, 1))
 
     @property
+    def study_name(self) -> str:
+        """Of its study in the storage."""
+        return self.out.name
+
+    @property
     def standalone_folder(self) -> Path:
         """Where the run keeps its trainings alone."""
         return self.out / STANDALONE
+
+
+def search_config_of(run: Path) -> SearchConfig:
+    """The config of a search's directory, wherever that lies now; RunError where it is none of a search."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from nas.run_directory import RunError, config_of_run
+
+    found = config_of_run(run) | {"out": run.resolve()}
+    try:
+        return TypeAdapter(SearchConfig).validate_python({name: found[name] for name in SearchConfig.__dataclass_fields__}, strict=False)
+    except (KeyError, ValidationError):
+        raise RunError(f"{run}: got the directory of another command, expected that of a search") from None

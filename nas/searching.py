@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 
@@ -18,18 +19,24 @@ from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 
 
-def open_search(config: SearchConfig, band: ArchitectureBand, budget: Budget, parents: list[Parent]) -> ArchitectureStudy:
+def open_search(
+    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: list[Parent]
+) -> ArchitectureStudy:
     """The study of a search, created where it is new.
 
     Args:
+        supernet_run: trained, if that is what judges.
         band: what may be proposed; its latencies are limited more tightly than the budget's.
         parents: published networks; those in the band are evaluated first.
     """
     first = [parent for parent in parents if band.contains(parent.architecture)]
     objectives = objectives_of(config.objectives, budget)
-    return ArchitectureStudy(
-        config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed, config.parallel, first
-    )
+    judge = f"{config.standalone_steps} steps alone"
+    if config.evaluator == "supernet":
+        with supernet_run.weights_file.open("rb") as weights:
+            judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
+    storage, name = config.storage_url, config.study_name
+    return ArchitectureStudy(storage, name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge)
 
 
 def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:

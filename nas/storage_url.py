@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def checked(url: str) -> str:
         return url
     expected = f"{SQLITE}FILE, {JOURNAL}FILE or {POSTGRESQL}USER@HOST/DATABASE"
     raise StorageError(f"storage: got {without_password(url)!r}, expected {expected}")
+
+
+def argument_of(text: str) -> str:
+    """An argument type: a URL, as `checked` returns it."""
+    try:
+        return checked(text)
+    except StorageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("storage: ")) from None
 
 
 def sqlite_url(folder: Path) -> str:

@@ -20,7 +20,7 @@ from space.architecture import Architecture
 from space.errors import UserError
 from supernet.accuracy import Score
 
-POLL = 0.1
+POLL = 0.25
 """Seconds between two looks at a study in which other processes evaluate too."""
 LOST = "its process was killed, perhaps for want of memory"
 

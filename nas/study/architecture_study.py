@@ -23,7 +23,7 @@ from nas.samplers import make_sampler
 from nas.samplers.past import PLACE
 from nas.storage_url import without_password
 from nas.study.heartbeat import Heartbeat
-from nas.study.record import Proposal, Result, StudyError, StudyRecord
+from nas.study.record import SCORE, SECONDS, Proposal, Result, StudyError, StudyRecord
 from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
 from nas.study.storage import open_storage, told
 from proxies.architecture_band import ArchitectureBand
@@ -51,11 +51,12 @@ class ArchitectureStudy(StudyRecord):
         seed: of the sampler.
         lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
         first: published networks in the band, to be evaluated before anything that the sampler proposes.
+        judge: what gives the scores, in a word: those of different judges do not belong into one study.
     """
 
     def __init__(
         self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
-        lag: int = 1, first: Sequence[Parent] = (),
+        lag: int = 1, first: Sequence[Parent] = (), judge: str = "",
     ) -> None:  # fmt: skip
         self._url = storage
         self._storage = open_storage(storage)
@@ -64,7 +65,7 @@ class ArchitectureStudy(StudyRecord):
             study = optuna.create_study(storage=self._storage.optuna, study_name=name, directions=directions, load_if_exists=True)
             facts = {
                 "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
-                "lag": lag, "objectives": [asdict(objective) for objective in objectives],
+                "lag": lag, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
             }  # fmt: skip
             found = study.user_attrs
             for key, value in facts.items():
@@ -122,8 +123,8 @@ class ArchitectureStudy(StudyRecord):
         self._in_a_row = 0
         storage, trial_id = self._storage.optuna, self._trial_id(proposal.number)
         try:
-            for key, value in {**asdict(score), "seconds": round(seconds, 3)}.items():
-                storage.set_trial_user_attr(trial_id, key, value)
+            storage.set_trial_user_attr(trial_id, SCORE, asdict(score))
+            storage.set_trial_user_attr(trial_id, SECONDS, round(seconds, 3))
             values = [objective.value(score, proposal.amounts) for objective in self.objectives]
             storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:

@@ -11,14 +11,22 @@ from pathlib import Path
 import optuna
 import pytest
 
+from nas import join, search, train
 from nas.owners import this_process
 from nas.study.architecture_study import OWNER
 from nas.study.heartbeat import Heartbeat
 from nas.study.storage import open_storage
+from space import load_architecture
+from tests.killing import running
+from tests.nas.conftest import Mistaken
+from tests.nas.small_search import command, rows_of
 from tests.nas.test_order_of_proposals import LAG, opened, score
 
-TRIALS = 24
-URLS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'study.db'}", "journal": lambda folder: f"journal:{folder / 'study.journal'}"}
+TRIALS = 16
+URLS: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder / 'study.db'}",
+    "journal": lambda folder: f"journal:{folder / 'study.journal'}",
+}
 
 
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
@@ -36,10 +44,10 @@ def evaluate(storage: str, num_results: int = TRIALS) -> None:
         while study.num_results < num_results:
             proposal = study.ask(num_results)
             if proposal is None:
-                time.sleep(0.02)
+                time.sleep(0.1)
                 continue
-            time.sleep(0.03)
-            study.tell(proposal, score(proposal), 0.03)
+            time.sleep(0.02)
+            study.tell(proposal, score(proposal), 0.02)
 
 
 def sequence(storage: str) -> list[str]:
@@ -107,3 +115,27 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     study._open[proposal.number] = proposal
     assert study.tell(proposal, score(proposal), 0.1) is None
     assert watching.tell(again, score(again), 0.1) is not None
+
+
+def test_a_second_command_helps_a_search(folder: Path, storage: str) -> None:
+    argv = command(folder, "--storage", storage, "--trials", "16")
+    with running(search.main, argv):
+        while not (folder / "run" / "config.json").exists():
+            time.sleep(0.05)
+        with running(join.main, [str(folder / "run"), "--workers", "1", "--storage", storage]) as (helper, output):
+            helper.join(120)
+            assert helper.exitcode == 0, output.read_text()
+            assert "16 in all" in output.read_text()
+    assert search.main(argv) == 0
+    alone = [*argv, "--out", str(folder / "alone"), "--storage", f"sqlite:///{folder / 'alone.db'}"]
+    assert search.main(alone) == 0
+    found = [rows_of(folder / out / "trials.csv") for out in ("run", "alone")]
+    assert found[0] == found[1]
+    assert load_architecture(folder / "run" / "best.yaml").fingerprint == load_architecture(folder / "alone" / "best.yaml").fingerprint
+
+
+def test_what_is_no_search_cannot_be_helped(folder: Path, mistaken: Mistaken) -> None:
+    assert "expected one with a config.json" in mistaken(join.main, [str(folder)])
+    assert train.main(["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--steps", "1", "--batch-size", "8",
+                       "--out", str(folder / "run")]) == 0  # fmt: skip
+    assert "expected that of a search" in mistaken(join.main, [str(folder / "run")])

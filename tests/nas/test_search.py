@@ -69,6 +69,19 @@ def test_a_search_never_reads_the_test_part(folder: Path) -> None:
     assert search.main(command(folder)) == 0
 
 
+def test_a_few_corrupt_images_are_passed_over_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in ("ant/7.png", "cow/2.png"):
+        (folder / "images" / "train" / file).write_bytes(b"no picture")
+    assert search.main(command(folder, "--steps", "12")) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert all(any(file in line for line in told) for file in ("ant/7.png", "cow/2.png"))
+    assert len(told) <= 4
+    scores = [trial.values for trial in trials_of(folder)]
+    assert search.main(command(folder, "--steps", "12", "--out", str(folder / "again"))) == 0
+    with (folder / "again" / "trials.csv").open() as file:
+        assert [[float(row["log_likelihood"])] for row in csv.DictReader(file)] == scores
+
+
 def test_the_same_command_continues(searched: Path) -> None:
     weights = (searched / "run" / "supernet.safetensors").stat().st_mtime_ns
     before = [trial.params for trial in trials_of(searched)]
@@ -97,8 +110,8 @@ def test_a_race_stops_who_has_lost(folder: Path) -> None:
     assert search.main(command(folder, *racing)) == 0
     trials = trials_of(folder)
     best = max(trials, key=lambda trial: trial.value)
-    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
-    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert best.user_attrs["score"]["num_images"] == max(trial.user_attrs["score"]["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["score"]["num_images"] for trial in trials) < 90
     assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
@@ -236,7 +249,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "unknown key": (lambda f: set_space(f, "name: tiny\nimage_sise: 3"), [], "tiny.yaml: unknown key 'image_sise'"),
     "no such space": (lambda f: None, ["--space", "hybrid-225"], "expected one of hybrid-224, hybrid-32"),
     "no such data": (lambda f: None, ["--data", "nowhere/at/all"], "nowhere/at/all"),
-    "corrupt image": (lambda f: (f / "images/train/bee/3.png").write_bytes(b"?"), [], "bee/3.png"),
+    "corrupt images": (lambda f: [(f / f"images/train/bee/{i}.png").write_bytes(b"?") for i in range(9)], [], "images of 60 that cannot"),
     "foreign directory": (lambda f: (f / "run").mkdir() or (f / "run/thesis.tex").touch(), [], "not empty and not a run's directory"),
 }
 
@@ -262,7 +275,8 @@ def test_the_command_line_offers_every_sampler() -> None:
 
 
 BAD_OPTIONS = (
-    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--storage", "mysql://host/db"], ["--sampler", "magic"],
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--sampler", "magic"],
+    ["--storage", "mysql://host/db"],
     ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],
 )
 
