@@ -25,7 +25,7 @@ from nas.supernet_run import SupernetRun
 from space import load_architecture
 from space.files import dump_architecture, load_space
 from supernet import engine
-from tests.killing import Command, moments, run_killed, run_whole
+from tests.killing import Command, moments, run_killed, run_whole, running
 from tests.nas.small_search import SPACE as SMALL_SPACE
 from tests.nas.small_search import command as search_command
 from tests.nas.small_search import rows_of
@@ -166,6 +166,18 @@ def test_killed_twice(work: Path, kind: str) -> None:
     # Early, so that there is something left for the second time.
     kill_and_continue(command, options(work, parts), parts, [0.4 * seconds, 0.5 * seconds])
     assert made(parts) == made(whole)
+
+
+def test_two_at_once_do_no_harm(work: Path) -> None:
+    """Without a lock on what they share: the same trainings, the same checkpoints, the same results."""
+    whole, shared = work / "alone", work / "shared"
+    run_whole(training_alone, training_alone_options(work, whole))
+    options = training_alone_options(work, shared)
+    with running(training_alone, options) as (one, output), running(training_alone, options) as (other, its_output):
+        for process in (one, other):
+            process.join(100)
+        assert [one.exitcode, other.exitcode] == [0, 0], output.read_text() + its_output.read_text()
+    assert made_by_training_alone(shared) == made_by_training_alone(whole)
 
 
 @pytest.mark.soak
