@@ -99,9 +99,11 @@ class StudyRecord:
 
     def failures(self) -> dict[int, str]:
         """By trial number, why evaluations failed; those that were interrupted left out, since they were done again."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        reasons = {trial.number: trial.user_attrs.get(FAILURE, "for an unknown reason") for trial in trials}
-        return {number: reason for number, reason in reasons.items() if reason != INTERRUPTED}
+        return {number: reason for number, reason in self._reasons().items() if reason != INTERRUPTED}
+
+    def interrupted(self) -> list[int]:
+        """Numbers of the trials that were cut off, and done again as other trials."""
+        return [number for number, reason in self._reasons().items() if reason == INTERRUPTED]
 
     def parameters(self, number: int) -> dict[str, Any]:
         """A trial's answers to the slots of the space."""
@@ -119,6 +121,10 @@ class StudyRecord:
         found |= {key: value for key, value in attributes.items() if key in _PROVENANCE} | attributes.get(SCORE, {})
         predicted = {str(target): amount / 1e6 for quantity, amount in attributes.items() if (target := target_of(quantity))}
         return found | ({"predicted_ms": predicted} if predicted else {})
+
+    def _reasons(self) -> dict[int, str]:
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return {trial.number: trial.user_attrs.get(FAILURE, "an unknown reason") for trial in trials}
 
     def _trial(self, number: int) -> FrozenTrial:
         trials = self._study.get_trials(deepcopy=False)
