@@ -48,7 +48,7 @@ def test_a_printed_budget_reads_back_as_itself(budget: Budget) -> None:
     ["", " , ", "4.5", "GFLOPs", "4.5GB", "12kms@cpu", "@cpu", "-1GFLOPs", "0GFLOPs", "nanGFLOPs", "infGFLOPs",
      "4.5GFLOPs;25Mparams",
      "4.5GFLOPs 25", "0.1FLOPs", "1e999999999999GFLOPs", "1e-999999999999GFLOPs", "1e" + "9" * 40 + "GFLOPs",
-     "9" * 5000 + "FLOPs", "1ms@" + "c" * 5000, "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
+     "9" * 5000 + "FLOPs", "1ms@" + "c" * 5000, "1\nms", "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
 )
 def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> None:
     with pytest.raises(BudgetError, match=r"^budget: got .*expected .*(params|FLOPs)") as error:
