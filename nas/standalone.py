@@ -10,24 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from nas.supernet_run import EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
-from space.errors import UserError
 from space.files import write_atomically
 from space.network import build_network
 from supernet.accuracy import Score, judge
@@ -47,8 +43,6 @@ DECISIVE = (
     "ema_decay", "precision", "seed",
 )  # fmt: skip
 """What of a recipe a result depends on. Named one by one, so that what the training loop learns to do later forgets no results."""
-MAX_ATTEMPTS = 3
-"""How often a training is begun or gone on with whose process died."""
 WARMUP = 0.1
 """Share of the steps over which the learning rate rises."""
 
@@ -88,10 +82,6 @@ class Trained:
 
 
 _TRAINED = TypeAdapter(Trained)
-
-
-class WorkerError(UserError):
-    """Processes that train died, again and again."""
 
 
 Job = TypeVar("Job")
@@ -171,7 +161,7 @@ def train_all(
     """Do the trainings, but for those that are done already.
 
     Args:
-        each: where they run, such as `in_processes(2)`.
+        each: where they run, such as `nas.processes.in_processes(2)`.
         on_result: called after each training, those found done included.
     """
     done = {training: result for training in trainings if (result := conditions.result_of(training))}
@@ -182,39 +172,6 @@ def train_all(
         done[training] = result
         on_result(training, result)
     return done
-
-
-def in_processes(workers: int) -> Each:
-    """So many trainings at a time on this machine. They end with this process, however that ends.
-
-    Raises:
-        WorkerError: while a job was done, its process died, such as for want of memory, and so it did each time it was tried again.
-    """
-
-    def each(do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
-        attempts: dict[Job, int] = dict.fromkeys(jobs, 0)
-        while attempts:
-            begun: set[Job] = set()
-
-            def calls(left: Sequence[Job] = tuple(attempts), begun: set[Job] = begun) -> Iterator[Any]:
-                for job in left:
-                    begun.add(job)
-                    yield delayed(_paired)(do, job, os.getpid())
-
-            try:
-                with Parallel(n_jobs=min(workers, len(attempts)), return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
-                    for job, outcome in parallel(calls()):
-                        del attempts[job]
-                        yield job, outcome
-            except TerminatedWorkerError:
-                # All processes went with the one that died, and nobody tells which one that was.
-                for job in begun & attempts.keys():
-                    attempts[job] += 1
-            if max(attempts.values(), default=0) >= MAX_ATTEMPTS:
-                died = f"got {workers} at a time, and {MAX_ATTEMPTS} times a process died, as it does for want of memory"
-                raise WorkerError(f"trainings: {died}; expected no more --workers than there is memory for") from None
-
-    return each
 
 
 def train_alone(conditions: Conditions, training: Training) -> Trained:
@@ -279,24 +236,6 @@ def _train(conditions: Conditions, training: Training) -> Trained:
 def default_workers() -> int:
     """Trainings at a time: one a core."""
     return os.cpu_count() or 1
-
-
-def _paired(do: Callable[[Job], Outcome], job: Job, parent: int) -> tuple[Job, Outcome]:
-    if os.getpid() != parent:
-        _end_with(parent)
-    return job, do(job)
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """Have this process end when its parent has: it would work for nobody, on files that the next command writes, too."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @lru_cache(maxsize=1)

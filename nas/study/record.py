@@ -24,6 +24,9 @@ from space.errors import UserError
 from space.files import parse_space
 from supernet.accuracy import Score
 
+SCORE, SECONDS = "score", "seconds"
+"""User attributes of an evaluated trial: all that a `Score` holds, and how long that took."""
+
 
 class StudyError(UserError):
     """A study that cannot be opened, or does not hold what was asked of it."""
@@ -96,9 +99,11 @@ class StudyRecord:
 
     def failures(self) -> dict[int, str]:
         """By trial number, why evaluations failed; those that were interrupted left out, since they were done again."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        reasons = {trial.number: trial.user_attrs.get(FAILURE, "for an unknown reason") for trial in trials}
-        return {number: reason for number, reason in reasons.items() if reason != INTERRUPTED}
+        return {number: reason for number, reason in self._reasons().items() if reason != INTERRUPTED}
+
+    def interrupted(self) -> list[int]:
+        """Numbers of the trials that were cut off, and done again as other trials."""
+        return [number for number, reason in self._reasons().items() if reason == INTERRUPTED]
 
     def parameters(self, number: int) -> dict[str, Any]:
         """A trial's answers to the slots of the space."""
@@ -113,9 +118,13 @@ class StudyRecord:
         study, attributes = self._study, self._trial(number).user_attrs
         found = {"study": study.study_name, "trial": number, "space": self.space.name}
         found |= {key: study.user_attrs[key] for key in ("budget", "seed", "version")}
-        found |= {key: value for key, value in attributes.items() if key in _PROVENANCE}
+        found |= {key: value for key, value in attributes.items() if key in _PROVENANCE} | attributes.get(SCORE, {})
         predicted = {str(target): amount / 1e6 for quantity, amount in attributes.items() if (target := target_of(quantity))}
         return found | ({"predicted_ms": predicted} if predicted else {})
+
+    def _reasons(self) -> dict[int, str]:
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return {trial.number: trial.user_attrs.get(FAILURE, "an unknown reason") for trial in trials}
 
     def _trial(self, number: int) -> FrozenTrial:
         trials = self._study.get_trials(deepcopy=False)
@@ -127,12 +136,12 @@ class StudyRecord:
 
     def _result(self, trial: FrozenTrial) -> Result:
         attributes = trial.user_attrs
-        score = Score(**{field: attributes[field] for field in Score.__dataclass_fields__})
         amounts = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key)}
-        return Result(trial.number, self.space.replay(trial.params), amounts, place_of(trial), score, attributes["seconds"])
+        score, seconds = Score(**attributes[SCORE]), attributes[SECONDS]
+        return Result(trial.number, self.space.replay(trial.params), amounts, place_of(trial), score, seconds)
 
 
-_PROVENANCE = ("macs", "params", "fingerprint", *Score.__dataclass_fields__)
+_PROVENANCE = ("macs", "params", "fingerprint")
 
 
 def open_study(storage: str, name: str | None = None) -> StudyRecord:

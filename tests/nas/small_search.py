@@ -34,8 +34,8 @@ stages:
 def command(folder: Path, *more: str) -> list[str]:
     """A small search; later options win over earlier ones."""
     fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0", "--workers", "1"]
-    return [*fixed, *small, *more]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
+    return [*fixed, *small, "--finalists", "0", "--workers", "1", *more]
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:

@@ -1,4 +1,4 @@
-"""Trainings that are killed: the same command again, as often as it takes, comes to the same end as if nothing had been."""
+"""Searches and trainings that are killed: the same command again, as often as it takes, comes to the same end as if nothing had been."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
+from safetensors.torch import load_file
 
-from nas import retrain
-from nas.standalone import Conditions, Training, in_processes, train_all
+from nas import retrain, search
+from nas.processes import in_processes
+from nas.standalone import Conditions, Training, train_all
+from nas.storage_url import sqlite_url
+from nas.study import open_study
+from nas.study.storage import open_storage
 from nas.supernet_run import SupernetRun
+from space import load_architecture
 from space.files import dump_architecture, load_space
 from supernet import engine
-from tests.killing import Command, moments, run_killed, run_whole
+from tests.killing import Command, moments, run_killed, run_whole, running
+from tests.nas.small_search import SPACE as SMALL_SPACE
+from tests.nas.small_search import command as search_command
+from tests.nas.small_search import rows_of
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)
@@ -89,7 +99,41 @@ def made_by_training_alone(out: Path) -> Made:
     return {file.name: {key: value for key, value in json.loads(file.read_text()).items() if key != "core_seconds"} for file in files}
 
 
+def searching(argv: Sequence[str]) -> int:
+    save_often()
+    return search.main(argv)
+
+
+def searching_options(work: Path, out: Path) -> list[str]:
+    (work / "space.yaml").write_text(SMALL_SPACE)
+    small = ["--space", str(work / "space.yaml"), "--data", str(work / "set"), "--steps", "12", "--trials", "12", "--out", str(out)]
+    return search_command(work, *small)
+
+
+def made_by_searching(out: Path) -> Made:
+    """Every file's content but times and trials' numbers: a killed evaluation has one, too."""
+    study = open_storage(sqlite_url(out)).optuna
+    (only,) = study.get_all_studies()
+    trials = study.get_all_trials(only._study_id)
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.FAIL) for trial in trials)
+    names = {file.name for file in out.iterdir() if not file.name.startswith("study.db")} - {"config.json", "run.lock"}
+    files: Made = {name: (out / name).read_bytes() for name in names if name.endswith(".safetensors")}
+    # Its header tells how long the training took.
+    files["supernet.safetensors"] = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "supernet.safetensors").items()}
+    files |= {name: str(load_architecture(out / name).stages) for name in names if name.endswith(".yaml")}
+    evaluated = sum(trial.state is TrialState.COMPLETE for trial in trials)
+    return files | {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated}
+
+
+def num_repeated(out: Path) -> int:
+    """Evaluations of a search that were begun more than once."""
+    if not (out / "trials.csv").exists():
+        return 0
+    return len(open_study(sqlite_url(out)).interrupted())
+
+
 KINDS = {
+    "search": (searching, searching_options, made_by_searching),
     "retraining": (retraining, retraining_options, made_by_retraining),
     "training alone": (training_alone, training_alone_options, made_by_training_alone),
 }
@@ -99,6 +143,8 @@ Options = Callable[[Path, Path], list[str]]
 def was_at(out: Path) -> str:
     """What a command was at when it was killed, as its files tell."""
     files = {file.name for file in out.glob("*")}
+    if "supernet.safetensors" in files:
+        return "while it wrote its results" if "trials.csv" in files else "while it evaluated"
     if any(name.endswith((".json", "weights.safetensors")) and name != "config.json" for name in files):
         return "after a result was written"
     return "after a checkpoint" if any(name.endswith(".safetensors") for name in files) else "before the first checkpoint"
@@ -108,6 +154,7 @@ def kill_and_continue(command: Command, options: list[str], out: Path, after: Se
     """Kill a command after so many seconds, and again, then let it come to its end; what it was at each time."""
     at = [was_at(out) for seconds in after if run_killed(command, options, seconds)]
     run_whole(command, options)
+    assert num_repeated(out) <= len(at)
     return at
 
 
@@ -119,6 +166,18 @@ def test_killed_twice(work: Path, kind: str) -> None:
     # Early, so that there is something left for the second time.
     kill_and_continue(command, options(work, parts), parts, [0.4 * seconds, 0.5 * seconds])
     assert made(parts) == made(whole)
+
+
+def test_two_at_once_do_no_harm(work: Path) -> None:
+    """Without a lock on what they share: the same trainings, the same checkpoints, the same results."""
+    whole, shared = work / "alone", work / "shared"
+    run_whole(training_alone, training_alone_options(work, whole))
+    options = training_alone_options(work, shared)
+    with running(training_alone, options) as (one, output), running(training_alone, options) as (other, its_output):
+        for process in (one, other):
+            process.join(100)
+        assert [one.exitcode, other.exitcode] == [0, 0], output.read_text() + its_output.read_text()
+    assert made_by_training_alone(shared) == made_by_training_alone(whole)
 
 
 @pytest.mark.soak

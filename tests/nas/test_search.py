@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 import torch
 import yaml
@@ -27,8 +28,9 @@ from nas.samplers import sampler_names
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
+from tests.killing import running
 from tests.nas.conftest import Mistaken
-from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, trials_of
+from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, rows_of, trials_of
 from tests.pictures import write_pictures
 
 
@@ -110,8 +112,8 @@ def test_a_race_stops_who_has_lost(folder: Path) -> None:
     assert search.main(command(folder, *racing)) == 0
     trials = trials_of(folder)
     best = max(trials, key=lambda trial: trial.value)
-    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
-    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert best.user_attrs["score"]["num_images"] == max(trial.user_attrs["score"]["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["score"]["num_images"] for trial in trials) < 90
     assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
@@ -149,13 +151,50 @@ def test_ray_workers_share_the_study(folder: Path) -> None:
 
 def test_one_worker_and_two_find_the_same(folder: Path) -> None:
     found = []
-    for out, how in (("alone", []), ("one", ["--backend", "ray"]), ("two", ["--backend", "ray", "--workers", "2"])):
-        more = ["--out", str(folder / out), "--cpus-per-worker", "1", "--trials", "14", *how]
+    for workers, backend in ((1, "local"), (3, "local"), (2, "ray")):
+        out = folder / f"{backend}-{workers}"
+        more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "14"]
         assert search.main(command(folder, *more)) == 0
-        with (folder / out / "trials.csv").open() as file:
-            rows = [(row["trial"], row["fingerprint"], row["log_likelihood"]) for row in csv.DictReader(file)]
-        found.append((rows, load_architecture(folder / out / "best.yaml").fingerprint))
+        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint))
     assert found[0] == found[1] == found[2]
+
+
+def test_a_worker_that_is_killed_has_its_trial_evaluated_again(folder: Path) -> None:
+    argv = command(folder, "--workers", "2", "--trials", "30")
+    with running(search.main, argv) as (process, output):
+        assert process.pid is not None
+        while not (workers := workers_of(process.pid)):
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.05)
+        time.sleep(1.0)
+        workers[0].kill()
+        process.join(120)
+        assert process.exitcode == 0, output.read_text()
+    trials = trials_of(folder)
+    states = [trial.state.name for trial in trials]
+    assert states.count("COMPLETE") == 30
+    assert states.count("FAIL") <= 1
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 30
+    assert not workers_of(process.pid)
+
+
+def test_workers_end_with_a_search_that_is_killed(folder: Path) -> None:
+    with running(search.main, command(folder, "--workers", "2", "--trials", "500")) as (process, output):
+        assert process.pid is not None
+        while len(workers := workers_of(process.pid)) < 2:
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.05)
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert len(gone) == 2
+    assert not alive
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The processes in which a search evaluates; they are children of a server of its own."""
+    try:
+        return [worker for server in psutil.Process(pid).children() for worker in server.children()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
