@@ -75,8 +75,8 @@ def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target)
 
 
 @pytest.mark.parametrize(
-    "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0", "12ms@cpu:fp16",
-             "12ms@cpu:1t:2t"]
+    "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0",
+             "12ms@cpu:fp16", "12ms@cpu:1t:2t"]
 )
 def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu") as error:
