@@ -116,7 +116,7 @@ def run(config: SearchConfig) -> None:
     from nas.parents import parents_within
     from nas.run_directory import open_run
     from nas.searching import evaluate, evaluator_of, open_search
-    from nas.study.storage import told
+    from nas.study.storage import open_storage, told
     from nas.trust.report import corrections_of
 
     # A missing audit ends here, before the directory is that of such a search.
@@ -124,6 +124,8 @@ def run(config: SearchConfig) -> None:
     storage = config.storage and without_password(config.storage)
     resolved = asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}
     with open_run(config.out, resolved, FREE), told(config.storage_url):
+        # What cannot be reached or written ends here, before anything slow.
+        open_storage(config.storage_url)
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:
             band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)

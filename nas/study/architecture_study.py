@@ -13,6 +13,7 @@ from dataclasses import asdict
 from importlib import metadata
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -86,6 +87,9 @@ class ArchitectureStudy(StudyRecord):
         self._proposer = make_sampler(sampler, band, seed, lag)
         self._study_id = self._storage.optuna.get_study_id_from_name(name)
         self._heartbeat = Heartbeat(self._storage.optuna, self._study_id)
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(options) for name, options in band.space.slots.items()
+        }
         self._open: dict[int, Proposal] = {}
         self._in_a_row = 0
 
@@ -144,7 +148,6 @@ class ArchitectureStudy(StudyRecord):
             raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
 
     def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
-        slots = self.band.space.slots
         if turn.repeated is not None:
             parameters, origin = turn.repeated.params, turn.repeated.user_attrs["proposal"]
         elif turn.place < len(self._first):
@@ -164,7 +167,7 @@ class ArchitectureStudy(StudyRecord):
             create_trial(
                 state=TrialState.RUNNING,
                 params=parameters,
-                distributions={name: optuna.distributions.CategoricalDistribution(slots[name]) for name in parameters},
+                distributions=self._distributions,
                 user_attrs=amounts | attributes,
                 constraints={"budget": self.band.budget.excess(amounts)},
             )
