@@ -12,7 +12,7 @@ import io
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.colors import to_hex, to_rgb
@@ -40,15 +40,20 @@ INK, PALE_INK, FAINT = "#1A1A1A", "#FFFFFF", "#666666"
 DARK = 0.35
 """Below this luminance text is pale."""
 PALENESS = 0.55
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
     "font.size": TEXT,
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,
+    "text.parse_math": False,
 }
-_UNDATED = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+_UNDATED = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 def drawing_of(architecture: Architecture) -> str:
@@ -66,13 +71,16 @@ def render(architecture: Architecture, format: str) -> bytes:
     return file.getvalue()
 
 
+NO_BLOCK = Fill(NEUTRAL)
+
+
 @dataclass(frozen=True)
 class _Box:
     """A part of a row: blocks have a number, a mixer's and a feed-forward network's multiply-adds; the rest is neutral."""
 
     macs: int
     number: int | None = None
-    fill: Fill = Fill(NEUTRAL)
+    fill: Fill = NO_BLOCK
     mixer_macs: int = 0
 
 
@@ -108,24 +116,24 @@ def _figure(architecture: Architecture) -> Figure:
     axes.set_axis_off()
     y = MARGIN
     for line in title:
-        axes.text(MARGIN, y, line, size=TITLE, weight="bold", va="top", color=INK, parse_math=False)
+        axes.text(MARGIN, y, line, size=TITLE, weight="bold", va="top", color=INK)
         y += TITLE * 1.4
     side = architecture.image_size
     about = f"{total} at {side}×{side}, {architecture.num_classes} classes"
-    axes.text(MARGIN, y, about, va="top", color=INK, parse_math=False)
+    axes.text(MARGIN, y, about, va="top", color=INK)
     y += 1.6 * LINE
     for row, box_height in zip(rows, heights, strict=True):
-        axes.text(MARGIN, y, row.title, va="top", weight="bold", color=INK, parse_math=False)
-        axes.text(WIDTH - MARGIN, y, f"{row.macs / total.macs:.1%} of MACs", va="top", ha="right", color=FAINT, parse_math=False)
+        axes.text(MARGIN, y, row.title, va="top", weight="bold", color=INK)
+        axes.text(WIDTH - MARGIN, y, f"{row.macs / total.macs:.1%} of MACs", va="top", ha="right", color=FAINT)
         y += LINE
         _draw_boxes(axes, row, y, box_height, per_mac)
         y += box_height + 0.3 * LINE
         for line in row.lines:
-            axes.text(MARGIN, y, line, va="top", color=INK, parse_math=False)
+            axes.text(MARGIN, y, line, va="top", color=INK)
             y += LINE
         y += 0.6 * LINE
     handles = [_patch(fill_of(name), name) for name in names]
-    handles += [_patch(Fill(to_hex(_pale(NEUTRAL))), "paler: its FFN"), _patch(Fill(NEUTRAL), "stem, downsampler, head")]
+    handles += [_patch(Fill(to_hex(_pale(NEUTRAL))), "paler: its FFN"), _patch(NO_BLOCK, "stem, downsampler, head")]
     axes.legend(
         handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(MARGIN / WIDTH, 2 / height), frameon=False, fontsize=TEXT,
         borderpad=0, borderaxespad=0, handlelength=1.2, handleheight=0.9, labelspacing=0.35, labelcolor=INK,
@@ -177,7 +185,7 @@ def _draw_boxes(axes: Axes, row: _Row, y: float, height: float, per_mac: float) 
     x = MARGIN
     for box in row.boxes:
         width = box.macs * per_mac
-        style = {"edgecolor": "white", "linewidth": 0.6 if width > 2 else 0.0}
+        style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.6 if width > 2 else 0.0}
         upper = height * box.mixer_macs / box.macs if box.number is not None and box.macs else height
         axes.add_patch(Rectangle((x, y), width, upper, facecolor=box.fill.colour, hatch=box.fill.hatch, **style))
         if upper < height:
