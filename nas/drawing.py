@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,11 @@ def drawing_of(architecture: Architecture) -> str:
 def render(architecture: Architecture, format: str) -> bytes:
     """An architecture as the content of a file: `svg`, `png` or `pdf`."""
     # The salt makes the names of an SVG's parts: the same in every run, others in another architecture's drawing on the page.
-    with rc_context(_SETTINGS | {"svg.hashsalt": architecture.fingerprint}):
+    with rc_context(_SETTINGS | {"svg.hashsalt": architecture.fingerprint}), warnings.catch_warnings():
+        # Names come from people; letters that this font lacks are in their own.
+        warnings.filterwarnings("ignore", "Glyph")
         file = io.BytesIO()
-        _figure(architecture).savefig(file, format=format, dpi=PNG_DPI, metadata=_UNDATED[format])
+        figure_of(architecture).savefig(file, format=format, dpi=PNG_DPI, metadata=_UNDATED[format])
     return file.getvalue()
 
 
@@ -98,7 +101,8 @@ class _Row:
         return sum(box.macs for box in self.boxes)
 
 
-def _figure(architecture: Architecture) -> Figure:
+def figure_of(architecture: Architecture) -> Figure:
+    """An architecture as a figure whose coordinates are points."""
     costs = {part.path: part_cost(part) for part in architecture.parts}
     total = sum(costs.values(), Cost(0, 0))
     rows = list(_rows(architecture, {path: cost.macs for path, cost in costs.items()}))

@@ -127,9 +127,8 @@ class Sources:
         text = source.text[start:end]
         for first, last, replacement in sorted((edit for edit in edits if start <= edit[0] < end), reverse=True):
             text = text[: first - start] + replacement + text[last - start :]
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and name != node.name:
-            text = re.sub(rf"\b{node.name}\b", name, text, count=1)
-        return text.rstrip()
+        (old,) = _names_of(node)
+        return re.sub(rf"\b{old}\b", name, text, count=1).rstrip()
 
     def _resolve(self, module: str, name: str) -> str:
         """What a global name of a module is called in the file, which then has it."""
@@ -149,7 +148,7 @@ class Sources:
     def _is_at_hand(self, module: str, expression: ast.expr) -> bool:
         """Whether an annotation or a default names only what every file has."""
         source = _read(module)
-        names = {part.id for part in ast.walk(expression) if isinstance(part, ast.Name)}
+        names = {part.id for part in _used_names(expression, [])}
         imported = {name for name in names if name in source.imports and source.imports[name][0].partition(".")[0] in AT_HAND}
         return all(name in imported or hasattr(builtins, name) for name in names)
 
