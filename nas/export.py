@@ -94,9 +94,11 @@ def _parse(argv: Sequence[str] | None) -> ExportConfig:
         parser.error(f"--fuse: got --format {arguments.format}, expected {', '.join(FUSABLE)}: a fused network is for inference alone")
     if arguments.labels and arguments.format == YAML:
         parser.error(f"--labels: got --format {YAML}, expected {', '.join(FORMATS)}")
+    if arguments.output is None and arguments.format == YAML:
+        parser.error(f"--output: got none, expected the file to write with --format {YAML}")
     if arguments.output is None:
         name = f"trial-{arguments.trial}" if arguments.architecture is None else Path(arguments.architecture).stem
-        arguments.output = Path(f"{name}.yaml" if arguments.format == YAML else f"{name}-{arguments.format}")
+        arguments.output = Path(f"{name}-{arguments.format}")
     return ExportConfig(**vars(arguments))
 
 

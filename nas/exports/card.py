@@ -9,7 +9,8 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from nas.exports.format import Format, Trained, image_sizes
+from nas.exports.format import Format, Trained
+from nas.exports.program import SizedFormat
 from proxies.macs import cost_of
 from space.published import Published
 
@@ -43,10 +44,9 @@ def _facts(form: Format, trained: Trained) -> Iterator[str]:
     yield f"- {cost_of(architecture)} at {side}x{side}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
     mean, std = (", ".join(map(str, values)) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
     yield f"- images: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
-    sizes = f"{side}x{side}, and any other multiple of {architecture.reductions[-1]} px" if len(image_sizes(form, architecture)) > 1 else (
-        f"{side}x{side} alone"
-    )  # fmt: skip
-    yield f"- sizes: {sizes}; any number of images at a time"
+    others = "and others" if form.takes_any_size(architecture) else "alone"
+    step = f", multiples of {architecture.reductions[-1]} px" if isinstance(form, SizedFormat) and others != "alone" else ""
+    yield f"- sizes: {side}x{side} {others}{step}; any number of images at a time"
     yield f"- {architecture.num_classes} classes" + (f": {', '.join(trained.labels)}" if trained.labels else "")
     if trained.fused:
         yield "- for inference: norms, scales and gates are folded into the layers beside them"

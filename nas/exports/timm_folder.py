@@ -34,6 +34,8 @@ class TimmFolder(Format):
         model.load_state_dict(trained.network.state_dict())
         labels = {"label_names": list(trained.labels)} if trained.labels else {}
         save_for_hf(model, str(folder), model_config=labels, safe_serialization=True)
+        # safetensors writes files that nobody else may read.
+        (folder / self.files[1]).chmod((folder / self.files[0]).stat().st_mode)
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         return torch.inference_mode()(timm.create_model(f"local-dir:{folder}", pretrained=True).eval().forward)

@@ -244,6 +244,7 @@ def test_mistakes_are_one_line(weights: Path, tmp_path: Path, mistaken: Mistaken
     assert "a fused network is for inference alone" in complaint(small, *given_weights, "--format", "timm", "--fuse")
     assert "got no file" in complaint(small, "--weights", str(tmp_path / "none.safetensors"), "--format", "timm")
     assert "got shape (10,), expected (1000,)" in complaint("topformer-t", *given_weights, "--format", "timm")
+    assert "expected the file to write" in mistaken(main, [small])
     assert "got both or none" in complaint("--format", "timm", *given_weights)
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
     assert "got 2 names, expected 10" in complaint(small, *given_weights, "--format", "timm", "--labels", str(tmp_path / "labels.txt"))
