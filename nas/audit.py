@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import Workers, add_backend_arguments, check_backend, each_on
+from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class AuditConfig:
         architectures, seeds, steps, batch_size, long, short: as in `nas.trust.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join.
+        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
         latency: the device on which the sample's networks are timed.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
@@ -53,9 +54,16 @@ class AuditConfig:
     workers: int
     backend: str
     ray_address: str | None
+    cpus_per_worker: int
+    gpus_per_worker: float | None
     latency: str
     publish: Path | None
     command: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Of the report; the run's own directory is another command's to write in."""
+        return (self.run / "audit").resolve()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +93,7 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
     parser.add_argument("--latency", default="cpu:1t:bs1", metavar="DEVICE", help="where the sample's networks are timed (%(default)s)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
     parsed = parser.parse_args(argv)
-    check_backend(parser, parsed)
+    check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
     arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
     return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
@@ -95,6 +103,7 @@ def run(config: AuditConfig) -> None:
     """Draw and train the sample as far as that is not done, then report on the run."""
     from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
+    from nas.run_lock import lock
     from nas.standalone import Conditions, train_all
     from nas.supernet_run import open_supernet_run
     from nas.trust.bench import Plan, sample_of
@@ -112,22 +121,26 @@ def run(config: AuditConfig) -> None:
     plan = Plan(config.steps, config.seeds, config.long, config.short)
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
-    open_run(config.bench, settled | asked | {"budget": str(budget)}, FREE)
-    members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
-    # Before anything slow: this machine may lack the device.
-    with phase("timing the sample", 1) as advance:
-        milliseconds = latencies(config.bench / "latencies", members, target)
-        advance()
-    conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
-    truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-    each = each_on(config.backend, Workers(config.workers, config.ray_address))
-    with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
+    with ExitStack() as held:
+        held.enter_context(open_run(config.bench, settled | asked | {"budget": str(budget)}, FREE))
+        if config.folder != config.bench:
+            config.folder.mkdir(exist_ok=True)
+            held.enter_context(lock(config.folder))
+        members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
+        # Before anything slow: this machine may lack the device.
+        with phase("timing the sample", 1) as advance:
+            milliseconds = latencies(config.bench / "latencies", members, target)
+            advance()
+        conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
+        truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
+        each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
+        with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
-        def on_result(training: Training, result: Trained) -> None:
-            advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
+            def on_result(training: Training, result: Trained) -> None:
+                advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
-        results = train_all(conditions, [*truth, *short, *longer], each, on_result)
-    _report(config, supernet_run, truth_of(members, truth, longer, results), short, results, {str(target): milliseconds})
+            results = train_all(conditions, [*truth, *short, *longer], each, on_result)
+        _report(config, supernet_run, truth_of(members, truth, longer, results), short, results, {str(target): milliseconds})
 
 
 def _report(
@@ -149,16 +162,14 @@ def _report(
     if has_supernet:
         of_supernet.append(predictors.without_bias(of_supernet[0], truth.means, members))
     scored = [*of_supernet, *predictors.sizes(members), *predictors.latencies(milliseconds), *of_short, *together, *zero_cost]
-    folder = config.run / "audit"
-    folder.mkdir(exist_ok=True)
     facts = _facts(config, supernet_run, results)
-    for target in (folder, config.publish) if config.publish else (folder,):
+    for target in (config.folder, config.publish) if config.publish else (config.folder,):
         write_bench(target, config.bench / "sample", truth, scored, results, milliseconds)
     if config.publish:
         write_page(config.publish, facts, f"python -m nas.audit {shlex.join(config.command)}")
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
-    print(write_report(folder, truth, scored, examine(truth, scored), facts, of_operators))
-    print(f"report: {folder / 'report.md'}")
+    print(write_report(config.folder, truth, scored, examine(truth, scored), facts, of_operators))
+    print(f"report: {config.folder / 'report.md'}")
 
 
 def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Training, Trained]) -> dict[str, str]:

@@ -70,8 +70,11 @@ def conclude(
         print_finals(console, finals)
     for finalist in missed:
         console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
-    counts = f"{len(results)} architectures evaluated, {study.num_failed} evaluations failed"
-    console.print(f"{counts}; all of them: {config.out / 'trials.csv'}", soft_wrap=True)
+    failures = study.failures()
+    console.print(f"{len(results)} architectures evaluated, all of them: {config.out / 'trials.csv'}", soft_wrap=True)
+    if failures:
+        number, reason = next(iter(failures.items()))
+        console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
 
@@ -97,8 +100,8 @@ def _finals(
         console.print("no time for finals: the winner is the search's choice; with more --minutes the best train alone", soft_wrap=True)
         return finalists, None
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
-    num_workers = config.workers if config.backend == "ray" else default_workers()
-    each = each_on(config.backend, Workers(num_workers, config.ray_address))
+    num_workers = config.resources.num_workers if config.backend == "ray" else default_workers()
+    each = each_on(config.backend, Workers(num_workers, config.ray_address, gpus=config.gpus_per_worker))
     with phase("finals", num_steps(len(entrants), steps)) as advance:
 
         def on_result(training: Training, result: Trained) -> None:

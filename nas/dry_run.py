@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -77,7 +78,10 @@ def print_plan(
         table.add_row("training", of_supernet, duration(training))
     before = f"{config.standalone_steps} steps of training alone" if alone else f"calibrating on {len(splits.calibration)}"
     images = f"on {len(splits.search)} images, after {before}"
-    table.add_row("search", f"{config.trials} architectures {images}", duration(config.trials * evaluation / config.workers))
+    # The speed measured is that of all cores here; workers may have fewer or more.
+    workers = config.resources
+    searching = config.trials * evaluation * (os.cpu_count() or 1) / (workers.num_workers * workers.cpus)
+    table.add_row("search", f"{config.trials} architectures {images}, {workers.num_workers} at a time", duration(searching))
     if config.num_finalists:
         steps = num_steps(config.num_finalists)
         expected = duration(steps * BATCH_SIZE * TRAINING_PASSES / passes_per_second)
@@ -85,7 +89,7 @@ def print_plan(
         table.add_row("finals", f"the best train alone, {steps} steps, and published networks{told}", expected)
     console.print(table)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
-    total = measuring + training + config.trials * evaluation / config.workers
+    total = measuring + training + searching
     console.print(f"expected in all: {duration(total)}, within a factor of three{note}")
     weights = 4 * sum(part_cost(part).params for part in widest_parts(band.space))
     pixels = (supernet_run.image_size / band.space.image_size) ** 2

@@ -132,11 +132,12 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
 def _write_yaml(config: ExportConfig, architecture: Architecture, provenance: dict[str, Any]) -> None:
     from proxies.macs import cost_of
     from space.files import dump_architecture, write_atomically
+    from space.names import as_name
 
     if config.output.is_dir():
         raise ExportCommandError(f"--output: got the folder {config.output}, expected a file")
     architecture = _sized(config, architecture)
-    text = dump_architecture(architecture.replace(name=config.output.stem), provenance)
+    text = dump_architecture(architecture.replace(name=as_name(config.output.stem)), provenance)
     what = f"{config.output}, {cost_of(architecture)}" if config.trial is None else (
         f"{config.output}: trial {config.trial}, {cost_of(architecture)}"
     )  # fmt: skip

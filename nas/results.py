@@ -22,6 +22,7 @@ from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
+from space.names import as_name
 from supernet.accuracy import Score
 
 
@@ -29,7 +30,7 @@ def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Fi
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for rank, finalist in enumerate(finalists, start=1):
         name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
-        architecture = finalist.result.architecture.replace(name=f"{folder.name}-{name}")
+        architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
         provenance = study.provenance(finalist.result.number) | finalist.provenance
         if finals is not None:
             provenance |= finals.provenance(finalist.result.architecture)
@@ -42,9 +43,9 @@ def name_of_others(study: StudyRecord) -> str:
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
-    """Write all evaluated trials as CSV, in order of trial number, with the answer to every slot."""
+    """Write all evaluated trials as CSV, in the order of their proposals, with the answer to every slot."""
     text = io.StringIO()
-    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.number)]
+    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
@@ -54,6 +55,7 @@ def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> N
 def _row(result: Result) -> dict[str, Any]:
     score = result.score
     return {
+        "place": result.place,
         "trial": result.number,
         "accuracy": score.accuracy,
         "accuracy_stderr": score.accuracy_stderr,

@@ -114,14 +114,14 @@ def run(config: RetrainConfig) -> None:
     test_images = open_test_images(config.data, config.test_data, images.class_names)
     image_size = config.image_size or images.default_image_size()
     resolved = {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
-    open_run(config.out, asdict(config) | resolved, FREE)
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
-    _introduce(config, recipe, retraining)
-    with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:
-        seconds = None if config.minutes is None else 60 * config.minutes
-        results = retraining.run(seconds, lambda step, note: advance(at=step, note=note))
-    _conclude(config, retraining, results)
+    with open_run(config.out, asdict(config) | resolved, FREE):
+        _introduce(config, recipe, retraining)
+        with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:
+            seconds = None if config.minutes is None else 60 * config.minutes
+            results = retraining.run(seconds, lambda step, note: advance(at=step, note=note))
+        _conclude(config, retraining, results)
 
 
 def _introduce(config: RetrainConfig, recipe: Recipe, retraining: Retraining) -> None:

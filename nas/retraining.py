@@ -25,10 +25,9 @@ from space.files import dump_architecture, write_atomically
 from space.network import build_network
 from supernet.batches import Augmentation, Batches, evaluation_batches
 from supernet.data import ImageSet, Splits, split
-from supernet.engine import StepReport, TrainConfig, TrainReport, train
+from supernet.engine import StepReport, TrainConfig, TrainReport, remove_checkpoint, train
 from supernet.randomness import seeded
 
-MAX_STEPS_UNSAVED = 1000
 METRICS = ("epoch", "steps", "loss", "lr", "validation_accuracy")
 
 
@@ -101,11 +100,30 @@ class Retraining:
         Args:
             on_step: told the number of steps done, and how it goes in words.
         """
-        file = self.out / "result.json"
-        if file.exists():
-            results = json.loads(file.read_text())
-            if results["finished"] or (max_seconds is not None and results["seconds"] >= max_seconds):
-                return results
+        results = self._results()
+        if results is None or not (results["finished"] or (max_seconds is not None and results["seconds"] >= max_seconds)):
+            results = self._train_and_test(max_seconds, on_step)
+        if results["finished"]:
+            remove_checkpoint(self._checkpoint)
+        return results
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
+    @property
+    def _results_file(self) -> Path:
+        return self.out / "result.json"
+
+    def _results(self) -> dict[str, Any] | None:
+        """Those of an earlier run. Damaged ones are none: the training goes on from its checkpoint, or starts over."""
+        try:
+            found = json.loads(self._results_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if isinstance(found, dict) and found.keys() >= {"finished", "seconds"} else None
+
+    def _train_and_test(self, max_seconds: float | None, on_step: OnStep) -> dict[str, Any]:
         with seeded("weights", self.seed):
             network = build_network(self.architecture, self.recipe.drop_path)
         if self.inherit is not None:
@@ -134,23 +152,24 @@ class Retraining:
             "params": sum(parameter.numel() for parameter in network.parameters()),
             "fingerprint": self.architecture.fingerprint,
         }
-        write_atomically(file, json.dumps(results, indent=2) + "\n")
+        write_atomically(self._results_file, json.dumps(results, indent=2) + "\n")
         return results
 
     def _train(self, network: nn.Module, max_seconds: float | None, on_step: OnStep) -> TrainReport:
         steps_per_epoch = self.batches.steps_per_epoch
-        metrics = _Metrics(self.out / "metrics.csv")
-        losses: list[float] = []
+        # Travels in the checkpoint: however often a training is interrupted, its metrics come out the same.
+        carried: dict[str, Any] = {"rows": [], "sum_of_losses": 0.0}
         validation = ""
 
         def follow(step: StepReport) -> None:
             nonlocal validation
-            losses.append(step.loss)
+            carried["sum_of_losses"] += step.loss
             if step.step % steps_per_epoch == 0:
                 share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
-                epoch = step.step // steps_per_epoch
-                metrics.add(epoch, (epoch, step.step, f"{sum(losses) / len(losses):.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
-                losses.clear()
+                loss = carried["sum_of_losses"] / steps_per_epoch
+                carried["rows"].append((step.step // steps_per_epoch, step.step, f"{loss:.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
+                carried["sum_of_losses"] = 0.0
+                self._write_metrics(carried["rows"])
                 validation = f", validation {share:.1%}"
             on_step(step.step, f"loss {step.loss:.2f}{validation}")
 
@@ -159,11 +178,17 @@ class Retraining:
             lambda _, images: network(images),
             self.batches,
             self.train_config,
-            checkpoint=self.out / "checkpoint.safetensors",
-            every=min(steps_per_epoch, MAX_STEPS_UNSAVED),
+            checkpoint=self._checkpoint,
+            carried=carried,
             max_seconds=max_seconds,
             on_step=follow,
         )
+
+    def _write_metrics(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write `metrics.csv`, a row an epoch."""
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([METRICS, *rows])
+        write_atomically(self.out / "metrics.csv", text.getvalue())
 
 
 @torch.no_grad()
@@ -203,22 +228,7 @@ def inherit_weights(network: nn.Module, path: Path) -> list[str]:
             raise InheritError(f"{path}: {name}: missing; expected the weights of this very architecture")
         if name in found and found[name].shape != own[name].shape:
             raise InheritError(f"{path}: {name}: got shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}")
+        if name in found and found[name].is_floating_point() != own[name].is_floating_point():
+            raise InheritError(f"{path}: {name}: got numbers of type {found[name].dtype}, expected {own[name].dtype} or similar")
     network.load_state_dict(found, strict=False)
     return [f"{path}: its head is for other classes and begins at random"] if dropped else []
-
-
-class _Metrics:
-    """A CSV file with a row an epoch; an epoch that is done again takes its old row's place."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._rows: dict[int, tuple[object, ...]] = {}
-        if path.exists():
-            with path.open(newline="") as file:
-                self._rows = {int(row[0]): tuple(row) for row in list(csv.reader(file))[1:]}
-
-    def add(self, epoch: int, row: tuple[object, ...]) -> None:
-        self._rows = {number: old for number, old in self._rows.items() if number < epoch} | {epoch: row}
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows([METRICS, *self._rows.values()])
-        write_atomically(self._path, text.getvalue())

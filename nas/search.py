@@ -6,28 +6,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import BACKENDS
+from nas.backends import BACKENDS, OF_RAY, add_ray_arguments, check_backend
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
-from nas.search_config import EVALUATORS, FINALS_SHARE, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
+from nas.search_config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
+from nas.storage_url import argument_of, for_dashboard, without_password
 from nas.train import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.backends import MakeEvaluator, Stop
-    from nas.evaluator import Evaluator
-    from nas.study import ArchitectureStudy, Result
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import Budget
     from proxies.latency import LatencyTable
 
-FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
+FREE = frozenset({"trials", "minutes", "backend", "workers", *OF_RAY, "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
 OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
@@ -54,13 +51,16 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
     how.add_argument("--standalone-steps", type=whole_number(1), help=f"its steps, with --evaluator standalone ({STANDALONE_STEPS})")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
-    where.add_argument("--storage", help="Optuna storage URL (SQLite in the run's directory)")
+    where.add_argument("--storage", type=argument_of, help="of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
+                       "(SQLite in the run's directory)")  # fmt: skip
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
-    where.add_argument("--workers", type=whole_number(1), default=1, help="evaluations at a time, with --backend ray (%(default)s)")
-    where.add_argument("--parallel", type=whole_number(1), help=f"evaluations under way at once; decides what is proposed ({PARALLEL})")
-    where.add_argument("--cpus-per-worker", type=whole_number(1), help="threads of an evaluation (all that there are)")
-    where.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    where.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")
+    where.add_argument("--parallel", type=whole_number(1), default=PARALLEL,
+                       help="evaluations that may be under way at once; decides what is proposed (%(default)s)")  # fmt: skip
+    where.add_argument("--cpus-per-worker", type=whole_number(1), default=1,
+                       help="threads of an evaluation, on which its last digits depend (%(default)s)")  # fmt: skip
+    add_ray_arguments(where)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
     arguments = parser.parse_args(argv)
     arguments.objectives = tuple(arguments.objectives)
@@ -76,11 +76,10 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
     if len(arguments.objectives) > 1 and arguments.finalists:
         parser.error("--finalists needs one objective: a front has no winner")
-    if arguments.backend == "local" and (arguments.workers > 1 or arguments.ray_address):
-        parser.error("--workers and --ray-address need --backend ray")
-    arguments.parallel = arguments.parallel or max(PARALLEL, arguments.workers)
-    if arguments.workers > arguments.parallel:
-        parser.error(f"--workers: got {arguments.workers}, expected no more than --parallel {arguments.parallel}")
+    check_backend(parser, arguments)
+    if arguments.workers and arguments.workers > arguments.parallel:
+        limit = f"no more than --parallel {arguments.parallel}, which decides what is proposed"
+        parser.error(f"--workers: got {arguments.workers}, expected {limit}")
     resolve(arguments)
     return SearchConfig(**vars(arguments))
 
@@ -94,7 +93,8 @@ def run(config: SearchConfig) -> None:
     from space.files import load_space
 
     space, budget = load_space(config.space), parse_budget(config.budget, config.floor)
-    objectives = objectives_of(config.objectives, budget)
+    # Objectives that the budget has no limits for end here.
+    objectives_of(config.objectives, budget)
     # A budget out of reach ends here, before anything slow is imported or read.
     band = ArchitectureBand(space, without_latency(budget))
 
@@ -115,30 +115,29 @@ def run(config: SearchConfig) -> None:
     from nas.latency_limits import within_latencies
     from nas.parents import parents_within
     from nas.run_directory import open_run
-    from nas.study import ArchitectureStudy, reported
+    from nas.searching import evaluate, evaluator_of, open_search
+    from nas.study.storage import open_storage, told
     from nas.trust.report import corrections_of
 
     # A missing audit ends here, before the directory is that of such a search.
     corrections = corrections_of(config.out) if config.subtract_bias else None
-    open_run(config.out, asdict(config) | {"image_size": supernet_run.image_size}, FREE)
-    tables: Mapping[str, LatencyTable] = {}
-    if budget.targets:
-        band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
-    _introduce(console, config, band, budget, supernet_run)
-
-    seconds = None if config.minutes is None else 60 * config.minutes
-    if config.evaluator == "supernet":
-        scope = scope_of(space, band if config.scope == "band" else None)
-        train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
-    study = ArchitectureStudy(config.storage_url, config.out.name, band, budget, objectives, config.sampler, config.seed, config.parallel)
-    parents = parents_within(space, budget)
-    with reported(config.storage_url):
-        for parent in parents:
-            if band.contains(parent.architecture):
-                study.enqueue(parent.architecture, origin=parent.architecture.name)
-        share = 1 - FINALS_SHARE if config.num_finalists else 1
-        searching = None if seconds is None else start + seconds * share
-        _search(config, study, _make_evaluator(config, supernet_run, corrections), Stop(config.trials, searching))
+    storage = config.storage and without_password(config.storage)
+    resolved = asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}
+    with open_run(config.out, resolved, FREE), told(config.storage_url):
+        # What cannot be reached or written ends here, before anything slow.
+        open_storage(config.storage_url)
+        tables: Mapping[str, LatencyTable] = {}
+        if budget.targets:
+            band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
+        _introduce(console, config, band, budget, supernet_run)
+        seconds = None if config.minutes is None else 60 * config.minutes
+        if config.evaluator == "supernet":
+            scope = scope_of(space, band if config.scope == "band" else None)
+            train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
+        parents = parents_within(space, budget)
+        study = open_search(config, supernet_run, band, budget, parents)
+        searching = None if seconds is None else start + seconds * config.share_of_search
+        evaluate(config, study, evaluator_of(config, supernet_run, corrections), Stop(config.trials, searching))
         conclude(console, config, study, budget, tables, supernet_run, parents, start)
 
 
@@ -173,7 +172,7 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
         soft_wrap=True,
     )
     console.print(f"run directory: {config.out}", soft_wrap=True)
-    console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {config.storage_url}\n", soft_wrap=True)
+    console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {for_dashboard(config.storage_url)}\n", soft_wrap=True)
 
 
 def _number(bounds: tuple[int, int]) -> str:
@@ -181,56 +180,6 @@ def _number(bounds: tuple[int, int]) -> str:
     least, most = bounds
     about = "" if least == most else "about "
     return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"
-
-
-def _search(config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop) -> None:
-    from nas.progress import phase
-
-    with phase("search", config.trials) as advance:
-        results = study.results()
-        best = results[0] if results else None
-        advance(at=len(results), note=_best_in_words(best))
-
-        def on_result(result: Result) -> None:
-            nonlocal best
-            best = result if best is None else max(best, result, key=lambda one: one.rank_key)
-            advance(1, note=_best_in_words(best))
-
-        if config.backend == "ray":
-            from nas.backends import Workers
-            from nas.backends.ray import run_ray
-
-            workers = Workers(config.workers, config.ray_address, config.cpus_per_worker)
-            run_ray(study, make_evaluator, stop, on_result, workers, config.out / "ray")
-        else:
-            from nas.backends.local import run_local
-
-            run_local(study, make_evaluator, stop, on_result, config.cpus_per_worker)
-
-
-def _make_evaluator(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
-    if config.evaluator == "supernet":
-        if config.race:
-            return partial(_racing, supernet_run, max(config.keep, config.num_finalists))
-        return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
-    from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
-
-    conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
-    return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
-
-
-def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
-    return supernet_run.load_evaluator().racing(keep)
-
-
-def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
-    from nas.evaluator import UnbiasedEvaluator
-
-    return UnbiasedEvaluator(supernet_run.load_evaluator(), corrections)
-
-
-def _best_in_words(best: Result | None) -> str:
-    return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Training architectures alone, from random weights and all alike: what cheaper judgements of a search are measured by.
 
 A training depends on its conditions and nothing else, and its result is one file named by all of them. Whoever asks
-for it again - an audit that goes on, a search's finals, a second search on the same data - finds it done.
+for it again - an audit that goes on, a search's finals, a second search on the same data - finds it done. A training
+under way has a checkpoint beside that file, so whoever is interrupted loses a minute of it at most.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
-from joblib import Parallel, delayed
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from nas.supernet_run import EVALUATION_BATCH, SupernetRun
@@ -27,8 +28,9 @@ from space.files import write_atomically
 from space.network import build_network
 from supernet.accuracy import Score, judge
 from supernet.batches import Augmentation, Batches, evaluation_batches
+from supernet.checkpoint import CheckpointError
 from supernet.data import ImageSet, Splits
-from supernet.engine import StepReport, TrainConfig, train
+from supernet.engine import StepReport, TrainConfig, remove_checkpoint, train
 from supernet.randomness import seeded
 
 AUGMENTATION = Augmentation()
@@ -68,7 +70,7 @@ class Trained:
     Args:
         score: on the search images, after the last step.
         curve: the same after earlier steps, by step.
-        core_seconds: processor time of training and scoring.
+        core_seconds: processor time of training and scoring, that of interrupted attempts included as far as they were saved.
     """
 
     fingerprint: str
@@ -79,6 +81,9 @@ class Trained:
     core_seconds: float
 
 
+_TRAINED = TypeAdapter(Trained)
+
+
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
@@ -87,7 +92,7 @@ class Each(Protocol):
     """Where trainings run."""
 
     def __call__(self, do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterable[tuple[Job, Outcome]]:
-        """Call a function with each job, somewhere, and yield what comes of it, in any order."""
+        """Call a function with each of several distinct jobs, somewhere, and yield what comes of it, in any order."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +129,14 @@ class Conditions:
 
     def result_of(self, training: Training) -> Trained | None:
         """The result of a training that is done."""
-        file = self.file_of(training)
-        if not file.exists():
-            return None
-        found = json.loads(file.read_text())
-        curve = {int(step): Score(**value) for step, value in found["curve"].items()}
-        return Trained(**found | {"score": Score(**found["score"]), "curve": curve})
+        with suppress(FileNotFoundError, ValidationError):
+            # A damaged one is no result; the training is done again.
+            return _TRAINED.validate_json(self.file_of(training).read_bytes())
+        return None
+
+    def checkpoint_of(self, training: Training) -> Path:
+        """Where the state of a training under way is kept."""
+        return self.file_of(training).with_suffix(".safetensors")
 
 
 @dataclass(frozen=True)
@@ -154,11 +161,12 @@ def train_all(
     """Do the trainings, but for those that are done already.
 
     Args:
-        each: where they run, such as `in_processes(2)`.
+        each: where they run, such as `nas.processes.in_processes(2)`.
         on_result: called after each training, those found done included.
     """
     done = {training: result for training in trainings if (result := conditions.result_of(training))}
     for training, result in done.items():
+        remove_checkpoint(conditions.checkpoint_of(training))
         on_result(training, result)
     for training, result in each(partial(train_alone, conditions), [training for training in trainings if training not in done]):
         done[training] = result
@@ -166,26 +174,31 @@ def train_all(
     return done
 
 
-def in_processes(workers: int) -> Each:
-    """So many trainings at a time on this machine."""
-
-    def each(do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
-        with Parallel(n_jobs=min(workers, len(jobs)) or 1, return_as="generator_unordered", pre_dispatch="n_jobs") as parallel:
-            yield from parallel(delayed(_paired)(do, job) for job in jobs)
-
-    return each
-
-
 def train_alone(conditions: Conditions, training: Training) -> Trained:
-    """Do one training in this process, in one thread, unless it is done already."""
-    if (found := conditions.result_of(training)) is not None:
-        return found
-    conditions.folder.mkdir(parents=True, exist_ok=True)
-    start = time.process_time()
+    """Do one training in this process, in one thread, or go on with it, unless it is done already."""
+    checkpoint = conditions.checkpoint_of(training)
+    result = conditions.result_of(training)
+    if result is None:
+        conditions.folder.mkdir(parents=True, exist_ok=True)
+        with threads(1):
+            try:
+                result = _train(conditions, training)
+            except CheckpointError:
+                # Damaged, or taken away by another process that did the same training.
+                remove_checkpoint(checkpoint)
+                result = _train(conditions, training)
+        write_atomically(conditions.file_of(training), json.dumps(asdict(result), indent=1) + "\n")
+    remove_checkpoint(checkpoint)
+    return result
+
+
+def _train(conditions: Conditions, training: Training) -> Trained:
+    last = time.process_time()
     images, splits, search = _material(conditions.run)
     with seeded("weights", training.seed):
         network = build_network(training.architecture)
-    curve = {}
+    # Travels in the checkpoint.
+    carried: dict[str, Any] = {"curve": {}, "core_seconds": 0.0}
 
     def scored() -> Score:
         device = next(network.parameters()).device
@@ -196,28 +209,33 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
             network.train()
 
     def follow(report: StepReport) -> None:
+        nonlocal last
         if report.step in training.curve and report.step < training.steps:
-            curve[report.step] = scored()
+            carried["curve"][str(report.step)] = asdict(scored())
+        now = time.process_time()
+        carried["core_seconds"] += now - last
+        last = now
 
-    with threads(1):
-        image_size = conditions.run.image_size
-        # Loading in other processes would take the cores of other trainings.
-        batches = Batches(images, splits.train, conditions.batch_size, image_size, training.seed, AUGMENTATION, num_workers=0)
-        train(network, lambda _, images_BCHW: network(images_BCHW), batches, conditions.recipe(training), on_step=follow)
-        final = scored()
-    fingerprint = training.architecture.fingerprint
-    result = Trained(fingerprint, training.steps, training.seed, final, curve, round(time.process_time() - start, 3))
-    write_atomically(conditions.file_of(training), json.dumps(asdict(result), indent=1) + "\n")
-    return result
+    # Loading in other processes would take the cores of other trainings.
+    batches = Batches(images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, AUGMENTATION, num_workers=0)
+    train(
+        network,
+        lambda _, images_BCHW: network(images_BCHW),
+        batches,
+        conditions.recipe(training),
+        checkpoint=conditions.checkpoint_of(training),
+        carried=carried,
+        on_step=follow,
+    )
+    final = scored()
+    curve = {int(step): Score(**score) for step, score in carried["curve"].items()}
+    core_seconds = carried["core_seconds"] + time.process_time() - last
+    return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3))
 
 
 def default_workers() -> int:
     """Trainings at a time: one a core."""
     return os.cpu_count() or 1
-
-
-def _paired(do: Callable[[Job], Outcome], job: Job) -> tuple[Job, Outcome]:
-    return job, do(job)
 
 
 @lru_cache(maxsize=1)

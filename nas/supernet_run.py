@@ -14,7 +14,7 @@ from space.search_space import SearchSpace
 from supernet.batches import Batches, evaluation_batches
 from supernet.checkpoint import load_checkpoint, save_checkpoint
 from supernet.data import ImageSet, Splits, open_images, split
-from supernet.engine import StepReport, TrainConfig, train
+from supernet.engine import StepReport, TrainConfig, remove_checkpoint, train
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
@@ -80,6 +80,7 @@ class SupernetRun:
         max_seconds: float | None,
         begin: Callable[[Supernet], None],
         on_step: Callable[[StepReport], None],
+        goes_on: bool = False,
     ) -> Mapping[str, Any]:
         """Train from the last checkpoint on; what an earlier run finished stays.
 
@@ -87,12 +88,17 @@ class SupernetRun:
             scope: of the run's space.
             paths: name of a strategy.
             begin: may change the initial weights.
+            goes_on: whether a training that its time limit ended is gone on with, now and later. Not where a search has begun:
+                what it has judged, it has judged with the weights of that time.
 
         Returns:
             Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
         """
         if self.weights_file.exists():
-            return load_checkpoint(self.weights_file)[1]
+            facts = load_checkpoint(self.weights_file)[1]
+            if facts["finished"] or not goes_on or not self.checkpoint_file.exists():
+                remove_checkpoint(self.checkpoint_file)
+                return facts
         images, splits = self.images()
         supernet = Supernet(self.space, self.seed)
         if not self.checkpoint_file.exists():
@@ -112,7 +118,8 @@ class SupernetRun:
         facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
                  "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip
         save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
-        self.checkpoint_file.unlink(missing_ok=True)
+        if report.finished or not goes_on:
+            remove_checkpoint(self.checkpoint_file)
         return facts
 
     def load_evaluator(self) -> SupernetEvaluator:

@@ -148,7 +148,7 @@ def run(config: TrainingConfig) -> None:
     from rich.console import Console
 
     from nas.latency_limits import within_latencies
-    from nas.run_directory import open_run
+    from nas.run_directory import config_of_run, open_run
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
@@ -164,8 +164,10 @@ def run(config: TrainingConfig) -> None:
     if budget is None:
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
-    open_run(config.out, resolved, FREE)
-    train_supernet(console, config, scope_of(space, band), supernet_run, None if config.minutes is None else 60 * config.minutes)
+    with open_run(config.out, resolved, FREE):
+        seconds = None if config.minutes is None else 60 * config.minutes
+        has_search = "trials" in config_of_run(config.out)
+        train_supernet(console, config, scope_of(space, band), supernet_run, seconds, goes_on=not has_search)
     console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
     limit = "..." if config.budget is None else f"'{config.budget}'"
     console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
@@ -179,8 +181,10 @@ def scope_of(space: SearchSpace, band: ArchitectureBand | None) -> Scope:
     return whole(space) if band is None else inside(band)
 
 
-def train_supernet(console: Console, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None) -> None:
-    """Train with progress, and say how it went."""
+def train_supernet(
+    console: Console, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None, goes_on: bool = False
+) -> None:
+    """Train with progress, and say how it went; `goes_on` as of `SupernetRun.train`."""
     from nas.progress import phase
     from nas.warm_start import warm_start
     from supernet.engine import StepReport, TrainConfig
@@ -196,7 +200,7 @@ def train_supernet(console: Console, config: SupernetConfig, scope: Scope, super
         def on_step(report: StepReport) -> None:
             advance(at=report.step, note=f"loss {report.loss:.2f}")
 
-        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, begin, on_step)
+        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, begin, on_step, goes_on)
     ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
     skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
     console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")

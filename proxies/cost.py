@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import cached_property
 from typing import Protocol
@@ -129,18 +129,22 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
     while text[position:].strip(" \t\n\r,"):
         match = _AMOUNT.match(text, position)
         assert match is not None  # every piece of the pattern may be empty, and a unit takes what is left
-        word = match[0].strip(" \t\n\r,")
+        word = " ".join(match[0].split()).strip(" ,")
         position = match.end()
         quantity, power = _read_unit(match["unit"], word)
         if match["number"] is None or quantity is None:
-            raise BudgetError(f"budget: got {word!r}, expected {_KNOWN}")
+            raise BudgetError(f"budget: got {word!r:.60}, expected {_KNOWN}")
         if quantity in limits:
-            raise BudgetError(f"budget: got {word!r} as a second limit on {quantity}, expected one a quantity")
-        amount = Decimal(match["number"])
+            raise BudgetError(f"budget: got {word!r:.60} as a second limit on {quantity}, expected one a quantity")
+        try:
+            amount = Decimal(match["number"])
+        except InvalidOperation:
+            # Decimals have an end, too: at an exponent of eighteen digits.
+            amount = Decimal("Infinity")
         if not amount.is_finite() or amount <= 0:
-            raise BudgetError(f"budget: got {word!r}, expected a positive finite number in {_KNOWN}")
+            raise BudgetError(f"budget: got {word!r:.60}, expected a positive finite number in {_KNOWN}")
         if not 0 <= amount.adjusted() + power < _MAX_DIGITS:
-            raise BudgetError(f"budget: got {word!r}, expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
+            raise BudgetError(f"budget: got {word!r:.60}, expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
         limits[quantity] = int(amount.scaleb(power))
     ordered = sorted(limits, key=lambda quantity: _ORDER.get(quantity, len(_ORDER)))
     return Budget({quantity: limits[quantity] for quantity in ordered}, floor=floor)
@@ -191,7 +195,7 @@ def _read_unit(unit: str, word: str) -> tuple[str | None, int]:
     time, at, target = unit.partition("@")
     if time.lower() in _POWER_OF_TIME:
         if not at:
-            raise BudgetError(f"budget: got {word!r}, a latency without a device, expected one such as {word}@cpu:1t:bs1")
+            raise BudgetError(f"budget: got {word!r:.60}, a latency without a device, expected one such as {word:.60}@cpu:1t:bs1")
         try:
             return latency_on(parse_target(target)), _POWER_OF_TIME[time.lower()]
         except TargetError as error:

@@ -54,7 +54,7 @@ def parse_target(text: str) -> Target:
     for word in text.lower().split(":"):
         key, value = _read_word(word)
         if not key or key in fields:
-            raise TargetError(f"got {word!r} in {text!r:.60}, expected {EXPECTED}")
+            raise TargetError(f"got {word!r:.60} in {text!r:.60}, expected {EXPECTED}")
         fields[key] = value
     if not fields.keys() & {"device", "backend"}:
         raise TargetError(f"got {text!r:.60} without a device, expected {EXPECTED}")

@@ -12,18 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PositiveFloat, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
+from space.limits import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_MAP, MAX_WIDTH, MIN_IMAGE_SIZE
+from space.names import Name
 from space.registry import Spec, Value
-
-MIN_IMAGE_SIZE = 32
-MAX_IMAGE_SIZE = 4096
-# Far above any published network, low enough that a mistyped number does no harm.
-MAX_WIDTH = 8192
-MAX_BLOCKS = 128
-MAX_CLASSES = 100_000
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
@@ -42,7 +37,7 @@ class BlockSpec(Value):
     ffn_position: Position = POSITIONS("none")
     ffn: Ffn
     norm: Norm | None = None
-    layer_scale: PositiveFloat | None = None
+    layer_scale: Annotated[float, Field(gt=0, le=1000)] | None = None
 
     @property
     def mixer_norm(self) -> Spec:
@@ -65,7 +60,7 @@ class _RepeatedBlock(BlockSpec):
     repeat: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
 
 
-_RUNS = TypeAdapter(list[_RepeatedBlock])
+_RUNS = TypeAdapter(Annotated[list[_RepeatedBlock], Field(max_length=MAX_BLOCKS)])
 
 
 def _unfold(blocks: object) -> object:
@@ -132,7 +127,7 @@ class Architecture(Value):
         image_size: side of the square images that costs are counted at; networks take any size.
     """
 
-    name: str = "architecture"
+    name: Name = "architecture"
     image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)] = 224
     in_chans: Width = 3
     num_classes: Annotated[int, Field(ge=0, le=MAX_CLASSES)] = 1000
@@ -150,6 +145,7 @@ class Architecture(Value):
         for part in self.parts:
             try:
                 part.spec.check(*part.widths, *part.in_size)
+                _check_maps(part)
             except ValueError as error:
                 raise PydanticCustomError("part", "{text}", {"text": f"{_bracketed(part.path)}: {part.spec.label}: {error}"}) from None
         return self
@@ -206,6 +202,14 @@ class Architecture(Value):
             add(f"stages.{i}.norm", stage.norm, stage.width)
         add("head", self.head, self.stages[-1].width, self.num_classes)
         return tuple(parts)
+
+
+def _check_maps(part: Part) -> None:
+    # The last width of a head is that of its classes, of which it makes no map.
+    last = part.widths[0] if part.path == "head" else part.widths[-1]
+    for width, size in ((part.widths[0], part.in_size), (last, part.out_size)):
+        if width * size[0] * size[1] > MAX_MAP:
+            raise ValueError(f"got a {size[0]}x{size[1]} map of {width} channels, expected at most {MAX_MAP} numbers")
 
 
 def _bracketed(path: str) -> str:

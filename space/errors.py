@@ -15,6 +15,11 @@ class SpaceError(UserError, ValueError):
     """Something a user wrote does not describe a network or a space."""
 
 
+def one_line(text: object) -> str:
+    """The beginning of what another library says, on one line."""
+    return " ".join(str(text).split())[:200]
+
+
 def address(location: Sequence[int | str]) -> str:
     """Render `("stages", 1, "blocks", 0)` as `stages[1].blocks[0]`."""
     text = ""
@@ -54,5 +59,6 @@ def explain(error: ValidationError, where: str) -> SpaceError:
         message = f"got {first['input']!r:.60}, expected {expected}"
     else:
         message = message.removeprefix("Value error, ")
-    place = address(location)
-    return SpaceError(": ".join(part for part in (where, place, message) if part))
+    # Keys and names are the file's own, and may be long or hold line breaks.
+    place = one_line(address(location))
+    return SpaceError(": ".join(part for part in (where, place, " ".join(message.split())[:500]) if part))

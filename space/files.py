@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from space.architecture import Architecture
-from space.errors import SpaceError, explain
+from space.errors import SpaceError, explain, one_line
 from space.published import Published
 from space.registry import Value
 from space.search_space import SearchSpace
@@ -22,7 +23,12 @@ from space.search_space import SearchSpace
 ARCHITECTURE_SCHEMA = "architecture/1"
 SPACE_SCHEMA = "search-space/1"
 MAX_FILE_BYTES = 1_000_000
-MAX_NODES = 200_000
+MAX_NODES = 50_000
+"""Values in a file, those that aliases repeat included."""
+MAX_LEVELS = 50
+"""Of lists and mappings in one another; an architecture has about ten."""
+MAX_DIGITS = 40
+"""YAML's numbers may have a million digits, which take minutes to read and cannot be shown."""
 
 Model = TypeVar("Model", bound=Value)
 
@@ -110,7 +116,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: under a temporary name first, then renamed."""
+    """Write a file whole or not at all, also through a loss of power: under a temporary name first, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -120,6 +126,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a renaming outlast a loss of power.
+
+    Without it the old file would come back, whole; but files that were written one after the other could come back in
+    another order: a checkpoint gone, and the weights that took its place not there yet.
+    """
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # Some network file systems cannot.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
 
 
 def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
@@ -170,51 +194,83 @@ def _document(text: str, where: str, schema: str) -> dict[str, Any]:
         document = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise SpaceError(f"{where}: not valid YAML: {line}{error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A ValueError is a number or a date that Python cannot hold.
-        raise SpaceError(f"{where}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        raise SpaceError(f"{where}: not valid YAML: {line}{one_line(error.problem or error.context)}") from None
+    except yaml.YAMLError as error:
+        raise SpaceError(f"{where}: not valid YAML: {one_line(error)}") from None
     return _of_schema(document, where, schema)
 
 
 def _of_schema(document: object, where: str, schema: str) -> dict[str, Any]:
     if not isinstance(document, Mapping) or document.get("schema") != schema:
         got = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
-        raise SpaceError(f"{where}: schema: got {got!r}, expected {schema!r}")
+        raise SpaceError(f"{where}: schema: got {got!r:.60}, expected {schema!r}")
     return {key: value for key, value in document.items() if key != "schema"}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that says each thing once, and no more of it than fits into memory."""
+    """YAML that says each thing once, and no more of it than fits into memory. What it refuses has a line."""
 
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None and _unfolded_size(node, {}) > MAX_NODES:
-            raise yaml.constructor.ConstructorError(None, None, f"aliases unfold to more than {MAX_NODES} values", node.start_mark)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+        self._unfolded: dict[int, tuple[int, int]] = {}
+        """Values and levels under a finished node with every alias written out, by the node's id."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # Counted while composing: both recursions, of composing and of constructing, then have an end.
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        self._level += 1
+        if self._level > MAX_LEVELS:
+            raise _refusal(f"got {self._level} levels of lists and mappings, expected at most {MAX_LEVELS}", mark)
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        if is_alias and id(node) not in self._unfolded:
+            raise _refusal("got an alias inside its own anchor, expected one of something that has ended", mark)
+        if node is not None and not is_alias:
+            self._unfolded[id(node)] = self._unfold(node)
         return node
+
+    def _unfold(self, node: yaml.Node) -> tuple[int, int]:
+        children = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in children for child in pair]
+        under = [self._unfolded[id(child)] for child in children]
+        size, levels = 1 + sum(size for size, _ in under), 1 + max((levels for _, levels in under), default=0)
+        if max(size, len(self._unfolded)) > MAX_NODES:
+            raise _refusal(f"got more values, expected at most {MAX_NODES} with all aliases written out", node.start_mark)
+        if levels > MAX_LEVELS:
+            problem = f"got {levels} levels of lists and mappings, expected at most {MAX_LEVELS} with all aliases written out"
+            raise _refusal(problem, node.start_mark)
+        return size, levels
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+                raise _refusal(f"the key {key.value!r:.60} is there twice", key.start_mark)
             seen.add(key.value)
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep)
+        kind = node.tag.rpartition(":")[2]
+        if kind in ("int", "float") and len(node.value) > MAX_DIGITS:
+            raise _refusal(f"got a number of {len(node.value)} digits, expected at most {MAX_DIGITS}", node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError):
+            # What Python raises for a date that there is not, or where a tag does not fit its text.
+            raise _refusal(f"got {node.value!r:.60}, expected {kind!r:.60}", node.start_mark) from None
+
+
+def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 # YAML 1.1 reads 1e-6 as text and wants 1.0e-6; people write the former.
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-
-
-def _unfolded_size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values under a node with every alias written out; an alias inside its own anchor has no end."""
-    if id(node) not in known:
-        known[id(node)] = MAX_NODES + 1
-        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
-        nested = () if isinstance(node, yaml.ScalarNode) else children
-        known[id(node)] = 1 + sum(_unfolded_size(child, known) for child in nested)
-    return known[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from space.fuse import fold_norm_before
 from space.kinds import HEADS, NORMS, Norm
+from space.limits import MAX_MAP
 
 
 class PoolingHead(nn.Module):
@@ -93,6 +94,11 @@ class TokenLabelHead(NormPoolHead):
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
         super().__init__(dim, num_classes, norm=norm)
         self.aux = nn.Linear(dim, num_classes) if num_classes else None
+
+    @staticmethod
+    def check(dim: int, num_classes: int, height: int, width: int, **_: object) -> None:
+        if num_classes * height * width > MAX_MAP:
+            raise ValueError(f"got {num_classes} classes at a {height}x{width} map, expected at most {MAX_MAP} logits")
 
     def classifiers(self) -> tuple[nn.Module | None, ...]:
         return self.fc, self.aux

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -15,6 +16,7 @@ from space.architecture import Architecture, Part
 from space.errors import SpaceError
 from space.fuse import fold_norm_before, fuse, scale_output
 from space.heads import PoolingHead
+from space.limits import MAX_PARAMS
 
 BuildPart = Callable[[Part, float], nn.Module]
 """Makes the module of a part with a rate of stochastic depth."""
@@ -36,9 +38,25 @@ def build_network(
         drop_rate: of dropout before the classifier.
         global_pool: as in `TokenMixerNet.reset_classifier`.
         build: makes the parts, instead of `build_part`.
+
+    SpaceError where it has more than `MAX_PARAMS` parameters, unless they need no memory.
     """
-    with _parameters_on(device or torch.get_default_device()):
+    device = torch.device(device or torch.get_default_device())
+    if device.type != "meta":
+        check_size(architecture.name, architecture.parts)
+    with _parameters_on(device):
         return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part)
+
+
+def check_size(name: str, parts: Sequence[Part]) -> None:
+    """SpaceError where parts have more than `MAX_PARAMS` parameters together; they are counted without building them."""
+    kinds = Counter((part.spec, part.widths, part.norm) for part in parts)
+    total = 0
+    for (spec, widths, norm), count in kinds.items():
+        module = build_part(Part("part", spec, widths, (1, 1), (1, 1), norm), device="meta")
+        total += count * sum(parameter.numel() for parameter in module.parameters())
+    if total > MAX_PARAMS:
+        raise SpaceError(f"{name}: got {total:.3g} parameters, expected at most {MAX_PARAMS:.3g}")
 
 
 def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveFloat
+from typing import Annotated
+
+from pydantic import Field
 from torch import nn
 
 from space.kinds import NORMS
 from space.layers import BatchNorm
+
+Eps = Annotated[float, Field(gt=0, le=1)]
 
 
 @NORMS.register("none")
@@ -21,7 +25,7 @@ class NoNorm(nn.Identity):
 class BatchNormOption(BatchNorm):
     """Batch norm over images and places, as in UniFormer's local blocks and Container; `eps` is added to the variance."""
 
-    def __init__(self, dim: int, *, eps: PositiveFloat = 1e-5) -> None:
+    def __init__(self, dim: int, *, eps: Eps = 1e-5) -> None:
         super().__init__(dim, eps=eps)
 
 
@@ -29,5 +33,5 @@ class BatchNormOption(BatchNorm):
 class LayerNormOption(nn.LayerNorm):
     """Layer norm over channels; DaViT uses `eps` 1e-5, UniFormer's global blocks and Shunted Transformer 1e-6."""
 
-    def __init__(self, dim: int, *, eps: PositiveFloat = 1e-5) -> None:
+    def __init__(self, dim: int, *, eps: Eps = 1e-5) -> None:
         super().__init__(dim, eps=eps)

@@ -41,7 +41,7 @@ class Value(BaseModel):
             for key in data:
                 if key not in cls.model_fields:
                     expected = ", ".join(known for known in cls.model_fields if known != "type") or "no other key than type"
-                    raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r}; expected {expected}"})
+                    raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r:.60}; expected {expected}"})
         return data
 
 
@@ -161,7 +161,7 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """What is registered under `name`; SpaceError lists the names there are."""
         if name not in self.names():
-            raise SpaceError(f"{self.kind}: got {name!r}, expected one of {', '.join(self.names())}")
+            raise SpaceError(f"{self.kind}: got {name!r:.60}, expected one of {', '.join(self.names())}")
         return self._entries[name]
 
     def parse(self, value: object) -> Spec:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from space.architecture import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MIN_IMAGE_SIZE, Architecture, BlockSpec, StageSpec, Width
-from space.errors import SpaceError
+from space.architecture import Architecture, BlockSpec, StageSpec, Width
+from space.errors import SpaceError, explain
 from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler, Head, Stem
+from space.limits import MAX_BLOCKS, MAX_CHOICES, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_WIDTHS, MIN_IMAGE_SIZE
+from space.names import Name
 from space.registry import Registry, Spec, Value
 
 Option = str | int
-MAX_CHOICES = 1000
 Choose = Callable[[str, tuple[Option, ...]], Option]
 """Answers one slot: its name and its options, at least one, to one of these options."""
 
@@ -33,33 +35,34 @@ def _choices_of(registry: Registry) -> tuple[Any, ...]:
     def expand(values: object) -> tuple[Spec, ...]:
         if not isinstance(values, (list, tuple)):
             raise PydanticCustomError("specs", "{text}", {"text": f"got {values!r:.60}, expected a list"})
-        specs = []
-        for value in values:
+        specs: list[Spec] = []
+        for value in values[:MAX_CHOICES + 1]:
             if isinstance(value, Mapping):
                 axes = [[(key, one) for one in (many if isinstance(many, list) else [many])] for key, many in value.items()]
-                if math.prod(map(len, axes)) > MAX_CHOICES:
+                if len(specs) + math.prod(map(len, axes)) > MAX_CHOICES:
                     raise PydanticCustomError("specs", "{text}", {"text": f"got more than {MAX_CHOICES} combinations of options"})
                 specs += [registry.parse(dict(combination)) for combination in itertools.product(*axes)]
             else:
                 specs.append(registry.parse(value))
-        repeated = {spec.label for spec in specs if specs.count(spec) > 1}
+        repeated = [label for label, count in Counter(spec.label for spec in specs).items() if count > 1]
         if repeated:
-            raise PydanticCustomError("specs", "{text}", {"text": f"got {', '.join(sorted(repeated))} twice, expected distinct choices"})
+            text = f"got {', '.join(sorted(repeated)):.200} twice, expected distinct choices"
+            raise PydanticCustomError("specs", "{text}", {"text": text})
         return tuple(specs)
 
     write = PlainSerializer(lambda specs: [spec.to_yaml() for spec in specs])
-    return BeforeValidator(expand), Field(min_length=1), write
+    return BeforeValidator(expand), Field(min_length=1, max_length=MAX_CHOICES), write
 
 
 def _ascending(values: object) -> object:
     if not isinstance(values, (list, tuple)):
         return values
     if all(isinstance(value, int) for value in values) and list(values) != sorted(set(values)):
-        raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)}, expected distinct values in ascending order"})
+        raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)!s:.100}, expected distinct values in ascending order"})
     return tuple(values)
 
 
-Widths = Annotated[tuple[Width, ...], BeforeValidator(_ascending), Field(min_length=1)]
+Widths = Annotated[tuple[Width, ...], BeforeValidator(_ascending), Field(min_length=1, max_length=MAX_WIDTHS)]
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BLOCKS)], ...], BeforeValidator(_ascending), Field(min_length=1)]
 
 
@@ -84,7 +87,7 @@ class SearchSpace(Value):
         image_size: side of the images at which map sizes and budgets are counted.
     """
 
-    name: str
+    name: Name
     image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)] = 224
     in_chans: Width = 3
     num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] = 1000
@@ -105,7 +108,11 @@ class SearchSpace(Value):
                 widths = list(self.stages[index].widths)
                 text = f"stages[{index}].mixers: none of them can stand at a {height}x{width} map and widths {widths}"
                 raise PydanticCustomError("mixers", "{text}", {"text": text})
-        self.smallest()
+        for extreme in (self.smallest, self.largest):
+            try:
+                extreme()
+            except ValidationError as error:
+                raise PydanticCustomError("member", "{text}", {"text": str(explain(error, ""))}) from None
         return self
 
     @cached_property

@@ -6,20 +6,23 @@ Pixels are normalised by ImageNet's mean and standard deviation, whatever the da
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from supernet.data import DataError, ImageSet
+from supernet.data import ImageSet
 from supernet.randomness import own_random_state, reseed, seed_of
+from supernet.unreadable import DataError, UnreadableImage
 
 if TYPE_CHECKING:
     from timm.data.random_erasing import RandomErasing
@@ -82,7 +85,7 @@ class Batches:
         """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`."""
         workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
         transform = _training_transform(self.images, self.image_size, self.augmentation)
-        samples = _Samples(self.images, transform, _erasing(self.augmentation.erase), self.seed)
+        samples = _Samples(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
         yield from _load(samples, _Draws(self, start, stop), workers)
 
     def draws(self, step: int) -> list[tuple[int, int]]:
@@ -93,17 +96,27 @@ class Batches:
 
 
 def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int) -> tuple[Tensor, Tensor]:
-    """Decode images once, without augmentation: (B, 3, S, S) float32 and labels (B,)."""
-    return _evaluation_samples(images, image_size).__getitems__([(0, int(index)) for index in indices])
+    """Decode images once, without augmentation: (B, 3, S, S) float32 and labels (B,), unreadable ones left out."""
+    (batch,) = evaluation_batches(images, indices, image_size, len(indices), num_workers=0)
+    return batch
 
 
 def evaluation_batches(
-    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256
+    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256, num_workers: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images in order, without augmentation; the last batch is as small as it has to be."""
+    """Yield all images in order, without augmentation, but for those that cannot be read.
+
+    The last batch is as small as it has to be, and others are by what was left out of them. DataError where nothing remains.
+    """
     rows = [(0, int(index)) for index in indices]
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    yield from _load(_evaluation_samples(images, image_size), batches, default_workers(image_size))
+    workers = default_workers(image_size) if num_workers is None else num_workers
+    is_empty = True
+    for batch in _load(_evaluation_samples(images, image_size), batches, workers):
+        is_empty = False
+        yield batch
+    if is_empty and rows:
+        raise DataError(f"{images.source}: got none of {len(rows)} images to evaluate on that can be read")
 
 
 def default_workers(image_size: int) -> int:
@@ -141,7 +154,7 @@ def _evaluation_samples(images: ImageSet, image_size: int) -> _Samples:
 
     crop = 1.0 if image_size <= SMALL_SIZE else 0.9
     transform = create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
-    return _Samples(images, transform, None, 0)
+    return _Samples(images, transform)
 
 
 @lru_cache(maxsize=2)
@@ -160,51 +173,87 @@ class _Draws:
         return map(self._batches.draws, self._steps)
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A batch, and by number which files could not be read, and why."""
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+    unreadable: Mapping[int, str]
+
+
 class _Samples(Dataset):
-    """Batches of transformed images, each image's random numbers seeded by its draw."""
+    """Batches of transformed images, each image's random numbers seeded by its draw.
 
-    def __init__(self, images: ImageSet, transform: Any, erase: RandomErasing | None, seed: int) -> None:
-        self._images = images
+    Args:
+        part: images one of which, of the same class, takes the place of one that cannot be read; without them it is left out.
+    """
+
+    def __init__(
+        self, images: ImageSet, transform: Any, seed: int = 0, erase: RandomErasing | None = None, part: np.ndarray | None = None
+    ) -> None:
+        self.images = images
         self._transform = transform
-        self._erase = erase
         self._seed = seed
+        self._erase = erase
+        self._part = part
 
-    def __getitems__(self, draws: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        with own_random_state():
-            pixels = torch.stack([self._pixels(draw, index) for draw, index in draws])
-            # A batch at once: three times as fast as image by image.
-            images_BCHW = pixels.float().div_(255).sub_(_MEAN).div_(_STD)
-            if self._erase is not None:
-                reseed("erase", self._seed, draws[0][0])
-                images_BCHW = self._erase(images_BCHW)
-        return images_BCHW, torch.from_numpy(self._images.labels[[index for _, index in draws]])
+    def __getitems__(self, draws: list[tuple[int, int]]) -> _Loaded | DataError:
+        try:
+            with own_random_state():
+                return self._load(draws)
+        except DataError as error:
+            # As a value: a worker's exception would arrive with its traceback as its message.
+            return error
 
-    def _pixels(self, draw: int, index: int) -> Tensor:
-        image = self._images.read(index)
+    def _load(self, draws: list[tuple[int, int]]) -> _Loaded:
+        unreadable: dict[int, str] = {}
+        pixels, labels = [], []
+        for draw, index in draws:
+            image = self._read(index, unreadable)
+            if image is not None:
+                pixels.append(self._pixels(draw, index, image))
+                labels.append(self.images.labels[index])
+        labels_B = torch.tensor(np.array(labels, dtype=np.int64))
+        if not pixels:
+            return _Loaded(torch.empty(0), labels_B, unreadable)
+        # A batch at once: three times as fast as image by image.
+        images_BCHW = torch.stack(pixels).float().div_(255).sub_(_MEAN).div_(_STD)
+        if self._erase is not None:
+            reseed("erase", self._seed, draws[0][0])
+            images_BCHW = self._erase(images_BCHW)
+        return _Loaded(images_BCHW, labels_B, unreadable)
+
+    def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:
+        for candidate in itertools.chain([index], self._stand_ins(index)):
+            try:
+                return self.images.read(candidate)
+            except UnreadableImage as error:
+                unreadable[candidate] = error.brief
+        if self._part is None:
+            return None
+        name = self.images.class_names[self.images.labels[index]]
+        raise DataError(f"{self.images.source}: got no image of the class {name!r:.60} to train on that can be read")
+
+    def _stand_ins(self, index: int) -> Iterator[int]:
+        """The other images of this one's class and part, the next ones first."""
+        if self._part is not None:
+            members = np.sort(self._part[self.images.labels[self._part] == self.images.labels[index]])
+            place = int(np.searchsorted(members, index))
+            yield from map(int, np.roll(members, -place)[1:])
+
+    def _pixels(self, draw: int, index: int, image: Image.Image) -> Tensor:
         reseed("augment", self._seed, draw)
         try:
             return self._transform(image)
         except ValueError as error:
             # Some of timm's policies ask for what Pillow refuses, such as posterizing to no bits.
-            raise DataError(f"{self._images.source}: image {index}: the augmentation failed ({error}); choose another one") from None
-
-
-class _Reported(Dataset):
-    """Hands errors over as values: a worker's exception would arrive with its traceback as its message."""
-
-    def __init__(self, samples: _Samples) -> None:
-        self._samples = samples
-
-    def __getitems__(self, draws: list[tuple[int, int]]) -> tuple[Tensor, Tensor] | DataError:
-        try:
-            return self._samples.__getitems__(draws)
-        except DataError as error:
-            return error
+            raise DataError(f"{self.images.source}: image {index}: the augmentation failed ({error}); choose another one") from None
 
 
 def _load(samples: _Samples, batches: Iterable[list[tuple[int, int]]], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     loader = DataLoader(
-        _Reported(samples),
+        samples,
         batch_sampler=batches,
         collate_fn=_unchanged,
         num_workers=num_workers,
@@ -212,10 +261,14 @@ def _load(samples: _Samples, batches: Iterable[list[tuple[int, int]]], num_worke
         # Without a generator of its own, a loader draws from the caller's.
         generator=torch.Generator(),
     )
+    unreadable = samples.images.unreadable
     for batch in loader:
         if isinstance(batch, DataError):
             raise batch
-        yield batch
+        unreadable.add(batch.unreadable)
+        if len(batch.labels_B):
+            yield batch.images_BCHW, batch.labels_B
+    unreadable.tell()
 
 
 def _unchanged(batch: Any) -> Any:

@@ -17,7 +17,7 @@ from supernet.network import Statistics, Supernet
 
 @torch.no_grad()
 def calibrate(supernet: Supernet, architecture: Architecture, batches_BCHW: Sequence[Tensor]) -> Statistics:
-    """Statistics averaged over fixed batches of training images, equal in size; at least one."""
+    """Statistics averaged over fixed batches of training images, about equal in size; at least one."""
     fresh = supernet.no_statistics(architecture)
     for images_BCHW in batches_BCHW:
         supernet.call(images_BCHW, architecture, statistics=None, fresh=fresh)

@@ -6,7 +6,6 @@ One file cannot disagree with itself, and reading it runs no code of whoever wro
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from space.errors import UserError
+from space.files import write_atomically
 
 _FACTS = "facts"
 _GROUP = "#"
@@ -31,15 +31,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[st
     """Write tensors and facts that JSON can hold; the file is the old one or the new one, never a part of it."""
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {_FACTS: json.dumps(facts)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, content)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,10 +39,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[_FACTS])
+            if not isinstance(facts, dict):
+                raise TypeError
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise CheckpointError(f"{path}: the checkpoint cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, KeyError, ValueError, TypeError):
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError):
         raise CheckpointError(f"{path}: the checkpoint is damaged; delete it and run again, which starts this part over") from None
     return tensors, facts
 
@@ -84,7 +78,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], saved: Mapping[str, Any]) -> None:
-    """Put back what `flatten_optimizer` took, tensors and numbers together."""
+    """Put back what `flatten_optimizer` took, tensors and numbers together; CheckpointError where it is of other parameters."""
     groups = optimizer.state_dict()["param_groups"]
     places = {f"{_GROUP}{index}": group for index, group in enumerate(groups)}
     state: dict[int, dict[str, Any]] = {}
@@ -93,5 +87,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
             places[names[id(parameter)]] = state.setdefault(number, {})
     for name, value in saved.items():
         place, _, key = name.rpartition("/")
+        if place not in places:
+            raise CheckpointError(f"checkpoint: got the optimizer's state {name!r:.100}, expected that of parameters that there are")
         places[place][key] = value
     optimizer.load_state_dict({"state": {number: fields for number, fields in state.items() if fields}, "param_groups": groups})

@@ -4,6 +4,12 @@
 - a name of `supernet.embedded.EMBEDDED`, such as `digits` and `probes`, which need no download,
 - a name of `timm.data.create_dataset`: `torch/cifar10`, `hfds/owner/set`. Only these are ever downloaded.
 
+Nothing of a folder or tar is unpickled, and no code of a Hugging Face set is run. Sets of torchvision are read as torchvision does
+it: some, such as CIFAR, are pickles, which it downloads and checks against the digests of their publishers.
+
+An image that cannot be read is passed over: in training another of its class and part takes its place, in evaluation it is left
+out, always in the same way. Who reads it is told; more than a few are an error, see `supernet.unreadable`.
+
 The training part is opened by `open_images`, the test part by `open_test_images` and by nothing else.
 """
 
@@ -11,20 +17,22 @@ from __future__ import annotations
 
 import struct
 import tarfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from space.architecture import MIN_IMAGE_SIZE
-from space.errors import UserError
+from space.errors import one_line
+from space.limits import MIN_IMAGE_SIZE
 from supernet.embedded import EMBEDDED
 from supernet.randomness import seed_of
+from supernet.unreadable import DataError, Unreadable, UnreadableImage
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("val", "valid", "validation", "test", "testing", "eval")
@@ -34,13 +42,11 @@ MIN_TRAINING_IMAGES = 10
 MAX_DEFAULT_SIZE = 224
 SMALL_PIXELS = 64 * 64
 CACHE_BYTES = 256 * 2**20
+MAX_ASPECT = 100
+"""Longer side of an image, in shorter ones: to bring a thread of pixels to a network's size would fill the memory."""
 
 _EXPECTED = f"expected a path, {', '.join(EMBEDDED)}, or a set that timm can get, such as torch/cifar10"
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, tarfile.TarError, Image.DecompressionBombError)
-
-
-class DataError(UserError):
-    """Images that are missing, damaged, or not what was asked for."""
+_NOT_OPENED = (OSError, SyntaxError, ValueError, EOFError, struct.error, tarfile.TarError)
 
 
 class Reader(Protocol):
@@ -86,16 +92,25 @@ class ImageSet:
         """Images of any mode are read as RGB."""
         return 3
 
+    @cached_property
+    def unreadable(self) -> Unreadable:
+        """Where whoever reads notes what it could not read."""
+        return Unreadable(self.source, self.class_names, self.labels)
+
     def read(self, index: int) -> Image.Image:
-        """Decode an image as RGB; DataError names its file where that fails."""
+        """Decode an image as RGB; UnreadableImage names its file where that is damaged."""
         if index in self._decoded:
             return self._decoded[index]
         row = int(self.rows[index])
         try:
             image = self.reader.image(row).convert("RGB")
-        except _UNREADABLE as error:
-            reason = " ".join(str(error).split())[:160]
-            raise DataError(f"{self.reader.where(row)}: the image cannot be read ({reason}); replace or remove it") from None
+        except Exception as error:  # Whatever a damaged file makes Pillow's decoders raise: their kinds are not documented.
+            reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error) or type(error).__name__
+            where = " ".join(self.reader.where(row).split())
+            # The system's word is not the file's: it may be another one the next time, and results would depend on that.
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+                raise DataError(f"{where}: the image cannot be read ({reason})") from None
+            raise UnreadableImage(where, reason) from None
         pixels = image.width * image.height
         # Decoding costs more than everything else done to a small image; Pillow keeps four bytes a pixel.
         if pixels <= SMALL_PIXELS and 4 * pixels * (len(self._decoded) + 1) <= CACHE_BYTES:
@@ -103,9 +118,15 @@ class ImageSet:
         return image
 
     def default_image_size(self) -> int:
-        """The first image's shorter side, rounded up to a multiple of 32 px, within 32 and 224 px."""
-        side = min(self.read(0).size)
-        return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-side // 32) * 32))
+        """The first readable image's shorter side, rounded up to a multiple of 32 px, within 32 and 224 px."""
+        for index in range(len(self)):
+            try:
+                side = min(self.read(index).size)
+            except UnreadableImage as error:
+                self.unreadable.add({index: error.brief})
+            else:
+                return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-side // 32) * 32))
+        raise DataError(f"{self.source}: got no image that can be read")
 
 
 def open_images(source: str) -> ImageSet:
@@ -198,8 +219,13 @@ class _Files:
         self._root = root
 
     def image(self, row: int) -> Image.Image:
-        with self._reader[row][0] as file:
+        with self._reader[row][0] as file, warnings.catch_warnings():
+            # Pillow has words about what it can read all the same, and only words about images of 100 million pixels.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(file)
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ValueError(f"got {image.width}x{image.height} pixels, expected sides that differ by a factor of {MAX_ASPECT} at most")
             image.load()
             return image
 
@@ -259,7 +285,7 @@ def _named(name: str, parts: tuple[str, ...]) -> ImageSet | None:
     for part in parts:
         try:
             dataset = create_dataset(name, root=root, split=part, download=prefix == "torch")
-        except (*_UNREADABLE, RuntimeError, AssertionError, ImportError, TypeError) as error:
+        except (*_NOT_OPENED, RuntimeError, AssertionError, ImportError, TypeError) as error:
             reasons.append(" ".join(str(error).split())[:160])
             continue
         if prefix == "hfds":

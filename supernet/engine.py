@@ -2,7 +2,7 @@
 
 A step depends on the seed, its number and the state before it: batches, augmentation, mixing and stochastic depth
 draw their random numbers by the step, so a checkpoint needs no random state and a resumed training equals an
-uninterrupted one.
+uninterrupted one. When checkpoints are written depends on the clock; what is trained does not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from space.errors import UserError
@@ -38,7 +40,13 @@ FUSED = frozenset({"adam", "adamw"})
 MAX_BAD_STEPS = 10
 """Steps without a finite loss or gradient, in a row, before a training counts as diverged."""
 LOWER_LR = 0.1
-"""Times the learning rate, a training that has diverged goes on from its last checkpoint, once."""
+"""Times the learning rate, a training that has diverged goes on from its last landmark, once."""
+LANDMARK_STEPS = 200
+"""A landmark is the state after a multiple of so many steps: a place to go back to that no clock decides."""
+SECONDS_UNSAVED = 60.0
+"""What a training that is killed loses at most, unless writing takes long."""
+WRITING_SHARE = 0.05
+"""Of a training's time, what goes into writing checkpoints at most."""
 
 
 class TrainingError(UserError):
@@ -121,58 +129,88 @@ def train(
     *,
     checkpoint: Path | None = None,
     slices: Slices | None = None,
-    every: int = 200,
+    carried: dict[str, Any] | None = None,
     max_seconds: float | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> TrainReport:
     """Train the parameters of `model` in place, from the checkpoint on where there is one.
 
     What a step's forward does not use of the parameters keeps its values, its optimiser state and its average. Ctrl-C saves
-    after the step it falls into, then raises KeyboardInterrupt.
+    after the step it falls into, then raises KeyboardInterrupt; a second one does not wait for that.
 
     Args:
         forward: runs the model; it may look at the step to choose a path.
+        checkpoint: written now and then, with the last landmark in a second file beside it; `remove_checkpoint` when all is done.
         slices: where a forward that runs parts of parameters takes them from.
-        every: steps between two checkpoints.
+        carried: what `on_step` gathers, in terms of JSON; a checkpoint keeps it, and going on from there sets it back.
         max_seconds: stop after this time, that of earlier runs included.
 
     Raises:
         TrainingError: too many steps in a row without a finite loss, and that again at a lower learning rate from the last
-            checkpoint on, if there is one.
+            landmark on, if there is one.
         CheckpointError: the checkpoint is damaged or of another configuration.
     """
     if (config.mixup or config.cutmix) and batches.batch_size % 2:
         raise TrainingError(f"batch size: got {batches.batch_size}, expected an even number, since mixup pairs images")
-    training = _Training(model, forward, batches, config, slices or Slices())
+    training = _Training(model, forward, batches, config, slices or Slices(), {} if carried is None else carried)
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint)
     if training.precision is None:
         training.precision = training.measure_precision() if config.precision == "auto" else config.precision
     with _interruptions() as interrupted:
-        saved = training.step
         stream = batches.stream(training.step, config.steps)
-        while training.step < config.steps and not training.out_of_time(max_seconds):
+        clock = _Clock()
+        is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
+        while training.step < config.steps and not is_late and not is_stopped:
             start = time.perf_counter()
             try:
                 loss, lr = training.advance(*next(stream))
             except _DivergedError as error:
-                saved = training.go_back(checkpoint, error)
-                stream = batches.stream(saved, config.steps)
+                training.go_back(checkpoint, error)
+                stream = batches.stream(training.step, config.steps)
                 continue
-            try:
-                if on_step is not None:
-                    on_step(StepReport(training.step, loss, lr, training.average))
-            except KeyboardInterrupt:
-                interrupted.set()
+            if on_step is not None:
+                on_step(StepReport(training.step, loss, lr, training.average))
             training.seconds += time.perf_counter() - start
-            if checkpoint is not None and (interrupted.is_set() or training.step - saved >= every):
-                training.save(checkpoint)
-                saved = training.step
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-    if checkpoint is not None and saved < training.step:
-        training.save(checkpoint)
+            is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
+            if checkpoint is not None:
+                if training.step % LANDMARK_STEPS == 0 and training.step < config.steps:
+                    training.save(_landmark_of(checkpoint))
+                if is_stopped or is_due or is_late:
+                    with clock.writing():
+                        training.save(checkpoint)
+        if is_stopped or interrupted.is_set():
+            raise KeyboardInterrupt
     return training.report()
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Remove what a training with this checkpoint may have written."""
+    for file in (checkpoint, _landmark_of(checkpoint)):
+        file.unlink(missing_ok=True)
+
+
+def _landmark_of(checkpoint: Path) -> Path:
+    return checkpoint.with_stem(f"{checkpoint.stem}.landmark")
+
+
+class _Clock:
+    """When the next checkpoint is due."""
+
+    def __init__(self) -> None:
+        self._written = time.perf_counter()
+        self._wait = SECONDS_UNSAVED
+
+    @property
+    def is_due(self) -> bool:
+        return time.perf_counter() - self._written >= self._wait
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._written = time.perf_counter()
+        self._wait = max(SECONDS_UNSAVED, (self._written - start) / WRITING_SHARE)
 
 
 class _DivergedError(Exception):
@@ -182,7 +220,9 @@ class _DivergedError(Exception):
 class _Training:
     """The state of a training between two steps."""
 
-    def __init__(self, model: nn.Module, forward: Forward, batches: Batches, config: TrainConfig, slices: Slices) -> None:
+    def __init__(
+        self, model: nn.Module, forward: Forward, batches: Batches, config: TrainConfig, slices: Slices, carried: dict[str, Any]
+    ) -> None:
         # Imported here: they take seconds, and not everyone who names a recipe trains.
         from accelerate import Accelerator
         from timm.data import Mixup
@@ -196,6 +236,7 @@ class _Training:
         self.batches = batches
         self.config = config
         self.slices = slices
+        self.carried = carried
         # Once: walking through a supernet takes milliseconds.
         self.parameters = list(self.model.named_parameters())
         self.names = {id(parameter): name for name, parameter in self.parameters}
@@ -249,19 +290,18 @@ class _Training:
         self.step += 1
         return loss, self.optimizer.param_groups[0]["lr"]
 
-    def go_back(self, checkpoint: Path | None, error: _DivergedError) -> int:
-        """Return to the last checkpoint, with a lower learning rate from there on; its step. TrainingError where that was tried."""
+    def go_back(self, checkpoint: Path | None, error: _DivergedError) -> None:
+        """Return to the last landmark, with a lower learning rate from there on. TrainingError where that was tried."""
         self.forget_gradients()
         skipped, seconds = self.skipped, self.seconds
         if self.lr_factor < 1:
             raise TrainingError(f"{error}, also at {self.lr_factor:g} of the learning rate; lower it and start over") from None
-        if checkpoint is None or not checkpoint.exists():
+        if checkpoint is None or self.step < LANDMARK_STEPS:
             raise TrainingError(f"{error}; lower the learning rate and start over") from None
-        self.load(checkpoint)
+        self.load(_landmark_of(checkpoint))
         self.lr_factor, self.bad_in_a_row, self.skipped, self.seconds = LOWER_LR, 0, skipped, seconds
         # Interrupted now, the training remembers the lower rate.
         self.save(checkpoint)
-        return self.step
 
     def accumulate_gradients(self, step: int, images: Tensor, labels: Tensor, precision: Precision) -> float:
         """Set this process's gradients of a step; its loss, the mean over its paths and all processes."""
@@ -340,13 +380,16 @@ class _Training:
         # The processes may have measured differently.
         return "bf16" if self._agreed(torch.tensor(float(precision == "bf16"), device=self.device)) > 0.5 else "fp32"
 
-    def out_of_time(self, max_seconds: float | None) -> bool:
-        if max_seconds is None:
-            return False
-        return self._agreed(torch.tensor(self.seconds, device=self.device, dtype=torch.float64)) >= max_seconds
+    def agreed(self, max_seconds: float | None, interrupted: threading.Event, clock: _Clock) -> tuple[bool, bool, bool]:
+        """Whether any process finds that the time is over, that it shall stop, that a checkpoint is due: all decide alike."""
+        wishes = (max_seconds is not None and self.seconds >= max_seconds, interrupted.is_set(), clock.is_due)
+        if self.accelerator.num_processes == 1:
+            return wishes
+        is_late, is_stopped, is_due = self.accelerator.reduce(torch.tensor(wishes, device=self.device).float(), "sum").tolist()
+        return is_late > 0, is_stopped > 0, is_due > 0
 
     def _agreed(self, value: Tensor) -> float:
-        """The mean over all processes, so that all of them decide alike."""
+        """The mean over all processes."""
         return float(self.accelerator.reduce(value, "mean"))
 
     def report(self) -> TrainReport:
@@ -355,36 +398,46 @@ class _Training:
         return TrainReport(self.step, finished, self.skipped, self.seconds, self.precision, str(self.device), self.average)
 
     def save(self, path: Path) -> None:
+        assert self.precision is not None
         if self.accelerator.is_main_process:
             optimizer, numbers = flatten_optimizer(self.optimizer, self.names)
             groups = {"model": self._state(), "optimizer": optimizer, "average": self.average or {}}
             tensors = {f"{group}/{name}": tensor for group, state in groups.items() for name, tensor in state.items()}
-            facts = {name: getattr(self, name) for name in _COUNTS} | {"made_by": self._made_by(), "optimizer": numbers}
-            save_checkpoint(path, tensors, facts)
+            facts = _Facts(
+                step=self.step, skipped=self.skipped, bad_in_a_row=self.bad_in_a_row, lr_factor=self.lr_factor, seconds=self.seconds,
+                precision=self.precision, carried=self.carried, optimizer=numbers, made_by=self._made_by(),
+            )  # fmt: skip
+            save_checkpoint(path, tensors, facts.model_dump())
         self.accelerator.wait_for_everyone()
 
     def load(self, path: Path) -> None:
         tensors, facts = load_checkpoint(path)
-        made_by = facts.get("made_by", {})
-        for key, value in self._made_by().items():
-            if made_by.get(key) != value:
-                got = f"got a checkpoint of {made_by.get(key)!r}, expected {value!r}"
-                raise CheckpointError(f"{path}: {key}: {got}; use another --out or delete it")
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups[group][rest] = tensor
-        ours = self._state()
-        if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in groups["model"].items()}:
-            raise CheckpointError(f"{path}: got the weights of another network; use another --out or delete it")
-        with torch.no_grad():
-            for name, tensor in ours.items():
-                tensor.copy_(groups["model"][name])
-            for name, tensor in (self.average or {}).items():
-                tensor.copy_(groups["average"][name])
-        restore_optimizer(self.optimizer, self.names, {**groups["optimizer"], **facts["optimizer"]})
-        for name in _COUNTS:
-            setattr(self, name, facts[name])
+        try:
+            found = _Facts.model_validate(facts)
+            for key, value in self._made_by().items():
+                if found.made_by.get(key) != value:
+                    got = f"got a checkpoint of {found.made_by.get(key)!r}, expected {value!r}"
+                    raise CheckpointError(f"{path}: {key}: {got}; use another --out or delete it")
+            groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+            for name, tensor in tensors.items():
+                group, _, rest = name.partition("/")
+                groups[group][rest] = tensor
+            ours = self._state()
+            if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in groups["model"].items()}:
+                raise CheckpointError(f"{path}: got the weights of another network; use another --out or delete it")
+            with torch.no_grad():
+                for name, tensor in ours.items():
+                    tensor.copy_(groups["model"][name])
+                for name, tensor in (self.average or {}).items():
+                    tensor.copy_(groups["average"][name])
+            restore_optimizer(self.optimizer, self.names, {**groups["optimizer"], **found.optimizer})
+        except (LookupError, RuntimeError, TypeError, ValueError):
+            # Something is missing, or of another kind or shape.
+            raise CheckpointError(f"{path}: not a whole checkpoint; delete it and run again, which starts this part over") from None
+        self.step, self.skipped, self.bad_in_a_row = found.step, found.skipped, found.bad_in_a_row
+        self.lr_factor, self.seconds, self.precision = found.lr_factor, found.seconds, found.precision
+        self.carried.clear()
+        self.carried.update(found.carried)
 
     def _state(self) -> dict[str, Tensor]:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
@@ -396,7 +449,18 @@ class _Training:
         return asdict(self.config) | data | {"images": len(batches.indices), "augmentation": asdict(batches.augmentation)}
 
 
-_COUNTS = ("step", "skipped", "bad_in_a_row", "lr_factor", "seconds", "precision")
+class _Facts(BaseModel, strict=True):
+    """What a checkpoint holds beside tensors."""
+
+    step: NonNegativeInt
+    skipped: NonNegativeInt
+    bad_in_a_row: NonNegativeInt
+    lr_factor: PositiveFloat
+    seconds: NonNegativeFloat
+    precision: Precision
+    carried: dict[str, Any]
+    optimizer: dict[str, Any]
+    made_by: dict[str, Any]
 
 
 @contextmanager

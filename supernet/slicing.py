@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from space.architecture import Architecture, Part
-from space.network import build_part
+from space.network import build_part, check_size
 from space.search_space import Option, SearchSpace
 
 
@@ -42,9 +42,14 @@ def widest_parts(space: SearchSpace) -> tuple[Part, ...]:
 
 
 def shared_tensors(space: SearchSpace) -> dict[str, Tensor]:
-    """All shared parameters of a space, freshly initialised from torch's global random state, by shared name."""
+    """All shared parameters of a space, freshly initialised from torch's global random state, by shared name.
+
+    SpaceError where there are more than `MAX_PARAMS`.
+    """
     tensors: dict[str, Tensor] = {}
-    for part in widest_parts(space):
+    parts = widest_parts(space)
+    check_size(space.name, parts)
+    for part in parts:
         for name, parameter in build_part(part).named_parameters():
             tensors.setdefault(shared_name(part, name), parameter.detach())
     return tensors

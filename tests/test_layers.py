@@ -16,7 +16,7 @@ PACKAGES = {
     "nas": {"space", "proxies", "supernet", "nas"},
 }
 DOORS = {
-    "optuna": ("nas/study.py", "nas/samplers/"),
+    "optuna": ("nas/study/", "nas/samplers/"),
     "ray": ("nas/backends/ray.py",),
     "fvcore": ("proxies/reference.py",),
 }

@@ -19,8 +19,9 @@ from statistics import mean
 
 import numpy as np
 
+from nas.processes import in_processes
 from nas.progress import Advance, phase
-from nas.standalone import Conditions, Training, default_workers, in_processes, train_all
+from nas.standalone import Conditions, Training, default_workers, train_all
 from nas.supernet_run import SupernetRun
 from nas.trust.agreement import Spread, spread_of
 from proxies.architecture_band import ArchitectureBand

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 
 from nas.samplers.breeding import Breeder
@@ -37,7 +35,8 @@ class AgingEvolutionSampler(InBandSampler):
         self.max_edits = max_edits
         self._breeder = Breeder(self.band)
 
-    def propose(self, past: Past, rng: random.Random) -> Proposed:
+    def propose(self, past: Past) -> Proposed:
+        rng = past.rng
         if len(past.rows) < self.population:
             return Proposed(self.band.sample(rng)[None], "random")
         young = range(len(past.rows) - self.population, len(past.rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.past import ROW, History, Past, places_of, row_of
+from nas.samplers.past import ROW, History, Past, place_of, row_of
 from proxies.band import Band
 from proxies.cost import Budget
 from proxies.listed_band import band_of
@@ -49,10 +50,9 @@ class InBandSampler(BaseSampler, ABC):
     """Proposes members of a space of categorical choices as a whole; a subclass says which.
 
     What trial N proposes depends on the seed, on N, on the members that trials before it stand for, and on the values of those up to
-    N - lag: not on what else has finished meanwhile. So where no trial begins before all those have ended (`is_ready`), one worker and up
-    to `lag` of them give the same sequence, and a study that is continued goes on as if it had never stopped; a trial that repeats
-    a failed one takes its place. The user attribute `proposal` of a trial says how it came about. Parameters that are not slots of the
-    space are drawn at random.
+    N - lag: not on what else has finished meanwhile. So where no trial begins before all those have ended, one worker and up to `lag` of
+    them give the same sequence, and a study that is continued goes on as if it had never stopped. The user attribute `proposal` of a
+    trial says how it came about. Parameters that are not slots of the space are drawn at random.
 
     Args:
         space: the choices.
@@ -79,18 +79,32 @@ class InBandSampler(BaseSampler, ABC):
         """A sampler over a band that has been built already."""
         return cls(band.space, band.cost, band.budget, seed, band=band, lag=lag)
 
-    def is_ready(self, study: Study) -> bool:
-        """Whether all trials have ended whose values the next one is to know."""
-        trials = study.get_trials(deepcopy=False)
-        if any(trial.state is TrialState.WAITING for trial in trials):
-            return True
-        places = places_of(trials)
-        under_way = [places[trial.number] for trial in trials if trial.state is TrialState.RUNNING]
-        return max(places, default=-1) + 1 - self.lag < min(under_way, default=len(trials) + 1)
-
     @abstractmethod
-    def propose(self, past: Past, rng: random.Random) -> Proposed:
+    def propose(self, past: Past) -> Proposed:
         """Propose members of the band. Where the study has seen all of them, this is asked again."""
+
+    def choose(self, study: Study, trials: Sequence[FrozenTrial], place: int) -> tuple[NDArray[np.int64], str]:
+        """A member that no trial has, for this place in the sequence of proposals, and how it came about.
+
+        Args:
+            trials: all of the study but the one that this is for, if there is one yet.
+
+        Raises SpaceExhausted where the band holds nothing new.
+        """
+        past = self._histories.setdefault(study, History(self.band.rows, study.directions, self.lag)).past(trials, place, self.seed)
+        for _ in range(MAX_TRIES):
+            proposed = self.propose(past)
+            for row in proposed.rows:
+                if row.tobytes() not in past.seen:
+                    return row, proposed.origin
+        for _ in range(MAX_TRIES**2):
+            row = self.band.sample_uniform(past.rng)
+            if row.tobytes() not in past.seen:
+                return row, "random"
+        left = [row for row in self.band.members(MAX_LISTED) if row.tobytes() not in past.seen]
+        if not left:
+            raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
+        return past.rng.choice(left), "random"
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Choose the trial's member, unless it is an enqueued one.
@@ -116,7 +130,7 @@ class InBandSampler(BaseSampler, ABC):
         """The answers chosen when the trial began."""
         # `trial` is a copy from before that.
         chosen = study._storage.get_trial(trial._trial_id).system_attrs.get(ROW)
-        row = self._choose(study, trial)[0] if chosen is None else np.array(chosen)
+        row = self._chosen_for(study, trial)[0] if chosen is None else np.array(chosen)
         answers = self.band.rows.parameters(row)
         return {
             name: answers[name] if self._distributions.get(name) == expected else self.sample_independent(study, trial, name, expected)
@@ -135,7 +149,7 @@ class InBandSampler(BaseSampler, ABC):
         if enqueued:
             row = self._enqueued(trial)
         else:
-            row, origin = self._choose(study, trial)
+            row, origin = self._chosen_for(study, trial)
             study._storage.set_trial_user_attr(trial._trial_id, "proposal", origin)
         study._storage.set_trial_system_attr(trial._trial_id, ROW, row.tolist())
 
@@ -150,23 +164,9 @@ class InBandSampler(BaseSampler, ABC):
             raise SamplerError(f"{where}: got costs of {costs}, expected something within {self.band.budget}")
         return row
 
-    def _choose(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
-        """A new member, and how it came about."""
-        past = self._histories.setdefault(study, History(self.band.rows, self.lag)).past(study, trial, self.seed)
-        rng = past.rng
-        for _ in range(MAX_TRIES):
-            proposed = self.propose(past, rng)
-            for row in proposed.rows:
-                if row.tobytes() not in past.seen:
-                    return row, proposed.origin
-        for _ in range(MAX_TRIES**2):
-            row = self.band.sample_uniform(rng)
-            if row.tobytes() not in past.seen:
-                return row, "random"
-        left = [row for row in self.band.members(MAX_LISTED) if row.tobytes() not in past.seen]
-        if not left:
-            raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
-        return rng.choice(left), "random"
+    def _chosen_for(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
+        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+        return self.choose(study, others, place_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         """What is read from studies is read again where a copy is used, in another process for instance."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,8 +15,8 @@ from proxies.terms import Rows
 
 ROW = "in_band:row"
 """The system attribute of a trial that says which member it stands for, before it is asked for its slots."""
-RETRY_OF = "in_band:retry_of"
-"""The user attribute of a trial that repeats a failed one: whose place it takes."""
+PLACE = "place"
+"""The user attribute of a trial that says where in the sequence of proposals it stands, where that is not its number."""
 SUM_WEIGHT = 0.05
 """What the sum of several objectives counts beside the worst of them (Knowles, https://doi.org/10.1109/TEVC.2005.851274)."""
 
@@ -28,19 +27,20 @@ class Past:
 
     Args:
         rows: members of trials with values, (n, slots), in the order of their places.
+        values: of these, (n, objectives), as they were told.
+        directions: of the objectives.
         scores: of these, (n,), greater for the better. Several objectives are one score here, weighed anew for every trial.
         pending: members of earlier trials whose values it may not know, (m, slots), known or not.
         seen: bytes of the rows of all trials: finished, failed, running and waiting.
-        study, trial: for what Optuna's own samplers ask.
-        rng: of the trial's place.
+        rng: of the trial's place, for all that is random in its proposal.
     """
 
     rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+    directions: tuple[StudyDirection, ...]
     scores: NDArray[np.float64]
     pending: NDArray[np.int64]
     seen: frozenset[bytes]
-    study: Study
-    trial: FrozenTrial
     rng: random.Random
 
     def new(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -52,42 +52,45 @@ class History:
     """Reads a study again and again.
 
     Args:
+        directions: of the study's objectives.
         lag: the trial in place N may know the values of those in places up to N - lag.
     """
 
-    def __init__(self, rows: Rows, lag: int = 1) -> None:
+    def __init__(self, rows: Rows, directions: Sequence[StudyDirection], lag: int = 1) -> None:
         self._rows = rows
+        self._directions = tuple(directions)
         self._lag = lag
         self._finished: dict[int, tuple[FrozenTrial, NDArray[np.int64] | None, bytes]] = {}
 
-    def past(self, study: Study, trial: FrozenTrial, seed: int) -> Past:
-        """What the trial may know, itself left out."""
-        trials = study.get_trials(deepcopy=False)
-        places = places_of(trials)
-        until = places[trial.number] - self._lag
-        rng = random.Random(f"{seed}/{places[trial.number]}")
+    def past(self, trials: Sequence[FrozenTrial], place: int, seed: int) -> Past:
+        """What a trial in this place may know.
+
+        Args:
+            trials: all the others of the study.
+        """
+        until = place - self._lag
+        rng = random.Random(f"{seed}/{place}")
         found: dict[int, tuple[NDArray[np.int64], Sequence[float]]] = {}
         pending: dict[int, NDArray[np.int64]] = {}
         seen = set()
         for other in trials:
-            number, place = other.number, places[other.number]
-            if number == trial.number:
-                continue
-            read, row, key = self._finished.get(number) or self._read(other)
+            read, row, key = self._finished.get(other.number) or self._read(other)
             if row is None:
                 continue
             seen.add(key)
-            if until < place < places[trial.number]:
-                pending[place] = row
-            elif place <= until and read.state is TrialState.COMPLETE:
-                found[place] = row, read.values
+            its_place = place_of(read)
+            if until < its_place < place:
+                pending[its_place] = row
+            elif its_place <= until and read.state is TrialState.COMPLETE:
+                found[its_place] = row, read.values
             elif read.state is TrialState.RUNNING:
                 # Its value was to be known, but nobody waited for it.
-                pending[place] = row
+                pending[its_place] = row
         known = [found[place] for place in sorted(found)]
-        scores = _scores([values for _, values in known], study.directions, rng)
-        waiting = [pending[place] for place in sorted(pending)]
-        return Past(self._stacked([row for row, _ in known]), scores, self._stacked(waiting), frozenset(seen), study, trial, rng)
+        values = np.array([values for _, values in known], dtype=float).reshape(len(known), len(self._directions))
+        rows, waiting = self._stacked([row for row, _ in known]), self._stacked([pending[its_place] for its_place in sorted(pending)])
+        scores = _scores(values, self._directions, rng)
+        return Past(rows, values, self._directions, scores, waiting, frozenset(seen), rng)
 
     def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, NDArray[np.int64] | None, bytes]:
         row = row_of(trial, self._rows)
@@ -100,23 +103,9 @@ class History:
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._rows.names))
 
 
-def places_of(trials: Sequence[FrozenTrial]) -> list[int]:
-    """The place of every trial in the sequence of proposals.
-
-    That is its number, but that trials which repeat failed ones take their places, and those cut off before they stood for a member
-    have none (-1).
-    """
-    places: list[int] = []
-    following = 0
-    for trial in trials:
-        if RETRY_OF in trial.user_attrs:
-            places.append(trial.user_attrs[RETRY_OF])
-        elif trial.state.is_finished() and not trial.params and ROW not in trial.system_attrs:
-            places.append(-1)
-        else:
-            places.append(following)
-            following += 1
-    return places
+def place_of(trial: FrozenTrial) -> int:
+    """The place of a trial in the sequence of proposals; one that repeats another has its place."""
+    return int(trial.user_attrs.get(PLACE, trial.number))
 
 
 def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:
@@ -135,11 +124,11 @@ def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:
     return row if all(name in told for name, counts in zip(rows.names, active, strict=True) if counts) else None
 
 
-def _scores(values: Sequence[Sequence[float]], directions: Sequence[StudyDirection], rng: random.Random) -> NDArray[np.float64]:
+def _scores(values: NDArray[np.float64], directions: Sequence[StudyDirection], rng: random.Random) -> NDArray[np.float64]:
     """One score a trial, greater for the better: for several objectives an augmented Chebyshev sum with random weights."""
     signs = np.array([1 if direction == StudyDirection.MAXIMIZE else -1 for direction in directions])
-    scores = signs * np.array(values, dtype=float).reshape(len(values), len(signs))
-    if len(signs) == 1 or not values:
+    scores = signs * values
+    if len(signs) == 1 or not len(values):
         return scores[:, 0]
     finite = np.where(np.isfinite(scores), scores, np.nan)
     best, worst = np.nanmax(finite, axis=0), np.nanmin(finite, axis=0)

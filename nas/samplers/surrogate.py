@@ -55,10 +55,10 @@ class SurrogateSampler(InBandSampler):
         self._features = Features(self.band.rows)
         self._chosen: tuple[bytes, Kernel] = (b"", Kernel())
 
-    def propose(self, past: Past, rng: random.Random) -> Proposed:
+    def propose(self, past: Past) -> Proposed:
         if len(past.rows) < self.starts:
-            return Proposed(self.band.sample(rng)[None], "random")
-        numbers = np.random.default_rng(rng.getrandbits(64))
+            return Proposed(self.band.sample(past.rng)[None], "random")
+        numbers = np.random.default_rng(past.rng.getrandbits(64))
         known, values = _most_telling(past.rows, _standardised(past.scores), MAX_KNOWN)
         model = self._model(known, values, self._kernel(past))
         means, _ = model.predict(self._features(known))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import optuna
+from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
+from optuna.trial import TrialState, create_trial
 
 from nas.samplers.breeding import Breeder
 from nas.samplers.in_band import InBandSampler, Past, Proposed
@@ -19,7 +23,7 @@ from proxies.terms import AdditiveCost, CategoricalSpace
 class InBandTPESampler(InBandSampler):
     """Asks Optuna's `TPESampler` for all slots, and takes the new member of the band that differs from its answer in fewest choices.
 
-    That sampler reads the study itself, so it also knows what has finished too soon: with several workers its sequence is not repeatable.
+    That sampler is shown a copy of the study that holds what may be known, in the order of places.
 
     Args:
         starts: random draws in the band that come first.
@@ -32,14 +36,45 @@ class InBandTPESampler(InBandSampler):
         super().__init__(space, cost, budget, seed, band=band, lag=lag)
         self.starts = starts
         self._breeder = Breeder(self.band)
+        self._shown: _Shown | None = None
 
-    def propose(self, past: Past, rng: random.Random) -> Proposed:
+    def propose(self, past: Past) -> Proposed:
+        rng = past.rng
         if len(past.rows) < self.starts:
             return Proposed(self.band.sample(rng)[None], "random")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             tpe = TPESampler(seed=rng.getrandbits(32), n_startup_trials=0, multivariate=True)
-        answers = tpe.sample_relative(past.study, past.trial, self.infer_relative_search_space(past.study, past.trial))
-        rows = self.band.rows
-        wanted = np.array([options.index(answers[name]) for name, options in zip(rows.names, rows.options, strict=True)])
+        study, rows = self._study_of(past), self.band.rows
+        study.sampler = tpe
+        trial = study.ask(dict(self._distributions))
+        study.tell(trial, state=TrialState.FAIL)
+        wanted = np.array([options.index(trial.params[name]) for name, options in zip(rows.names, rows.options, strict=True)])
         return Proposed(self._breeder.nearest(wanted, past.new, np.random.default_rng(rng.getrandbits(64))), "tpe")
+
+    def _study_of(self, past: Past) -> optuna.Study:
+        """A study that holds what may be known; the one shown before, with what has come since, where that was the same search."""
+        if self._shown is None or not self._shown.is_beginning_of(past):
+            self._shown = _Shown(optuna.create_study(directions=past.directions), past.rows[:0], past.values[:0])
+        shown = len(self._shown.rows)
+        for row, values in zip(past.rows[shown:], past.values[shown:], strict=True):
+            params = self.band.rows.parameters(row)
+            self._shown.study.add_trial(create_trial(params=params, distributions=dict(self._distributions), values=values.tolist()))
+        self._shown = _Shown(self._shown.study, past.rows, past.values)
+        return self._shown.study
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state | {"_shown": None})
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A copy of a study, and what is in it."""
+
+    study: optuna.Study
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def is_beginning_of(self, past: Past) -> bool:
+        count = len(self.rows)
+        return np.array_equal(past.rows[:count], self.rows) and np.array_equal(past.values[:count], self.values)

@@ -22,7 +22,7 @@ from nas.standalone import Trained, Training
 from nas.trust.examination import Truth
 from nas.trust.predictors import Predictor
 from space.architecture import Architecture
-from space.errors import UserError
+from space.errors import UserError, one_line
 from space.files import load_architecture, write_atomically
 
 TABLE, ARCHITECTURES, PAGE = "bench.csv", "architectures", "README.md"
@@ -39,19 +39,35 @@ class Row:
 
 
 def load_bench(folder: Path) -> list[Row]:
-    """Read a bench's folder; UserError where an architecture is not the one that the table is of."""
-    rows = []
+    """Read a bench's folder; UserError where a file is damaged, or an architecture is not the one that the table is of."""
+    file = folder / TABLE
     try:
-        text = (folder / TABLE).read_text()
+        with file.open(newline="", encoding="utf-8") as text:
+            table = list(csv.DictReader(text, restkey="", strict=True))
     except OSError as error:
-        raise UserError(f"{folder / TABLE}: cannot be read: {error.strerror}") from None
-    for row in csv.DictReader(io.StringIO(text)):
-        architecture = load_architecture(folder / row["yaml"])
-        if architecture.fingerprint != row["fingerprint"]:
-            raise UserError(f"{folder / row['yaml']}: got {architecture.fingerprint}, expected the architecture {row['fingerprint']}")
-        numbers = {column: float(value) for column, value in row.items() if column not in TEXTS and value}
-        rows.append(Row(architecture, row["part"], numbers))
-    return rows
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not a table ({one_line(error)})") from None
+    return [_row(folder, f"{file}: row {number}", row) for number, row in enumerate(table, start=1)]
+
+
+def _row(folder: Path, where: str, row: Mapping[str, Any]) -> Row:
+    if not row.keys() >= TEXTS or None in row.values() or "" in row:
+        raise UserError(f"{where}: got {len(row)} columns, expected {', '.join(sorted(TEXTS))} and one for every heading")
+    path = Path(row["yaml"])
+    if path.parts[:-1] != (ARCHITECTURES,) or path.suffix != ".yaml" or not row["yaml"].isprintable():
+        raise UserError(f"{where}: yaml: got {row['yaml']!r:.60}, expected a file in {ARCHITECTURES}/")
+    architecture = load_architecture(folder / path)
+    if architecture.fingerprint != row["fingerprint"]:
+        raise UserError(f"{folder / path}: got {architecture.fingerprint}, expected the architecture {row['fingerprint']!r:.60}")
+    numbers = {}
+    for column, value in row.items():
+        if column not in TEXTS and value:
+            try:
+                numbers[column] = float(value)
+            except ValueError:
+                raise UserError(f"{where}: {column!r:.60}: got {value!r:.60}, expected a number") from None
+    return Row(architecture, row["part"], numbers)
 
 
 def write_bench(

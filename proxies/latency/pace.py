@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field
 
 from space.architecture import Architecture
 from space.registry import Value
@@ -24,13 +25,15 @@ BUSY = 0.15
 MAX_TURN = 0.1
 """Where the pace changes by more between two looks at it, what was measured in between is set aside."""
 LOOK_EVERY_NS = 1_000_000_000
+Nanoseconds = Annotated[int, Field(ge=1, le=10**15)]
+"""Of one pass: up to eleven days, so that sums of them are exact."""
 
 
 class Pace(Value):
     """An agreed pace: that at which a network takes so many nanoseconds."""
 
     architecture: Architecture
-    nanoseconds: PositiveInt
+    nanoseconds: Nanoseconds
 
 
 @dataclass(frozen=True)

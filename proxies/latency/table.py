@@ -12,14 +12,14 @@ from typing import Annotated
 
 import numpy as np
 import platformdirs
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
-from proxies.latency.pace import BUSY, Measured, Pace
+from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace
 from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import Term
@@ -36,6 +36,8 @@ NUM_NETWORKS = {"eager": 20, "ort": 20, "compile": 8}
 SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "compile": (5.0, 60.0)}
 """Of a part and of a network, by and large."""
 CONFIDENCE = 0.95
+MAX_PARTS = 100_000
+"""Of one kind in a network."""
 
 Draw = Callable[[random.Random], Architecture]
 
@@ -47,8 +49,8 @@ class LatencyError(UserError, ValueError):
 class NetworkRecord(Value):
     """A whole network as it was measured; `parts` are their numbers by key."""
 
-    parts: dict[str, PositiveInt]
-    nanoseconds: PositiveInt
+    parts: dict[str, Annotated[int, Field(ge=1, le=MAX_PARTS)]]
+    nanoseconds: Nanoseconds
     spread: Annotated[float, Field(ge=0)]
 
 
@@ -66,7 +68,7 @@ class Record(Value):
     fingerprint: dict[str, str]
     pace: Pace
     turns: Annotated[float, Field(ge=0)]
-    parts: dict[str, PositiveInt]
+    parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
 
 
@@ -168,11 +170,13 @@ def open_table(
         if differing or record.parts.keys() != parts.parts.keys():
             name = differing[0] if differing else "parts"
             got, wanted = (facts.get(name, "others") for facts in (record.fingerprint, expected))
-            raise LatencyError(f"{path}: {name}: measured on {got!r}, expected {wanted!r}; name another file to measure it here")
+            raise LatencyError(f"{path}: {name}: measured on {got!r:.100}, expected {wanted!r}; name another file to measure it here")
+        if unknown := {key for network in record.networks for key in network.parts} - record.parts.keys():
+            raise LatencyError(f"{path}: networks: got the part {min(unknown)!r:.100}, expected those that were measured")
     else:
         record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"schema": SCHEMA, **record.model_dump()}, indent=1))
+        write_atomically(path, json.dumps({"schema": SCHEMA, **record.model_dump()}, indent=1, ensure_ascii=False))
     return LatencyTable(space, target, parts, record)
 
 

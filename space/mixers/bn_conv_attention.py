@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
 from space.layers import LinearBN, QueryKeyValue, attend, count_heads
+from space.limits import MAX_WIDTH
 
 Size = Annotated[int, Field(ge=1, le=1024)]
+MAX_VALUES = 4 * MAX_WIDTH
+"""Channels of all heads' values together."""
 
 
 @MIXERS.register("bn_conv_attention", paper="https://arxiv.org/abs/2204.05525", norm=NORMS("none"))
@@ -32,8 +35,9 @@ class BnConvAttention(QueryKeyValue):
 
     @staticmethod
     def check(dim: int, height: int, width: int, *, key_dim: int, value_ratio: int, num_heads: int | None) -> None:
-        if num_heads is None:
-            count_heads(dim, key_dim * value_ratio)
+        heads = num_heads or count_heads(dim, key_dim * value_ratio)
+        if heads * key_dim * value_ratio > MAX_VALUES:
+            raise ValueError(f"got {heads} heads of {key_dim * value_ratio} values, expected at most {MAX_VALUES} values in all")
 
     def init_weights(self) -> None:
         """Start as the identity: the last batch norm's scale is zero, as in the official code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import optuna
@@ -33,10 +34,16 @@ stages:
 def command(folder: Path, *more: str) -> list[str]:
     """A small search; later options win over earlier ones."""
     fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2", "--finalists", "0"]
-    return [*fixed, *small, *more]
+    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
+    return [*fixed, *small, "--finalists", "0", "--workers", "1", *more]
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
     (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
+
+
+def rows_of(trials: Path) -> list[dict[str, str]]:
+    """What a search's `trials.csv` tells but for its trials' numbers, among which are failed ones, and how long they took."""
+    with trials.open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in ("trial", "seconds")} for row in csv.DictReader(file)]

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from nas import audit, search, train
-from nas.run_directory import sqlite_url
+from nas.storage_url import sqlite_url
 from nas.study import Result, StudyRecord
 from nas.trust.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.trust.bench_table import load_bench

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def test_a_hostile_pickle_is_refused_unexecuted(small: str, tmp_path: Path, caps
         assert capsys.readouterr().err == f"error: {tmp_path / name}: {message}\n"
     assert not marker.exists()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_larger_than_it_looks(small: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    weights = small_weights()
+    weights["head.weight"] = torch.zeros(1, 1).expand(10**6, 10**6)
+    torch.save(weights, tmp_path / "view.pth")
+    torch.save(weights | {"head.weight": torch.empty(10**6, 10**6, device="meta")}, tmp_path / "hollow.pth")
+    torch.save(weights | {"head.weight": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    said = {"view": "got tensors of 4e+12 bytes", "hollow": "got tensors that are sparse", "packed": "got a packed file"}
+    for name, message in said.items():
+        assert run(small, tmp_path / f"{name}.pth", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {tmp_path / name}.pth: {message}")
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [

@@ -9,7 +9,8 @@ import pytest
 
 from nas import finals, search, standalone
 from nas.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
-from nas.standalone import Conditions, Trained, Training, in_processes
+from nas.processes import in_processes
+from nas.standalone import Conditions, Trained, Training
 from nas.supernet_run import SupernetRun
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score

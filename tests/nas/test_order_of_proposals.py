@@ -11,7 +11,9 @@ import pytest
 
 from nas.objectives import objectives_of
 from nas.samplers import sampler_names
-from nas.study import ArchitectureStudy, Proposal
+from nas.study import ArchitectureStudy, Proposal, StudyError
+from nas.study.architecture_study import MAX_IN_A_ROW
+from nas.study.schedule import MAX_FAILURES
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
 from space.files import parse_space
@@ -19,8 +21,6 @@ from supernet.accuracy import Score
 from tests.nas.small_search import BUDGET, SPACE
 
 LAG, TRIALS = 4, 36
-REPEATABLE = [name for name in sampler_names() if name != "tpe"]
-"""Optuna's own sampler reads the study by itself."""
 
 
 @cache
@@ -51,24 +51,21 @@ def searched(storage: str, sampler: str, workers: int, rng: random.Random, accid
     study = opened(storage, sampler)
     under_way: list[Proposal] = []
     while study.num_results < TRIALS:
-        wanted = TRIALS - study.num_results - len(under_way)
-        while wanted > 0 and len(under_way) < workers and study.is_ready():
-            under_way.append(study.ask())
-            wanted -= 1
+        while len(under_way) < workers and (asked := study.ask(TRIALS)) is not None:
+            under_way.append(asked)
         proposal = under_way.pop(rng.randrange(len(under_way)))
         if rng.random() >= accidents:
             study.tell(proposal, score(proposal), 0.1)
         elif rng.random() < 0.5:
-            study.give_back(proposal)
+            study.give_back(proposal, "of an accident")
         else:
             study, under_way = opened(storage, sampler), []
-    results = {result.architecture.fingerprint: result.number for result in study.results()}
+    results = study.results()
     assert len(results) == TRIALS
-    places = study.places()
-    return sorted(results, key=lambda fingerprint: places[results[fingerprint]])
+    return [result.architecture.fingerprint for result in sorted(results, key=lambda result: result.place)]
 
 
-@pytest.mark.parametrize("sampler", REPEATABLE)
+@pytest.mark.parametrize("sampler", sampler_names())
 def test_workers_and_interruptions_change_no_proposal(sampler: str, tmp_path: Path) -> None:
     alone = searched(f"sqlite:///{tmp_path / 'alone.db'}", sampler, 1, random.Random(0))
     for number, (workers, accidents) in enumerate([(LAG, 0.0), (3, 0.15)]):
@@ -78,16 +75,52 @@ def test_workers_and_interruptions_change_no_proposal(sampler: str, tmp_path: Pa
 
 def test_nobody_is_asked_before_what_is_to_be_known_is_known(tmp_path: Path) -> None:
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
-    first, *others = [study.ask() for _ in range(LAG)]
-    assert not study.is_ready()
+    first, *others = [asked(study) for _ in range(LAG)]
+    assert study.ask(TRIALS) is None
     for proposal in others:
         study.tell(proposal, score(proposal), 0.1)
-    assert not study.is_ready()
-    study.give_back(first)
+    assert study.ask(TRIALS) is None
+    study.give_back(first, "of an accident")
     # The first one is to be done again.
-    assert study.is_ready()
-    again = study.ask()
+    again = asked(study)
     assert again.architecture == first.architecture
-    assert not study.is_ready()
+    assert study.ask(TRIALS) is None
     study.tell(again, score(again), 0.1)
-    assert study.is_ready()
+    assert asked(study).place == LAG
+
+
+def test_no_more_is_given_out_than_is_wanted(tmp_path: Path) -> None:
+    study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
+    first, second = (asked(study, 2) for _ in range(2))
+    assert study.ask(2) is None
+    study.tell(first, score(first), 0.1)
+    assert study.ask(2) is None
+    study.give_back(second, "of an accident")
+    assert asked(study, 2).architecture == second.architecture
+
+
+def test_what_fails_again_and_again_is_given_up(tmp_path: Path) -> None:
+    study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
+    first = asked(study)
+    study.give_back(first, "of an accident")
+    for _ in range(MAX_FAILURES - 1):
+        again = asked(study)
+        assert again.architecture == first.architecture
+        study.give_back(again, "of an accident")
+    assert asked(study).architecture != first.architecture
+    assert list(study.failures().values()) == ["of an accident"] * MAX_FAILURES
+
+
+def test_failures_without_end_end_the_search(tmp_path: Path) -> None:
+    study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
+    for _ in range(MAX_IN_A_ROW - 1):
+        study.give_back(asked(study), "of an accident")
+    last = asked(study)
+    with pytest.raises(StudyError, match="failed evaluations in a row, the last one since of an accident"):
+        study.give_back(last, "of an accident")
+
+
+def asked(study: ArchitectureStudy, num_results: int = TRIALS) -> Proposal:
+    proposal = study.ask(num_results)
+    assert proposal is not None
+    return proposal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,16 +106,19 @@ def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pyt
         def follow(report: StepReport) -> None:
             on_step(report)  # type: ignore[operator]
             if report.step == 5:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
         return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(retraining, "train", interrupted)
     assert main([*COMMAND, "--out", "parts"]) == 130
     assert not (work / "parts" / "result.json").exists()
+    assert (work / "parts" / "checkpoint.safetensors").exists()
     monkeypatch.undo()
     monkeypatch.chdir(work)
     assert main([*COMMAND, "--out", "parts"]) == 0
+    assert (work / "parts" / "metrics.csv").read_bytes() == (work / "whole" / "metrics.csv").read_bytes()
+    assert not list((work / "parts").glob("checkpoint*"))
     ours, theirs = (load_file(work / name / "weights.safetensors") for name in ("parts", "whole"))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -140,12 +144,23 @@ def test_without_a_test_part_it_says_so(work: Path, capsys: pytest.CaptureFixtur
 
 
 def test_test_images_are_read_after_the_training_only(work: Path) -> None:
-    (work / "set" / "val" / "ant" / "0.png").write_bytes(b"damaged")
+    for file in (work / "set" / "val" / "ant").iterdir():
+        file.write_bytes(b"damaged")
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 2
     assert (work / "run" / "weights.safetensors").exists()
+    assert not (work / "run" / "result.json").exists()
     write_pictures(work / "again", count=4)
-    (work / "again" / "ant" / "0.png").rename(work / "set" / "val" / "ant" / "0.png")
+    for file in (work / "again" / "ant").iterdir():
+        file.rename(work / "set" / "val" / "ant" / file.name)
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+
+
+def test_a_damaged_test_image_is_left_out_and_told_of(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (work / "set" / "val" / "ant" / "0.png").write_bytes(b"damaged")
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+    assert json.loads((work / "run" / "result.json").read_text())["test"]["images"] == 11
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert "1 of 12 images so far cannot be read and are passed over: set/val/ant/0.png (" in told
 
 
 def test_inherited_weights_are_where_it_begins(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,7 +203,7 @@ def test_waiting_trials_count_as_seen() -> None:
     waiting = next(band.members(1))
     trial = study.ask()
     study.enqueue_trial(band.rows.parameters(waiting))
-    past = History(band.rows).past(study, trial._cached_frozen_trial, 0)
+    past = History(band.rows, study.directions).past([other for other in study.trials if other.number != trial.number], 0, seed=0)
     assert past.seen == {waiting.tobytes()}
 
 
@@ -214,7 +214,7 @@ def test_what_others_evaluate_is_pending() -> None:
     running, finished = asked(first, band), asked(second, band)
     study.tell(second, 1.0)
     for lag, known, pending in ((1, [finished], [running]), (2, [], [running, finished])):
-        past = History(band.rows, lag).past(study, third._cached_frozen_trial, 0)
+        past = History(band.rows, study.directions, lag).past(study.trials[: third.number], third.number, seed=0)
         assert same(list(past.rows), known)
         assert same(list(past.pending), pending)
 

@@ -12,21 +12,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from nas import export, search
+from nas.owners import this_process
 from nas.samplers import sampler_names
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
+from tests.killing import running
 from tests.nas.conftest import Mistaken
-from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, trials_of
+from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, rows_of, trials_of
 from tests.pictures import write_pictures
 
 
@@ -67,6 +71,19 @@ def test_a_search_never_reads_the_test_part(folder: Path) -> None:
     assert search.main(command(folder)) == 0
 
 
+def test_a_few_corrupt_images_are_passed_over_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in ("ant/7.png", "cow/2.png"):
+        (folder / "images" / "train" / file).write_bytes(b"no picture")
+    assert search.main(command(folder, "--steps", "12")) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert all(any(file in line for line in told) for file in ("ant/7.png", "cow/2.png"))
+    assert len(told) <= 4
+    scores = [trial.values for trial in trials_of(folder)]
+    assert search.main(command(folder, "--steps", "12", "--out", str(folder / "again"))) == 0
+    with (folder / "again" / "trials.csv").open() as file:
+        assert [[float(row["log_likelihood"])] for row in csv.DictReader(file)] == scores
+
+
 def test_the_same_command_continues(searched: Path) -> None:
     weights = (searched / "run" / "supernet.safetensors").stat().st_mtime_ns
     before = [trial.params for trial in trials_of(searched)]
@@ -95,8 +112,8 @@ def test_a_race_stops_who_has_lost(folder: Path) -> None:
     assert search.main(command(folder, *racing)) == 0
     trials = trials_of(folder)
     best = max(trials, key=lambda trial: trial.value)
-    assert best.user_attrs["num_images"] == max(trial.user_attrs["num_images"] for trial in trials) == 90
-    assert min(trial.user_attrs["num_images"] for trial in trials) < 90
+    assert best.user_attrs["score"]["num_images"] == max(trial.user_attrs["score"]["num_images"] for trial in trials) == 90
+    assert min(trial.user_attrs["score"]["num_images"] for trial in trials) < 90
     assert load_provenance(folder / "run" / "best.yaml")["trial"] == best.number
 
 
@@ -104,17 +121,22 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     (name,) = optuna.get_all_study_names(f"sqlite:///{searched}/run/study.db")
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{searched}/run/study.db")
     victim = study.trials[2]
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead = asdict(replace(this_process(), process=process.pid))
     left = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
-        params={**victim.params},
+        params=victim.params,
         distributions=victim.distributions,
-        user_attrs={"fingerprint": "of-the-dead"},
+        user_attrs={"fingerprint": victim.user_attrs["fingerprint"], "proposal": "random", "place": 5, "owner": dead},
     )
     study.add_trial(left)
     assert search.main(command(searched, "--trials", "7")) == 0
-    states = [trial.state.name for trial in trials_of(searched)]
-    assert "RUNNING" not in states
-    assert states.count("COMPLETE") == 7
+    trials = trials_of(searched)
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5 + ["FAIL"] + ["COMPLETE"] * 2
+    assert trials[5].user_attrs["failure"] == "interrupted"
+    assert trials[6].params == victim.params
+    assert trials[6].user_attrs["place"] == 5
 
 
 def test_ray_workers_share_the_study(folder: Path) -> None:
@@ -129,13 +151,50 @@ def test_ray_workers_share_the_study(folder: Path) -> None:
 
 def test_one_worker_and_two_find_the_same(folder: Path) -> None:
     found = []
-    for out, how in (("alone", []), ("one", ["--backend", "ray"]), ("two", ["--backend", "ray", "--workers", "2"])):
-        more = ["--out", str(folder / out), "--cpus-per-worker", "1", "--trials", "14", *how]
+    for workers, backend in ((1, "local"), (3, "local"), (2, "ray")):
+        out = folder / f"{backend}-{workers}"
+        more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "14"]
         assert search.main(command(folder, *more)) == 0
-        with (folder / out / "trials.csv").open() as file:
-            rows = [(row["trial"], row["fingerprint"], row["log_likelihood"]) for row in csv.DictReader(file)]
-        found.append((rows, load_architecture(folder / out / "best.yaml").fingerprint))
+        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint))
     assert found[0] == found[1] == found[2]
+
+
+def test_a_worker_that_is_killed_has_its_trial_evaluated_again(folder: Path) -> None:
+    argv = command(folder, "--workers", "2", "--trials", "30")
+    with running(search.main, argv) as (process, output):
+        assert process.pid is not None
+        while not (workers := workers_of(process.pid)):
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.05)
+        time.sleep(1.0)
+        workers[0].kill()
+        process.join(120)
+        assert process.exitcode == 0, output.read_text()
+    trials = trials_of(folder)
+    states = [trial.state.name for trial in trials]
+    assert states.count("COMPLETE") == 30
+    assert states.count("FAIL") <= 1
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 30
+    assert not workers_of(process.pid)
+
+
+def test_workers_end_with_a_search_that_is_killed(folder: Path) -> None:
+    with running(search.main, command(folder, "--workers", "2", "--trials", "500")) as (process, output):
+        assert process.pid is not None
+        while len(workers := workers_of(process.pid)) < 2:
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.05)
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert len(gone) == 2
+    assert not alive
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The processes in which a search evaluates; they are children of a server of its own."""
+    try:
+        return [worker for server in psutil.Process(pid).children() for worker in server.children()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
@@ -229,7 +288,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "unknown key": (lambda f: set_space(f, "name: tiny\nimage_sise: 3"), [], "tiny.yaml: unknown key 'image_sise'"),
     "no such space": (lambda f: None, ["--space", "hybrid-225"], "expected one of hybrid-224, hybrid-32"),
     "no such data": (lambda f: None, ["--data", "nowhere/at/all"], "nowhere/at/all"),
-    "corrupt image": (lambda f: (f / "images/train/bee/3.png").write_bytes(b"?"), [], "bee/3.png"),
+    "corrupt images": (lambda f: [(f / f"images/train/bee/{i}.png").write_bytes(b"?") for i in range(9)], [], "images of 60 that cannot"),
     "foreign directory": (lambda f: (f / "run").mkdir() or (f / "run/thesis.tex").touch(), [], "not empty and not a run's directory"),
 }
 
@@ -255,7 +314,8 @@ def test_the_command_line_offers_every_sampler() -> None:
 
 
 BAD_OPTIONS = (
-    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "2"], ["--sampler", "magic"],
+    ["--trials", "none"], ["--floor", "1.5"], ["--image-size", "8"], ["--workers", "5"], ["--sampler", "magic"],
+    ["--storage", "mysql://host/db"],
     ["--race", "--evaluator", "standalone"], ["--paths", "fair", "--evaluator", "standalone", *AS_IF_NOT_GIVEN],
 )
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas import standalone
 from nas.backends import Workers
 from nas.backends.ray import on_ray
-from nas.standalone import Conditions, Each, Trained, Training, in_processes, train_all
+from nas.processes import in_processes
+from nas.standalone import Conditions, Each, Trained, Training, train_all
 from nas.supernet_run import SupernetRun
 from space.files import load_space
+from supernet.checkpoint import save_checkpoint
+from supernet.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)
@@ -60,6 +66,54 @@ def test_an_interruption_keeps_what_is_done(conditions: Conditions, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         train_all(conditions, trainings, in_processes(1), interrupt)
     assert [conditions.file_of(training).exists() for training in trainings] == [True, False, False]
+
+
+@pytest.mark.usefixtures("saving_every_step")
+def test_a_training_goes_on_from_its_checkpoint(conditions: Conditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(SMALL, 6, 15, curve=(1, 2, 5))
+    (whole,) = do(conditions, training)
+    begun = replace(conditions, folder=tmp_path)
+    steps: list[int] = []
+
+    def interrupted(*arguments: object, on_step: Callable[[StepReport], None], **options: object) -> TrainReport:
+        def follow(report: StepReport) -> None:
+            on_step(report)
+            steps.append(report.step)
+            if len(steps) == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(standalone, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        do(begun, training)
+    (parts,) = do(begun, training)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert replace(parts, core_seconds=whole.core_seconds) == whole
+    assert list(tmp_path.iterdir()) == [begun.file_of(training)]
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", "another training's"])
+def test_a_checkpoint_that_cannot_be_used_is_begun_again(conditions: Conditions, tmp_path: Path, content: bytes | str) -> None:
+    training, begun = Training(SMALL, 2, 16), replace(conditions, folder=tmp_path)
+    (whole,) = do(conditions, training)
+    file = begun.checkpoint_of(training)
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        save_checkpoint(file, {"model/weight": torch.ones(1)}, {"step": 1})
+    (again,) = do(begun, training)
+    assert replace(again, core_seconds=whole.core_seconds) == whole
+    assert list(tmp_path.iterdir()) == [begun.file_of(training)]
+
+
+def test_a_damaged_result_is_none(conditions: Conditions) -> None:
+    training = Training(SMALL, 2, 17)
+    (first,) = do(conditions, training)
+    for content in (b"", b"[]", conditions.file_of(training).read_bytes()[:-20]):
+        conditions.file_of(training).write_bytes(content)
+        (again,) = do(conditions, training)
+        assert again.score == first.score
 
 
 @pytest.mark.parametrize("each", [in_processes(2), on_ray(Workers(2))], ids=["processes", "ray"])

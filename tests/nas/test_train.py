@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nas import search, train
 from nas.scopes import inside
@@ -54,6 +55,27 @@ def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.Ca
     assert train.main(options(folder, *BAND, "--paths", "fair")) == 0
     assert search.main(options(folder, *BAND, "--trials", "2")) == 2
     assert "holds a run with paths 'fair', got 'uniform'" in capsys.readouterr().err
+
+
+def supernet(folder: Path, out: str, *more: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Train one, as far as that is not done; its weights and facts."""
+    assert train.main(options(folder, "--out", str(folder / out), *more)) == 0
+    return load_checkpoint(folder / out / "supernet.safetensors")
+
+
+def test_minutes_end_a_training_and_more_minutes_continue_it(folder: Path) -> None:
+    whole, _ = supernet(folder, "whole")
+    assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
+    weights, facts = supernet(folder, "run")
+    assert (facts["steps"], facts["finished"]) == (3, True)
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
+    assert not list((folder / "run").glob("*checkpoint*"))
+
+
+def test_what_a_search_has_judged_with_stays(folder: Path) -> None:
+    assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
+    assert search.main(options(folder, *BAND, "--trials", "2")) == 0
+    assert supernet(folder, "run")[1]["steps"] == 1
 
 
 def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
@@ -21,6 +22,7 @@ from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
 from proxies.terms import CostTable, Rows
 from space.errors import SpaceError, UserError
+from space.names import as_name
 from space.search_space import SearchSpace
 
 MIXERS = [
@@ -189,6 +191,28 @@ def test_a_table_of_other_parts_is_refused(tmp_path: Path) -> None:
     parts = dict(list(PART_NS.items())[1:])
     with pytest.raises(LatencyError, match="parts"):
         open_table(SPACE, TARGET, kept(tmp_path / "table.json", parts=parts))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"parts": dict.fromkeys(PART_NS, 10**30)}, r"parts\..*: got 1000000000000000000000000000000, expected a value less than or equal"),
+    ({"networks": [{"parts": {"none\nsuch": 1}, "nanoseconds": 5, "spread": 0.0}] * 4}, r"networks: got the part 'none\\nsuch', expected"),
+    ({"networks": [{"parts": {}, "nanoseconds": 10**30, "spread": 0.0}] * 4}, r"networks\[0\]\.nanoseconds: got 1"),
+    ({"turns": float("inf")}, "turns: got 'Infinity', expected a number"),
+    ({"turns": float("nan")}, "turns: got 'NaN', expected a number"),
+])
+def test_figures_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        open_table(SPACE, TARGET, kept(tmp_path / "table.json", **change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_stays_in_its_folder(tmp_path: Path) -> None:
+    for name in ("../../x", "/etc/x", "a/b", "x" * 5000, "a\nb", "a\0b"):
+        with pytest.raises(ValidationError):
+            SPACE.replace(name=name)
+        path = table_path(SPACE.replace(name=as_name(name)), TARGET, tmp_path)
+        assert path.resolve().parent == tmp_path.resolve()
+        path.write_text("a file system takes it")
 
 
 def test_spaces_and_targets_have_files_of_their_own(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from space import Architecture, BlockSpec, SearchSpace, StageChoices, StageSpec, load_architecture, load_space, space_names
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
+from space.names import as_name
 
 SPACES = {name: load_space(name) for name in space_names()}
 
@@ -48,7 +49,7 @@ def stages(draw, first: bool) -> StageSpec:
 
 hand_built = st.builds(
     Architecture,
-    name=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12),
+    name=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12).map(as_name),
     # So large that merging 2x2 tokens finds them in the second stage even behind a stem of stride 32.
     image_size=st.integers(97, 128),
     num_classes=st.integers(0, 20),

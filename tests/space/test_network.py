@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from space import Architecture, build_network
+from space import Architecture, SpaceError, build_network
 from space.network import build_part
 
 from .examples import SPACES, hand_built
@@ -95,3 +95,11 @@ def test_maps_stay_channels_last_inside(layout: torch.memory_format, in_chans: i
     with torch.no_grad():
         network(torch.randn(2, in_chans, 32, 32).to(memory_format=layout))
     assert all(contiguous)
+
+
+def test_a_network_that_fits_no_machine_is_refused_and_still_has_shapes() -> None:
+    block = {"mixer": {"type": "local_mhra", "kernel_size": 3}, "ffn": {"type": "mlp", "ratio": 32}, "repeat": 100}
+    giant = Architecture(name="giant", image_size=32, stages=[{"width": 8192, "blocks": [block]}])
+    with pytest.raises(SpaceError, match=r"^giant: got 4\.43e\+11 parameters, expected at most 1e\+10$"):
+        build_network(giant)
+    assert sum(parameter.numel() for parameter in build_network(giant, device="meta").parameters()) > 4e11

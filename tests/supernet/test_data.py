@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from supernet.batches import Augmentation, Batches, evaluation_batches, fixed_batch
-from supernet.data import DataError, ImageSet, open_images, open_test_images, split
+from supernet.data import ImageSet, open_images, open_test_images, split
+from supernet.unreadable import DataError
 from tests.pictures import COLOURS, pack, write_pictures
 
 FORMS = ("folder", "tar")
@@ -135,20 +136,6 @@ def test_sources_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         open_images(name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("content", [b"", b"not an image", "half"])
-def test_a_damaged_image_is_named(tmp_path: Path, form: str, num_workers: int, content: bytes | str) -> None:
-    folder = write_pictures(tmp_path / "set", count=4)
-    damaged = folder / "bee" / "2.png"
-    damaged.write_bytes(damaged.read_bytes()[:200] if isinstance(content, str) else content)
-    images = open_images(stored(folder, form))
-    batches = Batches(images, np.arange(len(images)), 4, 32, seed=0, num_workers=num_workers)
-    with pytest.raises(DataError, match=r"bee/2\.png: the image cannot be read") as caught:
-        list(batches.stream(0, batches.steps_per_epoch))
-    assert "\n" not in str(caught.value)
 
 
 def test_digits() -> None:

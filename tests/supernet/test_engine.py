@@ -7,6 +7,7 @@ import pickle
 import random
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -46,6 +47,11 @@ def make_network() -> nn.Module:
         return build_network(load_space("hybrid-32").sample(random.Random(1)), drop_path_rate=0.5)
 
 
+def make_small() -> nn.Module:
+    with seeded("network"):
+        return nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(64, 10))
+
+
 class Branches(nn.Module):
     """Two paths with weights of their own behind a shared layer."""
 
@@ -73,11 +79,12 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 def stop_at(step: int) -> Callable[[StepReport], None]:
     def interrupt(report: StepReport) -> None:
         if report.step == step:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return interrupt
 
 
+@pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb", "lion", "rmsprop"])
 def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimizer: str) -> None:
     model, file = Branches(), tmp_path / "checkpoint"
@@ -89,7 +96,7 @@ def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimiz
 
     # With a checkpoint after every step, the one at hand is of the step before.
     config = replace(EVERYTHING, optimizer=optimizer, steps=7)
-    train(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, every=1, on_step=look)
+    train(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, on_step=look)
     assert len(seen) == 6
     for step, (before, after) in enumerate(pairwise(seen), start=1):
         trained, idle = f"paths.{step % 2}.", f"paths.{1 - step % 2}."
@@ -103,6 +110,7 @@ def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimiz
         assert not torch.equal(before["model/shared.weight"], after["model/shared.weight"])
 
 
+@pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
     config = replace(EVERYTHING, optimizer=optimizer)
@@ -117,6 +125,41 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
     assert report.finished
     assert same(state(fresh), state(whole))
     assert same(load_checkpoint(tmp_path / "parts")[0], load_checkpoint(tmp_path / "whole")[0])
+
+
+def test_what_a_caller_gathers_comes_back(tmp_path: Path) -> None:
+    file, gathered = tmp_path / "checkpoint", []
+    for stop in (2, 5, 0):
+        carried = {"losses": []}
+
+        def follow(report: StepReport, carried: dict[str, list[float]] = carried, stop: int = stop) -> None:
+            carried["losses"].append(report.loss)
+            stop_at(stop)(report)
+
+        with nullcontext() if stop == 0 else pytest.raises(KeyboardInterrupt):
+            run(make_small(), EVERYTHING, checkpoint=file, carried=carried, on_step=follow)
+        gathered.append(carried["losses"])
+    whole: list[float] = []
+    run(make_small(), EVERYTHING, on_step=lambda report: whole.append(report.loss))
+    assert gathered == [whole[:2], whole[:5], whole]
+
+
+def test_a_checkpoint_is_due_after_a_minute_or_where_writing_takes_long_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: now[0])
+    clock = engine._Clock()
+
+    def seconds_until_due() -> float:
+        start = now[0]
+        while not clock.is_due:
+            now[0] += 1
+        return now[0] - start
+
+    assert seconds_until_due() == engine.SECONDS_UNSAVED
+    for writing, wait in ((1.0, 60.0), (10.0, 200.0), (0.1, 60.0)):
+        with clock.writing():
+            now[0] += writing
+        assert seconds_until_due() == pytest.approx(wait, abs=1)
 
 
 def test_ctrl_c_ends_after_the_step_it_falls_into(tmp_path: Path) -> None:
@@ -186,16 +229,17 @@ def diverging(model: nn.Module, bad: Iterator[bool]) -> Callable[[int, Tensor], 
     return lambda step, images: model(images) * (float("nan") if next(bad, False) else 1.0)
 
 
-def test_a_diverged_training_goes_on_from_its_checkpoint_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_training_goes_on_from_its_landmark_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    monkeypatch.setattr(engine, "LANDMARK_STEPS", 2)
     config = replace(EVERYTHING, steps=8)
     rates: list[tuple[int, float]] = []
     model = make_network()
     bad = iter([False] * 5 + [True] * 3)
     file = tmp_path / "checkpoint.safetensors"
-    report = train(model, diverging(model, bad), batches(), config, checkpoint=file, every=2,
+    report = train(model, diverging(model, bad), batches(), config, checkpoint=file,
                    on_step=lambda one: rates.append((one.step, one.lr)))  # fmt: skip
-    # Steps 6 and 7 were skipped, the third ended it; the last checkpoint before was that of step 6.
+    # Steps 6 and 7 were skipped, the third ended it; the last landmark before was step 6.
     assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert report.finished
     assert report.skipped == 3
@@ -207,12 +251,37 @@ def test_a_diverged_training_goes_on_from_its_checkpoint_at_a_lower_rate(tmp_pat
     assert load_checkpoint(file)[1]["lr_factor"] == engine.LOWER_LR
 
 
+def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 2)
+    monkeypatch.setattr(engine, "LANDMARK_STEPS", 3)
+    states = []
+    for seconds in (60.0, 0.0):
+        monkeypatch.setattr(engine, "SECONDS_UNSAVED", seconds)
+        monkeypatch.setattr(engine, "WRITING_SHARE", float("inf"))
+        model = make_small()
+        bad = iter([False] * 5 + [True] * 2)
+        carried = {"seen": 0}
+
+        def count(report: StepReport, carried: dict[str, int] = carried) -> None:
+            carried["seen"] += report.step
+
+        report = train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
+                       carried=carried, on_step=count)  # fmt: skip
+        assert report.skipped == 2
+        assert carried["seen"] == sum(range(1, 9))
+        states.append(state(model))
+    assert same(*states)
+
+
 def test_a_training_that_diverges_again_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    monkeypatch.setattr(engine, "LANDMARK_STEPS", 2)
     model = make_network()
     bad = iter([False] * 3 + [True] * 100)
     with pytest.raises(TrainingError, match=r"3 steps in a row without a finite loss, also at 0\.1 of the learning rate"):
-        train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=9), checkpoint=tmp_path / "c.safetensors", every=2)
+        train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=9), checkpoint=tmp_path / "c.safetensors")
 
 
 def test_gradients_of_several_paths_add_up() -> None:
@@ -242,6 +311,7 @@ def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Pat
     assert same(state(model), state(whole))
 
 
+@pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize("chosen", ["fp32", "bf16"])
 def test_measuring_the_precision_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     def choose(step: Callable[[str], None], device: torch.device) -> str:
@@ -284,6 +354,7 @@ def test_it_learns() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize(
     ("change", "key"), [({"lr": 0.02}, "lr"), ({"steps": 7}, "steps"), ({"seed": 1}, "seed"), ({"ema_decay": None}, "ema_decay")]
 )
@@ -295,12 +366,27 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, change
         run(make_network(), config, checkpoint=file)
 
 
+@pytest.mark.usefixtures("saving_every_step")
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     run(make_network(), replace(EVERYTHING, steps=1), checkpoint=file)
     model = Branches()
     with pytest.raises(CheckpointError, match="weights of another network"):
         train(model, lambda _, images: model(images, 0), batches(), replace(EVERYTHING, steps=1), checkpoint=file)
+
+
+@pytest.mark.usefixtures("saving_every_step")
+@pytest.mark.parametrize("lost", ["facts", "step", "precision", "carried", "optimizer", "average/0.weight"])
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path, lost: str) -> None:
+    file, config = tmp_path / "checkpoint", replace(EVERYTHING, steps=1)
+    run(make_small(), config, checkpoint=file)
+    tensors, facts = load_checkpoint(file)
+    spoilt = {name: tensor for name, tensor in tensors.items() if name != lost}
+    kept = {} if lost == "facts" else {name: fact for name, fact in facts.items() if name != lost}
+    assert (len(spoilt), len(kept)) != (len(tensors), len(facts))
+    save_checkpoint(file, spoilt, kept)
+    with pytest.raises(CheckpointError, match="checkpoint: not a whole checkpoint; delete it"):
+        run(make_small(), config, checkpoint=file)
 
 
 @given(st.floats(0, 1, exclude_max=True))

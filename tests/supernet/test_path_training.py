@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +37,7 @@ def batches() -> Batches:
 def interrupt_at(step: int) -> object:
     def interrupt(report: StepReport) -> None:
         if report.step == step:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return interrupt
 
@@ -93,6 +94,7 @@ def test_a_student_learns_its_teachers_probabilities() -> None:
 OPTIMIZERS = ("adamw", "sgd", "momentum", "lamb", "lion")
 
 
+@pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize(("name", "optimizer"), [("uniform", "adamw"), ("fair", "adamw"), *(("sandwich", one) for one in OPTIMIZERS)])
 def test_what_a_step_did_not_run_stays_bit_for_bit(name: str, optimizer: str, tmp_path: Path) -> None:
     training, file = make(name), tmp_path / "file"
@@ -104,7 +106,7 @@ def test_what_a_step_did_not_run_stays_bit_for_bit(name: str, optimizer: str, tm
         if file.exists():
             seen.append(load_checkpoint(file)[0])
 
-    train(training, training, batches(), config, slices=training.slices, checkpoint=file, every=1, on_step=look)
+    train(training, training, batches(), config, slices=training.slices, checkpoint=file, on_step=look)
     seen.append(load_checkpoint(file)[0])
     paths = strategy(name).paths(whole(SPACE), 0)
     partial = 0

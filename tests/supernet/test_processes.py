@@ -1,24 +1,26 @@
-"""Two processes train what one does with the same batch."""
+"""Two processes train what one does with the same batch, also where one of them is interrupted."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from supernet.batches import Batches
 from supernet.checkpoint import load_checkpoint
 from supernet.data import open_images
-from supernet.engine import TrainConfig, train
+from supernet.engine import StepReport, TrainConfig, train
 from supernet.randomness import seeded
 from supernet.slices import Slices
 
@@ -43,27 +45,30 @@ class Elastic(nn.Module):
             yield F.linear(hidden.relu(), self.slices.leaf(self.last.weight, torch.Size((10, width))), self.last.bias)
 
 
-def run(checkpoint: Path) -> None:
+def run(checkpoint: Path, on_step: Callable[[StepReport], None] | None = None) -> dict[str, Tensor]:
+    """Train from the checkpoint on; weights and averages."""
     with seeded("elastic"):
         model = Elastic()
     batches = Batches(open_images("digits"), np.arange(64), 8, 32, seed=3)
-    train(model, model, batches, CONFIG, slices=model.slices, checkpoint=checkpoint)
+    average = train(model, model, batches, CONFIG, slices=model.slices, checkpoint=checkpoint, on_step=on_step).average
+    assert average is not None
+    return model.state_dict() | {f"average.{name}": tensor for name, tensor in average.items()}
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    run(tmp_path / "one")
+    one = run(tmp_path / "checkpoint")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = os.environ | {"ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "tests.supernet.test_processes", str(tmp_path / "two")]
+    command = [sys.executable, "-m", "tests.supernet.test_processes", str(tmp_path)]
     ranks = [subprocess.Popen(command, env=shared | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"}) for rank in "01"]
     try:
         assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
     finally:
         for rank in ranks:
             rank.kill()
-    one, two = (load_checkpoint(tmp_path / name)[0] for name in ("one", "two"))
+    two = load_file(tmp_path / "two")
     assert one.keys() == two.keys()
     for name in one:
         # Adam makes steps of the learning rate's size of the smallest gradients, rounding and all.
@@ -71,5 +76,18 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+
+    def interrupt_one(report: StepReport) -> None:
+        if (rank, report.step) == (1, 2):
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        run(folder / "checkpoint", interrupt_one)
+        raise AssertionError("not interrupted")
+    except KeyboardInterrupt:
+        assert load_checkpoint(folder / "checkpoint")[1]["step"] == 2
+    trained = run(folder / "checkpoint")
     assert PartialState().num_processes == 2
+    if rank == 0:
+        save_file(trained, folder / "two")

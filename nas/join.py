@@ -1,0 +1,96 @@
+"""`python -m nas.join runs/mine`: evaluate for a search that runs elsewhere, in another process or on another host with the same files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nas.backends import Stop
+from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.storage_url import argument_of
+from space.errors import UserError
+
+POLL = 1.0
+"""Seconds between two looks whether the search has begun."""
+
+
+@dataclass(frozen=True)
+class JoinConfig:
+    """Whom to help, and how.
+
+    Args:
+        run: the directory of a run of `nas.search`.
+        workers: evaluations at a time here; by default as in the search.
+        storage: URL of its study, where that needs a password which is nowhere else.
+        wait: minutes to wait for the search to begin evaluating.
+    """
+
+    run: Path
+    workers: int | None
+    storage: str | None
+    wait: float
+
+
+class JoinError(UserError):
+    """A search that cannot be helped."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = CommandParser(
+        prog="python -m nas.join",
+        description="Evaluate architectures for a search that runs elsewhere, until it has as many as it wants.",
+        epilog="The search itself trains the supernet, holds the finals and writes the files. It may have ended; run it again for those.",
+    )
+    parser.add_argument("run", type=Path, help="the search's run directory")
+    parser.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")
+    parser.add_argument("--storage", type=argument_of, help="the search's, with a password that neither PGPASSWORD nor ~/.pgpass has")
+    parser.add_argument("--wait", type=number(0, 1e6), default=60.0, help="minutes to wait for the search to begin (%(default)g)")
+    config = JoinConfig(**vars(parser.parse_args(argv)))
+    return exit_code_of(lambda: run(config))
+
+
+def run(config: JoinConfig) -> None:
+    """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
+    from nas.search_config import search_config_of
+
+    search = search_config_of(config.run)
+    search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
+
+    from nas.console import open_console
+    from nas.latency_limits import within_latencies
+    from nas.parents import parents_within
+    from nas.searching import evaluate, evaluator_of, open_search
+    from nas.study import StudyError, open_study
+    from nas.supernet_run import open_supernet_run
+    from nas.trust.report import corrections_of
+    from proxies.architecture_band import ArchitectureBand
+    from proxies.cost import parse_budget, without_latency
+
+    console, supernet_run = open_console(), open_supernet_run(search.out)
+    deadline = time.monotonic() + 60 * config.wait
+    while True:
+        try:
+            open_study(search.storage_url, search.study_name)
+            break
+        except StudyError:
+            if time.monotonic() > deadline:
+                waited = f"got no study {search.study_name!r} within {config.wait:g} min"
+                raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None
+            time.sleep(POLL)
+    budget = parse_budget(search.budget, search.floor)
+    band = ArchitectureBand(supernet_run.space, without_latency(budget))
+    if budget.targets:
+        band, _ = within_latencies(console, band, budget, search.latency_tables, search.seed)
+    study = open_search(search, supernet_run, band, budget, parents_within(supernet_run.space, budget))
+    before = study.num_results
+    corrections = corrections_of(search.out) if search.subtract_bias else None
+    evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials))
+    console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

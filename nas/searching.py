@@ -1,0 +1,88 @@
+"""The search proper: a study is opened, and its proposals are evaluated until there are enough of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+
+from nas.backends import MakeEvaluator, Stop
+from nas.evaluator import Evaluator, UnbiasedEvaluator
+from nas.objectives import objectives_of
+from nas.parents import Parent
+from nas.progress import phase
+from nas.search_config import SearchConfig
+from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+from nas.study import ArchitectureStudy, Result
+from nas.supernet_run import SupernetRun
+from proxies.architecture_band import ArchitectureBand
+from proxies.cost import Budget
+
+
+def open_search(
+    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: list[Parent]
+) -> ArchitectureStudy:
+    """The study of a search, created where it is new.
+
+    Args:
+        supernet_run: trained, if that is what judges.
+        band: what may be proposed; its latencies are limited more tightly than the budget's.
+        parents: published networks; those in the band are evaluated first.
+    """
+    first = [parent for parent in parents if band.contains(parent.architecture)]
+    objectives = objectives_of(config.objectives, budget)
+    judge = f"{config.standalone_steps} steps alone"
+    if config.evaluator == "supernet":
+        with supernet_run.weights_file.open("rb") as weights:
+            judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
+    storage, name = config.storage_url, config.study_name
+    return ArchitectureStudy(storage, name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge)
+
+
+def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
+    """What every worker makes its evaluator with.
+
+    Args:
+        corrections: of biases that an audit found, where they are to be subtracted.
+    """
+    if config.evaluator == "standalone":
+        conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
+        return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
+    if config.race:
+        return partial(_racing, supernet_run, max(config.keep, config.num_finalists))
+    return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
+
+
+def evaluate(config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop) -> None:
+    """Have proposals evaluated by the config's workers until `stop`, with progress."""
+    with phase("search", stop.num_results) as advance, study.used():
+        results = study.results()
+        best = results[0] if results else None
+        advance(at=len(results), note=_in_words(best))
+
+        def on_result(result: Result) -> None:
+            nonlocal best
+            best = result if best is None else max(best, result, key=lambda one: one.rank_key)
+            # Others may evaluate, too.
+            advance(at=study.num_results, note=_in_words(best))
+
+        if config.backend == "ray":
+            from nas.backends.ray import run_ray
+
+            run_ray(study, make_evaluator, stop, on_result, config.resources, config.out / "ray")
+        else:
+            from nas.backends.local import run_local
+
+            run_local(study, make_evaluator, stop, on_result, config.resources)
+
+
+def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
+    return supernet_run.load_evaluator().racing(keep)
+
+
+def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
+    return UnbiasedEvaluator(supernet_run.load_evaluator(), corrections)
+
+
+def _in_words(best: Result | None) -> str:
+    return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"

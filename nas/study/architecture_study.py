@@ -1,0 +1,202 @@
+"""The writing side of a study: what to evaluate next is proposed inside the band, told, and proposed again where it failed.
+
+Any number of processes may use one study at a time. They take turns to propose, and a trial appears with all that is known
+of it in one step: whatever moment a process dies at, the study holds no half of a proposal.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib import metadata
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.objectives import Objective
+from nas.owners import Owner, this_process
+from nas.parents import Parent
+from nas.samplers import make_sampler
+from nas.samplers.past import PLACE
+from nas.storage_url import without_password
+from nas.study.heartbeat import Heartbeat
+from nas.study.record import SCORE, SECONDS, Proposal, Result, StudyError, StudyRecord
+from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
+from nas.study.storage import open_storage, told
+from proxies.architecture_band import ArchitectureBand
+from proxies.cost import Budget
+from proxies.macs import cost_of
+from space.files import dump_space
+from supernet.accuracy import Score
+
+OWNER = "owner"
+"""The user attribute of a trial that says which process evaluates it, or has it evaluated."""
+MAX_IN_A_ROW = 10
+"""So many failures without a result between them are no accidents."""
+
+
+class ArchitectureStudy(StudyRecord):
+    """A search's study: gives architectures inside the band to evaluate, and remembers what they scored.
+
+    Args:
+        storage: URL of an Optuna storage.
+        name: of the study inside the storage; it is continued where it exists.
+        band: what may be proposed.
+        budget: what the user asked for; the band's latencies are limited more tightly, by what prediction may err.
+        objectives: what a trial is told, accuracy among them.
+        sampler: name of a sampler of `nas.samplers`.
+        seed: of the sampler.
+        lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
+        first: published networks in the band, to be evaluated before anything that the sampler proposes.
+        judge: what gives the scores, in a word: those of different judges do not belong into one study.
+    """
+
+    def __init__(
+        self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
+        lag: int = 1, first: Sequence[Parent] = (), judge: str = "",
+    ) -> None:  # fmt: skip
+        self._url = storage
+        self._storage = open_storage(storage)
+        with told(storage), self._storage.turn():
+            directions = [objective.direction for objective in objectives]
+            study = optuna.create_study(storage=self._storage.optuna, study_name=name, directions=directions, load_if_exists=True)
+            facts = {
+                "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
+                "lag": lag, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
+            }  # fmt: skip
+            found = study.user_attrs
+            for key, value in facts.items():
+                if key not in found:
+                    study.set_user_attr(key, value)
+                elif found[key] != value:
+                    where = without_password(storage)
+                    raise StudyError(f"{where}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
+            study.set_user_attr("version", metadata.version("token-mixer-nas"))
+            with warnings.catch_warnings():
+                # Experimental in Optuna, and what makes the dashboard name them.
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([objective.name for objective in objectives])
+        super().__init__(study)
+        self.band = band
+        self._first = tuple(first)
+        self._lag = lag
+        self._proposer = make_sampler(sampler, band, seed, lag)
+        self._study_id = self._storage.optuna.get_study_id_from_name(name)
+        self._heartbeat = Heartbeat(self._storage.optuna, self._study_id)
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(options) for name, options in band.space.slots.items()
+        }
+        self._open: dict[int, Proposal] = {}
+        self._in_a_row = 0
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While a search uses the study: gives signs of life; trials that are left under way at the end count as interrupted."""
+        with told(self._url), self._heartbeat.beating():
+            try:
+                yield
+            finally:
+                for number in list(self._open):
+                    self._fail(number, INTERRUPTED)
+                self._open.clear()
+
+    def ask(self, num_results: int) -> Proposal | None:
+        """The next architecture to evaluate: inside the band, and none that a trial has had already but one that failed.
+
+        Args:
+            num_results: no more than are needed for so many results are given out.
+
+        Returns:
+            None where an evaluation under way has to end first, here or in another process.
+
+        Raises:
+            SpaceExhausted: every member of the band is in the study.
+        """
+        with self._storage.turn():
+            trials = self._settled(self._trials())
+            turn = next_turn(trials, num_results, self._lag)
+            return None if turn is None else self._begin(turn, trials)
+
+    def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:
+        """Record what a proposal scored, and how long that took; None where this process was taken for dead and another evaluates it."""
+        del self._open[proposal.number]
+        self._in_a_row = 0
+        storage, trial_id = self._storage.optuna, self._trial_id(proposal.number)
+        try:
+            storage.set_trial_user_attr(trial_id, SCORE, asdict(score))
+            storage.set_trial_user_attr(trial_id, SECONDS, round(seconds, 3))
+            values = [objective.value(score, proposal.amounts) for objective in self.objectives]
+            storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
+        except UpdateFinishedTrialError:
+            return None
+        return Result(proposal.number, proposal.architecture, proposal.amounts, proposal.place, score, seconds)
+
+    def give_back(self, proposal: Proposal, reason: str) -> None:
+        """A proposal could not be evaluated: its trial failed, and it is proposed again, a few times at most.
+
+        Raises:
+            StudyError: the last evaluations have all failed.
+        """
+        del self._open[proposal.number]
+        self._fail(proposal.number, reason)
+        self._in_a_row += 1
+        if self._in_a_row == MAX_IN_A_ROW:
+            raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
+
+    def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
+        if turn.repeated is not None:
+            parameters, origin = turn.repeated.params, turn.repeated.user_attrs["proposal"]
+        elif turn.place < len(self._first):
+            parent = self._first[turn.place].architecture
+            parameters, origin = self.band.space.parameters_of(parent), parent.name
+        else:
+            row, origin = self._proposer.choose(self._study, trials, turn.place)
+            parameters = self.band.rows.parameters(row)
+        architecture = self.band.space.replay(parameters)
+        # Counted part by part, beside the tables that the sampler went by.
+        cost = cost_of(architecture)
+        amounts = self.band.amounts(architecture) | {"macs": cost.macs, "params": cost.params}
+        if not self.band.budget.admits(amounts):
+            raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
+        attributes = {"fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process())}
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=parameters,
+                distributions=self._distributions,
+                user_attrs=amounts | attributes,
+                constraints={"budget": self.band.budget.excess(amounts)},
+            )
+        )
+        self._open[len(trials)] = Proposal(len(trials), architecture, amounts, turn.place)
+        return self._open[len(trials)]
+
+    def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials, where those that a dead process has left under way have failed."""
+        left = [trial for trial in trials if trial.state is TrialState.RUNNING and self._is_left(trial)]
+        for trial in left:
+            self._fail(trial.number, INTERRUPTED)
+        return self._trials() if left else trials
+
+    def _is_left(self, trial: FrozenTrial) -> bool:
+        owner = Owner(**trial.user_attrs[OWNER]) if OWNER in trial.user_attrs else None
+        if owner is None or owner == this_process():
+            # Nobody's, or of an earlier search of this very process.
+            return trial.number not in self._open
+        return self._heartbeat.is_dead(owner)
+
+    def _fail(self, number: int, reason: str) -> None:
+        storage, trial_id = self._storage.optuna, self._trial_id(number)
+        with suppress(UpdateFinishedTrialError):
+            storage.set_trial_user_attr(trial_id, FAILURE, reason)
+            storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.optuna.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)

@@ -1,0 +1,73 @@
+"""Signs of life that the processes of one study leave in it: those of another host cannot be looked up there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from nas.owners import Owner, is_alive, this_process
+
+BEAT = 15.0
+"""Seconds between two signs."""
+SILENCE = 90.0
+"""Whoever gave none for so many seconds is dead."""
+
+
+class Heartbeat:
+    """Gives signs of life, and watches those of others.
+
+    Args:
+        storage, study_id: where the study is.
+        silence: seconds after which an owner on another host is taken for dead, counted from the first look at it.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int, silence: float = SILENCE) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._silence = silence
+        self._last: dict[Owner, tuple[object, float]] = {}
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Give a sign now and then, until the end."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            signs = 0
+            # What keeps a sign from being written keeps the search from writing too, and that says so.
+            with suppress(SQLAlchemyError, StorageInternalError, OSError):
+                while True:
+                    self._storage.set_study_user_attr(self._study_id, _key(this_process()), signs)
+                    signs += 1
+                    if ended.wait(BEAT):
+                        return
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def is_dead(self, owner: Owner) -> bool:
+        """Whether an owner has ended, as this host's processes tell, or another host's signs of life that have stopped changing."""
+        alive = is_alive(owner)
+        if alive is not None:
+            return not alive
+        sign, now = self._storage.get_study_user_attrs(self._study_id).get(_key(owner)), time.monotonic()
+        seen, since = self._last.setdefault(owner, (sign, now))
+        if sign != seen:
+            self._last[owner] = sign, now
+            return False
+        return now - since > self._silence
+
+
+def _key(owner: Owner) -> str:
+    return f"alive:{owner.host}:{owner.process}:{owner.started}"

@@ -1,0 +1,141 @@
+"""Several processes on one study: no architecture twice, none missing, and the sequence of one process alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nas import join, search, train
+from nas.owners import this_process
+from nas.study.architecture_study import OWNER
+from nas.study.heartbeat import Heartbeat
+from nas.study.storage import open_storage
+from space import load_architecture
+from tests.killing import running
+from tests.nas.conftest import Mistaken
+from tests.nas.small_search import command, rows_of
+from tests.nas.test_order_of_proposals import LAG, opened, score
+
+TRIALS = 16
+URLS: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder / 'study.db'}",
+    "journal": lambda folder: f"journal:{folder / 'study.journal'}",
+}
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty storage of every kind that there is."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql")()
+    return URLS[request.param](tmp_path)
+
+
+def evaluate(storage: str, num_results: int = TRIALS) -> None:
+    """What a process does that shares a study with others."""
+    study = opened(storage, "surrogate")
+    with study.used():
+        while study.num_results < num_results:
+            proposal = study.ask(num_results)
+            if proposal is None:
+                time.sleep(0.1)
+                continue
+            time.sleep(0.02)
+            study.tell(proposal, score(proposal), 0.02)
+
+
+def sequence(storage: str) -> list[str]:
+    return [result.architecture.fingerprint for result in sorted(opened(storage, "surrogate").results(), key=lambda result: result.place)]
+
+
+def started(*arguments: object) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("forkserver").Process(target=evaluate, args=arguments)
+    process.start()
+    return process
+
+
+def test_processes_share_a_study(storage: str, tmp_path: Path) -> None:
+    processes = [started(storage) for _ in range(2 if storage.startswith("sqlite") else LAG)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    alone = f"sqlite:///{tmp_path / 'alone.db'}"
+    evaluate(alone)
+    assert sequence(storage) == sequence(alone)
+    assert len(set(sequence(storage))) == TRIALS
+    trials = optuna.load_study(study_name="search", storage=open_storage(storage).optuna).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * TRIALS
+
+
+def test_a_process_that_is_killed_loses_nothing(storage: str) -> None:
+    victim, others = started(storage), [started(storage)]
+    while opened(storage, "surrogate").num_results < 4:
+        time.sleep(0.05)
+    victim.kill()
+    for process in others:
+        process.join(120)
+    assert others[0].exitcode == 0
+    trials = optuna.load_study(study_name="search", storage=open_storage(storage).optuna).trials
+    states = [trial.state.name for trial in trials]
+    assert states.count("COMPLETE") == len(set(sequence(storage))) == TRIALS
+    assert len(trials) <= TRIALS + 1
+    assert "RUNNING" not in states
+
+
+def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = opened(url, "random")
+    elsewhere = replace(this_process(), host="elsewhere")
+    proposal = study.ask(TRIALS)
+    assert proposal is not None
+    storage = open_storage(url).optuna
+    (stored,) = storage.get_all_studies()
+    trial_id = storage.get_trial_id_from_study_id_trial_number(stored._study_id, proposal.number)
+    storage.set_trial_user_attr(trial_id, OWNER, asdict(elsewhere))
+    watching = opened(url, "random")
+    watching._heartbeat = Heartbeat(storage, stored._study_id, silence=0.3)
+    following = watching.ask(TRIALS)
+    assert following is not None
+    assert following.architecture != proposal.architecture
+    for sign in range(3):
+        time.sleep(0.2)
+        storage.set_study_user_attr(stored._study_id, f"alive:elsewhere:{elsewhere.process}:{elsewhere.started}", sign)
+        assert not watching._heartbeat.is_dead(elsewhere)
+    time.sleep(0.4)
+    again = watching.ask(TRIALS)
+    assert again is not None
+    assert again.architecture == proposal.architecture
+    # Back from a long sleep, the other process finds that its result is no longer wanted.
+    study._open[proposal.number] = proposal
+    assert study.tell(proposal, score(proposal), 0.1) is None
+    assert watching.tell(again, score(again), 0.1) is not None
+
+
+def test_a_second_command_helps_a_search(folder: Path, storage: str) -> None:
+    argv = command(folder, "--storage", storage, "--trials", "16")
+    with running(search.main, argv):
+        while not (folder / "run" / "config.json").exists():
+            time.sleep(0.05)
+        with running(join.main, [str(folder / "run"), "--workers", "1", "--storage", storage]) as (helper, output):
+            helper.join(120)
+            assert helper.exitcode == 0, output.read_text()
+            assert "16 in all" in output.read_text()
+    assert search.main(argv) == 0
+    alone = [*argv, "--out", str(folder / "alone"), "--storage", f"sqlite:///{folder / 'alone.db'}"]
+    assert search.main(alone) == 0
+    found = [rows_of(folder / out / "trials.csv") for out in ("run", "alone")]
+    assert found[0] == found[1]
+    assert load_architecture(folder / "run" / "best.yaml").fingerprint == load_architecture(folder / "alone" / "best.yaml").fingerprint
+
+
+def test_what_is_no_search_cannot_be_helped(folder: Path, mistaken: Mistaken) -> None:
+    assert "expected one with a config.json" in mistaken(join.main, [str(folder)])
+    assert train.main(["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--steps", "1", "--batch-size", "8",
+                       "--out", str(folder / "run")]) == 0  # fmt: skip
+    assert "expected that of a search" in mistaken(join.main, [str(folder / "run")])

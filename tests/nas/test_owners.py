@@ -1,0 +1,47 @@
+"""Owners: alive as long as the very process runs that made the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+from nas.owners import Owner, is_alive, this_process
+
+MAKES_A_RECORD = """
+import json, sys
+from dataclasses import asdict
+from nas.owners import this_process
+print(json.dumps(asdict(this_process())), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_this_process_is_alive() -> None:
+    assert is_alive(this_process())
+    assert this_process() == this_process()
+
+
+def test_a_record_outlives_its_owner_but_does_not_vouch_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", MAKES_A_RECORD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        owner = Owner(**json.loads(other.stdout.readline()))
+        assert owner.process == other.pid
+        assert is_alive(owner)
+        other.kill()
+        # Dead, and its end not yet read: the number is still taken.
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert is_alive(owner) is False
+    assert is_alive(owner) is False
+
+
+def test_a_number_that_is_used_again_is_another_process() -> None:
+    mine = this_process()
+    assert is_alive(replace(mine, started=mine.started - 60)) is False
+
+
+def test_of_another_host_nothing_can_be_told() -> None:
+    assert is_alive(replace(this_process(), host="elsewhere")) is None
+    assert Owner(**json.loads(json.dumps(asdict(this_process())))) == this_process()
