@@ -1,0 +1,31 @@
+"""Which colour a mixer has, wherever one is drawn: distinct for the colour-blind, and a new mixer gets its own by itself.
+
+The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/). Where there are more mixers than colours, the colours come
+again with a hatch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from space.kinds import MIXERS
+
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+HATCHES = ("", "//", "..", "xx")
+NEUTRAL = "#B4B4B4"
+"""Of whatever is no block: stems, downsamplers, heads."""
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How an area is filled: a colour, and a hatch in matplotlib's notation, mostly none."""
+
+    colour: str
+    hatch: str = ""
+
+
+def fill_of(mixer: str) -> Fill:
+    """How the areas of a registered mixer are filled."""
+    # In alphabetical order: that of registration depends on who imports what first.
+    round_, index = divmod(sorted(MIXERS.names()).index(mixer), len(COLOURS))
+    return Fill(COLOURS[index], HATCHES[round_ % len(HATCHES)])
