@@ -89,7 +89,7 @@ def entries_of(
         entries.append(row(label, architecture, by_fingerprint[architecture.fingerprint], _measured(file)))
     if drawn:
         median = drawn[len(drawn) // 2]
-        entries.append(row(f"median of {len(drawn)} random, by the search", median.architecture, median, {}))
+        entries.append(row(f"median of {len(drawn)} random draws", median.architecture, median, {}))
     if comparison and (middle := comparison.median_random):
         num_drawn = sum(one.is_random for one in comparison.networks)
         entries.append(Entry(f"median of {num_drawn} random, retrained", Cost(middle.macs, middle.params), test=middle.test))

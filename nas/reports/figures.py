@@ -52,15 +52,15 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Group:
-    """Points of one kind: (x, y) each, their marker, and a label for each where they have one."""
+    """Points of one kind: (x, y) each, accuracies in percent; each may have an interval, and then a label at its end."""
 
     name: str
     points: Sequence[tuple[float, float]]
     colour: str
     marker: str
     size: float = 14
-    labels: Sequence[str] = ()
     intervals: Sequence[Accuracy] = ()
+    labels: Sequence[str] = ()
 
 
 def trade_off(
@@ -94,11 +94,12 @@ def _scatter(axes: Axes, group: Group, order: int) -> None:
         reach = [[y - 100 * one.low for y, one in zip(ys, group.intervals, strict=True)],
                  [100 * one.high - y for y, one in zip(ys, group.intervals, strict=True)]]  # fmt: skip
         axes.errorbar(xs, ys, yerr=reach, fmt="none", ecolor=group.colour, elinewidth=0.9, capsize=2, zorder=2 + order)
-    axes.scatter(xs, ys, s=group.size, c=group.colour, marker=group.marker, linewidths=1 if group.marker == "x" else 0, zorder=2 + order, label=group.name)
-    middle = sum(axes.get_xlim()) / 2
-    for text, x, y in zip(group.labels, xs, ys, strict=False):
-        side, shift = ("left", 5) if x < middle else ("right", -5)
-        axes.annotate(text, (x, y), xytext=(shift, 3), textcoords="offset points", ha=side, fontsize=8, color=INK)
+    edge = 1 if group.marker == "x" else 0
+    axes.scatter(xs, ys, s=group.size, c=group.colour, marker=group.marker, linewidths=edge, zorder=2 + order, label=group.name)
+    # Above and below in turn, so that neighbours' do not run into each other.
+    for number, (text, x, interval) in enumerate(zip(group.labels, xs, group.intervals, strict=False)):
+        y, shift, side = (interval.low, -3, "top") if number % 2 else (interval.high, 3, "bottom")
+        axes.annotate(text, (x, 100 * y), xytext=(0, shift), textcoords="offset points", ha="center", va=side, fontsize=8, color=INK)
 
 
 def mixers_by_block(name: str, alt: str, choices: Sequence[Choice], best: str) -> Markup:
@@ -151,7 +152,7 @@ def gains_by_block(
                 labels.append(worth.mixer)
             y += 1
         axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
-        axes.set(ylim=(y - 0.4, -0.6), xlabel="gain in log-likelihood, nats an image (left of 0: worse)")
+        axes.set(ylim=(y - 0.4, -0.6), xlabel="gain, nats an image")
         axes.set_yticks(range(y), labels, fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.5)

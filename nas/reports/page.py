@@ -104,7 +104,7 @@ def write_report(run: Path, record: StudyRecord) -> Path:
 def page_of(findings: Findings) -> str:
     """The page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "interval": interval, "millions": lambda amount: f"{amount / 1e6:.3g}"}
+    environment.filters |= {"percent": percent, "interval": interval, "millions": millions}
     environment.globals |= {"by_block": by_block, "mixers_in_words": mixers_in_words}
     template = environment.from_string(files("nas.reports").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     return template.render(found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=_targets(findings))
@@ -113,6 +113,12 @@ def page_of(findings: Findings) -> str:
 def percent(share: float) -> str:
     """`41.9`."""
     return f"{100 * share:.1f}"
+
+
+def millions(amount: int) -> str:
+    """Three digits at the least: `0.456`, `14.0`, `4,480`."""
+    value = amount / 1e6
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def interval(accuracy: Accuracy | None) -> str:
@@ -199,7 +205,7 @@ def _compared(comparison: Comparison, origin: Origin) -> Markup:
     groups = [
         Group(
             name, [(one.macs / 1e6, 100 * one.test.share) for one in networks], colour, marker, 90 if name == "winner" else 26,
-            [one.label for one in networks] if marker == "s" else (), [one.test for one in networks],
+            [one.test for one in networks], [one.label for one in networks] if marker == "s" else (),
         )
         for name, colour, marker, networks in kinds
     ]  # fmt: skip
