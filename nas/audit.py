@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import Workers, add_backend_arguments, check_backend, each_on
+from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class AuditConfig:
         architectures, seeds, steps, batch_size, long, short: as in `nas.trust.bench.Plan`.
         sample_seed: of the draws.
         workers: trainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join.
+        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
         latency: the device on which the sample's networks are timed.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
@@ -54,6 +54,8 @@ class AuditConfig:
     workers: int
     backend: str
     ray_address: str | None
+    cpus_per_worker: int
+    gpus_per_worker: float | None
     latency: str
     publish: Path | None
     command: tuple[str, ...]
@@ -91,7 +93,7 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
     parser.add_argument("--latency", default="cpu:1t:bs1", metavar="DEVICE", help="where the sample's networks are timed (%(default)s)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
     parsed = parser.parse_args(argv)
-    check_backend(parser, parsed)
+    check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
     arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["bench"] = (arguments["bench"] or arguments["run"] / "audit").resolve()
     return AuditConfig(**arguments | {"short": tuple(arguments["short"])})
@@ -131,7 +133,7 @@ def run(config: AuditConfig) -> None:
             advance()
         conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
         truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-        each = each_on(config.backend, Workers(config.workers, config.ray_address))
+        each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
         with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
 
             def on_result(training: Training, result: Trained) -> None:

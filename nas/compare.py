@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import Workers, add_backend_arguments, check_backend, each_on
+from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.retrain import add_recipe_arguments
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
     from proxies.cost import Budget
 
-FREE = frozenset({"seeds", "random", "others", "workers", "backend", "ray_address", "command"})
+FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command"})
 """What may change when a comparison goes on: retrainings are added to those that are done."""
 MAX_DRAWS = 1000
 
@@ -40,7 +40,7 @@ class CompareConfig:
         seeds: retrainings of each network.
         random: networks drawn at random from the budget's band.
         workers: retrainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join.
+        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
         latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
         out: the comparison's directory.
         command: the arguments, as they were given.
@@ -58,6 +58,8 @@ class CompareConfig:
     workers: int
     backend: str
     ray_address: str | None
+    cpus_per_worker: int
+    gpus_per_worker: float | None
     latency_tables: Path | None
     out: Path
     command: tuple[str, ...]
@@ -86,7 +88,7 @@ def _parse(argv: Sequence[str] | None) -> CompareConfig:
     parser.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     parser.add_argument("--out", type=Path, help="the comparison's directory (RUN/comparison)")
     parsed = parser.parse_args(argv)
-    check_backend(parser, parsed)
+    check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
     arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
     arguments["out"] = (arguments["out"] or arguments["run"] / "comparison").resolve()
     return CompareConfig(**arguments | {"others": tuple(arguments["others"])})
@@ -118,7 +120,7 @@ def run(config: CompareConfig) -> None:
         console = open_console()
         budget = parse_budget(searched["budget"], searched["floor"])
         contenders = _contenders(console, config, supernet_run, budget)
-        each = each_on(config.backend, Workers(config.workers, config.ray_address))
+        each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
         with phase("retraining", config.seeds * len(contenders)) as advance:
             rows = compare(

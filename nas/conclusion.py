@@ -103,7 +103,7 @@ def _finals(
         return finalists, None
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
     num_workers = config.resources.num_workers if config.backend == "ray" else default_workers()
-    each = each_on(config.backend, Workers(num_workers, config.ray_address))
+    each = each_on(config.backend, Workers(num_workers, config.ray_address, gpus=config.gpus_per_worker))
     with phase("finals", num_steps(len(entrants), steps)) as advance:
 
         def on_result(training: Training, result: Trained) -> None:

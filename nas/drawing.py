@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.colors import to_hex, to_rgb
@@ -40,15 +41,20 @@ INK, PALE_INK, FAINT = "#1A1A1A", "#FFFFFF", "#666666"
 DARK = 0.35
 """Below this luminance text is pale."""
 PALENESS = 0.55
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
     "font.size": TEXT,
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,
+    "text.parse_math": False,
 }
-_UNDATED = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+_UNDATED = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 def drawing_of(architecture: Architecture) -> str:
@@ -60,10 +66,15 @@ def drawing_of(architecture: Architecture) -> str:
 def render(architecture: Architecture, format: str) -> bytes:
     """An architecture as the content of a file: `svg`, `png` or `pdf`."""
     # The salt makes the names of an SVG's parts: the same in every run, others in another architecture's drawing on the page.
-    with rc_context(_SETTINGS | {"svg.hashsalt": architecture.fingerprint}):
+    with rc_context(_SETTINGS | {"svg.hashsalt": architecture.fingerprint}), warnings.catch_warnings():
+        # Names come from people; letters that this font lacks are in their own.
+        warnings.filterwarnings("ignore", "Glyph")
         file = io.BytesIO()
-        _figure(architecture).savefig(file, format=format, dpi=PNG_DPI, metadata=_UNDATED[format])
+        figure_of(architecture).savefig(file, format=format, dpi=PNG_DPI, metadata=_UNDATED[format])
     return file.getvalue()
+
+
+NO_BLOCK = Fill(NEUTRAL)
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class _Box:
 
     macs: int
     number: int | None = None
-    fill: Fill = Fill(NEUTRAL)
+    fill: Fill = NO_BLOCK
     mixer_macs: int = 0
 
 
@@ -90,7 +101,8 @@ class _Row:
         return sum(box.macs for box in self.boxes)
 
 
-def _figure(architecture: Architecture) -> Figure:
+def figure_of(architecture: Architecture) -> Figure:
+    """An architecture as a figure whose coordinates are points."""
     costs = {part.path: part_cost(part) for part in architecture.parts}
     total = sum(costs.values(), Cost(0, 0))
     rows = list(_rows(architecture, {path: cost.macs for path, cost in costs.items()}))
@@ -108,24 +120,24 @@ def _figure(architecture: Architecture) -> Figure:
     axes.set_axis_off()
     y = MARGIN
     for line in title:
-        axes.text(MARGIN, y, line, size=TITLE, weight="bold", va="top", color=INK, parse_math=False)
+        axes.text(MARGIN, y, line, size=TITLE, weight="bold", va="top", color=INK)
         y += TITLE * 1.4
     side = architecture.image_size
     about = f"{total} at {side}×{side}, {architecture.num_classes} classes"
-    axes.text(MARGIN, y, about, va="top", color=INK, parse_math=False)
+    axes.text(MARGIN, y, about, va="top", color=INK)
     y += 1.6 * LINE
     for row, box_height in zip(rows, heights, strict=True):
-        axes.text(MARGIN, y, row.title, va="top", weight="bold", color=INK, parse_math=False)
-        axes.text(WIDTH - MARGIN, y, f"{row.macs / total.macs:.1%} of MACs", va="top", ha="right", color=FAINT, parse_math=False)
+        axes.text(MARGIN, y, row.title, va="top", weight="bold", color=INK)
+        axes.text(WIDTH - MARGIN, y, f"{row.macs / total.macs:.1%} of MACs", va="top", ha="right", color=FAINT)
         y += LINE
         _draw_boxes(axes, row, y, box_height, per_mac)
         y += box_height + 0.3 * LINE
         for line in row.lines:
-            axes.text(MARGIN, y, line, va="top", color=INK, parse_math=False)
+            axes.text(MARGIN, y, line, va="top", color=INK)
             y += LINE
         y += 0.6 * LINE
     handles = [_patch(fill_of(name), name) for name in names]
-    handles += [_patch(Fill(to_hex(_pale(NEUTRAL))), "paler: its FFN"), _patch(Fill(NEUTRAL), "stem, downsampler, head")]
+    handles += [_patch(Fill(to_hex(_pale(NEUTRAL))), "paler: its FFN"), _patch(NO_BLOCK, "stem, downsampler, head")]
     axes.legend(
         handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(MARGIN / WIDTH, 2 / height), frameon=False, fontsize=TEXT,
         borderpad=0, borderaxespad=0, handlelength=1.2, handleheight=0.9, labelspacing=0.35, labelcolor=INK,
@@ -177,7 +189,7 @@ def _draw_boxes(axes: Axes, row: _Row, y: float, height: float, per_mac: float) 
     x = MARGIN
     for box in row.boxes:
         width = box.macs * per_mac
-        style = {"edgecolor": "white", "linewidth": 0.6 if width > 2 else 0.0}
+        style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.6 if width > 2 else 0.0}
         upper = height * box.mixer_macs / box.macs if box.number is not None and box.macs else height
         axes.add_patch(Rectangle((x, y), width, upper, facecolor=box.fill.colour, hatch=box.fill.hatch, **style))
         if upper < height:

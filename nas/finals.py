@@ -21,7 +21,7 @@ import numpy as np
 from nas.standalone import BATCH_SIZE, TRAINING_PASSES, Conditions, Each, Trained, Training, default_workers, train_all
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
-from space.errors import SpaceError
+from space.errors import SpaceError, UserError
 from space.files import write_atomically
 from supernet.accuracy import Score
 
@@ -144,7 +144,10 @@ def plan_steps(file: Path, entrants: int, affordable: float = math.inf) -> tuple
     What was planned once stays: a continued search goes on with the trainings that it has.
     """
     if file.exists():
-        return tuple(json.loads(file.read_text()))
+        try:
+            return tuple(map(int, json.loads(file.read_text())))
+        except (ValueError, TypeError):
+            raise UserError(f"{file}: not the plan of finals; delete it and run again, which plans them anew") from None
     share = min(1.0, affordable / num_steps(entrants))
     steps = tuple(math.floor(share * of_stage) for of_stage in STEPS)
     if steps[0] < MIN_STEPS:

@@ -116,8 +116,12 @@ class Retraining:
         return self.out / "result.json"
 
     def _results(self) -> dict[str, Any] | None:
-        """Those of an earlier run."""
-        return dict(json.loads(self._results_file.read_text())) if self._results_file.exists() else None
+        """Those of an earlier run. Damaged ones are none: the training goes on from its checkpoint, or starts over."""
+        try:
+            found = json.loads(self._results_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if isinstance(found, dict) and found.keys() >= {"finished", "seconds"} else None
 
     def _train_and_test(self, max_seconds: float | None, on_step: OnStep) -> dict[str, Any]:
         with seeded("weights", self.seed):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.backends import BACKENDS, check_backend
+from nas.backends import BACKENDS, OF_RAY, add_ray_arguments, check_backend
 from nas.command import CommandParser, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
 from nas.search_config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxies.cost import Budget
     from proxies.latency import LatencyTable
 
-FREE = frozenset({"trials", "minutes", "backend", "workers", "ray_address", "keep", "latency_tables", "dry_run", "finalists"})
+FREE = frozenset({"trials", "minutes", "backend", "workers", *OF_RAY, "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
 OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
@@ -60,7 +60,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
                        help="evaluations that may be under way at once; decides what is proposed (%(default)s)")  # fmt: skip
     where.add_argument("--cpus-per-worker", type=whole_number(1), default=1,
                        help="threads of an evaluation, on which its last digits depend (%(default)s)")  # fmt: skip
-    where.add_argument("--ray-address", help="of a running Ray cluster to join (a cluster of its own on this machine)")
+    add_ray_arguments(where)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
     arguments = parser.parse_args(argv)
     arguments.objectives = tuple(arguments.objectives)

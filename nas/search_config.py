@@ -35,6 +35,7 @@ class SearchConfig(SupernetConfig):
         trials: architectures to evaluate in all.
         parallel: how many evaluations may be under way at once. What is proposed depends on it, and not on the number of workers.
         cpus_per_worker: threads of an evaluation, on which its last digits depend.
+        gpus_per_worker: that Ray reserves for a worker; by default its share of all, one at most.
         workers: evaluations at a time; by default one a core, one on a GPU, and one for a race, whose scores depend on who met whom.
         race: whether evaluations of what is surely not among the best are stopped.
         subtract_bias: whether log-likelihoods are corrected by what the audit of the run's supernet found.
@@ -59,6 +60,7 @@ class SearchConfig(SupernetConfig):
     backend: str
     workers: int | None
     ray_address: str | None
+    gpus_per_worker: float | None
     storage: str | None
     keep: int
     finalists: int | None
@@ -86,7 +88,7 @@ class SearchConfig(SupernetConfig):
         """Who evaluates."""
         from nas.backends import Workers
 
-        return Workers(self.workers or self._default_workers(), self.ray_address, self.cpus_per_worker)
+        return Workers(self.workers or self._default_workers(), self.ray_address, self.cpus_per_worker, self.gpus_per_worker)
 
     def _default_workers(self) -> int:
         import torch

@@ -129,7 +129,7 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
     while text[position:].strip(" \t\n\r,"):
         match = _AMOUNT.match(text, position)
         assert match is not None  # every piece of the pattern may be empty, and a unit takes what is left
-        word = match[0].strip(" \t\n\r,")
+        word = " ".join(match[0].split()).strip(" ,")
         position = match.end()
         quantity, power = _read_unit(match["unit"], word)
         if match["number"] is None or quantity is None:

@@ -70,15 +70,24 @@ def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
 
 def dump_architecture(architecture: Architecture, provenance: Mapping[str, Any] | None = None) -> str:
     """Write an architecture as YAML that reads back as the same value."""
+    document = architecture_document(architecture)
+    return _to_yaml(document | {"provenance": dict(provenance)} if provenance else document)
+
+
+def architecture_document(architecture: Architecture) -> dict[str, Any]:
+    """An architecture as the mapping that its YAML holds, of plain values, so that JSON can hold it, too."""
     # What decides the network stands in the file even where it is a default.
     fields = architecture.model_dump(exclude_defaults=True)
     fields = {name: fields.get(name, getattr(architecture, name)) for name in ("name", "image_size", "in_chans", "num_classes")} | fields
     document = {"schema": ARCHITECTURE_SCHEMA} | fields
     document |= {"stem": architecture.stem.to_yaml(), "head": architecture.head.to_yaml()}
-    if provenance:
-        document["provenance"] = dict(provenance)
-    order = ("schema", *Architecture.model_fields, "provenance")
-    return _to_yaml({key: document[key] for key in order if key in document})
+    order = ("schema", *Architecture.model_fields)
+    return {key: document[key] for key in order if key in document}
+
+
+def parse_architecture(document: Mapping[str, Any], where: str) -> Architecture:
+    """Read an architecture from what `architecture_document` made of one; `where` stands for the file's name in errors."""
+    return _validate(Architecture, _of_schema(document, where, ARCHITECTURE_SCHEMA), where)
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
@@ -188,8 +197,12 @@ def _document(text: str, where: str, schema: str) -> dict[str, Any]:
         raise SpaceError(f"{where}: not valid YAML: {line}{one_line(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
         raise SpaceError(f"{where}: not valid YAML: {one_line(error)}") from None
-    if not isinstance(document, dict) or document.get("schema") != schema:
-        got = document.get("schema") if isinstance(document, dict) else type(document).__name__
+    return _of_schema(document, where, schema)
+
+
+def _of_schema(document: object, where: str, schema: str) -> dict[str, Any]:
+    if not isinstance(document, Mapping) or document.get("schema") != schema:
+        got = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
         raise SpaceError(f"{where}: schema: got {got!r:.60}, expected {schema!r}")
     return {key: value for key, value in document.items() if key != "schema"}
 

@@ -10,7 +10,7 @@ A published network's name has underscores here: `davit-t` is `token_mixer_davit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from space.architecture import Architecture
-from space.files import load_architecture, parent_names
+from space.files import load_architecture, parent_names, parse_architecture
 from space.network import TokenMixerNet, build_network, build_part
+
+Given = Architecture | Mapping[str, Any] | str | Path
 
 
 @register_model
-def token_mixer(pretrained: bool = False, *, architecture: Architecture | str | Path, **options: Any) -> nn.Module:
-    """The network of an architecture, given as a value, a YAML file or a published network's name.
+def token_mixer(pretrained: bool = False, *, architecture: Given, **options: Any) -> nn.Module:
+    """The network of an architecture, given as a value, the mapping that its YAML holds, a file or a published network's name.
 
     Options are timm's: `num_classes`, `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool`, `features_only`, ...
     """
@@ -37,11 +39,17 @@ def entry_point_name(parent: str) -> str:
     return f"token_mixer_{parent.replace('-', '_')}"
 
 
-def _create(name: str, pretrained: bool, architecture: Architecture | str | Path, options: dict[str, Any]) -> nn.Module:
-    value = architecture if isinstance(architecture, Architecture) else load_architecture(architecture)
+def _create(name: str, pretrained: bool, architecture: Given, options: dict[str, Any]) -> nn.Module:
+    value = _value_of(architecture)
     options["pretrained_cfg"] = options.get("pretrained_cfg") or default_cfg(value)
     feature_cfg = {"out_indices": tuple(range(len(value.stages))), "feature_cls": "getter"}
     return build_model_with_cfg(_build, name, pretrained, feature_cfg=feature_cfg, architecture=value, **options)
+
+
+def _value_of(architecture: Given) -> Architecture:
+    if isinstance(architecture, Architecture):
+        return architecture
+    return parse_architecture(architecture, "architecture") if isinstance(architecture, Mapping) else load_architecture(architecture)
 
 
 def _build(architecture: Architecture, num_classes: int, in_chans: int, **options: Any) -> TokenMixerNet:

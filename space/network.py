@@ -70,7 +70,7 @@ def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | s
             return build_part(part, drop_path_rate)
     module = part.spec.build(*part.widths)
     if part.norm is not None:
-        module = Residual(part.norm.build(part.widths[0]), module, part.widths[0], part.layer_scale, drop_path_rate)
+        module = Residual(part.norm.build(part.widths[0]), module, part.widths[0], part.layer_scale, _drop_path(drop_path_rate))
     module.apply(_initialise)
     return module
 
@@ -337,12 +337,12 @@ def _taken(num_stages: int, indices: int | Sequence[int] | None) -> tuple[list[i
 class Residual(nn.Module):
     """x + drop_path(scale * operator(norm(x)))."""
 
-    def __init__(self, norm: nn.Module, operator: nn.Module, dim: int, layer_scale: float | None, drop_path_rate: float) -> None:
+    def __init__(self, norm: nn.Module, operator: nn.Module, dim: int, layer_scale: float | None, drop_path: nn.Module) -> None:
         super().__init__()
         self.norm = norm
         self.operator = operator
         self.scale: nn.Parameter | None = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
-        self.drop_path = _drop_path(drop_path_rate)
+        self.drop_path = drop_path
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         branch = self.operator(self.norm(x_BHWC))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.benchmarks import backends
 from experiments.benchmarks.parents import main
 from experiments.benchmarks.plain import PlainNetwork
 from experiments.benchmarks.probes import drawn, only
@@ -32,6 +33,15 @@ def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
     rows = [line.split("|")[1:5] for line in output.read_text().splitlines() if line.startswith("| topformer-t")]
     cases = [[cell.strip() for cell in row] for row in rows]
     assert cases == [["topformer-t", "1", dtype, passes] for dtype in ("fp32", "bf16") for passes in ("forward", "forward+backward")]
+
+
+def test_the_benchmark_of_backends_writes_its_page(tmp_path: Path) -> None:
+    output = tmp_path / "page.md"
+    few = ["--trials", "8", "--evaluations", "10", "--seconds", "0.01", "--simulated", "4"]
+    backends.main([*few, "--backends", "local", "--storages", "journal", "--output", str(output)])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.read_text().splitlines() if line.startswith("| ")]
+    assert [row[:2] for row in rows if row[0] == "journal"] == [["journal", "1"], ["journal", "10"]]
+    assert [len(row) for row in rows if row[0] == "local"] == [7, 5]
 
 
 @pytest.mark.parametrize("mixer", ["local_mhra", "ssa", "channel_group"])

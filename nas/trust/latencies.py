@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nas.trust.bench import Member
@@ -19,7 +20,10 @@ def latencies(folder: Path, members: Sequence[Member], target: Target) -> list[f
     """
     file = folder / f"{str(target).replace(':', '-')}.json"
     fingerprints = [member.architecture.fingerprint for member in members]
-    found = json.loads(file.read_text()) if file.exists() else {}
+    found: dict[str, float] = {}
+    # A damaged file is measured anew.
+    with suppress(FileNotFoundError, ValueError):
+        found = dict(json.loads(file.read_text()))
     if not found.keys() >= set(fingerprints):
         measured = measure_architectures([member.architecture for member in members], target)
         found = {fingerprint: one.nanoseconds / 1e6 for fingerprint, one in zip(fingerprints, measured, strict=True)}

@@ -51,9 +51,10 @@ def write_report(
 def trust_in_words(folder: Path) -> str:
     """One sentence about how well a run's supernet ranks, from its audit; that none was made where there is none."""
     file = folder / "audit" / REPORT
-    if not file.exists():
+    try:
+        return str(json.loads(file.read_text())["verdict"][0])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return "How well this supernet ranks was not measured; nas.audit does that."
-    return str(json.loads(file.read_text())["verdict"][0])
 
 
 def corrections_of(folder: Path) -> dict[str, float]:

@@ -52,13 +52,13 @@ def mutated_value(rng: random.Random, value: Any) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         places = list(_places(value))
         if not places:
-            return rng.choice(NASTY)
+            return copy.deepcopy(rng.choice(NASTY))
         holder, key = rng.choice(places)
         kind = rng.randrange(8)
         if kind == 0:
             del holder[key]
         elif kind == 1:
-            holder[key] = rng.choice(NASTY)
+            holder[key] = copy.deepcopy(rng.choice(NASTY))
         elif kind == 2:
             other, other_key = rng.choice(places)
             # One object twice: YAML writes an alias. Never above itself, which none of the dumpers could write.

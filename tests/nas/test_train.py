@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,21 +57,25 @@ def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.Ca
     assert "holds a run with paths 'fair', got 'uniform'" in capsys.readouterr().err
 
 
+def supernet(folder: Path, out: str, *more: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Train one, as far as that is not done; its weights and facts."""
+    assert train.main(options(folder, "--out", str(folder / out), *more)) == 0
+    return load_checkpoint(folder / out / "supernet.safetensors")
+
+
 def test_minutes_end_a_training_and_more_minutes_continue_it(folder: Path) -> None:
-    run, whole = folder / "run" / "supernet.safetensors", folder / "whole" / "supernet.safetensors"
-    assert train.main(options(folder, "--minutes", "0.00001")) == 0
-    assert load_checkpoint(run)[1]["steps"] == 1
-    # A search takes what there is, and from then on it stays.
-    shutil.copytree(folder / "run", folder / "searched")
-    assert search.main(options(folder, *BAND, "--trials", "2", "--out", str(folder / "searched"))) == 0
-    assert train.main(options(folder, "--out", str(folder / "searched"))) == 0
-    assert load_checkpoint(folder / "searched" / "supernet.safetensors")[1]["steps"] == 1
-    assert train.main(options(folder)) == 0
-    assert train.main(options(folder, "--out", str(folder / "whole"))) == 0
-    (ours, facts), (theirs, _) = load_checkpoint(run), load_checkpoint(whole)
+    whole, _ = supernet(folder, "whole")
+    assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
+    weights, facts = supernet(folder, "run")
     assert (facts["steps"], facts["finished"]) == (3, True)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
     assert not list((folder / "run").glob("*checkpoint*"))
+
+
+def test_what_a_search_has_judged_with_stays(folder: Path) -> None:
+    assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
+    assert search.main(options(folder, *BAND, "--trials", "2")) == 0
+    assert supernet(folder, "run")[1]["steps"] == 1
 
 
 def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def test_a_printed_budget_reads_back_as_itself(budget: Budget) -> None:
     ["", " , ", "4.5", "GFLOPs", "4.5GB", "12kms@cpu", "@cpu", "-1GFLOPs", "0GFLOPs", "nanGFLOPs", "infGFLOPs",
      "4.5GFLOPs;25Mparams",
      "4.5GFLOPs 25", "0.1FLOPs", "1e999999999999GFLOPs", "1e-999999999999GFLOPs", "1e" + "9" * 40 + "GFLOPs",
-     "9" * 5000 + "FLOPs", "1ms@" + "c" * 5000, "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
+     "9" * 5000 + "FLOPs", "4..5GFLOPs", "4.5GFLOPs25Mparams", "４.５GFLOP§"],
 )
 def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> None:
     with pytest.raises(BudgetError, match=r"^budget: got .*expected .*(params|FLOPs)") as error:
@@ -75,11 +75,14 @@ def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target)
 
 
 @pytest.mark.parametrize(
-    "text", ["12ms", "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0", "12ms@cpu:fp16", "12ms@cpu:1t:2t"]
+    "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0",
+             "12ms@cpu:fp16", "12ms@cpu:1t:2t"]
 )
 def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
-    with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu"):
+    with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu") as error:
         parse_budget(text)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
 
 
 def test_multiply_adds_come_first_whatever_is_written_first() -> None:

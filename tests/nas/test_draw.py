@@ -1,0 +1,98 @@
+"""A drawing shows every block to scale, in the same bytes for the same architecture, and a new mixer in a colour of its own."""
+
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
+from torch import nn
+
+from nas.draw import main
+from nas.drawing import drawing_of, figure_of
+from nas.palette import fill_of
+from proxies.macs import cost_of, part_cost
+from space import Architecture, dump_architecture, load_architecture, parent_names
+from space.kinds import MIXERS, NORMS
+from tests.nas.conftest import Mistaken
+from tests.space.examples import SPACES, hand_built, sampled
+
+SMALL = SPACES["hybrid-32"].smallest()
+
+
+@settings(max_examples=6)
+@given(architecture=sampled | hand_built)
+def test_any_architecture_is_drawn_twice_alike(architecture: Architecture) -> None:
+    text = drawing_of(architecture)
+    assert text.startswith("<svg")
+    words = " ".join(ElementTree.fromstring(text).itertext())
+    for stage in architecture.stages:
+        assert f"{stage.width} channels" in words
+        assert all(block.mixer.type in words for block in stage.blocks)
+    assert str(cost_of(architecture)) in words
+    assert drawing_of(architecture) == text
+
+
+@pytest.mark.parametrize("name", parent_names())
+def test_boxes_are_as_wide_as_their_multiply_adds_and_as_high_as_channels(name: str) -> None:
+    architecture = load_architecture(name)
+    macs: Counter[str] = Counter()
+    for part in architecture.parts:
+        if not part.path.endswith(".norm"):
+            macs[".".join(part.path.split(".")[:4])] += part_cost(part).macs
+    boxes = [patch for patch in figure_of(architecture).axes[0].patches if isinstance(patch, Rectangle)]
+    # A feed-forward network's part hangs below its mixer's.
+    below = {(box.get_x(), box.get_y() + box.get_height()): box.get_height() for box in boxes}
+    uppers = [box for box in boxes if (box.get_x(), box.get_y()) not in below]
+    assert len(uppers) == len(macs)
+    lower_of = {(box.get_x(), box.get_y()): box.get_height() for box in boxes if box not in uppers}
+    widest, greatest = max(box.get_width() for box in uppers), max(macs.values())
+    per_channel = set()
+    for box, (path, amount) in zip(uppers, macs.items(), strict=True):
+        assert box.get_width() / widest == pytest.approx(amount / greatest)
+        if ".blocks." in path:
+            height = box.get_height() + lower_of.get((box.get_x(), box.get_y() + box.get_height()), 0)
+            per_channel.add(round(height / architecture.stages[int(path.split(".")[1])].width, 9))
+    assert len(per_channel) == 1
+
+
+def test_mixers_are_told_apart_and_a_new_one_gets_a_look_of_its_own() -> None:
+    names = [f"new_{number}" for number in range(5)]
+    for name in names:
+        MIXERS.register(name, norm=NORMS("none"))(type(name, (nn.Identity,), {"__init__": lambda self, dim: None}))
+    try:
+        fills = [fill_of(name) for name in MIXERS.names()]
+    finally:
+        for name in names:
+            MIXERS.unregister(name)
+    assert len(set(fills)) == len(fills)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_the_ending_tells_the_format(suffix: str, start: bytes, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(dump_architecture(SMALL))
+    contents = []
+    for name in ("one", "two"):
+        output = tmp_path / f"{name}.{suffix}"
+        assert main([str(tmp_path / "small.yaml"), "-o", str(output)]) == 0
+        contents.append(output.read_bytes())
+    assert contents[0] == contents[1]
+    assert contents[0].startswith(start)
+
+
+def test_colours_are_in_the_drawing() -> None:
+    assert to_hex(fill_of(SMALL.stages[0].blocks[0].mixer.type).colour) in drawing_of(SMALL)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topformer-t", "-o", str(tmp_path / "drawing.svg"), "--dry-run"]) == 0
+    assert "kB" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_one_line(tmp_path: Path, mistaken: Mistaken) -> None:
+    assert "got 'davit', expected one of" in mistaken(main, ["davit", "-o", str(tmp_path / "x.svg")])
+    assert "expected a file ending in .svg, .png, .pdf" in mistaken(main, ["davit-t", "-o", str(tmp_path / "x.jpeg")])
+    assert "expected one that exists" in mistaken(main, ["davit-t", "-o", str(tmp_path / "none" / "x.svg")])

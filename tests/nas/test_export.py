@@ -1,0 +1,285 @@
+"""What is exported gives the network's logits, in a stranger's hands too; what cannot be exported is refused in one line."""
+
+import importlib
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from nas.export import main
+from nas.exports import FORMATS, FUSABLE, format_named
+from nas.exports.format import ExportError, Format, Trained, differences
+from nas.exports.program import CUT_MAPS
+from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
+from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
+from space.registry import Spec
+from tests.contracts.conftest import specs_of
+from tests.nas.conftest import Mistaken
+from tests.space.examples import MIXER_SPECS, SPACES, randomised, shortened
+
+SMALL = SPACES["hybrid-32"].smallest()
+FAMILIES = ("uniformer-s-plus", "shunted-t", "topformer-t", "container-light", "davit-t")
+MIXERS_AND_FFNS = [pytest.param(spec, id=spec.label) for registry in (MIXERS, FFNS) for spec in specs_of(registry)]
+
+
+def of_blocks(*blocks: BlockSpec) -> Architecture:
+    """A network of two stages, half of the blocks in each."""
+    middle = (len(blocks) + 1) // 2
+    stages = [StageSpec(width=64, blocks=blocks[:middle])]
+    if blocks[middle:]:
+        stages.append(StageSpec(width=96, downsample=DOWNSAMPLERS("conv_downsample"), blocks=blocks[middle:]))
+    return Architecture(name="small", image_size=32, num_classes=5, stages=tuple(stages))
+
+
+def with_operator(spec: Spec) -> Architecture:
+    is_mixer = spec.entry.kind == "mixer"
+    return of_blocks(BlockSpec(mixer=spec if is_mixer else "global_mhra", ffn=FFNS("mlp", ratio=2) if is_mixer else spec, layer_scale=0.5))
+
+
+def trained(architecture: Architecture, fused: bool = False) -> Trained:
+    network = randomised(build_network(architecture)).eval()
+    return Trained(architecture, network.fuse() if fused else network, fused)
+
+
+def round_trip(form: Format, exported: Trained, folder: Path) -> None:
+    """Write, load, compare; `differences` raises where they are not the same."""
+    folder.mkdir()
+    form.write(exported, folder)
+    assert {file.name for file in folder.iterdir()} == set(form.files)
+    shapes = [shape for shape, _ in differences(form, exported, folder)]
+    assert len(shapes) == (4 if form.takes_any_size(exported.architecture) else 2)
+
+
+@pytest.mark.parametrize("spec", MIXERS_AND_FFNS)
+@pytest.mark.parametrize("name", ["timm", "module"])
+def test_every_operator_is_exported(name: str, spec: Spec, tmp_path: Path) -> None:
+    architecture = with_operator(spec)
+    round_trip(format_named(name), trained(architecture), tmp_path / "plain")
+    if name in FUSABLE:
+        round_trip(format_named(name), trained(architecture, fused=True), tmp_path / "fused")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_kind_of_stem_downsampler_and_head_runs_alone(name: str, tmp_path: Path) -> None:
+    architecture = shortened(name).replace(image_size=64)
+    round_trip(format_named("module"), trained(architecture), tmp_path / "plain")
+    round_trip(format_named("module"), trained(architecture.replace(head=HEADS("token_label_head")), fused=True), tmp_path / "fused")
+
+
+@settings(max_examples=3)
+@given(name=st.sampled_from(sorted(SPACES)), seed=st.integers(0, 2**32))
+def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    architecture = SPACES[name].replace(image_size=SPACES["hybrid-32"].image_size).sample(random.Random(seed))
+    round_trip(format_named("module"), trained(architecture), tmp_path_factory.mktemp("export") / "plain")
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch-export"])
+@pytest.mark.parametrize("any_size", [True, False])
+def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> None:
+    # bn_conv_attention's logits are not scaled: at random weights its softmax is a choice, which rounding may change.
+    mixers = [spec for spec in MIXER_SPECS if (spec.type in CUT_MAPS) != any_size and spec.type != "bn_conv_attention"]
+    ffns = (FFNS("mlp", ratio=1), FFNS("ds_ffn", ratio=1), FFNS("dw_ffn", ratio=1))
+    blocks = [BlockSpec(position="dpe", mixer=mixer, ffn=ffns[index % 3]) for index, mixer in enumerate(mixers)]
+    form = format_named(name)
+    architecture = of_blocks(*blocks)
+    assert form.takes_any_size(architecture) == any_size
+    round_trip(form, trained(architecture, fused=not any_size), tmp_path / "export")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("spec", MIXERS_AND_FFNS)
+@pytest.mark.parametrize("name", ["onnx", "torch-export"])
+def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> None:
+    network = build_network(with_operator(spec)).eval()
+    round_trip(format_named(name), Trained(network.architecture, network), tmp_path / "export")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("parent", FAMILIES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_published_networks_are_exported(name: str, parent: str, tmp_path: Path) -> None:
+    network = build_network(load_architecture(parent)).eval()
+    round_trip(format_named(name), Trained(network.architecture, network), tmp_path / "export")
+
+
+def test_another_network_is_noticed(tmp_path: Path) -> None:
+    form = format_named("timm")
+    form.write(trained(SMALL), tmp_path)
+    torch.manual_seed(1)
+    other = Trained(SMALL, build_network(SMALL).eval())
+    with pytest.raises(ExportError, match=r"1x3x32x32 images: got logits .* off the network's, expected"):
+        list(differences(form, other, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of `small.yaml`, which lies beside them with a retraining's results."""
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(randomised(build_network(SMALL)).state_dict(), folder / "weights.safetensors")
+    (folder / "small.yaml").write_text(dump_architecture(SMALL, {"study": "of-spring", "trial": 17}))
+    accuracy = {"accuracy": 0.875, "interval95": [0.8, 0.9], "images": 800}
+    results = {"fingerprint": SMALL.fingerprint, "test": accuracy, "steps": 100, "seed": 3, "precision": "float32"}
+    (folder / "result.json").write_text(json.dumps(results))
+    return folder / "weights.safetensors"
+
+
+def export(weights: Path, name: str, output: Path, *options: str) -> int:
+    architecture = str(weights.with_name("small.yaml"))
+    return main([architecture, "--weights", str(weights), "--format", name, "--output", str(output), *options])
+
+
+def run_alone(script: str, folder: Path, *options: str) -> None:
+    """Run a script in a folder, as a process of its own."""
+    run = subprocess.run([sys.executable, *options, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def sample(weights: Path) -> Path:
+    """A folder with images and the network's logits of them."""
+    folder = weights.parent / "sample"
+    folder.mkdir()
+    network = randomised(build_network(SMALL)).eval()
+    images = torch.randn(2, 3, 40, 48)
+    with torch.no_grad():
+        np.save(folder / "images.npy", images.numpy())
+        np.save(folder / "logits.npy", network(images).numpy())
+    return folder
+
+
+def test_a_stranger_uses_the_timm_folder(weights: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"class {number}" for number in range(10)))
+    assert export(weights, "timm", tmp_path / "out", "--labels", str(labels), "--image-size", "48") == 0
+    name = f"local-dir:{tmp_path / 'out'}"
+    network = timm.create_model(name, pretrained=True).eval()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(network(images), randomised(build_network(SMALL)).eval()(images))
+    assert network.pretrained_cfg["input_size"] == (3, 48, 48)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["label_names"][9] == "class 9"
+
+    maps = timm.create_model(name, pretrained=True, features_only=True)(images)
+    assert [map_BCHW.shape[1] for map_BCHW in maps] == [stage.width for stage in SMALL.stages]
+    other = timm.create_model(name, pretrained=True, num_classes=7).eval()
+    assert other(images).shape == (2, 7)
+    assert torch.equal(other.stem.conv1.weight, network.stem.conv1.weight)
+
+
+def test_a_stranger_runs_the_single_file_with_torch_alone(weights: Path, sample: Path, tmp_path: Path) -> None:
+    assert export(weights, "module", tmp_path / "out", "--fuse") == 0
+    script = f"""
+import sys
+for package in ("space", "proxies", "supernet", "nas", "timm", "pydantic", "safetensors", "torchvision", "onnx"):
+    sys.modules[package] = None  # importing it fails from here on
+sys.path.insert(0, ".")
+import numpy, torch
+from network import load
+with torch.no_grad():
+    logits = load()(torch.from_numpy(numpy.load("{sample}/images.npy")))
+torch.testing.assert_close(logits, torch.from_numpy(numpy.load("{sample}/logits.npy")), rtol=1e-4, atol=1e-4)
+"""
+    run_alone(script, tmp_path / "out", "-I")
+
+
+def test_a_stranger_runs_the_graph_in_onnxruntime(weights: Path, sample: Path, tmp_path: Path) -> None:
+    assert export(weights, "onnx", tmp_path / "out") == 0
+    script = f"""
+import sys
+for package in ("space", "nas", "timm", "torch"):
+    sys.modules[package] = None
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("network.onnx")
+images, expected = (numpy.load(f"{sample}/{{name}}.npy") for name in ("images", "logits"))
+for start in (0, 1):
+    (logits,) = session.run(["logits"], {{"images": images[start:]}})
+    numpy.testing.assert_allclose(logits, expected[start:], rtol=1e-4, atol=1e-4)
+"""
+    run_alone(script, tmp_path / "out", "-I")
+
+
+def test_a_folder_tells_its_story(weights: Path, tmp_path: Path) -> None:
+    assert export(weights, "timm", tmp_path / "out") == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    for told in ("license: apache-2.0", "library_name: timm", "87.50%", "of-spring", "local-dir:", SMALL.fingerprint):
+        assert told in card
+    assert load_architecture(tmp_path / "out" / "architecture.yaml") == SMALL
+    assert (tmp_path / "out" / "architecture.svg").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_dry_run_writes_nothing(name: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(weights, name, tmp_path / "out", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert all(file in said for file in format_named(name).files)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_failure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistaken: Mistaken) -> None:
+    monkeypatch.setattr("nas.exports.format.TOLERANCE", -1.0)
+    arguments = [str(weights.with_name("small.yaml")), "--weights", str(weights), "--format", "timm", "--output", str(tmp_path / "out")]
+    assert "off the network's" in mistaken(main, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_one_line(weights: Path, tmp_path: Path, mistaken: Mistaken) -> None:
+    small = str(weights.with_name("small.yaml"))
+
+    def complaint(*arguments: str) -> str:
+        return mistaken(main, [*arguments, "--output", str(tmp_path / "out")])
+
+    given_weights = ("--weights", str(weights))
+    assert "--weights: expected with every --format but yaml" in complaint(small, "--format", "timm")
+    assert "invalid choice: 'tflite'" in complaint(small, *given_weights, "--format", "tflite")
+    assert "a fused network is for inference alone" in complaint(small, *given_weights, "--format", "timm", "--fuse")
+    assert "got no file" in complaint(small, "--weights", str(tmp_path / "none.safetensors"), "--format", "timm")
+    assert "got shape (10,), expected (1000,)" in complaint("topformer-t", *given_weights, "--format", "timm")
+    assert "expected the file to write" in mistaken(main, [small])
+    assert "got both or none" in complaint("--format", "timm", *given_weights)
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    assert "got 2 names, expected 10" in complaint(small, *given_weights, "--format", "timm", "--labels", str(tmp_path / "labels.txt"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").touch()
+    assert "expected a new or an empty folder" in complaint(small, *given_weights, "--format", "timm")
+
+
+def test_an_operator_that_needs_another_package_has_no_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy_mixer.py").write_text(
+        "from timm.layers import DropPath\nfrom torch import nn\n\n\n"
+        "class Needy(nn.Sequential):\n    def __init__(self, dim: int) -> None:\n        super().__init__(DropPath(0.0))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    needy = importlib.import_module("needy_mixer").Needy
+    MIXERS.register("needy", norm=NORMS("none"))(needy)
+    try:
+        with pytest.raises(ExportError, match=r"needy_mixer: got a need of timm\.layers"):
+            format_named("module").write(trained(of_blocks(BlockSpec(mixer="needy", ffn=FFNS("mlp", ratio=1)))), tmp_path)
+    finally:
+        MIXERS.unregister("needy")
+
+
+def test_definitions_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from torch import Tensor, nn\n\n\n{name} = {value}\n\n\nclass {type}(nn.Module):\n    def __init__(self, dim: int) -> None:\n"
+    text += "        super().__init__()\n\n    def forward(self, x: Tensor) -> Tensor:\n        return x * {name}\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    made: list[type[nn.Module]] = []
+    for index, kind in enumerate(("One", "Two")):
+        (tmp_path / f"mixer_{kind}.py").write_text(text.format(name="FACTOR", value=index + 2, type=kind))
+        made.append(getattr(importlib.import_module(f"mixer_{kind}"), kind))
+        MIXERS.register(kind, norm=NORMS("none"))(made[-1])
+    try:
+        blocks = [BlockSpec(mixer=kind, ffn=FFNS("mlp", ratio=1)) for kind in ("One", "Two")]
+        round_trip(format_named("module"), trained(of_blocks(*blocks)), tmp_path / "out")
+    finally:
+        MIXERS.unregister("One")
+        MIXERS.unregister("Two")
