@@ -65,6 +65,11 @@ class Origin:
         return shlex.join(words)
 
     @property
+    def data_name(self) -> str:
+        """The data, without where they lie on the machine that searched."""
+        return Path(self.data).name if Path(self.data).is_absolute() else self.data
+
+    @property
     def judged_by(self) -> str:
         """Where the scores of the search come from, in words."""
         return "the supernet's weights" if self.evaluator == "supernet" else f"{self.standalone_steps} steps of training alone"
