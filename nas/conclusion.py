@@ -15,6 +15,7 @@ from nas.finalists import Finalist, choose_finalists, measured_latencies
 from nas.finals import Finals, affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
 from nas.parents import Parent
 from nas.progress import phase
+from nas.reports import write_report
 from nas.results import print_finals, print_table, write_architectures, write_trials
 from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
@@ -75,6 +76,7 @@ def conclude(
     if failures:
         number, reason = next(iter(failures.items()))
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
+    console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
 

@@ -1,0 +1,118 @@
+"""`python -m nas.report runs/x`: what a search found, and how far to trust that, as one HTML page."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.command import CommandParser, exit_code_of
+
+if TYPE_CHECKING:
+    from nas.reports.swaps import Swaps
+    from nas.study import StudyRecord
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What to report on.
+
+    Args:
+        run: a search's directory.
+        swaps: whether to score the winner with one block's mixer swapped, as far as that is not done.
+        dry_run: say what would be done, and do none of it.
+    """
+
+    run: Path
+    swaps: bool
+    dry_run: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = CommandParser(
+        prog="python -m nas.report",
+        description="Write RUN/report.html: what a search found, which mixers won where, and how far that can be trusted.",
+        epilog="The page is one file that loads nothing. nas.audit and nas.compare add to what it can tell.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a search that has ended")
+    parser.add_argument("--swaps", action="store_true", help="also score the winner with the mixer of one block swapped, with the supernet")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
+    config = ReportConfig(**vars(parser.parse_args(argv)))
+    return exit_code_of(lambda: run(config))
+
+
+def run(config: ReportConfig) -> None:
+    """Score swaps if asked to, then write the page."""
+    from nas.reports.page import FILE, check_run, write_report
+    from nas.run_lock import lock
+
+    check_run(config.run)
+    record = _open(config.run)
+    asked = _swaps(config.run, record) if config.swaps else None
+    if config.dry_run:
+        _plan(config, record, asked)
+        return
+    with lock(config.run):
+        if asked is not None:
+            _score(config.run, asked)
+        write_report(config.run, record)
+    print(f"report: {config.run / FILE}")
+
+
+def _open(run: Path) -> StudyRecord:
+    from nas.run_directory import config_of_run, storage_of_run
+    from nas.study import open_study
+
+    found = config_of_run(run)
+    # A directory may have been renamed since; its own storage holds one study alone.
+    return open_study(storage_of_run(run), Path(found["out"]).name if found.get("storage") else None)
+
+
+def _swaps(run: Path, record: StudyRecord) -> Swaps:
+    from nas.reports.origin import origin_of
+    from nas.reports.swaps import swaps_of
+    from nas.run_directory import RunError
+    from space.files import load_architecture
+
+    origin = origin_of(run)
+    if not origin.supernet_run(run, record.space).weights_file.exists():
+        raise RunError(f"--swaps: got {run}, which has no supernet.safetensors, expected a run with a supernet to score swaps with")
+    return swaps_of(load_architecture(run / "best.yaml"), record.space, origin.budget)
+
+
+def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> None:
+    from nas.progress import duration
+    from nas.reports import swaps
+    from nas.reports.page import FILE
+
+    results = record.results()
+    if asked is not None:
+        missing = swaps.missing_of(config.run, asked)
+        seconds = (len(missing) + 1) * statistics.median(result.seconds for result in results) if missing else 0.0
+        scored = f"{len(asked.swaps) - len(missing)} are scored already"
+        print(f"{len(missing)} swaps to score, about {duration(seconds)} and as much memory as a worker of the search; {scored}")
+    print(f"a page about {len(results)} trials: a few seconds, about a megabyte")
+    print("it would write:")
+    for file in [*([swaps.FILE] if asked is not None else []), FILE]:
+        print(f"  {config.run / file}")
+    print("nothing was written")
+
+
+def _score(run: Path, asked: Swaps) -> None:
+    from nas.progress import phase
+    from nas.reports.swaps import missing_of, score_swaps
+    from nas.supernet_run import open_supernet_run
+
+    missing = missing_of(run, asked)
+    if missing:
+        evaluator = open_supernet_run(run).load_evaluator()
+        with phase("swaps", len(missing)) as advance:
+            score_swaps(run, asked, evaluator, advance)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
