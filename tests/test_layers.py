@@ -63,7 +63,7 @@ def test_importing_the_space_loads_no_torch() -> None:
     assert not modules_loaded_by("import space") & {"torch", "timm", "optuna", "ray"}
 
 
-@pytest.mark.parametrize("command", ["nas.search", "nas.profile", "nas.score"])
+@pytest.mark.parametrize("command", ["nas.search", "nas.profile", "nas.score", "nas.report"])
 def test_asking_for_help_loads_nothing_heavy(command: str) -> None:
     loaded = modules_loaded_by(f"import runpy; sys.argv = ['{command}', '--help']; runpy.run_module('{command}', run_name='__main__')")
     assert not loaded & {"torch", "timm", "optuna", "ray", "fvcore"}

@@ -85,7 +85,8 @@ def entries_of(
         architecture = load_architecture(file)
         if architecture.fingerprint not in by_fingerprint:
             raise RunError(f"{file}: got an architecture that is none of the study's, expected one that the search wrote")
-        label = "winner" if name == "best" else name.replace("-", " ")
+        best = "winner" if others == "next" else "most accurate"
+        label = best if name == "best" else name.replace("-", " ")
         entries.append(row(label, architecture, by_fingerprint[architecture.fingerprint], _measured(file)))
     if drawn:
         median = drawn[len(drawn) // 2]

@@ -26,6 +26,8 @@ from nas.reports.swaps import Worth
 WIDTH = 360.0
 """In points: a phone shows text at its own size."""
 ROW = 13.0
+FAR = 1.3
+"""A budget so many times beyond everything is not shown: it would press the rest together."""
 INK, FAINT = "#1A1A1A", "#595959"
 ORANGE, BLUE, GREEN, VERMILION = "#E69F00", "#0072B2", "#009E73", "#D55E00"
 _SETTINGS: dict[Any, Any] = {
@@ -69,14 +71,14 @@ def trade_off(
     """A scatter plot of what is reached against what it costs.
 
     Args:
-        limit: the budget, on the x axis.
+        limit: the budget, on the x axis; shown where it is near.
         front: the points of a front, which is drawn as a line.
     """
     with rc_context(_SETTINGS):
         figure, axes = _axes(250)
         if front:
             axes.step(*zip(*sorted(front), strict=True), where="post", color=VERMILION, linewidth=1, zorder=1)
-        if limit is not None:
+        if limit is not None and limit < FAR * max(x for group in groups for x, _ in group.points):
             axes.axvline(limit, color=FAINT, linestyle="--", linewidth=0.8, label="budget")
         for order, group in enumerate(group for group in groups if group.points):
             _scatter(axes, group, order)

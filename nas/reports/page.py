@@ -65,6 +65,11 @@ class Findings:
         return len(self.record.objectives) > 1
 
     @property
+    def has_line(self) -> bool:
+        """Whether the front is a line in a plane."""
+        return len(self.record.objectives) == 2
+
+    @property
     def best_in_words(self) -> str:
         """Who is compared with all."""
         return f"the {len(self.best)} on the front" if self.is_front else f"the best tenth ({len(self.best)})"
@@ -184,14 +189,16 @@ def _searched(findings: Findings) -> list[Markup]:
             Group("drawn at random", [place(result) for result in rest if result.number in drawn], figures.BLUE, "x", 12),
             Group("front" if findings.is_front else "next best", [place(one) for one in findings.results if one.number in written],
                   figures.ORANGE, "D", 22),
-            Group("winner", [place(winner)], figures.VERMILION, "*", 90),
+            Group(findings.winner.label, [place(winner)], figures.VERMILION, "*", 90),
         ]  # fmt: skip
         about = "log-likelihood" if findings.is_front else "accuracy, %"
-        alt = f"{about} of {len(findings.results)} evaluated architectures against {name}; winner at {place(winner)[0]:.3g} {name}"
+        unit = f"{name}, predicted" if quantity in findings.origin.budget.targets else name
+        at = f"{findings.winner.label} at {place(winner)[0]:.3g}"
+        alt = f"{about} of {len(findings.results)} evaluated architectures against {unit}; {at}"
         limit = findings.origin.budget.limits.get(quantity)
-        front = [place(result) for result in findings.best] if findings.is_front else []
+        front = [place(result) for result in findings.best] if findings.has_line else []
         plots.append(
-            figures.trade_off(f"search {quantity}", alt, groups, name, about, None if limit is None else limit / divisor, front)
+            figures.trade_off(f"search {quantity}", alt, groups, unit, about, None if limit is None else limit / divisor, front)
         )
     return plots
 

@@ -76,6 +76,8 @@ class Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         assert self._open, f"closed but never opened: {tag}"
         assert self._open.pop() == tag
+        if tag in ("td", "th"):
+            self.text += " "
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -221,17 +223,35 @@ def test_the_command_told_is_the_one_that_was_given(searched: Path) -> None:
 
 
 def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mistaken: Mistaken) -> None:
-    alone = command(folder, "--trials", "3", "--evaluator", "standalone", "--standalone-steps", "1", "--objectives", "accuracy", "macs")
+    judged = ["--evaluator", "standalone", "--standalone-steps", "1"]
+    alone = command(folder, "--trials", "3", *judged, "--objectives", "accuracy", "macs")
     for option in ("--steps", "--batch-size", "--finalists"):
         place = alone.index(option)
         del alone[place : place + 2]
     assert search.main(alone) == 0
     page = page_of(folder / "run")
-    for told in ("1 steps of training alone", "log-likelihood, GFLOPs", "Pareto front", "had no supernet", "This is not told of 3 trials"):
+    for told in (
+        "1 steps of training alone", "log-likelihood, GFLOPs", "Pareto front", "is the most accurate: ", "had no supernet",
+        "This is not told of 3 trials",
+    ):  # fmt: skip
         assert told in page.text
     assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--swaps"])
     told = shlex.split(origin_of(folder / "run").command)
     assert search._parse(told[3:]) == search_config_of(folder / "run")
+
+
+def test_measured_latencies_stand_in_the_table(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["budget"] += " 20ms@cpu:1t:bs1"
+    (run / "config.json").write_text(json.dumps(config))
+    best = run / "best.yaml"
+    measured = {"measured_ms": {"cpu:1t:bs1:fp32": 12.3456}}
+    best.write_text(dump_architecture(load_architecture(best), load_provenance(best) | measured))
+    assert report.main([str(run)]) == 0
+    page = page_of(run)
+    assert "ms, cpu:1t:bs1:fp32 trial" in page.text
+    assert page.text.count(" 12.3 ") == 1
+    assert "in brackets predicted" in page.text
 
 
 def test_swaps_are_paired_differences_and_scored_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
