@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from nas.recipe import Recipe
 from space.architecture import Architecture
-from space.errors import UserError
 from space.files import dump_architecture, write_atomically
 from space.network import build_network
+from space.weights import load_weights
 from supernet.batches import Augmentation, Batches, evaluation_batches
 from supernet.data import ImageSet, Splits, split
 from supernet.engine import StepReport, TrainConfig, TrainReport, remove_checkpoint, train
@@ -36,10 +35,6 @@ OnStep = Callable[[int, str], None]
 
 def _quiet(step: int, note: str) -> None:
     """Follows a training without a word."""
-
-
-class InheritError(UserError):
-    """Weights that do not fit the architecture."""
 
 
 class Accuracy(TypedDict):
@@ -126,9 +121,8 @@ class Retraining:
     def _train_and_test(self, max_seconds: float | None, on_step: OnStep) -> dict[str, Any]:
         with seeded("weights", self.seed):
             network = build_network(self.architecture, self.recipe.drop_path)
-        if self.inherit is not None:
-            for line in inherit_weights(network, self.inherit):
-                print(line)
+        if self.inherit is not None and load_weights(network, self.inherit, other_classes=True):
+            print(f"{self.inherit}: its head is for other classes and begins at random")
         write_atomically(self.out / "architecture.yaml", dump_architecture(self.architecture))
         report = self._train(network, max_seconds, on_step)
         if report.average is not None:
@@ -207,28 +201,3 @@ def accuracy(
     network.train(training)
     interval = binomtest(correct, total).proportion_ci(method="wilson")
     return {"accuracy": correct / total, "interval95": (float(interval.low), float(interval.high)), "images": total}
-
-
-def inherit_weights(network: nn.Module, path: Path) -> list[str]:
-    """Begin with the weights of a file; lines for the user about what was left out, the head of other classes."""
-    try:
-        found = load_file(path)
-    except OSError as error:
-        raise InheritError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise InheritError(f"{path}: not a whole safetensors file ({' '.join(str(error).split())[:100]})") from None
-    own = network.state_dict()
-    dropped = [name for name in own if name.startswith("head.fc.") and name in found and found[name].shape != own[name].shape]
-    for name in dropped:
-        del found[name]
-    for name in sorted(own.keys() | found.keys()):
-        if name not in own:
-            raise InheritError(f"{path}: {name}: got a tensor that the architecture has no place for")
-        if name not in found and name not in dropped:
-            raise InheritError(f"{path}: {name}: missing; expected the weights of this very architecture")
-        if name in found and found[name].shape != own[name].shape:
-            raise InheritError(f"{path}: {name}: got shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}")
-        if name in found and found[name].is_floating_point() != own[name].is_floating_point():
-            raise InheritError(f"{path}: {name}: got numbers of type {found[name].dtype}, expected {own[name].dtype} or similar")
-    network.load_state_dict(found, strict=False)
-    return [f"{path}: its head is for other classes and begins at random"] if dropped else []

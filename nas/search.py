@@ -144,7 +144,7 @@ def run(config: SearchConfig) -> None:
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
     from nas.dry_run import print_plan
 
-    names = ["config.json", "best.yaml", "trials.csv"]
+    names = ["config.json", "best.yaml", "trials.csv", "report.html"]
     if config.evaluator == "supernet":
         names += ["supernet.safetensors", "best.safetensors"]
     if config.num_finalists or config.evaluator == "standalone":

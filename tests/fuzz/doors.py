@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save
 
 from nas.recipe import load_recipe
-from nas.retraining import inherit_weights
 from proxies.cost import format_budget, parse_budget
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import dump_architecture, dump_space, load_architecture, load_provenance, load_published, load_space, parse_space
 from space.network import build_network
 from space.official.files import read_weights
+from space.weights import load_weights
 from supernet.checkpoint import load_checkpoint
 from tests.fuzz.mutation import mutated_bytes, mutated_safetensors, mutated_yaml
 from tests.nas.small_search import SPACE
@@ -83,7 +83,7 @@ def _checkpoint(file: Path) -> None:
 
 
 def _inherited(file: Path) -> None:
-    inherit_weights(_NETWORK, file)
+    load_weights(_NETWORK, file, other_classes=True)
 
 
 def _weights(file: Path) -> None:

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from nas import retraining
 from nas.recipe import load_recipe, recipe_names
 from nas.retrain import main
-from nas.retraining import InheritError, accuracy, inherit_weights
+from nas.retraining import accuracy
 from space.architecture import Architecture
-from space.errors import UserError
+from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_space
 from space.network import build_network
+from space.weights import load_weights
 from supernet.data import open_images, open_test_images
 from supernet.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
@@ -168,11 +169,11 @@ def test_inherited_weights_are_where_it_begins(work: Path, capsys: pytest.Captur
     for num_classes in (3, 5):
         save_file(build_network(TINY.replace(num_classes=num_classes)).state_dict(), work / f"{num_classes}.safetensors")
     network = build_network(TINY.replace(num_classes=3))
-    assert inherit_weights(network, work / "3.safetensors") == []
+    assert load_weights(network, work / "3.safetensors", other_classes=True) == []
     inherited = load_file(work / "3.safetensors")
     assert all(torch.equal(tensor, inherited[name]) for name, tensor in network.state_dict().items())
     head = network.state_dict()["head.fc.weight"].clone()
-    assert inherit_weights(network, work / "5.safetensors") != []
+    assert load_weights(network, work / "5.safetensors", other_classes=True) == ["head.fc.bias", "head.fc.weight"]
     inherited = load_file(work / "5.safetensors")
     for name, tensor in network.state_dict().items():
         assert name.startswith("head.fc.") or torch.equal(tensor, inherited[name])
@@ -198,7 +199,7 @@ def _remove(tensors: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
-    [(_rename, "other: got a tensor that"), (_shorten, r"stem.conv1.weight: got shape \(3, "), (_remove, "stem.conv1.weight: missing")],
+    [(_rename, "got the tensor other"), (_shorten, r"stem.conv1.weight: got shape \(3, "), (_remove, "got no tensor stem.conv1.weight")],
 )
 def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> None:
     network = build_network(TINY)
@@ -206,8 +207,8 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
     assert callable(spoil)
     spoil(tensors)
     save_file(tensors, tmp_path / "weights.safetensors")
-    with pytest.raises(InheritError, match=said):
-        inherit_weights(network, tmp_path / "weights.safetensors")
+    with pytest.raises(SpaceError, match=said):
+        load_weights(network, tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -218,8 +219,8 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such folder or tar"),
         (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, short"),
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
-        (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: cannot be read"),
-        (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: not a whole safetensors file"),
+        (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: got no file"),
+        (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
         (["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml", "--batch-size", "7"], "batch size: got 7, expected an even number"),
         (["tiny.yaml", "--data", "set", "--out", "set"], "set: not empty and not a run's directory"),
     ],
