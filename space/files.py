@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -35,11 +36,7 @@ Model = TypeVar("Model", bound=Value)
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
     """Read an architecture from a file, or a published network by its name; SpaceError names the key path of the first mistake."""
-    path, where = _architecture_file(name_or_path)
-    document = _read(path, ARCHITECTURE_SCHEMA)
-    for about in ("provenance", "published"):
-        document.pop(about, None)
-    return _validate(Architecture, document, where)
+    return _read_architecture(name_or_path)[0]
 
 
 def parent_names() -> tuple[str, ...]:
@@ -49,9 +46,7 @@ def parent_names() -> tuple[str, ...]:
 
 def load_published(name_or_path: str | Path) -> Published | None:
     """What the authors of a network say of it, where its file tells."""
-    path, where = _architecture_file(name_or_path)
-    published = _read(path, ARCHITECTURE_SCHEMA).get("published")
-    return None if published is None else _validate(Published, published, f"{where}: published")
+    return _read_architecture(name_or_path)[1]
 
 
 def load_value(model: type[Model], path: Path, schema: str) -> Model:
@@ -157,6 +152,27 @@ def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
     return path, str(path)
 
 
+def _read_architecture(name_or_path: str | Path) -> tuple[Architecture, Published | None]:
+    if str(name_or_path) in parent_names():
+        return _parent(str(name_or_path))
+    return _parsed(*_architecture_file(name_or_path))
+
+
+@cache
+def _parent(name: str) -> tuple[Architecture, Published | None]:
+    """A published network, read once: every search looks at all of them, and YAML is slow."""
+    return _parsed(*_architecture_file(name))
+
+
+def _parsed(path: Path | Traversable, where: str) -> tuple[Architecture, Published | None]:
+    document = _read(path, ARCHITECTURE_SCHEMA)
+    document.pop("provenance", None)
+    published = document.pop("published", None)
+    about = None if published is None else _validate(Published, published, f"{where}: published")
+    return _validate(Architecture, document, where), about
+
+
+@cache
 def _catalog_names(folder: str) -> tuple[str, ...]:
     entries = (resources.files("space") / "catalog" / folder).iterdir()
     return tuple(sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml")))

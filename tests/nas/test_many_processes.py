@@ -21,8 +21,9 @@ from tests.killing import running
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import command, rows_of
 from tests.nas.test_order_of_proposals import LAG, opened, score
+from tests.postgresql import NewDatabase
 
-TRIALS = 16
+TRIALS = 12
 URLS: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder / 'study.db'}",
     "journal": lambda folder: f"journal:{folder / 'study.journal'}",
@@ -117,15 +118,16 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     assert watching.tell(again, score(again), 0.1) is not None
 
 
-def test_a_second_command_helps_a_search(folder: Path, storage: str) -> None:
-    argv = command(folder, "--storage", storage, "--trials", "16")
+def test_a_second_command_helps_a_search(folder: Path, postgresql: NewDatabase) -> None:
+    storage = postgresql()
+    argv = command(folder, "--storage", storage, "--trials", "12")
     with running(search.main, argv):
         while not (folder / "run" / "config.json").exists():
             time.sleep(0.05)
         with running(join.main, [str(folder / "run"), "--workers", "1", "--storage", storage]) as (helper, output):
             helper.join(120)
             assert helper.exitcode == 0, output.read_text()
-            assert "16 in all" in output.read_text()
+            assert "12 in all" in output.read_text()
     assert search.main(argv) == 0
     alone = [*argv, "--out", str(folder / "alone"), "--storage", f"sqlite:///{folder / 'alone.db'}"]
     assert search.main(alone) == 0

@@ -153,28 +153,28 @@ def test_one_worker_and_two_find_the_same(folder: Path) -> None:
     found = []
     for workers, backend in ((1, "local"), (3, "local"), (2, "ray")):
         out = folder / f"{backend}-{workers}"
-        more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "14"]
+        more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "12"]
         assert search.main(command(folder, *more)) == 0
         found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint))
     assert found[0] == found[1] == found[2]
 
 
 def test_a_worker_that_is_killed_has_its_trial_evaluated_again(folder: Path) -> None:
-    argv = command(folder, "--workers", "2", "--trials", "30")
+    argv = command(folder, "--workers", "2", "--trials", "16")
     with running(search.main, argv) as (process, output):
         assert process.pid is not None
         while not (workers := workers_of(process.pid)):
             assert process.is_alive(), output.read_text()
             time.sleep(0.05)
-        time.sleep(1.0)
+        time.sleep(0.5)
         workers[0].kill()
         process.join(120)
         assert process.exitcode == 0, output.read_text()
     trials = trials_of(folder)
     states = [trial.state.name for trial in trials]
-    assert states.count("COMPLETE") == 30
+    assert states.count("COMPLETE") == 16
     assert states.count("FAIL") <= 1
-    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 30
+    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 16
     assert not workers_of(process.pid)
 
 
