@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
 
 from nas.samplers.past import ROW, History, Past, place_of, row_of
 from proxies.band import Band
@@ -44,6 +46,12 @@ class Proposed:
 
     rows: NDArray[np.int64]
     origin: str
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries that compute in several threads; to find them takes a while."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 class InBandSampler(BaseSampler, ABC):
@@ -92,6 +100,11 @@ class InBandSampler(BaseSampler, ABC):
         Raises SpaceExhausted where the band holds nothing new.
         """
         past = self._histories.setdefault(study, History(self.band.rows, study.directions, self.lag)).past(trials, place, self.seed)
+        # Small matrices lose by several threads, and their sums' last digits depend on how many there are.
+        with _libraries().limit(limits=1):
+            return self._new(past)
+
+    def _new(self, past: Past) -> tuple[NDArray[np.int64], str]:
         for _ in range(MAX_TRIES):
             proposed = self.propose(past)
             for row in proposed.rows:
