@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from space.errors import explain
 from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
 from space.limits import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_MAP, MAX_WIDTH, MIN_IMAGE_SIZE
 from space.names import Name
@@ -151,8 +152,11 @@ class Architecture(Value):
         return self
 
     def replace(self, **changes: Any) -> Architecture:
-        """The same architecture with other fields, checked again."""
-        return Architecture(**{name: getattr(self, name) for name in Architecture.model_fields} | changes)
+        """The same architecture with other fields, checked again; SpaceError where it cannot have them."""
+        try:
+            return Architecture(**{name: getattr(self, name) for name in Architecture.model_fields} | changes)
+        except ValidationError as error:
+            raise explain(error, self.name) from None
 
     @property
     def depth(self) -> int:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from space import Architecture, BlockSpec, StageSpec
-from space.kinds import FFNS, MIXERS, NORMS, POSITIONS
+from space.errors import SpaceError
+from space.kinds import FFNS, MIXERS, NORMS, POSITIONS, STEMS
 
 from .examples import hand_built, sampled
 
@@ -87,7 +88,7 @@ def test_blocks_may_be_listed() -> None:
     ({"stages": (StageSpec(width=33, blocks=(BLOCK,)),)}, "stem: conv_stem: got width 33, expected an even one"),
 ])
 def test_an_impossible_architecture_says_where(change: dict, message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(SpaceError, match=message):
         Architecture(stages=(StageSpec(width=64, blocks=(BLOCK,)),)).replace(**change)
 
 
@@ -103,3 +104,13 @@ def test_shunted_attention_needs_a_map_to_merge() -> None:
 def test_a_spec_of_another_registry_is_not_taken_for_one(name: str) -> None:
     with pytest.raises(ValidationError, match=r"(?s)mixer.*expected one of"):
         BlockSpec(mixer=POSITIONS(name), ffn=FFNS("mlp", ratio=2))
+
+
+def test_a_change_that_is_impossible_says_why() -> None:
+    """As a search finds architectures at 224 px, and looks whether they stand at the size of its data."""
+    ssa = BlockSpec(mixer=MIXERS("ssa", sr_ratio=8), ffn=FFNS("mlp", ratio=2))
+    stages = (StageSpec(width=64, downsample=None, blocks=(BLOCK,)), StageSpec(width=64, downsample="conv_downsample", blocks=(ssa,)))
+    architecture = Architecture(stem=STEMS("conv_stem", stride=4), stages=stages, image_size=64)
+    with pytest.raises(SpaceError, match=r"stages\[1\].blocks\[0\].mixer: ssa\(sr_ratio=8.*\): got a 4x4 map") as caught:
+        architecture.replace(image_size=32)
+    assert "\n" not in str(caught.value)
