@@ -17,9 +17,10 @@ from statistics import mean, stdev
 import numpy as np
 from scipy import stats
 
+from nas.processes import Each
 from nas.recipe import Recipe
 from nas.retraining import Retraining
-from nas.standalone import Each, threads
+from nas.standalone import threads
 from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture

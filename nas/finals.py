@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.standalone import BATCH_SIZE, TRAINING_PASSES, Conditions, Each, Trained, Training, default_workers, train_all
+from nas.processes import Each
+from nas.standalone import BATCH_SIZE, TRAINING_PASSES, Conditions, Trained, Training, default_workers, train_all
 from nas.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError

@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from space.errors import UserError
 
-if TYPE_CHECKING:
-    from nas.standalone import Each, Job, Outcome
-
 MAX_ATTEMPTS = 3
 """How often a job is begun whose process dies."""
+
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+class Each(Protocol):
+    """Where jobs run."""
+
+    def __call__(self, do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterable[tuple[Job, Outcome]]:
+        """Call a function with each of several distinct jobs, somewhere, and yield what comes of it, in any order."""
 
 
 class WorkerError(UserError):

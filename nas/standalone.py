@@ -11,17 +11,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from nas.processes import Each
 from nas.supernet_run import EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
@@ -82,17 +83,6 @@ class Trained:
 
 
 _TRAINED = TypeAdapter(Trained)
-
-
-Job = TypeVar("Job")
-Outcome = TypeVar("Outcome")
-
-
-class Each(Protocol):
-    """Where trainings run."""
-
-    def __call__(self, do: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterable[tuple[Job, Outcome]]:
-        """Call a function with each of several distinct jobs, somewhere, and yield what comes of it, in any order."""
 
 
 @dataclass(frozen=True)

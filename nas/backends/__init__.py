@@ -17,7 +17,7 @@ from nas.command import CommandParser, whole_number
 
 if TYPE_CHECKING:
     from nas.evaluator import Evaluator
-    from nas.standalone import Each
+    from nas.processes import Each
     from nas.study import Result
 
 BACKENDS = ("local", "ray")

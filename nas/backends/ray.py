@@ -31,8 +31,8 @@ from ray.tune.search import Searcher
 
 from nas.backends import MakeEvaluator, OnResult, Stop, Workers
 from nas.evaluator import Evaluator
+from nas.processes import Each, Job, Outcome
 from nas.samplers import SpaceExhausted
-from nas.standalone import Each, Job, Outcome
 from nas.study import ArchitectureStudy, Proposal
 from space.architecture import Architecture
 from space.errors import UserError

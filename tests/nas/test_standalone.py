@@ -13,8 +13,8 @@ import torch
 from nas import standalone
 from nas.backends import Workers
 from nas.backends.ray import on_ray
-from nas.processes import in_processes
-from nas.standalone import Conditions, Each, Trained, Training, train_all
+from nas.processes import Each, in_processes
+from nas.standalone import Conditions, Trained, Training, train_all
 from nas.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.checkpoint import save_checkpoint
