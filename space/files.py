@@ -36,7 +36,9 @@ Model = TypeVar("Model", bound=Value)
 
 def load_architecture(name_or_path: str | Path) -> Architecture:
     """Read an architecture from a file, or a published network by its name; SpaceError names the key path of the first mistake."""
-    return _read_architecture(name_or_path)[0]
+    if str(name_or_path) in parent_names():
+        return _parent(str(name_or_path))[0]
+    return _architecture(*_architecture_document(name_or_path))
 
 
 def parent_names() -> tuple[str, ...]:
@@ -46,7 +48,9 @@ def parent_names() -> tuple[str, ...]:
 
 def load_published(name_or_path: str | Path) -> Published | None:
     """What the authors of a network say of it, where its file tells."""
-    return _read_architecture(name_or_path)[1]
+    if str(name_or_path) in parent_names():
+        return _parent(str(name_or_path))[1]
+    return _published(*_architecture_document(name_or_path))
 
 
 def load_value(model: type[Model], path: Path, schema: str) -> Model:
@@ -152,24 +156,25 @@ def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
     return path, str(path)
 
 
-def _read_architecture(name_or_path: str | Path) -> tuple[Architecture, Published | None]:
-    if str(name_or_path) in parent_names():
-        return _parent(str(name_or_path))
-    return _parsed(*_architecture_file(name_or_path))
-
-
 @cache
 def _parent(name: str) -> tuple[Architecture, Published | None]:
     """A published network, read once: every search looks at all of them, and YAML is slow."""
-    return _parsed(*_architecture_file(name))
+    document, where = _architecture_document(name)
+    return _architecture(document, where), _published(document, where)
 
 
-def _parsed(path: Path | Traversable, where: str) -> tuple[Architecture, Published | None]:
-    document = _read(path, ARCHITECTURE_SCHEMA)
-    document.pop("provenance", None)
-    published = document.pop("published", None)
-    about = None if published is None else _validate(Published, published, f"{where}: published")
-    return _validate(Architecture, document, where), about
+def _architecture_document(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
+    path, where = _architecture_file(name_or_path)
+    return _read(path, ARCHITECTURE_SCHEMA), where
+
+
+def _architecture(document: dict[str, Any], where: str) -> Architecture:
+    return _validate(Architecture, {key: value for key, value in document.items() if key not in ("provenance", "published")}, where)
+
+
+def _published(document: dict[str, Any], where: str) -> Published | None:
+    published = document.get("published")
+    return None if published is None else _validate(Published, published, f"{where}: published")
 
 
 @cache
