@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.commands import ROOT, exit_code
+from tests.commands import COMMANDS, ROOT, exit_code
 from tests.documents import commands, links, snippets
 from tests.nas.small_search import BUDGET, SPACE
 from tests.pictures import write_pictures
@@ -139,6 +139,16 @@ def test_a_documented_command_runs(command: str, place: Path, monkeypatch: pytes
 
 def test_no_command_is_prepared_that_is_not_documented() -> None:
     assert SMALL.keys() == set(commands())
+
+
+def test_every_command_is_documented() -> None:
+    assert {line.removeprefix(PYTHON).split()[0] for line in commands() if line.startswith(PYTHON)} == set(COMMANDS)
+
+
+def test_every_section_of_the_report_is_explained() -> None:
+    headings = re.findall(r"<h2>(.+?)</h2>", (ROOT / "nas" / "reports" / "page.html.jinja").read_text())
+    told = re.findall(r"^\| (\w.+?) \|", (ROOT / "docs" / "report.md").read_text(), re.MULTILINE)
+    assert told[1:] == [heading.replace("’", "'").replace("{{ winner.label }}", "winner") for heading in headings]
 
 
 def write_official() -> None:
