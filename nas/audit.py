@@ -104,14 +104,10 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
 
 def run(config: AuditConfig) -> None:
     """Draw and train the sample as far as that is not done, then report on the run."""
-    from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
-    from nas.run_lock import lock
     from nas.standalone import Conditions, train_all
     from nas.supernet_run import open_supernet_run
     from nas.trust.bench import Plan, draw_sample, sample_of
-    from nas.trust.examination import truth_of
-    from nas.trust.latencies import latencies
     from proxies.cost import BudgetError, parse_budget
     from proxies.target import parse_target
 
@@ -131,6 +127,12 @@ def run(config: AuditConfig) -> None:
         drawn = list(draw_sample(supernet_run.space, budget, config.architectures, config.sample_seed))
         print_plan(open_console(), plan_audit(config, conditions, drawn, plan))
         return
+
+    from nas.progress import phase
+    from nas.run_lock import lock
+    from nas.trust.examination import truth_of
+    from nas.trust.latencies import latencies
+
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     with ExitStack() as held:
