@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, exit_code_of, whole_number
-from nas.retrain import add_recipe_arguments
+from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,15 +28,13 @@ MAX_DRAWS = 1000
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(RecipeChoice):
     """Everything that a comparison depends on.
 
     Args:
         run: a search's directory; tells space, budget, data, image size and seed of the draws.
         others: further architectures, YAML files or published networks' names.
         test_data: by default the test part of the run's data.
-        recipe: name of a recipe, or a YAML file.
-        epochs, batch_size, lr: instead of the recipe's.
         seeds: retrainings of each network.
         random: networks drawn at random from the budget's band.
         workers: retrainings at a time.
@@ -49,10 +47,6 @@ class CompareConfig:
     run: Path
     others: tuple[str, ...]
     test_data: str | None
-    recipe: str
-    epochs: int | None
-    batch_size: int | None
-    lr: float | None
     seeds: int
     random: int
     workers: int
@@ -99,7 +93,6 @@ def run(config: CompareConfig) -> None:
     from nas.comparison import Comparison, compare
     from nas.console import open_console
     from nas.progress import phase
-    from nas.recipe import load_recipe
     from nas.run_directory import RunError, config_of_run, open_run
     from nas.supernet_run import open_supernet_run
     from proxies.cost import parse_budget
@@ -108,7 +101,7 @@ def run(config: CompareConfig) -> None:
     searched = config_of_run(config.run)
     if not (config.run / "best.yaml").exists():
         raise RunError(f"{config.run}: has no best.yaml; expected the directory of a search that has ended")
-    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
+    recipe = config.load()
     supernet_run = open_supernet_run(config.run)
     comparison = Comparison(supernet_run.data, config.test_data, recipe, supernet_run.image_size, config.out)
     images, test_images = comparison.images()

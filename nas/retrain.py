@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
+from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
     from nas.recipe import Recipe
@@ -21,15 +21,13 @@ FREE = frozenset({"minutes"})
 
 
 @dataclass(frozen=True)
-class RetrainConfig:
+class RetrainConfig(RecipeChoice):
     """Everything that a retraining depends on.
 
     Args:
         architecture: the YAML file, or a published network's name.
         data: as `supernet.data.open_images` reads it.
         test_data: likewise; by default the test part of `data`.
-        recipe: name of a recipe, or a YAML file.
-        epochs, batch_size, lr: instead of the recipe's.
         image_size: side in pixels; by default the data's own.
         minutes: when training ends at the latest, that of earlier runs included.
         inherit: weights to begin with, a safetensors file of this architecture's network.
@@ -39,10 +37,6 @@ class RetrainConfig:
     architecture: Path
     data: str
     test_data: str | None
-    recipe: str
-    epochs: int | None
-    batch_size: int | None
-    lr: float | None
     image_size: int | None
     minutes: float | None
     inherit: Path | None
@@ -53,7 +47,7 @@ class RetrainConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), on_several_gpus=True)
 
 
 def _parse(argv: Sequence[str] | None) -> RetrainConfig:
@@ -81,34 +75,18 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
     return RetrainConfig(**vars(arguments))
 
 
-def add_recipe_arguments(parser: CommandParser) -> None:
-    """Add the recipe, and what may be changed of it."""
-    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
-    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
-    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
-    parser.add_argument("--lr", type=_learning_rate, help="peak learning rate instead of the recipe's")
-
-
-def _learning_rate(text: str) -> float:
-    value = number(0, 10)(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("got 0, expected more")
-    return value
-
-
 def run(config: RetrainConfig) -> None:
     """Train, test, write the results; what an earlier run of the same config finished is not done again."""
     from dataclasses import asdict
 
     from nas.progress import phase
-    from nas.recipe import load_recipe
     from nas.retraining import Retraining
-    from nas.run_directory import open_run
+    from nas.run_directory import open_run_of_all
     from space.files import load_architecture
     from supernet.data import open_images, open_test_images
 
     architecture = load_architecture(config.architecture)
-    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
+    recipe = config.load()
     images = open_images(config.data)
     # Opened now so that a mistyped path does not cost a training; read at the end only.
     test_images = open_test_images(config.data, config.test_data, images.class_names)
@@ -116,7 +94,9 @@ def run(config: RetrainConfig) -> None:
     resolved = {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
-    with open_run(config.out, asdict(config) | resolved, FREE):
+    # A teacher that cannot teach this ends here, before the directory is that of such a run.
+    _ = retraining.teacher
+    with open_run_of_all(config.out, asdict(config) | resolved, FREE):
         _introduce(config, recipe, retraining)
         with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
@@ -132,6 +112,8 @@ def _introduce(config: RetrainConfig, recipe: Recipe, retraining: Retraining) ->
         print(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
     epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"
     print(f"recipe {config.recipe}: {epochs}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}", flush=True)
+    if recipe.teacher is not None:
+        print(f"teacher: {recipe.teacher}, {recipe.distillation} distillation with weight {recipe.distillation_weight:g}", flush=True)
 
 
 def _conclude(config: RetrainConfig, retraining: Retraining, results: dict) -> None:
@@ -148,12 +130,16 @@ def _conclude(config: RetrainConfig, retraining: Retraining, results: dict) -> N
     table.add_row("test accuracy", shown(results["test"]) if results["test"] else "not measured: no test part")
     table.add_row("validation accuracy", shown(results["validation"]))
     ended = "" if results["finished"] else f" of {results['planned_steps']}, ended by --minutes"
+    if best := results.get("best"):
+        table.add_row("best epoch", f"{best['epoch']}, with {best['validation_accuracy']:.2%} of validation images")
     table.add_row("training", f"{results['steps']} steps{ended}, {duration(results['seconds'])}")
     table.add_row("arithmetic", f"{results['precision']} on {results['device']}")
     if results["skipped_steps"]:
         table.add_row("skipped steps", f"{results['skipped_steps']} without a finite loss")
     table.add_row("parameters", f"{results['params'] / 1e6:.2f} M")
     table.add_row("weights", str(config.out / "weights.safetensors"))
+    if best:
+        table.add_row("weights of the best epoch", str(config.out / "best.safetensors"))
     Console().print(table)
 
 
