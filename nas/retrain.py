@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas import compare
+from nas.backends import OF_RAY, add_backend_arguments, check_backend
 from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
+from nas.compare import CompareConfig
 from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
@@ -47,10 +51,12 @@ class RetrainConfig(RecipeChoice):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
+    if isinstance(config, CompareConfig):
+        return exit_code_of(lambda: compare.run(config))
     return exit_code_of(lambda: run(config), on_several_gpus=True)
 
 
-def _parse(argv: Sequence[str] | None) -> RetrainConfig:
+def _parse(argv: Sequence[str] | None) -> RetrainConfig | CompareConfig:
     parser = CommandParser(
         prog="python -m nas.retrain",
         description="Train an architecture as a network of its own, and measure it on test images.",
@@ -66,13 +72,36 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
                         help="begin with the supernet's weights: a safetensors file, by default the one beside the YAML")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the run's directory (runs/retrain-ARCHITECTURE)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation (%(default)s)")
+    comparing = parser.add_argument_group("comparing", "retrain the published networks that fit its budget alike, with several seeds each")
+    comparing.add_argument("--against", choices=("parents",), help="whom to compare it with, as nas.compare does")
+    comparing.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
+    add_backend_arguments(comparing, "retrainings")
     arguments = parser.parse_args(argv)
+    of_one, of_several = ("minutes", "inherit", "seed"), ("seeds", "workers", "backend", "cpus_per_worker", *OF_RAY)
+    idle = [name for name in (of_one if arguments.against else of_several) if getattr(arguments, name) != parser.get_default(name)]
+    if idle:
+        parser.error(f"--{idle[0].replace('_', '-')}: {'not with' if arguments.against else 'needs'} --against parents")
+    if arguments.against:
+        check_backend(parser, arguments, (*OF_RAY, "cpus_per_worker"))
+        return _comparison(arguments, ("nas.retrain", *(sys.argv[1:] if argv is None else argv)))
+    for name in ("against", *of_several):
+        delattr(arguments, name)
     if arguments.inherit == BESIDE:
         arguments.inherit = arguments.architecture.with_suffix(".safetensors")
     if arguments.out is None:
         arguments.out = Path("runs") / f"retrain-{arguments.architecture.stem}"
     arguments.out = arguments.out.absolute()
     return RetrainConfig(**vars(arguments))
+
+
+def _comparison(arguments: argparse.Namespace, command: tuple[str, ...]) -> CompareConfig:
+    given = {name: value for name, value in vars(arguments).items() if name not in ("against", "minutes", "inherit", "seed")}
+    out = arguments.out or Path("runs") / f"{arguments.architecture.stem}-against-parents"
+    if Path(arguments.data).exists():
+        # Workers do not share this process's working directory.
+        given["data"] = str(Path(arguments.data).resolve())
+    unused = {"run": None, "others": (), "random": 0, "latency_tables": None}
+    return CompareConfig(**given | unused | {"out": out.absolute(), "command": command})
 
 
 def run(config: RetrainConfig) -> None:
