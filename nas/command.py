@@ -61,6 +61,11 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
 
 
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add `--dry-run`, which every command has."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, what it costs in time, memory and disk, and stop")
+
+
 def whole_number(least: int) -> Callable[[str], int]:
     """An argument type: a whole number, `least` or more."""
 

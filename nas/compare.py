@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
-from nas.command import CommandParser, exit_code_of, whole_number
+from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
 from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from space.architecture import Architecture
     from space.search_space import SearchSpace
 
-FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command"})
+FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command", "dry_run"})
 """What may change when a comparison goes on: retrainings are added to those that are done."""
 MAX_DRAWS = 1000
 
@@ -48,6 +48,7 @@ class CompareConfig(RecipeChoice):
         latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
         out: the comparison's directory.
         command: as it was given, from `nas.` on.
+        dry_run: say what would be done, and do none of it.
     """
 
     run: Path | None
@@ -66,6 +67,7 @@ class CompareConfig(RecipeChoice):
     latency_tables: Path | None
     out: Path
     command: tuple[str, ...]
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +92,7 @@ def _parse(argv: Sequence[str] | None) -> CompareConfig:
     add_backend_arguments(parser, "retrainings")
     parser.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     parser.add_argument("--out", type=Path, help="the comparison's directory (RUN/comparison)")
+    add_dry_run(parser)
     parsed = parser.parse_args(argv)
     check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
     command = ("nas.compare", *(sys.argv[1:] if argv is None else argv))
@@ -118,6 +121,13 @@ def run(config: CompareConfig) -> None:
     contenders = _contenders(console, config, entry)
     # A teacher that cannot teach this ends here, before the directory is that of such a comparison.
     _ = comparison.retraining(contenders[0].architecture, 0).teacher
+    if config.dry_run:
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.retraining import plan_comparison
+
+        retrainings = [(one, comparison.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
+        print_plan(console, plan_comparison(config, retrainings))
+        return
     with open_run(config.out, asdict(config) | resolved, FREE):
         each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
@@ -204,7 +214,7 @@ def _contenders(console: Console, config: CompareConfig, entry: _Entry) -> list[
     if entry.space is None or not config.random:
         return list(contenders.values())
     band = ArchitectureBand(entry.space, without_latency(budget))
-    if budget.targets:
+    if budget.targets and not config.dry_run:
         band, _ = within_latencies(console, band, budget, config.latency_tables, entry.seed)
     rng = random.Random(f"{entry.seed} comparison")
     wanted = len(contenders) + config.random

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nas import compare
 from nas.backends import OF_RAY, add_backend_arguments, check_backend
-from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
+from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
 from nas.compare import CompareConfig
 from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nas.retraining import Accuracy, Retraining
 
 BESIDE = Path()
-FREE = frozenset({"minutes"})
+FREE = frozenset({"minutes", "dry_run"})
 """What may change when a run continues."""
 
 
@@ -36,6 +36,7 @@ class RetrainConfig(RecipeChoice):
         minutes: when training ends at the latest, that of earlier runs included.
         inherit: weights to begin with, a safetensors file of this architecture's network.
         out: the run's directory.
+        dry_run: say what would be done, and do none of it.
     """
 
     architecture: Path
@@ -46,6 +47,7 @@ class RetrainConfig(RecipeChoice):
     inherit: Path | None
     out: Path
     seed: int
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +78,7 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig | CompareConfig:
     comparing.add_argument("--against", choices=("parents",), help="whom to compare it with, as nas.compare does")
     comparing.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
     add_backend_arguments(comparing, "retrainings")
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
     of_one, of_several = ("minutes", "inherit", "seed"), ("seeds", "workers", "backend", "cpus_per_worker", *OF_RAY)
     idle = [name for name in (of_one if arguments.against else of_several) if getattr(arguments, name) != parser.get_default(name)]
@@ -125,6 +128,14 @@ def run(config: RetrainConfig) -> None:
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
     # A teacher that cannot teach this ends here, before the directory is that of such a run.
     _ = retraining.teacher
+    if config.dry_run:
+        from nas.console import open_console
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.retraining import plan_retraining
+
+        _introduce(config, recipe, retraining)
+        print_plan(open_console(), plan_retraining(retraining, config.minutes))
+        return
     with open_run_of_all(config.out, asdict(config) | resolved, FREE):
         _introduce(config, recipe, retraining)
         with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:

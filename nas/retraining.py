@@ -120,6 +120,12 @@ class Retraining:
         return results
 
     @property
+    def is_done(self) -> bool:
+        """Whether an earlier run has come to the end."""
+        results = self._results()
+        return results is not None and results["finished"]
+
+    @property
     def _checkpoint(self) -> Path:
         return self.out / "checkpoint.safetensors"
 

@@ -347,7 +347,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     assert report.main([str(run), "--swaps", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert f"  {run / 'report.html'}\n" in out
+    assert f"  {run / 'report.html'}  1 MB\n" in out
     assert "swaps to score" in out
     assert "nothing was written" in out
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
