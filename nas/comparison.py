@@ -17,9 +17,9 @@ from statistics import mean
 import numpy as np
 from scipy import stats
 
+from nas.accuracies import CONFIDENCE, over_seeds
 from nas.processes import Each
 from nas.recipe import Recipe
-from nas.reports.accuracies import over_seeds
 from nas.retraining import Retraining
 from nas.standalone import threads
 from proxies.cost import Cost
@@ -27,8 +27,6 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import write_atomically
 from supernet.data import ImageSet, open_images, open_test_images
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from timm.data import create_transform
 
 from space.errors import UserError
 from space.files import load_value
@@ -76,6 +75,9 @@ class Recipe(Value):
     @classmethod
     def _known_policy(cls, policy: str | None) -> str | None:
         if policy is not None:
+            # Imported here: it takes seconds, and a plan of a training needs none of it.
+            from timm.data import create_transform
+
             try:
                 create_transform(32, is_training=True, auto_augment=policy)
             except (AssertionError, ValueError, KeyError, IndexError, TypeError):

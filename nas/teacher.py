@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 from torch import Tensor, nn
 
 from space.errors import SpaceError, UserError, one_line
@@ -34,6 +33,9 @@ class Teacher:
     """
 
     def __init__(self, network: nn.Module, kind: Literal["hard", "soft"], weight: float, temperature: float) -> None:
+        # Imported here, as below: it takes seconds, and most trainings have no teacher.
+        from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
+
         self._network = network.eval().requires_grad_(False)
         self._kind = kind
         self._weight = weight
