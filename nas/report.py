@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: ReportConfig) -> None:
     """Score swaps if asked to, then write the page."""
-    from nas.reports.page import FILE, check_run, write_report
+    from nas.reports import FILE
+    from nas.reports.origin import check_run
     from nas.run_lock import lock
 
     check_run(config.run)
@@ -59,6 +60,8 @@ def run(config: ReportConfig) -> None:
     if config.dry_run:
         _plan(config, record, asked)
         return
+    from nas.reports.page import write_report
+
     with lock(config.run):
         if asked is not None:
             _score(config.run, asked)
@@ -92,9 +95,8 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
     from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
     from nas.dry_run.search import REPORT_BYTES, YAML_BYTES
     from nas.dry_run.workload import workload_of
-    from nas.reports import swaps
+    from nas.reports import FILE, swaps
     from nas.reports.origin import origin_of
-    from nas.reports.page import FILE
     from nas.supernet_run import EVALUATION_BATCH
     from space.files import load_architecture
 

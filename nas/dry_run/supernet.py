@@ -43,13 +43,22 @@ def training_phase(config: SupernetConfig, supernet_run: SupernetRun, band: Arch
     """The supernet's training, and its workload: passes of subnets, weights of them all."""
     rng, space = Random(0), supernet_run.space
     drawn = [space.sample(rng) if band is None else band.draw(rng) for _ in range(SAMPLES)]
-    params = sum(part_cost(part).params for part in widest_parts(space))
-    workload = replace(workload_of(drawn, supernet_run.image_size), params=params)
+    workload = replace(workload_of(drawn, supernet_run.image_size), params=shared_params(space))
     num_paths = strategy(config.paths).num_paths(space)
     paths = f"{num_paths} paths" if num_paths > 1 else "a path"
     what = f"{config.steps} steps of {paths}, {config.batch_size} images each, at {supernet_run.image_size} px"
     seconds = None if supernet_run.weights_file.exists() else workload.training_seconds(config.steps * num_paths, config.batch_size)
     return Phase("training", what, seconds), workload
+
+
+def shared_params(space: SearchSpace) -> int:
+    """Parameters of a space's supernet."""
+    of_operators: dict[tuple[str, str], int] = {}
+    for part in widest_parts(space):
+        # Behind another norm it is the same operator, with the same weights.
+        key = part.path, part.spec.operator
+        of_operators[key] = max(of_operators.get(key, 0), part_cost(part).params)
+    return sum(of_operators.values())
 
 
 def latency_phases(config: SupernetConfig, space: SearchSpace, targets: Sequence[Target]) -> list[Phase]:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.dry_run.supernet import shared_params
 from nas.dry_run.workload import workload_of
 from proxies.macs import cost_of
-from space import build_network, load_architecture
+from space import build_network, load_architecture, load_space
+from supernet.slicing import shared_tensors
 from tests.commands import COMMANDS, exit_code
 from tests.nas.small_official import SMALL, small_weights
 from tests.nas.small_search import BUDGET
@@ -65,6 +67,13 @@ def test_a_comparison_of_any_architecture_has_a_dry_run(
     assert exit_code("retrain", arguments.split()) == 0
     assert "4 of 4 retrainings" in capsys.readouterr().out
     assert not (place / "compared").exists()
+
+
+def test_a_supernet_is_as_large_as_foretold() -> None:
+    space = load_space("hybrid-32")
+    with torch.device("meta"):
+        actual = sum(tensor.numel() for tensor in shared_tensors(space).values())
+    assert shared_params(space) == pytest.approx(actual, rel=1e-2)
 
 
 def test_work_is_counted_as_everywhere_else() -> None:
