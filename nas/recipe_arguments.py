@@ -12,6 +12,9 @@ from nas.command import CommandParser, number, whole_number
 if TYPE_CHECKING:
     from nas.recipe import Recipe
 
+FOLDER = "local-dir:"
+"""Stands before a teacher's folder, as in timm."""
+
 
 @dataclass(frozen=True)
 class RecipeChoice:
@@ -49,7 +52,7 @@ def add_recipe_arguments(parser: CommandParser) -> None:
     group.add_argument("--accumulate", type=whole_number(1), help="parts of a batch to train on one after the other: less memory")
     group.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the arithmetic; auto takes the faster one")
     group.add_argument("--compile", action="store_true", default=None, help="train through torch.compile")
-    group.add_argument("--teacher", metavar="NETWORK",
+    group.add_argument("--teacher", type=_teacher, metavar="NETWORK",
                        help="to learn from: local-dir:FOLDER, hf-hub:OWNER/NAME, or a name of timm's with --teacher-weights")  # fmt: skip
     group.add_argument("--teacher-weights", type=_absolute, metavar="FILE", help="the teacher's weights, .safetensors")
     group.add_argument("--distillation", choices=("hard", "soft"), help="learn the class that the teacher tells, or its probabilities")
@@ -60,6 +63,11 @@ def _learning_rate(text: str) -> float:
     if value == 0:
         raise argparse.ArgumentTypeError("got 0, expected more")
     return value
+
+
+def _teacher(text: str) -> str:
+    folder = text.removeprefix(FOLDER)
+    return text if folder == text else FOLDER + _absolute(folder)
 
 
 def _absolute(text: str) -> str:

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.recipe_arguments import FOLDER
 from space.errors import SpaceError, UserError, one_line
 from space.official.files import read_weights
 from supernet.engine import Taught
 
-FOLDER, HUB = "local-dir:", "hf-hub:"
+HUB = "hf-hub:"
 FILES = ("config.json", "model.safetensors")
 """What is read of a folder or of the hub: tensors and plain values, no pickles."""
 

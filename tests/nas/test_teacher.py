@@ -137,4 +137,4 @@ def test_a_student_learns_from_a_folder(teachers: Path, monkeypatch: pytest.Monk
         assert main([*command, *more, "--out", out]) == 0
         weights.append((teachers / out / "weights.safetensors").read_bytes())
     assert len(set(weights)) == 3
-    assert "teacher: local-dir:of3, soft distillation with weight 0.5" in capsys.readouterr().out
+    assert f"teacher: local-dir:{teachers / 'of3'}, soft distillation with weight 0.5" in capsys.readouterr().out
