@@ -78,7 +78,7 @@ class TrainingConfig(SupernetConfig):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), on_several_gpus=True)
 
 
 def _parse(argv: Sequence[str] | None) -> TrainingConfig:
@@ -151,10 +151,11 @@ def run(config: TrainingConfig) -> None:
     from rich.console import Console
 
     from nas.latency_limits import within_latencies
-    from nas.run_directory import config_of_run, open_run
+    from nas.run_directory import RunError, config_of_run, open_run_of_all
     from nas.supernet_run import SupernetRun
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
+    from supernet.processes import num_processes
 
     console = Console()
     supernet_run = SupernetRun.on_data(config.out, space, config.data, config.image_size, config.seed)
@@ -162,6 +163,9 @@ def run(config: TrainingConfig) -> None:
     if budget is not None and config.scope == "band":
         band = ArchitectureBand(space, without_latency(budget))
         if budget.targets and not config.dry_run:
+            if num_processes() > 1:
+                raise RunError(f"--budget: got {config.budget} for {num_processes()} processes, which would measure other latencies each")
+            band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
             band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
     if config.dry_run:
         from nas.dry_run.plan import print_plan
@@ -174,7 +178,7 @@ def run(config: TrainingConfig) -> None:
     if budget is None:
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
-    with open_run(config.out, resolved, FREE):
+    with open_run_of_all(config.out, resolved, FREE):
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
         train_supernet(console, config, scope_of(space, band), supernet_run, seconds, goes_on=not has_search)

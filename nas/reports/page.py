@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from nas.accuracies import Accuracy
 from nas.drawing import drawing_of
 from nas.parents import parents_within
 from nas.reports import FILE, figures
-from nas.reports.accuracies import Accuracy
 from nas.reports.audit import Audit, audit_of
 from nas.reports.choices import Choice, best_of, choices_of
 from nas.reports.comparison import Comparison, comparison_of

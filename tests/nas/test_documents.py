@@ -13,8 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
+from timm.models import save_for_hf
 
 from tests.commands import COMMANDS, ROOT, exit_code
 from tests.documents import commands, links, snippets
@@ -22,6 +24,7 @@ from tests.nas.small_search import BUDGET, SPACE
 from tests.pictures import write_pictures
 
 PROGRAM = ".venv/bin/"
+TORCHRUN = f"{PROGRAM}torchrun --standalone "
 PYTHON = f"{PROGRAM}python -m nas."
 DOCUMENTED_STORAGE = "postgresql://me@host/studies"
 IN_SPACE = f"--space tiny.yaml --budget {BUDGET} --floor 0.5"
@@ -83,6 +86,12 @@ SMALL = {
         f"{TRIALS} --standalone-steps 1 --workers 1"
     ),
     f"{PYTHON}compare --run runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
+    f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small(),
+    f"{RETRAIN_MINE} --against parents --seeds 3": Small(f"{EPOCH} --seeds 1 --workers 1 --image-size 32", is_long=True),
+    f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),
+    f"{TORCHRUN}--nproc-per-node 2 -m nas.retrain davit-t --recipe deit --data path/to/train --test-data path/to/val": Small(
+        f"{EPOCH} --image-size 32", is_long=True
+    ),
     f"{PYTHON}score runs/mine/best.yaml davit-t": Small("--data path/to/train --scores macs grad_norm --batch-size 2"),
     f"{PYTHON}report runs/mine --swaps": Small(),
 }  # fmt: skip
@@ -99,6 +108,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         for command in (SEARCH_MINE, RETRAIN_MINE):
             run(command, SMALL[command].options)
+        save_for_hf(timm.create_model("test_resnet", num_classes=3), "exported/davit", safe_serialization=True)
     shutil.copytree(place / "runs" / "mine", place / "runs" / "hybrid-224-4.5GFLOPs-digits")
     return place
 
@@ -114,6 +124,9 @@ def run(command: str, options: str) -> None:
         where = ROOT if "pytest" in line else Path.cwd()
         program = [sys.executable, *shlex.split(line)[1:], *shlex.split(options)]
         subprocess.run(program, cwd=where, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=280)
+    elif command.startswith(TORCHRUN):
+        started = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[2:]]
+        subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=280)
     else:
         raise AssertionError(f"{command!r} is of no kind that this test can run")
 
@@ -153,8 +166,6 @@ def test_every_section_of_the_report_is_explained() -> None:
 
 def write_official() -> None:
     """Weights as timm publishes them."""
-    import timm
-
     save_file(timm.create_model("davit_tiny").state_dict(), "davit_tiny.safetensors")
 
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas import audit, compare, finals, report, search
-from nas.reports.accuracies import over_images, over_seeds
+from nas.accuracies import over_images, over_seeds
 from nas.reports.choices import best_of, choices_of
 from nas.reports.importance import importances_of
 from nas.reports.origin import origin_of
