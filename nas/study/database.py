@@ -23,7 +23,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class Database(RDBStorage):
-    """SQLite or PostgreSQL."""
+    """SQLite or PostgreSQL. A trial that was created with its parameters, by this process, gets no others: they are not read again."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._created: dict[int, FrozenTrial] = {}
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None or template_trial.values or template_trial.intermediate_values:
@@ -50,6 +54,8 @@ class Database(RDBStorage):
             _insert(session, models.TrialSystemAttributeModel, _attributes(trial_id, template_trial.system_attrs))
         created = copy.copy(template_trial)
         created.number, created._trial_id = number, trial_id
+        if created.params:
+            self._created[trial_id] = created
         return created
 
     def end_trial(self, trial_id: int, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None) -> None:
@@ -82,21 +88,30 @@ class Database(RDBStorage):
             is_asked_for = sqlalchemy.or_(table.c.trial_id > trial_id_greater_than, table.c.trial_id.in_(sorted(included_trial_ids)))
             asked_for = table.c.study_id == study_id, is_asked_for
             trials = connection.execute(sqlalchemy.select(table).where(*asked_for).order_by(table.c.trial_id)).all()
+            if not trials:
+                return []
+            created = {trial.trial_id: self._created[trial.trial_id] for trial in trials if trial.trial_id in self._created}
             ids = sqlalchemy.select(table.c.trial_id).where(*asked_for)
 
-            def by_trial(model: Any) -> dict[int, list[Any]]:
+            def by_trial(model: Any, but: Sequence[int] = ()) -> dict[int, list[Any]]:
                 """The rows that belong to each trial, in the order in which they were written."""
                 rows: dict[int, list[Any]] = defaultdict(list)
                 table = model.__table__
-                for row in connection.execute(sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(*table.primary_key)):
+                of_trials = table.c.trial_id.in_(ids), table.c.trial_id.not_in(but)
+                for row in connection.execute(sqlalchemy.select(table).where(*of_trials).order_by(*table.primary_key)):
                     rows[row.trial_id].append(row)
                 return rows
 
-            return _frozen(trials, *map(by_trial, _BELONGING)) if trials else []
+            parameters = by_trial(models.TrialParamModel, list(created))
+            others = [by_trial(model) for model in _BELONGING]
+            read = [_frozen(trial, created.get(trial.trial_id), parameters, *others) for trial in trials]
+        for trial in read:
+            if trial.state.is_finished():
+                self._created.pop(trial._trial_id, None)
+        return read
 
 
 _BELONGING = (
-    models.TrialParamModel,
     models.TrialValueModel,
     models.TrialIntermediateValueModel,
     models.TrialUserAttributeModel,
@@ -105,31 +120,32 @@ _BELONGING = (
 _Rows = Mapping[int, Sequence[Any]]
 
 
-def _frozen(trials: Sequence[Any], parameters: _Rows, values: _Rows, steps: _Rows, of_user: _Rows, of_system: _Rows) -> list[FrozenTrial]:
-    """Trials from their own rows, and from rows of each of the tables that belong to them."""
-    frozen = []
+def _frozen(
+    trial: Any, created: FrozenTrial | None, parameters: _Rows, values: _Rows, steps: _Rows, of_user: _Rows, of_system: _Rows
+) -> FrozenTrial:
+    """A trial from its own row, and from rows of each of the tables that belong to it; its parameters perhaps from when it was created."""
+    key = trial.trial_id
     value_of, step_of = models.TrialValueModel.stored_repr_to_value, models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
-    for trial in trials:
-        key = trial.trial_id
-        by_objective = {row.objective: value_of(row.value, row.value_type) for row in values[key]}
+    by_objective = {row.objective: value_of(row.value, row.value_type) for row in values[key]}
+    if created is not None:
+        params, distributions = created.params, created.distributions
+    else:
         distributions = {row.param_name: _distribution(row.distribution_json) for row in parameters[key]}
-        frozen.append(
-            FrozenTrial(
-                number=trial.number,
-                trial_id=key,
-                state=trial.state,
-                value=None,
-                values=[by_objective[objective] for objective in range(len(by_objective))] or None,
-                datetime_start=trial.datetime_start,
-                datetime_complete=trial.datetime_complete,
-                params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in parameters[key]},
-                distributions=distributions,
-                user_attrs={row.key: json.loads(row.value_json) for row in of_user[key]},
-                system_attrs={row.key: json.loads(row.value_json) for row in of_system[key]},
-                intermediate_values={row.step: step_of(row.intermediate_value, row.intermediate_value_type) for row in steps[key]},
-            )
-        )
-    return frozen
+        params = {row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in parameters[key]}
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=key,
+        state=trial.state,
+        value=None,
+        values=[by_objective[objective] for objective in range(len(by_objective))] or None,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=params,
+        distributions=distributions,
+        user_attrs={row.key: json.loads(row.value_json) for row in of_user[key]},
+        system_attrs={row.key: json.loads(row.value_json) for row in of_system[key]},
+        intermediate_values={row.step: step_of(row.intermediate_value, row.intermediate_value_type) for row in steps[key]},
+    )
 
 
 _distribution = lru_cache(maxsize=1024)(json_to_distribution)
