@@ -96,8 +96,8 @@ class Recipe(Value):
         if batch_size is not None:
             changes = {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size} | changes
         recipe = Recipe(**(self.model_dump() | changes))
-        for name in ("teacher_weights", "distillation"):
-            value = recipe.teacher_weights if name == "teacher_weights" else changes.get(name)
+        # A recipe may say how to learn from a teacher without having one; who asks for it has to name one.
+        for name, value in {"teacher_weights": recipe.teacher_weights, "distillation": changes.get("distillation")}.items():
             if recipe.teacher is None and value is not None:
                 raise UserError(f"{name}: got {value!r} and no teacher, expected --teacher as well")
         return recipe

@@ -152,7 +152,7 @@ class Retraining:
         report = self._train(network, max_seconds, on_step)
         if report.average is not None:
             network.load_state_dict(dict(report.average))
-        self._write_weights(WEIGHTS, network.state_dict(), {})
+        self._write_weights(WEIGHTS, network.state_dict(), {"format": "pt"})
         test = None
         if self.test_images is not None:
             test = accuracy(network, self.test_images, range(len(self.test_images)), self.image_size)
@@ -225,7 +225,9 @@ class Retraining:
         """
         best = self._best()
         if best is None or validation_accuracy > best["validation_accuracy"]:
-            self._write_weights(BEST, state, {"epoch": epoch, "validation_accuracy": validation_accuracy})
+            reached = json.dumps({"epoch": epoch, "validation_accuracy": validation_accuracy})
+            # One entry: safetensors writes several in any order, and the same training shall leave the same file.
+            self._write_weights(BEST, state, {"reached": reached})
 
     def _best(self) -> dict[str, Any] | None:
         """The epoch of `best.safetensors` and its accuracy; none where no epoch has ended."""
@@ -235,9 +237,9 @@ class Retraining:
         except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
             return None
 
-    def _write_weights(self, name: str, state: Mapping[str, Tensor], reached: Mapping[str, Any]) -> None:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        self._write(name, save(weights, {"format": "pt", "reached": json.dumps(reached)}))
+    def _write_weights(self, name: str, state: Mapping[str, Tensor], header: dict[str, str]) -> None:
+        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+        self._write(name, save(weights, header))
 
     def _write(self, name: str, content: str | bytes) -> None:
         if is_first():
