@@ -144,7 +144,7 @@ def run(config: SearchConfig) -> None:
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
     from nas.dry_run import print_plan
 
-    names = ["config.json", "best.yaml", "trials.csv", "report.html"]
+    names = ["config.json", "best.yaml", "trials.csv", "report.html", f"{config.artifacts_folder.name}/"]
     if config.evaluator == "supernet":
         names += ["supernet.safetensors", "best.safetensors"]
     if config.num_finalists or config.evaluator == "standalone":
@@ -172,7 +172,9 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
         soft_wrap=True,
     )
     console.print(f"run directory: {config.out}", soft_wrap=True)
-    console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {for_dashboard(config.storage_url)}\n", soft_wrap=True)
+    dashboard = Path(sys.executable).parent / "optuna-dashboard"
+    where = f"{for_dashboard(config.storage_url)} --artifact-dir {config.artifacts_folder}"
+    console.print(f"watch it: {dashboard} {where}\n", soft_wrap=True)
 
 
 def _number(bounds: tuple[int, int]) -> str:

@@ -35,8 +35,10 @@ def open_search(
     if config.evaluator == "supernet":
         with supernet_run.weights_file.open("rb") as weights:
             judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
-    storage, name = config.storage_url, config.study_name
-    return ArchitectureStudy(storage, name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge)
+    return ArchitectureStudy(
+        config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge,
+        config.artifacts_folder,
+    )  # fmt: skip
 
 
 def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
