@@ -192,8 +192,11 @@ class ArchitectureStudy(StudyRecord):
 
     def _restore_artifacts(self) -> None:
         """Write those that were deleted, or that another host has kept to itself."""
+        if self._artifacts is None:
+            return
         for trial in self._trials():
-            if self._artifacts is not None and not self._artifacts.exist(trial.number):
+            # Whatever else was added to the study has no architecture.
+            if "fingerprint" in trial.user_attrs and not self._artifacts.exist(trial.number):
                 self._artifacts.write(trial.number, self.space.replay(trial.params), self._origin(trial.number, trial.user_attrs))
 
     def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
