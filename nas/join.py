@@ -67,6 +67,7 @@ def run(config: JoinConfig) -> None:
     from nas.study import StudyError, open_study
     from nas.supernet_run import open_supernet_run
     from nas.trust.report import corrections_of
+    from nas.watch.screen import Screen
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
@@ -85,10 +86,12 @@ def run(config: JoinConfig) -> None:
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if budget.targets:
         band, _ = within_latencies(console, band, budget, search.latency_tables, search.seed)
-    study = open_search(search, supernet_run, band, budget, parents_within(supernet_run.space, budget))
+    parents = parents_within(supernet_run.space, budget)
+    study = open_search(search, supernet_run, band, budget, parents)
     before = study.num_results
     corrections = corrections_of(search.out) if search.subtract_bias else None
-    evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials))
+    with Screen(console, ("search",)) as screen:
+        evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials), screen, parents)
     console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
 
 

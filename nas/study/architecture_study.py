@@ -26,9 +26,10 @@ from nas.samplers.past import PLACE
 from nas.storage_url import without_password
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
-from nas.study.record import SCORE, SECONDS, Proposal, Result, StudyError, StudyRecord
+from nas.study.record import SECONDS, Proposal, Result, StudyError, StudyRecord
 from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
 from nas.study.storage import open_storage, told
+from nas.study.tally import PASSED_OVER, SCORE
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 from proxies.macs import cost_of
@@ -155,14 +156,15 @@ class ArchitectureStudy(StudyRecord):
             raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
 
     def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
+        passed_over = 0
         if turn.repeated is not None:
             parameters, origin = turn.repeated.params, turn.repeated.user_attrs["proposal"]
         elif turn.place < len(self._first):
             parent = self._first[turn.place].architecture
             parameters, origin = self.band.space.parameters_of(parent), parent.name
         else:
-            row, origin = self._proposer.choose(self._study, trials, turn.place)
-            parameters = self.band.rows.parameters(row)
+            chosen = self._proposer.choose(self._study, trials, turn.place)
+            parameters, origin, passed_over = self.band.rows.parameters(chosen.row), chosen.origin, chosen.passed_over
         architecture = self.band.space.replay(parameters)
         # Counted part by part, beside the tables that the sampler went by.
         cost = cost_of(architecture)
@@ -172,7 +174,7 @@ class ArchitectureStudy(StudyRecord):
         number, excess = len(trials), self.band.budget.excess(amounts)
         attributes = {
             "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process()),
-            EXCESS: round(excess, 6),
+            EXCESS: round(excess, 6), PASSED_OVER: passed_over,
         }  # fmt: skip
         # As a list, which is what the dashboard knows constraints by.
         constraints = {"constraints": [excess]}
