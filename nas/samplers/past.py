@@ -49,7 +49,7 @@ class Past:
 
 
 class History:
-    """Reads a study again and again.
+    """Reads a study again and again; what a finished trial says is read once.
 
     Args:
         directions: of the study's objectives.
@@ -60,7 +60,13 @@ class History:
         self._rows = rows
         self._directions = tuple(directions)
         self._lag = lag
-        self._finished: dict[int, tuple[FrozenTrial, NDArray[np.int64] | None, bytes]] = {}
+        self._finished: set[int] = set()
+        self._seen: set[bytes] = set()
+        self._by_place: dict[int, NDArray[np.int64]] = {}
+        # Of trials with values, in the order of their places.
+        self._places = np.empty(0, dtype=np.int64)
+        self._known = np.empty((0, len(rows.names)), dtype=np.int64)
+        self._values = np.empty((0, len(self._directions)))
 
     def past(self, trials: Sequence[FrozenTrial], place: int, seed: int) -> Past:
         """What a trial in this place may know.
@@ -68,44 +74,46 @@ class History:
         Args:
             trials: all the others of the study.
         """
-        until = place - self._lag
-        rng = random.Random(f"{seed}/{place}")
-        found: dict[int, tuple[NDArray[np.int64], Sequence[float]]] = {}
-        pending: dict[int, NDArray[np.int64]] = {}
-        seen = set()
-        for other in trials:
-            read, row, key = self._finished.get(other.number) or self._read(other)
-            if row is None:
+        unfinished: list[tuple[FrozenTrial, NDArray[np.int64]]] = []
+        for trial in trials:
+            if trial.number in self._finished:
                 continue
-            seen.add(key)
-            its_place = place_of(read)
-            if until < its_place < place:
-                pending[its_place] = row
-            elif its_place <= until and read.state is TrialState.COMPLETE:
-                found[its_place] = row, read.values
-            elif read.state is TrialState.RUNNING:
-                # Its value was to be known, but nobody waited for it.
-                pending[its_place] = row
-        known = [found[place] for place in sorted(found)]
-        values = np.array([values for _, values in known], dtype=float).reshape(len(known), len(self._directions))
-        rows, waiting = self._stacked([row for row, _ in known]), self._stacked([pending[its_place] for its_place in sorted(pending)])
-        scores = _scores(values, self._directions, rng)
-        return Past(rows, values, self._directions, scores, waiting, frozenset(seen), rng)
+            row = row_of(trial, self._rows)
+            if trial.state.is_finished():
+                self._add(trial, row)
+            elif row is not None:
+                unfinished.append((trial, row))
+        until = place - self._lag
+        pending = {its_place: row for its_place in range(until + 1, place) if (row := self._by_place.get(its_place)) is not None}
+        for trial, row in unfinished:
+            # The value of one that is under way was to be known perhaps, but nobody waited for it.
+            if until < place_of(trial) < place or trial.state is TrialState.RUNNING:
+                pending[place_of(trial)] = row
+        count = int(np.searchsorted(self._places, until, side="right"))
+        rng = random.Random(f"{seed}/{place}")
+        values = self._values[:count]
+        waiting = np.array([pending[its_place] for its_place in sorted(pending)], dtype=np.int64).reshape(-1, len(self._rows.names))
+        seen = self._seen.union(row.tobytes() for _, row in unfinished)
+        return Past(self._known[:count], values, self._directions, _scores(values, self._directions, rng), waiting, frozenset(seen), rng)
 
-    def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, NDArray[np.int64] | None, bytes]:
-        row = row_of(trial, self._rows)
-        read = trial, row, b"" if row is None else row.tobytes()
-        if trial.state.is_finished():
-            self._finished[trial.number] = read
-        return read
-
-    def _stacked(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._rows.names))
+    def _add(self, trial: FrozenTrial, row: NDArray[np.int64] | None) -> None:
+        self._finished.add(trial.number)
+        if row is None:
+            return
+        self._seen.add(row.tobytes())
+        place = place_of(trial)
+        self._by_place[place] = row
+        if trial.state is TrialState.COMPLETE:
+            index = int(np.searchsorted(self._places, place))
+            self._places = np.insert(self._places, index, place)
+            self._known = np.insert(self._known, index, row, axis=0)
+            self._values = np.insert(self._values, index, trial.values, axis=0)
 
 
 def place_of(trial: FrozenTrial) -> int:
     """The place of a trial in the sequence of proposals; one that repeats another has its place."""
-    return int(trial.user_attrs.get(PLACE, trial.number))
+    place = trial.user_attrs.get(PLACE)
+    return trial.number if place is None else int(place)
 
 
 def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:

@@ -60,13 +60,11 @@ class SurrogateSampler(InBandSampler):
             return Proposed(self.band.sample(past.rng)[None], "random")
         numbers = np.random.default_rng(past.rng.getrandbits(64))
         known, values = _most_telling(past.rows, _standardised(past.scores), MAX_KNOWN)
-        model = self._model(known, values, self._kernel(past))
-        means, _ = model.predict(self._features(known))
-        parents = known[np.argsort(-means, kind="stable")[:PARENTS]]
+        model = GaussianProcess(self._features(known), values, self._kernel(past))
+        parents = known[np.argsort(-model.expected, kind="stable")[:PARENTS]]
         if len(past.pending):
-            # As if those had scored what is expected of them, so that proposals do not crowd.
-            expected, _ = model.predict(self._features(past.pending))
-            model = self._model(np.concatenate((known, past.pending)), np.concatenate((values, expected)), self._kernel(past))
+            # So that proposals do not crowd.
+            model = model.believing(self._features(past.pending))
         candidates: dict[bytes, tuple[float, NDArray[np.int64]]] = {}
         pool = np.concatenate((parents, self._drawn[numbers.integers(len(self._drawn), size=DRAWN)]))
         for _ in range(self.rounds):
@@ -82,9 +80,6 @@ class SurrogateSampler(InBandSampler):
     def _bred(self, pool: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.int64]:
         first, second = pool[numbers.integers(len(pool), size=(2, self.bred))]
         return self._breeder.brood(first, second, self.bred * 2 // 3, numbers)
-
-    def _model(self, known: NDArray[np.int64], values: Floats, kernel: Kernel) -> GaussianProcess:
-        return GaussianProcess(self._features(known), values, kernel)
 
     def _kernel(self, past: Past) -> Kernel:
         """The kernel that the evaluations up to the last multiple of ten ask for."""

@@ -99,6 +99,12 @@ class ArchitectureStudy(StudyRecord):
         }
         self._open: dict[int, Proposal] = {}
         self._in_a_row = 0
+        self._num_results = super().num_results
+
+    @property
+    def num_results(self) -> int:
+        """Number of architectures evaluated, those of other processes up to the last question for a proposal."""
+        return self._num_results
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -126,6 +132,7 @@ class ArchitectureStudy(StudyRecord):
         """
         with self._storage.turn():
             trials = self._settled(self._trials())
+            self._num_results = sum(trial.state is TrialState.COMPLETE for trial in trials)
             turn = next_turn(trials, num_results, self._lag)
             return None if turn is None else self._begin(turn, trials)
 
@@ -133,14 +140,13 @@ class ArchitectureStudy(StudyRecord):
         """Record what a proposal scored, and how long that took; None where this process was taken for dead and another evaluates it."""
         del self._open[proposal.number]
         self._in_a_row = 0
-        storage, trial_id = self._storage.optuna, self._trial_id(proposal.number)
+        values = [objective.value(score, proposal.amounts) for objective in self.objectives]
+        attributes = {SCORE: asdict(score), SECONDS: round(seconds, 3)}
         try:
-            storage.set_trial_user_attr(trial_id, SCORE, asdict(score))
-            storage.set_trial_user_attr(trial_id, SECONDS, round(seconds, 3))
-            values = [objective.value(score, proposal.amounts) for objective in self.objectives]
-            storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
+            self._storage.end_trial(self._trial_id(proposal.number), attributes, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:
             return None
+        self._num_results += 1
         return Result(proposal.number, proposal.architecture, proposal.amounts, proposal.place, score, seconds)
 
     def give_back(self, proposal: Proposal, reason: str) -> None:
@@ -216,10 +222,8 @@ class ArchitectureStudy(StudyRecord):
         return self._heartbeat.is_dead(owner)
 
     def _fail(self, number: int, reason: str) -> None:
-        storage, trial_id = self._storage.optuna, self._trial_id(number)
         with suppress(UpdateFinishedTrialError):
-            storage.set_trial_user_attr(trial_id, FAILURE, reason)
-            storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            self._storage.end_trial(self._trial_id(number), {FAILURE: reason}, TrialState.FAIL)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.optuna.get_trial_id_from_study_id_trial_number(self._study_id, number)

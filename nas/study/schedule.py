@@ -44,22 +44,25 @@ def next_turn(trials: Sequence[FrozenTrial], num_results: int, lag: int) -> Turn
         num_results: as many evaluations are wanted in all.
         lag: the trial in place N waits for those up to place N - lag.
     """
-    by_place: dict[int, list[FrozenTrial]] = defaultdict(list)
+    failed: dict[int, list[FrozenTrial]] = defaultdict(list)
+    taken: dict[int, TrialState] = {}
     for trial in trials:
-        by_place[place_of(trial)].append(trial)
-    under_way = [place_of(trial) for trial in trials if trial.state is TrialState.RUNNING]
-    done = sum(trial.state is TrialState.COMPLETE for trial in trials)
-    if done + len(under_way) >= num_results:
+        if trial.state is TrialState.FAIL:
+            failed[place_of(trial)].append(trial)
+        else:
+            taken[place_of(trial)] = trial.state
+    under_way = [place for place, state in taken.items() if state is TrialState.RUNNING]
+    if len(under_way) + sum(state is TrialState.COMPLETE for state in taken.values()) >= num_results:
         return None
-    for place in sorted(by_place):
-        if is_to_be_repeated(by_place[place]):
-            return Turn(place, by_place[place][-1])
-    place = max(by_place, default=-1) + 1
+    for place in sorted(failed.keys() - taken.keys()):
+        if is_to_be_repeated(failed[place]):
+            return Turn(place, failed[place][-1])
+    place = max((*failed, *taken), default=-1) + 1
     return Turn(place) if place - lag < min(under_way, default=place) else None
 
 
 def is_to_be_repeated(trials: Sequence[FrozenTrial]) -> bool:
-    """Whether the trials of a place have all failed, and not too often."""
-    failures = [trial.user_attrs.get(FAILURE) for trial in trials if trial.state is TrialState.FAIL]
+    """Whether the trials of a place, which have all failed, have not done so too often."""
+    failures = [trial.user_attrs.get(FAILURE) for trial in trials]
     interruptions = failures.count(INTERRUPTED)
-    return len(failures) == len(trials) and len(failures) - interruptions < MAX_FAILURES and interruptions < MAX_INTERRUPTIONS
+    return len(failures) - interruptions < MAX_FAILURES and interruptions < MAX_INTERRUPTIONS

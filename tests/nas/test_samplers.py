@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
@@ -79,6 +81,11 @@ def new_study(name: str, band: Band, seed: int = 0, **options: Any) -> optuna.St
     return optuna.create_study(sampler=make_sampler(name, band, seed), **options)
 
 
+def journal(folder: Path) -> JournalStorage:
+    """A study's storage on disk, opened anew."""
+    return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+
+
 def same(first: list[Row], second: list[Row]) -> bool:
     return np.array(first).tolist() == np.array(second).tolist()
 
@@ -90,7 +97,7 @@ def distinct(rows: list[Row]) -> set[bytes]:
 @every_sampler
 def test_every_trial_is_a_new_member_of_the_band(name: str) -> None:
     band = mini_band()
-    found = search(new_study(name, band), band, 60, score_of)
+    found = search(new_study(name, band), band, 40, score_of)
     assert band.admits(np.array(found)).all()
     assert len(distinct(found)) == len(found)
 
@@ -98,7 +105,7 @@ def test_every_trial_is_a_new_member_of_the_band(name: str) -> None:
 @every_sampler
 def test_a_seed_decides_everything(name: str) -> None:
     band = mini_band()
-    first, again, other = (search(new_study(name, band, seed), band, 40, score_of) for seed in (0, 0, 1))
+    first, again, other = (search(new_study(name, band, seed), band, 32, score_of) for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
 
@@ -115,8 +122,10 @@ def test_a_sampler_is_made_of_space_cost_budget_and_seed(name: str) -> None:
 def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Path) -> None:
     band = mini_band()
     whole = search(new_study(name, band), band, 38, score_of)
-    options: dict[str, Any] = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "study_name": "search", "load_if_exists": True}
-    parts = [row for trials in (34, 4) for row in search(new_study(name, band, **options), band, trials, score_of)]
+    parts = []
+    for trials in (34, 4):
+        study = new_study(name, band, storage=journal(tmp_path), study_name="search", load_if_exists=True)
+        parts += search(study, band, trials, score_of)
     assert same(parts, whole)
 
 
@@ -139,18 +148,17 @@ def test_copies_propose_the_same(name: str, band_of_kind: Callable[[], Band]) ->
     assert proposals[0] == proposals[1] == proposals[2]
 
 
-def _search_a_part(name: str, storage: str) -> None:
-    study = optuna.load_study(study_name="search", storage=storage, sampler=make_sampler(name, small_band(), 0))
+def _search_a_part(name: str, folder: Path) -> None:
+    study = optuna.load_study(study_name="search", storage=journal(folder), sampler=make_sampler(name, small_band(), 0))
     search(study, small_band(), 10)
 
 
 @every_sampler
 def test_another_process_may_continue(name: str, tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
     band = small_band()
-    study = new_study(name, band, storage=storage, study_name="search")
+    study = new_study(name, band, storage=journal(tmp_path), study_name="search")
     begun = search(study, band, 5)
-    process = multiprocessing.get_context("fork").Process(target=_search_a_part, args=(name, storage))
+    process = multiprocessing.get_context("fork").Process(target=_search_a_part, args=(name, tmp_path))
     process.start()
     process.join(60)
     assert process.exitcode == 0

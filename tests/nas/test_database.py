@@ -1,0 +1,84 @@
+"""What is written in one go reads as what Optuna writes row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState, create_trial
+
+from nas.study.database import Database
+from nas.study.storage import Storage
+from tests.postgresql import NewDatabase
+
+CHOICES = {"mixer": CategoricalDistribution(("window", "ssa", None)), "depth": CategoricalDistribution((1, 2, 4.5)),
+           "scaled": CategoricalDistribution((True, False))}  # fmt: skip
+NewUrl = Callable[[], str]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    if request.param == "postgresql":
+        new_database: NewDatabase = request.getfixturevalue("postgresql")
+        return lambda: new_database().replace("postgresql://", "postgresql+psycopg://", 1)
+    numbers: Iterator[int] = iter(range(10))
+    return lambda: f"sqlite:///{tmp_path / str(next(numbers))}.db"
+
+
+def filled(storage: BaseStorage) -> None:
+    """One trial of each way to end, and one under way."""
+    study = optuna.create_study(storage=storage, study_name="s", directions=["maximize", "minimize"])
+    for values in ((0.5, float("inf")), None, (0.25, -1.0)):
+        trial = create_trial(
+            state=TrialState.RUNNING, params={"mixer": None, "depth": 4.5, "scaled": False}, distributions=CHOICES,
+            user_attrs={"macs": 10**12, "owner": {"host": "h"}}, system_attrs={"x": [1]}, constraints={"budget": -0.5},
+        )  # fmt: skip
+        study.add_trial(trial)
+        trial_id = study.get_trials()[-1]._trial_id
+        # Files and databases of other storages take the same calls.
+        end = Storage(storage, turns=None).end_trial  # type: ignore[arg-type]
+        end(trial_id, {"score": {"accuracy": 0.5}}, TrialState.COMPLETE if values else TrialState.FAIL, values)
+        with pytest.raises(UpdateFinishedTrialError):
+            end(trial_id, {"late": 1}, TrialState.FAIL)
+    study.add_trial(create_trial(state=TrialState.RUNNING, params={"mixer": "ssa"}, distributions={"mixer": CHOICES["mixer"]}))
+
+
+def contents(url: str) -> list[dict[str, object]]:
+    """Trials as Optuna reads them, without the times."""
+    trials = optuna.load_study(storage=RDBStorage(url), study_name="s").get_trials()
+    times = ("_datetime_start", "datetime_complete")
+    assert all((trial.datetime_complete is None) == (trial.state is TrialState.RUNNING) and trial.datetime_start for trial in trials)
+    # In lists, since the order of the parameters belongs to it.
+    return [{key: list(value.items()) if isinstance(value, dict) else value for key, value in vars(trial).items() if key not in times}
+            for trial in trials]  # fmt: skip
+
+
+def test_a_database_holds_what_optuna_would_have_written(new_url: NewUrl) -> None:
+    ours, theirs = new_url(), new_url()
+    filled(Database(ours))
+    filled(RDBStorage(theirs))
+    assert contents(ours) == contents(theirs)
+
+
+def test_trials_are_read_as_optuna_reads_them(new_url: NewUrl) -> None:
+    url = new_url()
+    filled(RDBStorage(url))
+    theirs, ours = RDBStorage(url), Database(url)
+    for step, value in enumerate((0.5, float("nan"), float("-inf"))):
+        theirs.set_trial_intermediate_value(4, step, value)
+    other = theirs.create_new_study([optuna.study.StudyDirection.MINIMIZE])
+    theirs.create_new_trial(other)
+    assert len(ours.get_all_trials(1)) == 4
+    for study, asked_for in ((1, (set(), -1)), (1, ({1, 4}, 2)), (1, ({2}, 2)), (1, (set(), 4)), (other, (set(), -1))):
+        read, expected = ([vars(trial) for trial in storage._get_trials(study, None, *asked_for)] for storage in (ours, theirs))
+        for trial in (*read, *expected):
+            # Not a number does not equal itself.
+            trial["intermediate_values"] = repr(trial["intermediate_values"])
+        assert read == expected
+    with pytest.raises(KeyError):
+        ours.get_all_trials(99)
