@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nas.recipe import Recipe
+from nas.watch.scalars import FOLDER, VALIDATION, Scalars
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.network import build_network
@@ -155,8 +156,11 @@ class Retraining:
         carried: dict[str, Any] = {"rows": [], "sum_of_losses": 0.0}
         validation = ""
 
+        scalars = Scalars(self.out / FOLDER, self.train_config.steps, self.recipe.batch_size)
+
         def follow(step: StepReport) -> None:
             nonlocal validation
+            scalars.follow(step)
             carried["sum_of_losses"] += step.loss
             if step.step % steps_per_epoch == 0:
                 share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
@@ -164,19 +168,22 @@ class Retraining:
                 carried["rows"].append((step.step // steps_per_epoch, step.step, f"{loss:.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
                 carried["sum_of_losses"] = 0.0
                 self._write_metrics(carried["rows"])
+                scalars.add(VALIDATION, share, step.step)
                 validation = f", validation {share:.1%}"
             on_step(step.step, f"loss {step.loss:.2f}{validation}")
 
-        return train(
-            network,
-            lambda _, images: network(images),
-            self.batches,
-            self.train_config,
-            checkpoint=self._checkpoint,
-            carried=carried,
-            max_seconds=max_seconds,
-            on_step=follow,
-        )
+        with scalars:
+            return train(
+                network,
+                lambda _, images: network(images),
+                self.batches,
+                self.train_config,
+                checkpoint=self._checkpoint,
+                carried=carried,
+                max_seconds=max_seconds,
+                on_step=follow,
+                on_save=scalars.flush,
+            )
 
     def _write_metrics(self, rows: Iterable[Iterable[object]]) -> None:
         """Write `metrics.csv`, a row an epoch."""

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from optuna.exceptions import StorageInternalError
 from rich.console import RenderableType
-from sqlalchemy.exc import SQLAlchemyError
 
 from nas.backends import MakeEvaluator, Stop
 from nas.evaluator import Evaluator, UnbiasedEvaluator
@@ -18,6 +16,7 @@ from nas.parents import Parent
 from nas.progress import phase
 from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+from nas.storage_url import StorageError
 from nas.study import ArchitectureStudy, Result
 from nas.supernet_run import SupernetRun
 from nas.watch.screen import Screen
@@ -76,7 +75,7 @@ def evaluate(
     def view(width: int, height: int) -> RenderableType:
         nonlocal tally
         # What keeps the study from being read keeps the search from going on, too, and that says so.
-        with suppress(SQLAlchemyError, StorageInternalError, OSError):
+        with suppress(StorageError, OSError):
             tally = study.tally()
         return search_view(tally, parents, num_workers, width, height)
 

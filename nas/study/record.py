@@ -19,7 +19,7 @@ from nas.samplers.past import place_of
 from nas.storage_url import without_password
 from nas.study.schedule import FAILURE, INTERRUPTED
 from nas.study.storage import open_storage, told
-from nas.study.tally import SCORE, Tally, tally_of
+from nas.study.tally import SCORE
 from proxies.cost import Cost, target_of
 from space.architecture import Architecture
 from space.errors import UserError
@@ -79,10 +79,6 @@ class StudyRecord:
     def num_results(self) -> int:
         """Number of architectures evaluated so far."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-
-    def tally(self) -> Tally:
-        """How the study stands, whoever evaluates; quick, also where there are thousands of trials."""
-        return tally_of(self._study.get_trials(deepcopy=False))
 
     def results(self) -> list[Result]:
         """Everything evaluated so far, best first."""

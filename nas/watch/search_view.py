@@ -30,7 +30,7 @@ def search_view(tally: Tally, parents: Sequence[Parent], num_workers: int, width
     """
     best = tally.best
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for heading in ("accuracy %", "log-lik.", "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("top-1 %", justify="right", no_wrap=True)

@@ -76,7 +76,7 @@ def retraining_options(work: Path, out: Path) -> list[str]:
 
 def made_by_retraining(out: Path) -> Made:
     """Every file's content; all but the seconds of a result and what tells the directories apart has to be the same."""
-    files: Made = {file.name: file.read_bytes() for file in out.iterdir() if file.name != "config.json"}
+    files: Made = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file() and file.name != "config.json"}
     files["result.json"] = {key: value for key, value in json.loads((out / "result.json").read_text()).items() if key != "seconds"}
     return files
 
