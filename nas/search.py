@@ -154,10 +154,11 @@ def _phases(config: SearchConfig, budget: Budget) -> list[str]:
 
 def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
     from nas.dry_run import print_plan
+    from nas.watch.scalars import FOLDER
 
     names = ["config.json", "best.yaml", "trials.csv", "report.html", f"{config.artifacts_folder.name}/"]
     if config.evaluator == "supernet":
-        names += ["supernet.safetensors", "best.safetensors"]
+        names += ["supernet.safetensors", "best.safetensors", f"{FOLDER}/"]
     if config.num_finalists or config.evaluator == "standalone":
         names.append(f"{config.standalone_folder.name}/")
     if len(config.objectives) == 1:

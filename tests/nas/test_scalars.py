@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nas import retrain, train
 from nas.watch import scalars
 from nas.watch.scalars import FOLDER, LOSS, RATE, SKIPPED, SPEED, VALIDATION, Scalars
 from space.files import dump_architecture, parse_space
 from supernet.engine import StepReport
+from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE
 
 STEPS = 12
@@ -20,17 +19,6 @@ STEPS = 12
 
 def report(step: int, loss: float = 0.5, skipped: int = 0) -> StepReport:
     return StepReport(step, loss, 0.1, skipped, None)
-
-
-def shown(folder: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard reads there, by name and step; a step twice is an error."""
-    events = EventAccumulator(str(folder)).Reload()
-    found: dict[str, dict[int, float]] = defaultdict(dict)
-    for name in events.Tags()["scalars"]:
-        for event in events.Scalars(name):
-            assert event.step not in found[name]
-            found[name][event.step] = event.value
-    return found
 
 
 def test_what_was_written_after_the_checkpoint_is_forgotten_and_nothing_before_it(tmp_path: Path) -> None:
