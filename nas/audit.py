@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
     from nas.standalone import Trained, Training
@@ -39,6 +39,7 @@ class AuditConfig:
         latency: the device on which the sample's networks are timed.
         publish: folder for a copy of the table of all scores, with a page about it.
         command: the arguments, as they were given.
+        dry_run: say what would be done, and do none of it.
     """
 
     run: Path
@@ -59,6 +60,7 @@ class AuditConfig:
     latency: str
     publish: Path | None
     command: tuple[str, ...]
+    dry_run: bool
 
     @property
     def folder(self) -> Path:
@@ -92,6 +94,7 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
     add_backend_arguments(parser, "trainings")
     parser.add_argument("--latency", default="cpu:1t:bs1", metavar="DEVICE", help="where the sample's networks are timed (%(default)s)")
     parser.add_argument("--publish", type=Path, metavar="FOLDER", help="also write the table of all scores there, with a page about it")
+    add_dry_run(parser)
     parsed = parser.parse_args(argv)
     check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
     arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
@@ -101,14 +104,10 @@ def _parse(argv: Sequence[str] | None) -> AuditConfig:
 
 def run(config: AuditConfig) -> None:
     """Draw and train the sample as far as that is not done, then report on the run."""
-    from nas.progress import phase
     from nas.run_directory import config_of_run, open_run
-    from nas.run_lock import lock
     from nas.standalone import Conditions, train_all
     from nas.supernet_run import open_supernet_run
-    from nas.trust.bench import Plan, sample_of
-    from nas.trust.examination import truth_of
-    from nas.trust.latencies import latencies
+    from nas.trust.bench import Plan, draw_sample, sample_of
     from proxies.cost import BudgetError, parse_budget
     from proxies.target import parse_target
 
@@ -119,6 +118,21 @@ def run(config: AuditConfig) -> None:
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
     budget, target = parse_budget(text), parse_target(config.latency)
     plan = Plan(config.steps, config.seeds, config.long, config.short)
+    conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
+    if config.dry_run:
+        from nas.console import open_console
+        from nas.dry_run.audit import plan_audit
+        from nas.dry_run.plan import print_plan
+
+        drawn = list(draw_sample(supernet_run.space, budget, config.architectures, config.sample_seed))
+        print_plan(open_console(), plan_audit(config, conditions, drawn, plan))
+        return
+
+    from nas.progress import phase
+    from nas.run_lock import lock
+    from nas.trust.examination import truth_of
+    from nas.trust.latencies import latencies
+
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     with ExitStack() as held:
@@ -131,7 +145,6 @@ def run(config: AuditConfig) -> None:
         with phase("timing the sample", 1) as advance:
             milliseconds = latencies(config.bench / "latencies", members, target)
             advance()
-        conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
         truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
         each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
         with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import NoReturn
 
 from space.errors import UserError
@@ -14,10 +16,15 @@ OK, FAILED, INTERRUPTED = 0, 2, 130
 DATA_HELP = "folder or tar in ImageFolder layout, a name timm knows, digits or probes (%(default)s)"
 
 
-def exit_code_of(action: Callable[[], None]) -> int:
-    """Run a command's action and turn the errors that a user can mend into one line on stderr and an exit code."""
+def exit_code_of(action: Callable[[], None], *, on_several_gpus: bool = False) -> int:
+    """Run a command's action and turn the errors that a user can mend into one line on stderr and an exit code.
+
+    Args:
+        on_several_gpus: whether torchrun may start the command once a GPU; then the first of the processes alone prints.
+    """
     try:
-        action()
+        with _one_voice(on_several_gpus):
+            action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -34,11 +41,29 @@ def exit_code_of(action: Callable[[], None]) -> int:
     return OK
 
 
+@contextmanager
+def _one_voice(on_several_gpus: bool) -> Iterator[None]:
+    """Let one of the processes that torchrun has started print; UserError where there may be one only."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and not on_several_gpus:
+        raise UserError(f"torchrun: got {processes} processes, expected one; several GPUs are for nas.train and nas.retrain")
+    if processes == 1 or os.environ.get("RANK", "0") == "0":
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add `--dry-run`, which every command has."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, what it costs in time, memory and disk, and stop")
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -1,4 +1,7 @@
-"""`python -m nas.compare --run runs/x`: retrain a search's winner, published networks and random ones alike, and test them."""
+"""`python -m nas.compare --run runs/x`: retrain a search's winner, published networks and random ones alike, and test them.
+
+`python -m nas.retrain ARCHITECTURE --against parents` is the same without a search: any architecture, and no random ones.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
-from nas.command import CommandParser, exit_code_of, whole_number
-from nas.retrain import add_recipe_arguments
+from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
+from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.comparison import Accuracies, Comparison, Contender
-    from nas.supernet_run import SupernetRun
     from proxies.cost import Budget
+    from space.architecture import Architecture
+    from space.search_space import SearchSpace
 
-FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command"})
+FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command", "dry_run"})
 """What may change when a comparison goes on: retrainings are added to those that are done."""
 MAX_DRAWS = 1000
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(RecipeChoice):
     """Everything that a comparison depends on.
 
     Args:
-        run: a search's directory; tells space, budget, data, image size and seed of the draws.
+        run: a search's directory; tells space, budget, data, image size and seed of the draws. None where an architecture is given.
+        architecture: what is compared with others, where it is not a search's; the budget is the one it was found within, or what it costs.
+        data, image_size: of such an architecture.
         others: further architectures, YAML files or published networks' names.
         test_data: by default the test part of the run's data.
-        recipe: name of a recipe, or a YAML file.
-        epochs, batch_size, lr: instead of the recipe's.
         seeds: retrainings of each network.
         random: networks drawn at random from the budget's band.
         workers: retrainings at a time.
         backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
         latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
         out: the comparison's directory.
-        command: the arguments, as they were given.
+        command: as it was given, from `nas.` on.
+        dry_run: say what would be done, and do none of it.
     """
 
-    run: Path
+    run: Path | None
+    architecture: Path | None
+    data: str | None
+    image_size: int | None
     others: tuple[str, ...]
     test_data: str | None
-    recipe: str
-    epochs: int | None
-    batch_size: int | None
-    lr: float | None
     seeds: int
     random: int
     workers: int
@@ -63,6 +67,7 @@ class CompareConfig:
     latency_tables: Path | None
     out: Path
     command: tuple[str, ...]
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,9 +92,11 @@ def _parse(argv: Sequence[str] | None) -> CompareConfig:
     add_backend_arguments(parser, "retrainings")
     parser.add_argument("--latency-tables", type=Path, metavar="FOLDER", help="where measured latencies are kept (the user's cache)")
     parser.add_argument("--out", type=Path, help="the comparison's directory (RUN/comparison)")
+    add_dry_run(parser)
     parsed = parser.parse_args(argv)
     check_backend(parser, parsed, (*OF_RAY, "cpus_per_worker"))
-    arguments = vars(parsed) | {"command": tuple(sys.argv[1:] if argv is None else argv)}
+    command = ("nas.compare", *(sys.argv[1:] if argv is None else argv))
+    arguments = vars(parsed) | {"architecture": None, "data": None, "image_size": None, "command": command}
     arguments["out"] = (arguments["out"] or arguments["run"] / "comparison").resolve()
     return CompareConfig(**arguments | {"others": tuple(arguments["others"])})
 
@@ -99,27 +106,29 @@ def run(config: CompareConfig) -> None:
     from nas.comparison import Comparison, compare
     from nas.console import open_console
     from nas.progress import phase
-    from nas.recipe import load_recipe
-    from nas.run_directory import RunError, config_of_run, open_run
-    from nas.supernet_run import open_supernet_run
-    from proxies.cost import parse_budget
+    from nas.run_directory import open_run
     from supernet.data import DataError
 
-    searched = config_of_run(config.run)
-    if not (config.run / "best.yaml").exists():
-        raise RunError(f"{config.run}: has no best.yaml; expected the directory of a search that has ended")
-    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
-    supernet_run = open_supernet_run(config.run)
-    comparison = Comparison(supernet_run.data, config.test_data, recipe, supernet_run.image_size, config.out)
+    recipe = config.load()
+    entry = _of_run(config.run) if config.run is not None else _of_architecture(config)
+    comparison = Comparison(entry.data, config.test_data, recipe, entry.image_size, config.out)
     images, test_images = comparison.images()
     if test_images is None:
-        raise DataError(f"{supernet_run.data}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
+        raise DataError(f"{entry.data}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
     resolved = {"data": comparison.data, "image_size": comparison.image_size, "recipe": recipe.model_dump()}
     data = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
+    console = open_console()
+    contenders = _contenders(console, config, entry)
+    # A teacher that cannot teach this ends here, before the directory is that of such a comparison.
+    _ = comparison.retraining(contenders[0].architecture, 0).teacher
+    if config.dry_run:
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.retraining import plan_comparison
+
+        retrainings = [(one, comparison.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
+        print_plan(console, plan_comparison(config, retrainings))
+        return
     with open_run(config.out, asdict(config) | resolved, FREE):
-        console = open_console()
-        budget = parse_budget(searched["budget"], searched["floor"])
-        contenders = _contenders(console, config, supernet_run, budget)
         each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {data}", soft_wrap=True)
         with phase("retraining", config.seeds * len(contenders)) as advance:
@@ -127,11 +136,62 @@ def run(config: CompareConfig) -> None:
                 comparison, contenders, config.seeds, each,
                 lambda job, accuracy: advance(1, f"{job.contender.label}, seed {job.seed}: {accuracy:.1%}"),
             )  # fmt: skip
-        _report(console, config, comparison, rows, f"{data}, at {comparison.image_size} px")
+        _report(console, config, comparison, rows, entry.label, f"{data}, at {comparison.image_size} px")
 
 
-def _contenders(console: Console, config: CompareConfig, supernet_run: SupernetRun, budget: Budget) -> list[Contender]:
-    """The winner, random members of the band, published networks, others; every architecture once."""
+@dataclass(frozen=True)
+class _Entry:
+    """What is compared with others, and under which conditions.
+
+    Args:
+        architecture: priced at its own image size, with the classes of the data.
+        image_size: at which all train.
+        space: from which random ones are drawn.
+        seed: of these draws.
+    """
+
+    label: str
+    architecture: Architecture
+    data: str
+    image_size: int
+    budget: Budget
+    space: SearchSpace | None = None
+    seed: int = 0
+
+
+def _of_run(run: Path) -> _Entry:
+    from nas.run_directory import RunError, config_of_run
+    from nas.supernet_run import open_supernet_run
+    from proxies.cost import parse_budget
+    from space.files import load_architecture
+
+    searched = config_of_run(run)
+    if not (run / "best.yaml").exists():
+        raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
+    supernet_run = open_supernet_run(run)
+    space, budget = supernet_run.space, parse_budget(searched["budget"], searched["floor"])
+    best = load_architecture(run / "best.yaml").replace(image_size=space.image_size, num_classes=space.num_classes, in_chans=space.in_chans)
+    return _Entry("found", best, supernet_run.data, supernet_run.image_size, budget, space, supernet_run.seed)
+
+
+def _of_architecture(config: CompareConfig) -> _Entry:
+    from proxies.cost import Budget, parse_budget
+    from proxies.macs import cost_of
+    from space.files import load_architecture, load_provenance
+    from supernet.data import open_images
+
+    assert config.architecture is not None
+    assert config.data is not None
+    images = open_images(config.data)
+    architecture = load_architecture(config.architecture).replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    found_within = load_provenance(config.architecture).get("budget")
+    budget = parse_budget(found_within, 0.0) if isinstance(found_within, str) else Budget({"macs": cost_of(architecture).macs}, 0.0)
+    image_size = config.image_size or images.default_image_size()
+    return _Entry(architecture.name, architecture, config.data, image_size, budget)
+
+
+def _contenders(console: Console, config: CompareConfig, entry: _Entry) -> list[Contender]:
+    """The winner, others, published networks, random members of the band; every architecture once."""
     from nas.comparison import Contender
     from nas.latency_limits import within_latencies
     from nas.parents import parents_within
@@ -141,21 +201,22 @@ def _contenders(console: Console, config: CompareConfig, supernet_run: SupernetR
     from space.errors import SpaceError
     from space.files import load_architecture
 
-    space = supernet_run.space
-    of_data = {"num_classes": space.num_classes, "in_chans": space.in_chans, "image_size": supernet_run.image_size}
-    found = [("found", load_architecture(config.run / "best.yaml"))]
-    found += [(Path(name).stem, load_architecture(name)) for name in config.others]
-    found += [(parent.architecture.name, parent.architecture) for parent in parents_within(space, budget)]
+    own, budget = entry.architecture, entry.budget
+    of_data = {"num_classes": own.num_classes, "in_chans": own.in_chans, "image_size": entry.image_size}
+    found = [(entry.label, own), *((Path(name).stem, load_architecture(name)) for name in config.others)]
+    found += [(parent.architecture.name, parent.architecture) for parent in parents_within(own, budget)]
     contenders: dict[str, Contender] = {}
     for label, architecture in found:
         with suppress(SpaceError):
             # Refused where the data's images are so small that the last stages would have no map left.
-            own = architecture.replace(**of_data)
-            contenders.setdefault(own.fingerprint, Contender(label, own))
-    band = ArchitectureBand(space, without_latency(budget))
-    if budget.targets and config.random:
-        band, _ = within_latencies(console, band, budget, config.latency_tables, supernet_run.seed)
-    rng = random.Random(f"{supernet_run.seed} comparison")
+            of_size = architecture.replace(**of_data)
+            contenders.setdefault(of_size.fingerprint, Contender(label, of_size))
+    if entry.space is None or not config.random:
+        return list(contenders.values())
+    band = ArchitectureBand(entry.space, without_latency(budget))
+    if budget.targets and not config.dry_run:
+        band, _ = within_latencies(console, band, budget, config.latency_tables, entry.seed)
+    rng = random.Random(f"{entry.seed} comparison")
     wanted = len(contenders) + config.random
     for _ in range(MAX_DRAWS):
         if len(contenders) == wanted:
@@ -166,20 +227,20 @@ def _contenders(console: Console, config: CompareConfig, supernet_run: SupernetR
     raise RunError(f"--random: got {config.random}, expected no more than there are architectures inside {budget}")
 
 
-def _report(console: Console, config: CompareConfig, comparison: Comparison, rows: Sequence[Accuracies], data: str) -> None:
+def _report(console: Console, config: CompareConfig, comparison: Comparison, rows: Sequence[Accuracies], label: str, data: str) -> None:
     from rich import box
     from rich.table import Table
 
     from nas.comparison import table_of, write_comparison
 
-    found = next(row for row in rows if row.contender.label == "found")
+    found = next(row for row in rows if row.contender.label == label)
     cells = table_of(rows, found)
     about = {
-        "made by": f"`python -m nas.compare {shlex.join(config.command)}`",
+        "made by": f"`python -m {shlex.join(config.command)}`",
         "data": data,
         "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "
         f"{comparison.recipe.lr:g}",
-        "spread": f"± is the standard deviation over {config.seeds} seeds; leads in points, with 95 % intervals over seeds (Welch)",
+        "spread": f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)",
     }
     write_comparison(config.out, cells, rows, about)
     table = Table(title="Test accuracy, retrained alike", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

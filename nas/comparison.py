@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 from scipy import stats
 
+from nas.accuracies import CONFIDENCE, over_seeds
 from nas.processes import Each
 from nas.recipe import Recipe
 from nas.retraining import Retraining
@@ -26,8 +27,6 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import write_atomically
 from supernet.data import ImageSet, open_images, open_test_images
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,10 @@ class Accuracies:
         return mean(self.by_seed)
 
     @property
-    def spread(self) -> float | None:
-        """Standard deviation over seeds; none of one seed."""
-        return stdev(self.by_seed) if len(self.by_seed) > 1 else None
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean over seeds (Student's); none of one seed."""
+        over = over_seeds(self.by_seed, None)
+        return None if over is None else (over.low, over.high)
 
     def lead_of(self, other: Accuracies) -> tuple[float, tuple[float, float] | None]:
         """By how much the other's mean is greater, and its 95 % interval over seeds (Welch's); none of one seed."""
@@ -108,15 +108,18 @@ class Comparison:
         images = open_images(self.data)
         return images, open_test_images(self.data, self.test_data, images.class_names)
 
+    def retraining(self, architecture: Architecture, seed: int) -> Retraining:
+        """One of them, not begun."""
+        images, test_images = _images_of(self)
+        out = self.folder / f"{architecture.fingerprint}-{seed}"
+        # Loading in other processes would take the cores of other trainings.
+        return Retraining(architecture, self.recipe, images, test_images, self.image_size, seed, None, out, num_workers=0)
+
     def retrain(self, job: Job) -> float:
         """Do one retraining in this process, in one thread, or go on with it; its test accuracy."""
-        images, test_images = _images_of(self)
-        architecture = job.contender.architecture
-        out = self.folder / f"{architecture.fingerprint}-{job.seed}"
-        out.mkdir(parents=True, exist_ok=True)
+        retraining = self.retraining(job.contender.architecture, job.seed)
+        retraining.out.mkdir(parents=True, exist_ok=True)
         with threads(1):
-            # Loading in other processes would take the cores of other trainings.
-            retraining = Retraining(architecture, self.recipe, images, test_images, self.image_size, job.seed, None, out, num_workers=0)
             return float(retraining.run()["test"]["accuracy"])
 
 
@@ -153,14 +156,14 @@ def median_of_random(rows: Sequence[Accuracies]) -> Accuracies | None:
 def table_of(rows: Sequence[Accuracies], found: Accuracies) -> list[list[str]]:
     """Headings and cells: what every contender costs and reaches, and by how much the winner of the search leads."""
     middle = median_of_random(rows)
-    table = [["", "MFLOPs", "Mparams", "test accuracy, %", "by seed", "the found one leads by"]]
+    table = [["", "MFLOPs", "Mparams", "test accuracy, %", "by seed", f"{found.contender.label} leads by"]]
     for row in rows:
         label = f"{row.contender.label} (their median)" if row is middle else row.contender.label
-        spread = "" if row.spread is None else f" ± {100 * row.spread:.1f}"
+        interval = "" if row.interval is None else " [{:.1f}, {:.1f}]".format(*(100 * end for end in row.interval))
         cost = row.contender.cost
         table.append(
             [
-                label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", f"{100 * row.mean:.1f}{spread}",
+                label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", f"{100 * row.mean:.1f}{interval}",
                 " ".join(f"{100 * accuracy:.1f}" for accuracy in row.by_seed), "" if row is found else _lead_in_words(row, found),
             ]
         )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.command import CommandParser, exit_code_of
+from nas.command import CommandParser, add_dry_run, exit_code_of
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class ConvertConfig:
         parent: name of a published network, or an architecture's YAML file, for example one with other classes.
         weights: the official file, `.safetensors` or written by `torch.save`.
         output: the directory to write `architecture.yaml` and `weights.safetensors` into.
+        dry_run: convert, and write nothing.
     """
 
     parent: str
     weights: Path
     output: Path
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,12 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", required=True, help="name of a published network, such as davit-t, or an architecture's YAML file")
     parser.add_argument("--weights", type=Path, required=True, help="the official file, .safetensors or written by torch.save")
     parser.add_argument("--output", type=Path, required=True, help="directory for architecture.yaml and weights.safetensors")
+    add_dry_run(parser)
     config = ConvertConfig(**vars(parser.parse_args(argv)))
     return exit_code_of(lambda: run(config))
 
 
 def run(config: ConvertConfig) -> None:
     """Read, convert, check that every tensor found its place, write both files."""
+    start = time.perf_counter()
     from safetensors.torch import save
 
     from space.errors import SpaceError
@@ -54,12 +59,25 @@ def run(config: ConvertConfig) -> None:
         raise SpaceError(f"{config.weights}: {error}") from None
     if config.output.exists() and not config.output.is_dir():
         raise SpaceError(f"--output: got the file {config.output}, expected a directory")
-    config.output.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    write_atomically(config.output / "weights.safetensors", save(tensors, {"format": "pt"}))
     provenance = {"parent": config.parent, "weights": config.weights.name}
-    write_atomically(config.output / "architecture.yaml", dump_architecture(architecture, provenance))
-    print(f"placed {placed} official tensors as {len(tensors)} of {architecture.name}'s in {config.output}")
+    files = {
+        config.output / "weights.safetensors": save(tensors, {"format": "pt"}),
+        config.output / "architecture.yaml": dump_architecture(architecture, provenance).encode(),
+    }
+    what = f"{placed} official tensors as {len(tensors)} of {architecture.name}'s"
+    if config.dry_run:
+        from nas.console import open_console
+        from nas.dry_run.plan import Phase, Plan, memory_so_far, print_plan
+
+        phase = Phase("converting", what, time.perf_counter() - start)
+        sizes = {str(file): len(content) for file, content in files.items()}
+        print_plan(open_console(), Plan((phase,), {"in all": memory_so_far()}, sizes))
+        return
+    config.output.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_atomically(file, content)
+    print(f"placed {what} in {config.output}")
 
 
 if __name__ == "__main__":

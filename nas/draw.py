@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.command import CommandParser, exit_code_of
+from nas.command import CommandParser, add_dry_run, exit_code_of
 from space.errors import UserError
 
 SUFFIXES = (".svg", ".png", ".pdf")
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser(prog="python -m nas.draw", description="Draw an architecture: what its blocks are, and what they cost.")
     parser.add_argument("architecture", help="YAML file, such as a search's best.yaml, or a published network's name")
     parser.add_argument("-o", "--output", type=Path, help=f"the file, ending in {', '.join(SUFFIXES)} (ARCHITECTURE.svg)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
     output = arguments.output or Path(Path(arguments.architecture).stem + ".svg")
     config = DrawConfig(arguments.architecture, output, arguments.dry_run)
@@ -58,12 +58,15 @@ def run(config: DrawConfig) -> None:
 
     start = time.perf_counter()
     content = render(load_architecture(config.architecture), config.output.suffix.removeprefix("."))
-    size = f"{config.output}, {len(content) / 1e3:.0f} kB"
     if config.dry_run:
-        print(f"it would write {size}, in {time.perf_counter() - start:.1f} s; nothing was written")
+        from nas.console import open_console
+        from nas.dry_run.plan import Phase, Plan, memory_so_far, print_plan
+
+        phase = Phase("drawing", config.architecture, time.perf_counter() - start)
+        print_plan(open_console(), Plan((phase,), {"in all": memory_so_far()}, {str(config.output): len(content)}))
         return
     write_atomically(config.output, content)
-    print(f"wrote {size}")
+    print(f"wrote {config.output}, {len(content) / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

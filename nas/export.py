@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.command import CommandParser, exit_code_of, whole_number
+from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
 from nas.exports import FORMATS, FUSABLE
 from space.errors import UserError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 YAML = "yaml"
 BESIDES = ("README.md", "architecture.yaml", "architecture.svg")
 """What every folder has besides the format's own files."""
+BESIDES_BYTES = 5e4
 MAX_TEXT_CHARS = 1_000_000
 
 
@@ -82,7 +83,7 @@ def _parse(argv: Sequence[str] | None) -> ExportConfig:
     parser.add_argument("--fuse", action="store_true", help=f"fold norms, scales and gates for inference; for {', '.join(FUSABLE)}")
     parser.add_argument("--labels", type=Path, help="text file with the names of the classes, one a line")
     parser.add_argument("--output", "--out", type=Path, help="the YAML file, or the folder (NAME-FORMAT)")
-    parser.add_argument("--dry-run", action="store_true", help="check, say what would be written, and write nothing")
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
     if (arguments.architecture is None) == (arguments.study is None):
         parser.error("architecture: got both or none, expected an architecture, or --study and --trial")
@@ -142,7 +143,7 @@ def _write_yaml(config: ExportConfig, architecture: Architecture, provenance: di
         f"{config.output}: trial {config.trial}, {cost_of(architecture)}"
     )  # fmt: skip
     if config.dry_run:
-        print(f"it would write {what}; nothing was written")
+        _print_plan("writing", what, 0.0, {str(config.output): len(text)})
         return
     write_atomically(config.output, text)
     print(f"wrote {what}")
@@ -168,11 +169,10 @@ def _write_folder(config: ExportConfig, architecture: Architecture, provenance: 
     trained = Trained(architecture, network.fuse() if config.fuse else network, config.fuse, labels)
     sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, architecture))
     if config.dry_run:
-        tensors = sum(tensor.nbytes for tensor in trained.network.state_dict().values())
-        expected = duration(form.seconds_a_block * architecture.depth)
-        print(f"it would write {', '.join((*form.files, *BESIDES))} into {config.output}, {tensors / 1e6:.1f} MB of weights,")
-        print(f"and compare what they give with the network for images of {sizes}, in about {expected}")
-        print("nothing was written")
+        weights = sum(tensor.nbytes for tensor in trained.network.state_dict().values())
+        what = f"{config.format}, and comparing with the network what comes of that for images of {sizes}"
+        written = {f"{config.output}/{{{','.join((*form.files, *BESIDES))}}}": weights + BESIDES_BYTES}
+        _print_plan("exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
         return
     start = time.perf_counter()
     with _whole(config.output) as folder:
@@ -184,6 +184,13 @@ def _write_folder(config: ExportConfig, architecture: Architecture, provenance: 
     if not form.takes_any_size(architecture):
         print(f"it takes images of {sizes} alone: the exporter cannot follow the maps of this architecture's mixers at others")
     print(f"wrote {', '.join(files)} into {config.output} in {duration(time.perf_counter() - start)}")
+
+
+def _print_plan(name: str, what: str, seconds: float, files: dict[str, float], more_memory: float = 0.0) -> None:
+    from nas.console import open_console
+    from nas.dry_run.plan import Phase, Plan, memory_so_far, print_plan
+
+    print_plan(open_console(), Plan((Phase(name, what, seconds),), {"in all": memory_so_far() + more_memory}, files))
 
 
 def _write_besides(

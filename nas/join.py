@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.backends import Stop
-from nas.command import CommandParser, exit_code_of, number, whole_number
+from nas.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
 from nas.storage_url import argument_of
 from space.errors import UserError
 
@@ -26,12 +26,14 @@ class JoinConfig:
         workers: evaluations at a time here; by default as in the search.
         storage: URL of its study, where that needs a password which is nowhere else.
         wait: minutes to wait for the search to begin evaluating.
+        dry_run: say what would be done, and do none of it.
     """
 
     run: Path
     workers: int | None
     storage: str | None
     wait: float
+    dry_run: bool
 
 
 class JoinError(UserError):
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")
     parser.add_argument("--storage", type=argument_of, help="the search's, with a password that neither PGPASSWORD nor ~/.pgpass has")
     parser.add_argument("--wait", type=number(0, 1e6), default=60.0, help="minutes to wait for the search to begin (%(default)g)")
+    add_dry_run(parser)
     config = JoinConfig(**vars(parser.parse_args(argv)))
     return exit_code_of(lambda: run(config))
 
@@ -61,17 +64,27 @@ def run(config: JoinConfig) -> None:
     search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
 
     from nas.console import open_console
-    from nas.latency_limits import within_latencies
-    from nas.parents import parents_within
-    from nas.searching import evaluate, evaluator_of, open_search
-    from nas.study import StudyError, open_study
     from nas.supernet_run import open_supernet_run
-    from nas.trust.report import corrections_of
-    from nas.watch.screen import Screen
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
     console, supernet_run = open_console(), open_supernet_run(search.out)
+    budget = parse_budget(search.budget, search.floor)
+    band = ArchitectureBand(supernet_run.space, without_latency(budget))
+    if config.dry_run:
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.search import plan_join
+
+        print_plan(console, plan_join(search, band, supernet_run))
+        return
+
+    from nas.latency_limits import within_latencies
+    from nas.parents import parents_within
+    from nas.searching import evaluate, evaluator_of, open_search
+    from nas.study import StudyError, open_study
+    from nas.trust.report import corrections_of
+    from nas.watch.screen import Screen
+
     deadline = time.monotonic() + 60 * config.wait
     while True:
         try:
@@ -82,8 +95,6 @@ def run(config: JoinConfig) -> None:
                 waited = f"got no study {search.study_name!r} within {config.wait:g} min"
                 raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None
             time.sleep(POLL)
-    budget = parse_budget(search.budget, search.floor)
-    band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if budget.targets:
         band, _ = within_latencies(console, band, budget, search.latency_tables, search.seed)
     parents = parents_within(supernet_run.space, budget)

@@ -22,15 +22,19 @@ class Parent:
     published: Published
 
 
-def parents_within(space: SearchSpace, budget: Budget) -> list[Parent]:
-    """The published networks that exceed no limit on multiply-adds or parameters, most accurate first; the floor does not matter."""
+def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Parent]:
+    """The published networks that exceed no limit on multiply-adds or parameters, most accurate first; the floor does not matter.
+
+    Args:
+        like: has the classes, channels and image size that they are priced with.
+    """
     parents = []
     for name in parent_names():
         published = load_published(name)
         assert published is not None, f"{name}: a catalogued parent tells its published figures"
         try:
             architecture = load_architecture(name).replace(
-                image_size=space.image_size, num_classes=space.num_classes, in_chans=space.in_chans
+                image_size=like.image_size, num_classes=like.num_classes, in_chans=like.in_chans
             )
         except SpaceError:
             # Some stand at 224 px alone: small images leave their last stages no map to attend to.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of
+from nas.command import CommandParser, add_dry_run, exit_code_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LEAST_SIDE, GREATEST_SIDE = 32, 4096
 PUBLISHED_SIDE = 224
+SECONDS_A_NETWORK = 0.3
+"""About how long counting takes."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class ProfileConfig:
         architectures: YAML files, or names of published networks.
         parents: print a table of all published networks.
         image_size: height and width of the images; each architecture's own by default.
+        dry_run: say what would be counted, and count nothing.
     """
 
     architectures: tuple[str, ...]
     parents: bool
     image_size: tuple[int, int] | None
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("architectures", nargs="*", metavar="architecture", help="a YAML file, or the name of a published network")
     parser.add_argument("--parents", action="store_true", help="a table of all published networks beside their published figures")
     parser.add_argument("--image-size", type=image_size, metavar="SIDE", help="256 or, height first, 256x192; default: each one's own")
+    add_dry_run(parser)
     arguments = vars(parser.parse_args(argv))
     config = ProfileConfig(**arguments | {"architectures": tuple(arguments["architectures"])})
     if not config.architectures and not config.parents:
@@ -85,6 +90,9 @@ def run(config: ProfileConfig) -> None:
     from space.files import load_architecture, load_published
 
     loaded = [(load_architecture(name), load_published(name)) for name in config.architectures]
+    if config.dry_run:
+        _plan(config, [architecture for architecture, _ in loaded])
+        return
     # Names come from files: nothing in them is markup.
     console = Console(markup=False, highlight=False)
     for architecture, published in loaded:
@@ -96,6 +104,16 @@ def run(config: ProfileConfig) -> None:
             console.print(f"From {published.paper}\n", soft_wrap=True)
     if config.parents:
         print_parents(console, config.image_size)
+
+
+def _plan(config: ProfileConfig, architectures: Sequence[Architecture]) -> None:
+    from nas.console import open_console
+    from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
+    from space.files import parent_names
+
+    names = [*(architecture.name for architecture in architectures), *(parent_names() if config.parents else ())]
+    phase = Phase("counting", ", ".join(names), SECONDS_A_NETWORK * len(names))
+    print_plan(open_console(), Plan((phase,), {"in all": memory_now()}))
 
 
 def profile(architecture: Architecture, height: int, width: int) -> list[Row]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from timm.data import create_transform
 
 from space.errors import UserError
 from space.files import load_value
@@ -29,6 +28,14 @@ class Recipe(Value):
         mix_prob: share of the batches that is mixed.
         drop_path: stochastic depth of the last block.
         ema_decay: of the averaged weights, which are then the result; none takes the last weights.
+        accumulate: parts of a batch that a process trains on one after the other: less memory, and batch norms see a part at a time.
+        precision: of the arithmetic; `auto` takes the faster one.
+        compile: whether to train through `torch.compile`.
+        teacher: a network to learn from beside the labels, as `nas.teacher.open_teacher` reads it.
+        teacher_weights: its weights, where it has none of its own.
+        distillation: whether to learn the class that the teacher tells (`hard`), or its probabilities (`soft`).
+        distillation_weight: of the teacher; the labels have the rest.
+        temperature: by which logits are divided in soft distillation.
         min_area: least part of an image's area that a crop keeps.
         mirror: whether to mirror half of the images, where the data allows it.
         auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`.
@@ -49,6 +56,14 @@ class Recipe(Value):
     mix_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
     drop_path: Share = 0.0
     ema_decay: Share | None = None
+    accumulate: PositiveInt = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    teacher: str | None = None
+    teacher_weights: str | None = None
+    distillation: Literal["hard", "soft"] = "hard"
+    distillation_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    temperature: PositiveFloat = 3.0
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
     mirror: bool = True
     color_jitter: Share = 0.0
@@ -60,22 +75,32 @@ class Recipe(Value):
     @classmethod
     def _known_policy(cls, policy: str | None) -> str | None:
         if policy is not None:
+            # Imported here: it takes seconds, and a plan of a training needs none of it.
+            from timm.data import create_transform
+
             try:
                 create_transform(32, is_training=True, auto_augment=policy)
             except (AssertionError, ValueError, KeyError, IndexError, TypeError):
                 raise ValueError(f"got {policy!r}, expected a policy of timm's, such as rand-m9-mstd0.5-mmax9-inc1") from None
         return policy
 
-    def adapted(self, epochs: int | None, batch_size: int | None, lr: float | None) -> Recipe:
-        """The recipe for other epochs, batch size or learning rate; what depends on them follows in proportion."""
-        changes: dict[str, object] = {}
+    def adapted(self, epochs: int | None = None, batch_size: int | None = None, **others: object) -> Recipe:
+        """The recipe with other values, None leaving them as they are; what depends on epochs and batch size follows in proportion.
+
+        Raises:
+            UserError: the teacher's weights, or how to learn from it, are given and no teacher is.
+        """
+        changes = {name: value for name, value in others.items() if value is not None}
         if epochs is not None:
             changes |= {"epochs": epochs, "warmup_epochs": self.warmup_epochs * epochs / self.epochs}
         if batch_size is not None:
-            changes |= {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size}
-        if lr is not None:
-            changes["lr"] = lr
-        return Recipe(**(self.model_dump() | changes))
+            changes = {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size} | changes
+        recipe = Recipe(**(self.model_dump() | changes))
+        for name in ("teacher_weights", "distillation"):
+            value = recipe.teacher_weights if name == "teacher_weights" else changes.get(name)
+            if recipe.teacher is None and value is not None:
+                raise UserError(f"{name}: got {value!r} and no teacher, expected --teacher as well")
+        return recipe
 
 
 def load_recipe(name_or_path: str) -> Recipe:

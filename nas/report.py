@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, exit_code_of
+from nas.command import CommandParser, add_dry_run, exit_code_of
 
 if TYPE_CHECKING:
     from nas.reports.swaps import Swaps
     from nas.study import StudyRecord
+
+SECONDS_TO_WRITE = 2.0
+"""About how long a page takes."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a search that has ended")
     parser.add_argument("--swaps", action="store_true", help="also score the winner with the mixer of one block swapped, with the supernet")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
+    add_dry_run(parser)
     config = ReportConfig(**vars(parser.parse_args(argv)))
     return exit_code_of(lambda: run(config))
 
 
 def run(config: ReportConfig) -> None:
     """Score swaps if asked to, then write the page."""
-    from nas.reports.page import FILE, check_run, write_report
+    from nas.reports import FILE
+    from nas.reports.origin import check_run
     from nas.run_lock import lock
 
     check_run(config.run)
@@ -56,6 +60,8 @@ def run(config: ReportConfig) -> None:
     if config.dry_run:
         _plan(config, record, asked)
         return
+    from nas.reports.page import write_report
+
     with lock(config.run):
         if asked is not None:
             _score(config.run, asked)
@@ -85,21 +91,26 @@ def _swaps(run: Path, record: StudyRecord) -> Swaps:
 
 
 def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> None:
-    from nas.progress import duration
-    from nas.reports import swaps
-    from nas.reports.page import FILE
+    from nas.console import open_console
+    from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
+    from nas.dry_run.search import REPORT_BYTES, YAML_BYTES
+    from nas.dry_run.workload import workload_of
+    from nas.reports import FILE, swaps
+    from nas.reports.origin import origin_of
+    from nas.supernet_run import EVALUATION_BATCH
+    from space.files import load_architecture
 
-    results = record.results()
+    results, phases, memory, files = record.results(), [], {"in all": memory_now()}, {}
     if asked is not None:
         missing = swaps.missing_of(config.run, asked)
-        seconds = (len(missing) + 1) * statistics.median(result.seconds for result in results) if missing else 0.0
-        scored = f"{len(asked.swaps) - len(missing)} are scored already"
-        print(f"{len(missing)} swaps to score, about {duration(seconds)} and as much memory as a worker of the search; {scored}")
-    print(f"a page about {len(results)} trials: a few seconds, about a megabyte")
-    print("it would write:")
-    for file in [*([swaps.FILE] if asked is not None else []), FILE]:
-        print(f"  {config.run / file}")
-    print("nothing was written")
+        seconds = (len(missing) + 1) * statistics.median(result.seconds for result in results) if missing else None
+        phases.append(Phase("scoring", f"{len(missing)} swaps to score, {len(asked.swaps) - len(missing)} are scored already", seconds))
+        origin, winner = origin_of(config.run), load_architecture(config.run / "best.yaml")
+        shared = origin.supernet_run(config.run, record.space).weights_file.stat().st_size
+        memory["in all"] += shared + workload_of([winner], origin.image_size).passing_bytes(EVALUATION_BATCH)
+        files[str(config.run / swaps.FILE)] = YAML_BYTES
+    phases.append(Phase("writing", f"a page about {len(results)} trials", SECONDS_TO_WRITE))
+    print_plan(open_console(), Plan(tuple(phases), memory, files | {str(config.run / FILE): REPORT_BYTES}))
 
 
 def _score(run: Path, asked: Swaps) -> None:

@@ -9,54 +9,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
+from nas import compare
+from nas.backends import OF_RAY, add_backend_arguments, check_backend
+from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
+from nas.compare import CompareConfig
+from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:
     from nas.recipe import Recipe
     from nas.retraining import Accuracy, Retraining
 
 BESIDE = Path()
-FREE = frozenset({"minutes"})
+FREE = frozenset({"minutes", "dry_run"})
 """What may change when a run continues."""
 
 
 @dataclass(frozen=True)
-class RetrainConfig:
+class RetrainConfig(RecipeChoice):
     """Everything that a retraining depends on.
 
     Args:
         architecture: the YAML file, or a published network's name.
         data: as `supernet.data.open_images` reads it.
         test_data: likewise; by default the test part of `data`.
-        recipe: name of a recipe, or a YAML file.
-        epochs, batch_size, lr: instead of the recipe's.
         image_size: side in pixels; by default the data's own.
         minutes: when training ends at the latest, that of earlier runs included.
         inherit: weights to begin with, a safetensors file of this architecture's network.
         out: the run's directory.
+        dry_run: say what would be done, and do none of it.
     """
 
     architecture: Path
     data: str
     test_data: str | None
-    recipe: str
-    epochs: int | None
-    batch_size: int | None
-    lr: float | None
     image_size: int | None
     minutes: float | None
     inherit: Path | None
     out: Path
     seed: int
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    if isinstance(config, CompareConfig):
+        return exit_code_of(lambda: compare.run(config))
+    return exit_code_of(lambda: run(config), on_several_gpus=True)
 
 
-def _parse(argv: Sequence[str] | None) -> RetrainConfig:
+def _parse(argv: Sequence[str] | None) -> RetrainConfig | CompareConfig:
     parser = CommandParser(
         prog="python -m nas.retrain",
         description="Train an architecture as a network of its own, and measure it on test images.",
@@ -72,7 +74,21 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
                         help="begin with the supernet's weights: a safetensors file, by default the one beside the YAML")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the run's directory (runs/retrain-ARCHITECTURE)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, data order and augmentation (%(default)s)")
+    comparing = parser.add_argument_group("comparing", "retrain the published networks that fit its budget alike, with several seeds each")
+    comparing.add_argument("--against", choices=("parents",), help="whom to compare it with, as nas.compare does")
+    comparing.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
+    add_backend_arguments(comparing, "retrainings")
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
+    of_one, of_several = ("minutes", "inherit", "seed"), ("seeds", "workers", "backend", "cpus_per_worker", *OF_RAY)
+    idle = [name for name in (of_one if arguments.against else of_several) if getattr(arguments, name) != parser.get_default(name)]
+    if idle:
+        parser.error(f"--{idle[0].replace('_', '-')}: {'not with' if arguments.against else 'needs'} --against parents")
+    if arguments.against:
+        check_backend(parser, arguments, (*OF_RAY, "cpus_per_worker"))
+        return _comparison(arguments, ("nas.retrain", *(sys.argv[1:] if argv is None else argv)))
+    for name in ("against", *of_several):
+        delattr(arguments, name)
     if arguments.inherit == BESIDE:
         arguments.inherit = arguments.architecture.with_suffix(".safetensors")
     if arguments.out is None:
@@ -81,19 +97,14 @@ def _parse(argv: Sequence[str] | None) -> RetrainConfig:
     return RetrainConfig(**vars(arguments))
 
 
-def add_recipe_arguments(parser: CommandParser) -> None:
-    """Add the recipe, and what may be changed of it."""
-    parser.add_argument("--recipe", default="short", help="short, deit or a YAML file (%(default)s)")
-    parser.add_argument("--epochs", type=whole_number(1), help="instead of the recipe's; its warm-up follows")
-    parser.add_argument("--batch-size", type=whole_number(2), help="instead of the recipe's; its learning rate follows")
-    parser.add_argument("--lr", type=_learning_rate, help="peak learning rate instead of the recipe's")
-
-
-def _learning_rate(text: str) -> float:
-    value = number(0, 10)(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("got 0, expected more")
-    return value
+def _comparison(arguments: argparse.Namespace, command: tuple[str, ...]) -> CompareConfig:
+    given = {name: value for name, value in vars(arguments).items() if name not in ("against", "minutes", "inherit", "seed")}
+    out = arguments.out or Path("runs") / f"{arguments.architecture.stem}-against-parents"
+    if Path(arguments.data).exists():
+        # Workers do not share this process's working directory.
+        given["data"] = str(Path(arguments.data).resolve())
+    unused = {"run": None, "others": (), "random": 0, "latency_tables": None}
+    return CompareConfig(**given | unused | {"out": out.absolute(), "command": command})
 
 
 def run(config: RetrainConfig) -> None:
@@ -101,14 +112,13 @@ def run(config: RetrainConfig) -> None:
     from dataclasses import asdict
 
     from nas.progress import phase
-    from nas.recipe import load_recipe
     from nas.retraining import Retraining
-    from nas.run_directory import open_run
+    from nas.run_directory import open_run_of_all
     from space.files import load_architecture
     from supernet.data import open_images, open_test_images
 
     architecture = load_architecture(config.architecture)
-    recipe = load_recipe(config.recipe).adapted(config.epochs, config.batch_size, config.lr)
+    recipe = config.load()
     images = open_images(config.data)
     # Opened now so that a mistyped path does not cost a training; read at the end only.
     test_images = open_test_images(config.data, config.test_data, images.class_names)
@@ -116,7 +126,17 @@ def run(config: RetrainConfig) -> None:
     resolved = {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherit, config.out)
-    with open_run(config.out, asdict(config) | resolved, FREE):
+    # A teacher that cannot teach this ends here, before the directory is that of such a run.
+    _ = retraining.teacher
+    if config.dry_run:
+        from nas.console import open_console
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.retraining import plan_retraining
+
+        _introduce(config, recipe, retraining)
+        print_plan(open_console(), plan_retraining(retraining, config.minutes))
+        return
+    with open_run_of_all(config.out, asdict(config) | resolved, FREE):
         _introduce(config, recipe, retraining)
         with phase(f"training {architecture.name}", retraining.train_config.steps) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
@@ -132,6 +152,8 @@ def _introduce(config: RetrainConfig, recipe: Recipe, retraining: Retraining) ->
         print(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
     epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"
     print(f"recipe {config.recipe}: {epochs}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}", flush=True)
+    if recipe.teacher is not None:
+        print(f"teacher: {recipe.teacher}, {recipe.distillation} distillation with weight {recipe.distillation_weight:g}", flush=True)
 
 
 def _conclude(config: RetrainConfig, retraining: Retraining, results: dict) -> None:
@@ -148,12 +170,16 @@ def _conclude(config: RetrainConfig, retraining: Retraining, results: dict) -> N
     table.add_row("test accuracy", shown(results["test"]) if results["test"] else "not measured: no test part")
     table.add_row("validation accuracy", shown(results["validation"]))
     ended = "" if results["finished"] else f" of {results['planned_steps']}, ended by --minutes"
+    if best := results.get("best"):
+        table.add_row("best epoch", f"{best['epoch']}, with {best['validation_accuracy']:.2%} of validation images")
     table.add_row("training", f"{results['steps']} steps{ended}, {duration(results['seconds'])}")
     table.add_row("arithmetic", f"{results['precision']} on {results['device']}")
     if results["skipped_steps"]:
         table.add_row("skipped steps", f"{results['skipped_steps']} without a finite loss")
     table.add_row("parameters", f"{results['params'] / 1e6:.2f} M")
     table.add_row("weights", str(config.out / "weights.safetensors"))
+    if best:
+        table.add_row("weights of the best epoch", str(config.out / "best.safetensors"))
     Console().print(table)
 
 

@@ -5,29 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from nas.recipe import Recipe
+from nas.teacher import Teacher, open_teacher
 from nas.watch.scalars import FOLDER, VALIDATION, Scalars
 from space.architecture import Architecture
+from space.errors import one_line
 from space.files import dump_architecture, write_atomically
 from space.network import build_network
 from space.weights import load_weights
 from supernet.batches import Augmentation, Batches, evaluation_batches
 from supernet.data import ImageSet, Splits, split
-from supernet.engine import StepReport, TrainConfig, TrainReport, remove_checkpoint, train
+from supernet.engine import StepReport, Taught, TrainConfig, TrainingError, TrainReport, remove_checkpoint, train
+from supernet.processes import is_first, num_processes, this_process, total, wait_for_all
 from supernet.randomness import seeded
 
+WEIGHTS, BEST = "weights.safetensors", "best.safetensors"
+"""The result of a training, and the weights of the epoch whose validation accuracy was the highest."""
 METRICS = ("epoch", "steps", "loss", "lr", "validation_accuracy")
 
 
@@ -82,13 +89,23 @@ class Retraining:
     @cached_property
     def train_config(self) -> TrainConfig:
         recipe, steps_per_epoch = self.recipe, self.batches.steps_per_epoch
-        names = ("optimizer", "lr", "weight_decay", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob", "ema_decay")
+        names = ("optimizer", "lr", "weight_decay", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob", "ema_decay",
+                 "accumulate", "precision")  # fmt: skip
         return TrainConfig(
             steps=recipe.epochs * steps_per_epoch,
             warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
             seed=self.seed,
             **{name: getattr(recipe, name) for name in names},
         )
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """Whom the network learns from beside the labels."""
+        recipe = self.recipe
+        if recipe.teacher is None:
+            return None
+        how = (recipe.distillation, recipe.distillation_weight, recipe.temperature)
+        return open_teacher(recipe.teacher, recipe.teacher_weights, *how, self.images.num_classes, self.image_size)
 
     def run(self, max_seconds: float | None = None, on_step: OnStep = _quiet) -> dict[str, Any]:
         """Train, or go on, and write everything; the results, which are those in `result.json`.
@@ -102,6 +119,12 @@ class Retraining:
         if results["finished"]:
             remove_checkpoint(self._checkpoint)
         return results
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier run has come to the end."""
+        results = self._results()
+        return results is not None and results["finished"]
 
     @property
     def _checkpoint(self) -> Path:
@@ -124,18 +147,20 @@ class Retraining:
             network = build_network(self.architecture, self.recipe.drop_path)
         if self.inherit is not None and load_weights(network, self.inherit, other_classes=True):
             print(f"{self.inherit}: its head is for other classes and begins at random")
-        write_atomically(self.out / "architecture.yaml", dump_architecture(self.architecture))
+        # As the maps inside lie anyway: convolutions need not turn their weights.
+        network = network.to(memory_format=torch.channels_last)
+        self._write("architecture.yaml", dump_architecture(self.architecture))
         report = self._train(network, max_seconds, on_step)
         if report.average is not None:
             network.load_state_dict(dict(report.average))
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_atomically(self.out / "weights.safetensors", save(weights, {"format": "pt"}))
+        self._write_weights(WEIGHTS, network.state_dict(), {})
         test = None
         if self.test_images is not None:
             test = accuracy(network, self.test_images, range(len(self.test_images)), self.image_size)
         results = {
             "test": test,
             "validation": accuracy(network, self.images, self.splits.search, self.image_size),
+            "best": self._best(),
             "seed": self.seed,
             "steps": report.steps,
             "planned_steps": self.train_config.steps,
@@ -147,7 +172,8 @@ class Retraining:
             "params": sum(parameter.numel() for parameter in network.parameters()),
             "fingerprint": self.architecture.fingerprint,
         }
-        write_atomically(self._results_file, json.dumps(results, indent=2) + "\n")
+        self._write(self._results_file.name, json.dumps(results, indent=2) + "\n")
+        wait_for_all()
         return results
 
     def _train(self, network: nn.Module, max_seconds: float | None, on_step: OnStep) -> TrainReport:
@@ -169,13 +195,20 @@ class Retraining:
                 carried["sum_of_losses"] = 0.0
                 self._write_metrics(carried["rows"])
                 scalars.add(VALIDATION, share, step.step)
+                self._keep_best(step.step // steps_per_epoch, share, step.average or network.state_dict())
                 validation = f", validation {share:.1%}"
             on_step(step.step, f"loss {step.loss:.2f}{validation}")
 
-        with scalars:
+        run = torch.compile(network) if self.recipe.compile else network
+
+        def forward(_: int, images: Tensor) -> Tensor | Taught:
+            logits = run(images.contiguous(memory_format=torch.channels_last))
+            return logits if self.teacher is None else self.teacher.teach(logits, images)
+
+        with scalars, _compilation_told() if self.recipe.compile else nullcontext():
             return train(
                 network,
-                lambda _, images: network(images),
+                forward,
                 self.batches,
                 self.train_config,
                 checkpoint=self._checkpoint,
@@ -189,22 +222,64 @@ class Retraining:
         """Write `metrics.csv`, a row an epoch."""
         text = io.StringIO(newline="")
         csv.writer(text).writerows([METRICS, *rows])
-        write_atomically(self.out / "metrics.csv", text.getvalue())
+        self._write("metrics.csv", text.getvalue())
+
+    def _keep_best(self, epoch: int, validation_accuracy: float, state: Mapping[str, Tensor]) -> None:
+        """Write `best.safetensors` where no epoch before was as good.
+
+        The file itself tells how good it is: a training that goes on from before it comes to the same file again.
+        """
+        best = self._best()
+        if best is None or validation_accuracy > best["validation_accuracy"]:
+            self._write_weights(BEST, state, {"epoch": epoch, "validation_accuracy": validation_accuracy})
+
+    def _best(self) -> dict[str, Any] | None:
+        """The epoch of `best.safetensors` and its accuracy; none where no epoch has ended."""
+        try:
+            with safe_open(self.out / BEST, "pt") as file:
+                return json.loads(file.metadata()["reached"])
+        except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
+            return None
+
+    def _write_weights(self, name: str, state: Mapping[str, Tensor], reached: Mapping[str, Any]) -> None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        self._write(name, save(weights, {"format": "pt", "reached": json.dumps(reached)}))
+
+    def _write(self, name: str, content: str | bytes) -> None:
+        if is_first():
+            write_atomically(self.out / name, content)
+
+
+@contextmanager
+def _compilation_told() -> Iterator[None]:
+    """Turn what torch.compile has to say into one line; TrainingError."""
+    # Imported here: it takes seconds.
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise TrainingError(f"compile: torch.compile failed ({one_line(error)}); leave out --compile") from None
 
 
 @torch.no_grad()
 def accuracy(
     network: nn.Module, images: ImageSet, indices: Iterable[int], image_size: int, state: Mapping[str, Tensor] | None = None
 ) -> Accuracy:
-    """Share of the images whose class the network tells, in its own mode of evaluation or with another state's tensors."""
+    """Share of the images whose class the network tells, in its own mode of evaluation or with another state's tensors.
+
+    Every process that trains it has to ask: each looks at its share of the images.
+    """
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    correct = total = 0
-    for batch, labels in evaluation_batches(images, list(indices), image_size):
+    correct = seen = 0
+    own = list(indices)[this_process().process_index :: num_processes()] if num_processes() > 1 else list(indices)
+    for batch, labels in evaluation_batches(images, own, image_size):
         logits = functional_call(network, dict(state or {}), (batch.to(device),))
         correct += int(logits.argmax(1).cpu().eq(labels).sum())
-        total += len(labels)
+        seen += len(labels)
     network.train(training)
-    interval = binomtest(correct, total).proportion_ci(method="wilson")
-    return {"accuracy": correct / total, "interval95": (float(interval.low), float(interval.high)), "images": total}
+    correct, seen = map(int, total(torch.tensor((correct, seen))))
+    interval = binomtest(correct, seen).proportion_ci(method="wilson")
+    return {"accuracy": correct / seen, "interval95": (float(interval.low), float(interval.high)), "images": seen}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,16 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
         versions = {name: metadata.version(name) for name in PACKAGES}
         write_atomically(file, json.dumps({"config": written, "versions": versions}, indent=2) + "\n")
         return held.pop_all()
+
+
+@contextmanager
+def open_run_of_all(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> Iterator[None]:
+    """`open_run` for a command that torchrun may have started: the first process opens it, the others wait for that."""
+    from supernet.processes import is_first, wait_for_all
+
+    with open_run(path, config, free) if is_first() else nullcontext():
+        wait_for_all()
+        yield
 
 
 def remove_leftovers(path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.command import DATA_HELP, CommandParser, exit_code_of, whole_number
+from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ class ScoreConfig:
         data: as `supernet.data.open_images` reads it; only training images are looked at.
         image_size: side in pixels; by default the data's own.
         seed: of weights and of the choice of images.
+        dry_run: say what would be scored, and score nothing.
     """
 
     architectures: tuple[str, ...]
@@ -40,6 +41,7 @@ class ScoreConfig:
     batch_size: int
     image_size: int | None
     seed: int
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=whole_number(1), default=64, help="images to score on (%(default)s)")
     parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and of the choice of images (%(default)s)")
+    add_dry_run(parser)
     arguments = vars(parser.parse_args(argv))
     config = ScoreConfig(**arguments | {name: tuple(arguments[name]) for name in ("architectures", "scores")})
     return exit_code_of(lambda: run(config))
@@ -81,15 +84,32 @@ def run(config: ScoreConfig) -> None:
     architectures = [load_architecture(name) for name in config.architectures]
     images = open_images(config.data)
     side = config.image_size or images.default_image_size()
-    batch = training_batch(images, _training_indices(config, images), config.batch_size, side, config.seed)
+    indices = _training_indices(config, images)
     of_data = {"num_classes": images.num_classes, "in_chans": images.in_chans}
-    scored = [score(architecture.replace(**of_data), scores, *batch, config.seed) for architecture in architectures]
+    architectures = [architecture.replace(**of_data) for architecture in architectures]
+    if config.dry_run:
+        _plan(config, scores, architectures, side)
+        return
+    batch = training_batch(images, indices, config.batch_size, side, config.seed)
+    scored = [score(architecture, scores, *batch, config.seed) for architecture in architectures]
     table = _table(scores, scored)
     # Names come from files: nothing in them is markup. A table wider than the screen is not cut off: numbers would be missing.
     console = Console(markup=False, highlight=False)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=UNLIMITED)).maximum)
     console.print(f"Scores at {side}x{side} on {config.batch_size} images of {config.data}, seed {config.seed}; seconds below each")
     console.print(table)
+
+
+def _plan(config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[Architecture], side: int) -> None:
+    from nas.console import open_console
+    from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
+    from nas.dry_run.workload import workload_of
+
+    workload = workload_of(architectures, side)
+    seconds = workload.training_seconds(len(scores) * len(architectures), config.batch_size)
+    what = f"{len(architectures)} networks, {len(scores)} scores, {config.batch_size} images of {config.data} at {side} px"
+    memory = {"in all": memory_now() + workload.training_bytes(config.batch_size)}
+    print_plan(open_console(), Plan((Phase("scoring", what, seconds),), memory))
 
 
 def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> Scored:

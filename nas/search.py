@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.backends import BACKENDS, OF_RAY, add_ray_arguments, check_backend
-from nas.command import CommandParser, exit_code_of, whole_number
+from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
 from nas.objectives import NAMES as OBJECTIVES
 from nas.search_config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
 from nas.storage_url import argument_of, for_dashboard, without_password
@@ -61,7 +61,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     where.add_argument("--cpus-per-worker", type=whole_number(1), default=1,
                        help="threads of an evaluation, on which its last digits depend (%(default)s)")  # fmt: skip
     add_ray_arguments(where)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, how long it would take, and write nothing")
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
     arguments.objectives = tuple(arguments.objectives)
     if arguments.floor is None:
@@ -107,7 +107,11 @@ def run(config: SearchConfig) -> None:
         space = supernet_run.space
         band = ArchitectureBand(space, without_latency(budget))
     if config.dry_run:
-        _plan(console, config, band, budget, supernet_run)
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.search import plan_search
+
+        _introduce(console, config, band, budget, supernet_run)
+        print_plan(console, plan_search(config, band, list(budget.targets.values()), supernet_run))
         return
 
     from nas.backends import Stop
@@ -150,24 +154,6 @@ def _phases(config: SearchConfig, budget: Budget) -> list[str]:
         "finals": bool(config.num_finalists), "report": True,
     }  # fmt: skip
     return [phase for phase, is_asked in asked.items() if is_asked]
-
-
-def _plan(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
-    from nas.dry_run import print_plan
-    from nas.watch.scalars import FOLDER
-
-    names = ["config.json", "best.yaml", "trials.csv", "report.html", f"{config.artifacts_folder.name}/"]
-    if config.evaluator == "supernet":
-        names += ["supernet.safetensors", "best.safetensors", f"{FOLDER}/"]
-    if config.num_finalists or config.evaluator == "standalone":
-        names.append(f"{config.standalone_folder.name}/")
-    if len(config.objectives) == 1:
-        names += [f"next-{rank}.yaml" for rank in range(2, config.keep + 1)]
-    else:
-        names += ["front-2.yaml and so on, as many as the front has points"]
-    storage = [] if config.storage else ["study.db"]
-    _introduce(console, config, band, budget, supernet_run)
-    print_plan(console, config, band, list(budget.targets.values()), supernet_run, [f"{config.out}/{name}" for name in [*names, *storage]])
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:

@@ -19,6 +19,7 @@ from supernet.engine import StepReport, TrainConfig, remove_checkpoint, train
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
+from supernet.processes import is_first
 from supernet.scope import Scope
 
 CALIBRATION_BATCH = 64
@@ -125,7 +126,8 @@ class SupernetRun:
             )
         facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
                  "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip
-        save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
+        if is_first():
+            save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
         if report.finished or not goes_on:
             remove_checkpoint(self.checkpoint_file)
         return facts

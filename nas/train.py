@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command import DATA_HELP, CommandParser, exit_code_of, number, whole_number
+from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
@@ -23,7 +23,7 @@ PATHS = ("uniform", "fair", "sandwich")
 SCOPES = ("space", "band")
 DEFAULT_FLOOR = 0.9
 Group = argparse._ArgumentGroup
-FREE = frozenset({"minutes", "latency_tables"})
+FREE = frozenset({"minutes", "latency_tables", "dry_run"})
 """What may change when a run continues."""
 
 
@@ -67,15 +67,17 @@ class TrainingConfig(SupernetConfig):
 
     Args:
         budget: as `proxies.cost.parse_budget` reads it; not needed for training anywhere in the space.
+        dry_run: say what would be done, and do none of it.
     """
 
     budget: str | None
+    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), on_several_gpus=True)
 
 
 def _parse(argv: Sequence[str] | None) -> TrainingConfig:
@@ -85,6 +87,7 @@ def _parse(argv: Sequence[str] | None) -> TrainingConfig:
         epilog="Run the same command again to continue an interrupted training.",
     )
     add_supernet_arguments(parser)
+    add_dry_run(parser)
     arguments = parser.parse_args(argv)
     if arguments.scope == "band" and arguments.budget is None:
         parser.error("argument --budget: missing, expected one such as 4.5GFLOPs, since --scope band needs it")
@@ -148,24 +151,35 @@ def run(config: TrainingConfig) -> None:
     from rich.console import Console
 
     from nas.latency_limits import within_latencies
-    from nas.run_directory import config_of_run, open_run
+    from nas.run_directory import RunError, config_of_run, open_run_of_all
     from nas.supernet_run import SupernetRun
     from nas.watch.screen import Screen
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
+    from supernet.processes import num_processes
 
     console = Console()
     supernet_run = SupernetRun.on_data(config.out, space, config.data, config.image_size, config.seed)
     space, band = supernet_run.space, None
     if budget is not None and config.scope == "band":
         band = ArchitectureBand(space, without_latency(budget))
-        if budget.targets:
+        if budget.targets and not config.dry_run:
+            if num_processes() > 1:
+                raise RunError(f"--budget: got {config.budget} for {num_processes()} processes, which would measure other latencies each")
             band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
+            band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
+    if config.dry_run:
+        from nas.dry_run.plan import print_plan
+        from nas.dry_run.supernet import plan_training
+
+        targets = [] if band is None or budget is None else list(budget.targets.values())
+        print_plan(console, plan_training(config, supernet_run, band, targets))
+        return
     resolved = asdict(config) | {"image_size": supernet_run.image_size}
     if budget is None:
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
-    with open_run(config.out, resolved, FREE):
+    with open_run_of_all(config.out, resolved, FREE):
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
         with Screen(console, ("supernet",)) as screen:

@@ -81,18 +81,34 @@ class Batches:
         """Steps that draw every image once, the last batch filled up from the next epoch."""
         return -(-len(self.indices) // self.batch_size)
 
-    def stream(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`."""
+    def stream(self, start: int, stop: int, places: Sequence[int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`.
+
+        Args:
+            places: in each batch, of the images to load, in this order; by default all.
+        """
         workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
         transform = _training_transform(self.images, self.image_size, self.augmentation)
         samples = _Samples(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
-        yield from _load(samples, _Draws(self, start, stop), workers)
+        wanted = range(self.batch_size) if places is None else places
+        yield from _load(samples, _Draws(self, range(start, stop), wanted), workers)
 
     def draws(self, step: int) -> list[tuple[int, int]]:
         """The images of a step: how many were drawn before each since step 0, and its number in the set."""
         total = len(self.indices)
         drawn = range(step * self.batch_size, (step + 1) * self.batch_size)
         return [(draw, int(self.indices[_order(self.seed, draw // total, total)[draw % total]])) for draw in drawn]
+
+
+def places_of_part(size: int, part: int, parts: int) -> list[int]:
+    """Places of a part's images in a batch, one of several parts of equal size.
+
+    Mixup mixes the first image with the last one, the second with the last but one and so on; in a part they are the same pairs.
+    """
+    if parts == 1:
+        return list(range(size))
+    lower = range(part, size // 2, parts)
+    return [*lower, *(size - 1 - place for place in reversed(lower))]
 
 
 def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int) -> tuple[Tensor, Tensor]:
@@ -120,8 +136,8 @@ def evaluation_batches(
 
 
 def default_workers(image_size: int) -> int:
-    """Processes that load images: none for small ones, else one a core."""
-    return 0 if image_size <= SMALL_SIZE else min(8, os.cpu_count() or 1)
+    """Processes that load images: none for small ones, else one for every core that is this process's share."""
+    return 0 if image_size <= SMALL_SIZE else max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 # timm is imported where it is needed: it takes seconds, and asking what a search would do needs none of it.
@@ -163,14 +179,17 @@ def _order(seed: int, epoch: int, total: int) -> np.ndarray:
 
 
 class _Draws:
-    """The draws of consecutive steps."""
+    """The draws of consecutive steps at some places of their batches."""
 
-    def __init__(self, batches: Batches, start: int, stop: int) -> None:
+    def __init__(self, batches: Batches, steps: range, places: Sequence[int]) -> None:
         self._batches = batches
-        self._steps = range(start, stop)
+        self._steps = steps
+        self._places = places
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return map(self._batches.draws, self._steps)
+        for step in self._steps:
+            draws = self._batches.draws(step)
+            yield [draws[place] for place in self._places]
 
 
 @dataclass(frozen=True)
@@ -220,8 +239,9 @@ class _Samples(Dataset):
         # A batch at once: three times as fast as image by image.
         images_BCHW = torch.stack(pixels).float().div_(255).sub_(_MEAN).div_(_STD)
         if self._erase is not None:
-            reseed("erase", self._seed, draws[0][0])
-            images_BCHW = self._erase(images_BCHW)
+            for (draw, _), image_CHW in zip(draws, images_BCHW, strict=True):
+                reseed("erase", self._seed, draw)
+                self._erase(image_CHW)
         return _Loaded(images_BCHW, labels_B, unreadable)
 
     def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:

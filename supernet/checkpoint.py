@@ -91,3 +91,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
             raise CheckpointError(f"checkpoint: got the optimizer's state {name!r:.100}, expected that of parameters that there are")
         places[place][key] = value
     optimizer.load_state_dict({"state": {number: fields for number, fields in state.items() if fields}, "param_groups": groups})
+    # In a file tensors lie row by row; fused optimizers take for granted that they lie as their parameters do.
+    for parameter, fields in optimizer.state.items():
+        for key, value in fields.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                fields[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -3,6 +3,10 @@
 A step depends on the seed, its number and the state before it: batches, augmentation, mixing and stochastic depth
 draw their random numbers by the step, so a checkpoint needs no random state and a resumed training equals an
 uninterrupted one. When checkpoints are written depends on the clock; what is trained does not.
+
+A batch is trained on in equal parts where it has to be: every process that torchrun starts takes some, one after the other. Parts
+are mixed alike and draw their other random numbers by their own number, so it does not matter who trains on which: two processes
+train what one does in twice as many parts. Batch norms see a part at a time, and their averages over all processes are kept.
 """
 
 from __future__ import annotations
@@ -24,15 +28,35 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from space.errors import UserError
-from supernet.batches import Batches
+from supernet.batches import Batches, places_of_part
 from supernet.checkpoint import CheckpointError, flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from supernet.precision import Precision, choose_precision
-from supernet.randomness import seeded
+from supernet.processes import average, this_process, total, wait_for_all
+from supernet.randomness import reseed, seeded
 from supernet.slices import Slices, Touched, update
 
-Output = Tensor | tuple[Tensor, Tensor]
-"""Logits (B, classes) that learn the labels, or logits and the probabilities (B, classes) that they learn instead."""
-Forward = Callable[[int, Tensor], Tensor | Iterable[Output]]
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """Logits that learn a teacher's probabilities, instead of the labels or beside them (https://arxiv.org/abs/1503.02531).
+
+    The loss is (1 - weight) CE(labels) + weight temperature² CE(probabilities), the latter at that temperature: the divergence from
+    the teacher up to its own entropy, which has no gradient.
+
+    Args:
+        logits: (B, classes).
+        probabilities: (B, classes), the teacher's at the same temperature.
+    """
+
+    logits: Tensor
+    probabilities: Tensor
+    weight: float = 1.0
+    temperature: float = 1.0
+
+
+Output = Tensor | Taught
+"""Logits (B, classes) that learn the labels, or that learn from a teacher."""
+Forward = Callable[[int, Tensor], Tensor | Iterable[Output] | Taught]
 """Step and images (B, C, H, W) to logits (B, classes), or to the outputs of several paths one by one: their gradients add up."""
 
 FUSED = frozenset({"adam", "adamw"})
@@ -66,6 +90,7 @@ class TrainConfig:
         mixup, cutmix: alpha of the Beta distribution; 0 is off.
         mix_prob: share of the batches that is mixed.
         ema_decay: of the running average of the weights; none keeps no average. It rises from 0.1 over the first steps.
+        accumulate: in how many parts, one after the other, a process trains on its share of a batch.
         precision: `auto` measures.
     """
 
@@ -80,6 +105,7 @@ class TrainConfig:
     cutmix: float = 0.0
     mix_prob: float = 1.0
     ema_decay: float | None = None
+    accumulate: int = 1
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     seed: int = 0
 
@@ -142,7 +168,7 @@ def train(
     after the step it falls into, then raises KeyboardInterrupt; a second one does not wait for that.
 
     Args:
-        forward: runs the model; it may look at the step to choose a path.
+        forward: runs the model, once for every part of a batch; it may look at the step to choose a path.
         checkpoint: written now and then, with the last landmark in a second file beside it; `remove_checkpoint` when all is done.
         slices: where a forward that runs parts of parameters takes them from.
         carried: what `on_step` gathers, in terms of JSON; a checkpoint keeps it, and going on from there sets it back.
@@ -154,15 +180,13 @@ def train(
             landmark on, if there is one.
         CheckpointError: the checkpoint is damaged or of another configuration.
     """
-    if (config.mixup or config.cutmix) and batches.batch_size % 2:
-        raise TrainingError(f"batch size: got {batches.batch_size}, expected an even number, since mixup pairs images")
     training = _Training(model, forward, batches, config, slices or Slices(), {} if carried is None else carried)
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint)
     if training.precision is None:
         training.precision = training.measure_precision() if config.precision == "auto" else config.precision
     with _interruptions() as interrupted:
-        stream = batches.stream(training.step, config.steps)
+        stream = training.stream()
         clock = _Clock()
         is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
         while training.step < config.steps and not is_late and not is_stopped:
@@ -171,7 +195,7 @@ def train(
                 loss, lr = training.advance(*next(stream))
             except _DivergedError as error:
                 training.go_back(checkpoint, error)
-                stream = batches.stream(training.step, config.steps)
+                stream = training.stream()
                 continue
             if on_step is not None:
                 on_step(StepReport(training.step, loss, lr, training.skipped, training.average))
@@ -230,13 +254,12 @@ class _Training:
         self, model: nn.Module, forward: Forward, batches: Batches, config: TrainConfig, slices: Slices, carried: dict[str, Any]
     ) -> None:
         # Imported here: they take seconds, and not everyone who names a recipe trains.
-        from accelerate import Accelerator
         from timm.data import Mixup
         from timm.optim import create_optimizer_v2
         from timm.scheduler import create_scheduler_v2
 
-        self.accelerator = Accelerator(mixed_precision="no")
-        self.device = self.accelerator.device
+        self.process = this_process()
+        self.device = self.process.device
         self.model = model.to(self.device).train()
         self.forward = forward
         self.batches = batches
@@ -260,6 +283,11 @@ class _Training:
             step_on_epochs=False, updates_per_epoch=1,
         )  # fmt: skip
         mixing = config.mixup > 0 or config.cutmix > 0
+        self.parts = config.accumulate * self.process.num_processes
+        multiple = 2 * self.parts if mixing or self.parts > 1 else 1
+        if batches.batch_size % multiple:
+            why = f"to be mixed in pairs, in {self.parts} equal parts" if mixing else f"to be trained on in {self.parts} equal parts"
+            raise TrainingError(f"batch size: got {batches.batch_size}, expected a multiple of {multiple}, {why}")
         self.mix = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
                          num_classes=batches.num_classes) if mixing else None  # fmt: skip
         state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -270,6 +298,17 @@ class _Training:
         self.bad_in_a_row = 0
         self.lr_factor = 1.0
         self.seconds = 0.0
+
+    @property
+    def own_parts(self) -> range:
+        """Numbers of the parts of a batch that this process trains on."""
+        return range(self.process.process_index, self.parts, self.process.num_processes)
+
+    def stream(self, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches from here on, to the end or to before a step: what this process trains on, part by part."""
+        size, stop = self.batches.batch_size, self.config.steps if stop is None else stop
+        places = [place for number in self.own_parts for place in places_of_part(size, number, self.parts)]
+        return self.batches.stream(self.step, stop, places)
 
     def advance(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Do one step; its loss and learning rate."""
@@ -282,6 +321,7 @@ class _Training:
         touched = self._touched()
         if math.isfinite(loss) and self._clip(touched):
             update(self.optimizer, touched)
+            average([buffer for buffer in self.model.buffers() if buffer.is_floating_point()])
             self._follow(touched)
             self.bad_in_a_row = 0
         else:
@@ -310,28 +350,34 @@ class _Training:
         self.save(checkpoint)
 
     def accumulate_gradients(self, step: int, images: Tensor, labels: Tensor, precision: Precision) -> float:
-        """Set this process's gradients of a step; its loss, the mean over its paths and all processes."""
-        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        images, targets = images.to(self.device), labels.to(self.device)
+        """Set the gradients of a step; its loss, the mean over its paths and all parts of the batch."""
+        accumulate = self.config.accumulate
+        of_parts = zip(self.own_parts, images.to(self.device).chunk(accumulate), labels.to(self.device).chunk(accumulate), strict=True)
         losses = []
-        with seeded("step", self.config.seed, step):
-            smoothing = self.config.label_smoothing
-            if self.mix is not None:
-                images, targets = self.mix(images, targets)
-                smoothing = 0.0
-            # Mixed before they are dealt out, so that any number of processes trains on the same images.
-            images, targets = images[rank::processes], targets[rank::processes]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = self.forward(step, images)
-                for output in [outputs] if isinstance(outputs, Tensor) else outputs:
-                    if isinstance(output, Tensor):
-                        loss = F.cross_entropy(output.float(), targets, label_smoothing=smoothing)
-                    else:
-                        logits, taught = output
-                        loss = F.cross_entropy(logits.float(), taught)
-                    losses.append(loss.detach())
-                    loss.backward()
+        for number, part, targets in of_parts:
+            with seeded("step", self.config.seed, step):
+                if self.mix is not None:
+                    part, targets = self.mix(part, targets)
+                if number:
+                    reseed("part", self.config.seed, step, number)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    outputs = self.forward(step, part)
+                    for output in [outputs] if isinstance(outputs, Tensor | Taught) else outputs:
+                        loss = self._loss(output, targets)
+                        losses.append(loss.detach())
+                        (loss / accumulate).backward()
         return self._agreed(torch.stack(losses).mean())
+
+    def _loss(self, output: Output, targets: Tensor) -> Tensor:
+        # Mixed labels are smooth already.
+        smoothing = self.config.label_smoothing if self.mix is None else 0.0
+        if isinstance(output, Tensor):
+            return F.cross_entropy(output.float(), targets, label_smoothing=smoothing)
+        logits, weight, temperature = output.logits.float(), output.weight, output.temperature
+        taught = temperature**2 * F.cross_entropy(logits / temperature, output.probabilities.float())
+        if weight == 1:
+            return taught
+        return (1 - weight) * F.cross_entropy(logits, targets, label_smoothing=smoothing) + weight * taught
 
     def forget_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -340,10 +386,8 @@ class _Training:
     def _touched(self) -> list[Touched]:
         """What the step trained, with the mean of all processes' gradients."""
         touched = self.slices.touched(self.parameters)
-        if self.accelerator.num_processes > 1:
-            # Every process has run the same paths, so the same parts of the same parameters have gradients everywhere.
-            for one in touched:
-                one.view.grad = self.accelerator.reduce(one.gradient, "mean")
+        # Every process has run the same paths, so the same parts of the same parameters have gradients everywhere.
+        average([one.gradient for one in touched])
         return touched
 
     def _clip(self, touched: Sequence[Touched]) -> bool:
@@ -373,7 +417,7 @@ class _Training:
 
     def measure_precision(self) -> Precision:
         """Try both precisions on the next step's batch, leaving no trace."""
-        images, labels = next(self.batches.stream(self.step, self.step + 1))
+        images, labels = next(self.stream(self.step + 1))
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
 
         def one_step(precision: Precision) -> None:
@@ -389,14 +433,14 @@ class _Training:
     def agreed(self, max_seconds: float | None, interrupted: threading.Event, clock: _Clock) -> tuple[bool, bool, bool]:
         """Whether any process finds that the time is over, that it shall stop, that a checkpoint is due: all decide alike."""
         wishes = (max_seconds is not None and self.seconds >= max_seconds, interrupted.is_set(), clock.is_due)
-        if self.accelerator.num_processes == 1:
+        if self.process.num_processes == 1:
             return wishes
-        is_late, is_stopped, is_due = self.accelerator.reduce(torch.tensor(wishes, device=self.device).float(), "sum").tolist()
+        is_late, is_stopped, is_due = total(torch.tensor(wishes).float()).tolist()
         return is_late > 0, is_stopped > 0, is_due > 0
 
     def _agreed(self, value: Tensor) -> float:
         """The mean over all processes."""
-        return float(self.accelerator.reduce(value, "mean"))
+        return float(total(value)) / self.process.num_processes
 
     def report(self) -> TrainReport:
         assert self.precision is not None
@@ -405,7 +449,7 @@ class _Training:
 
     def save(self, path: Path) -> None:
         assert self.precision is not None
-        if self.accelerator.is_main_process:
+        if self.process.is_main_process:
             optimizer, numbers = flatten_optimizer(self.optimizer, self.names)
             groups = {"model": self._state(), "optimizer": optimizer, "average": self.average or {}}
             tensors = {f"{group}/{name}": tensor for group, state in groups.items() for name, tensor in state.items()}
@@ -414,7 +458,7 @@ class _Training:
                 precision=self.precision, carried=self.carried, optimizer=numbers, made_by=self._made_by(),
             )  # fmt: skip
             save_checkpoint(path, tensors, facts.model_dump())
-        self.accelerator.wait_for_everyone()
+        wait_for_all()
 
     def load(self, path: Path) -> None:
         tensors, facts = load_checkpoint(path)
@@ -451,7 +495,7 @@ class _Training:
     def _made_by(self) -> dict[str, Any]:
         """What has to be the same for a training to go on."""
         batches = self.batches
-        data = {"batch_size": batches.batch_size, "image_size": batches.image_size, "data_seed": batches.seed}
+        data = {"batch_size": batches.batch_size, "image_size": batches.image_size, "data_seed": batches.seed, "parts": self.parts}
         return asdict(self.config) | data | {"images": len(batches.indices), "augmentation": asdict(batches.augmentation)}
 
 

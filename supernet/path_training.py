@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from space.architecture import Architecture
 from space.search_space import SearchSpace
-from supernet.engine import Output
+from supernet.engine import Output, Taught
 from supernet.network import Supernet
 from supernet.paths import Paths, Strategy
 from supernet.scope import Scope
@@ -46,7 +46,7 @@ class PathTraining(nn.Module):
             weights = self.supernet.weights(architecture, self.slices.leaf)
             logits = self.supernet.call(images_BCHW, architecture, statistics=None, fresh=None, weights=weights)
             self._count(architecture)
-            yield logits if taught is None else (logits, taught)
+            yield logits if taught is None else Taught(logits, taught)
             if self._distils and taught is None:
                 taught = logits.detach().float().softmax(1)
 

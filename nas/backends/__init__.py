@@ -74,7 +74,7 @@ def each_on(backend: str, workers: Workers) -> Each:
     return in_processes(workers.num_workers)
 
 
-def add_backend_arguments(parser: CommandParser, what: str) -> None:
+def add_backend_arguments(parser: argparse._ActionsContainer, what: str) -> None:
     """Add the options that say where a command trains; `check_backend` then reads them.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.reports.accuracies import Accuracy, over_seeds
+from nas.accuracies import Accuracy, over_seeds
 from nas.reports.origin import read_json
 from nas.run_directory import RunError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from nas.accuracies import Accuracy, of_score
 from nas.parents import Parent
-from nas.reports.accuracies import Accuracy, of_score
 from nas.reports.comparison import Comparison
 from nas.reports.origin import Origin
 from nas.run_directory import RunError

@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nas.accuracies import Accuracy
 from nas.drawing.palette import fill_of
-from nas.reports.accuracies import Accuracy
 from nas.reports.choices import Choice
 from nas.reports.swaps import Worth
 

@@ -97,6 +97,13 @@ class _File:
     versions: dict[str, str]
 
 
+def check_run(run: Path) -> None:
+    """RunError where a directory holds no search that has ended."""
+    origin_of(run)
+    if not (run / "best.yaml").exists():
+        raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
+
+
 def origin_of(run: Path) -> Origin:
     """The config of a search's directory; RunError where it is none."""
     file = run / "config.json"

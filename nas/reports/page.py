@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from nas.accuracies import Accuracy
 from nas.drawing import drawing_of
 from nas.parents import parents_within
-from nas.reports import figures
-from nas.reports.accuracies import Accuracy
+from nas.reports import FILE, figures
 from nas.reports.audit import Audit, audit_of
 from nas.reports.choices import Choice, best_of, choices_of
 from nas.reports.comparison import Comparison, comparison_of
@@ -22,16 +22,14 @@ from nas.reports.entries import Entry, entries_of
 from nas.reports.figures import Group
 from nas.reports.finals import Finals, finals_of
 from nas.reports.importance import LEAST_TRIALS, importances_of
-from nas.reports.origin import Origin, origin_of
+from nas.reports.origin import Origin, check_run, origin_of
 from nas.reports.swaps import Worths, by_block, worths_of
 from nas.results import mixers_in_words, name_of_others
-from nas.run_directory import RunError
 from nas.study import Result, StudyRecord
 from nas.trust.report import trust_in_words
 from space.architecture import Architecture
 from space.files import write_atomically
 
-FILE = "report.html"
 MOST_BARS = 12
 
 
@@ -73,13 +71,6 @@ class Findings:
     def best_in_words(self) -> str:
         """Who is compared with all."""
         return f"the {len(self.best)} on the front" if self.is_front else f"the best tenth ({len(self.best)})"
-
-
-def check_run(run: Path) -> None:
-    """RunError where a directory holds no search that has ended."""
-    origin_of(run)
-    if not (run / "best.yaml").exists():
-        raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
 
 
 def read_findings(run: Path, record: StudyRecord) -> Findings:

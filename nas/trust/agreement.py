@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Values = NDArray[np.float64]
 
@@ -54,7 +53,7 @@ def tau(x: Values, y: Values) -> Values:
 
 def rho(x: Values, y: Values) -> Values:
     """Spearman's rho, likewise."""
-    ranks = [stats.rankdata(values, axis=-1) for values in (x, y)]
+    ranks = [_ranks(values) for values in (x, y)]
     return _cosine(*(values - values.mean(axis=-1, keepdims=True) for values in ranks))
 
 
@@ -100,13 +99,21 @@ def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[floa
 
 def mean_ranks(*many: ArrayLike) -> list[float]:
     """Several scores as one: the mean of an architecture's ranks by each."""
-    return np.mean([stats.rankdata(scores) for scores in many], axis=0).tolist()
+    return np.mean([_ranks(scores) for scores in many], axis=0).tolist()
 
 
 def standard_ranks(values: ArrayLike) -> Values:
     """Ranks with mean 0 and standard deviation 1."""
-    ranks = stats.rankdata(values)
+    ranks = _ranks(values)
     return (ranks - ranks.mean()) / max(ranks.std(), 1e-12)
+
+
+def _ranks(values: ArrayLike) -> Values:
+    """Along the last axis, from 1 on; equal values share the mean of theirs."""
+    # Here: scipy takes a second to import, which workers and dry runs would wait for.
+    from scipy.stats import rankdata
+
+    return rankdata(values, axis=-1)
 
 
 def _resamples(count: int, seed: int) -> NDArray[np.int64]:

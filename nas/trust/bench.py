@@ -88,16 +88,12 @@ class Plan:
 def sample_of(folder: Path, space: SearchSpace, budget: Budget, count: int, seed: int) -> list[Member]:
     """The sample of a folder: read, and drawn and written as far as it is not there.
 
-    Args:
-        count: of members, the two halves by turns.
-
-    Raises:
-        BudgetError: the budget limits no multiply-adds, or the space has too few architectures.
+    Args and errors: those of `draw_sample`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:03}.yaml" for number in range(count)]
     if not all(file.exists() for file in files):
-        for file, member in zip(files, _draw(space, budget, count, seed), strict=True):
+        for file, member in zip(files, draw_sample(space, budget, count, seed), strict=True):
             facts = {"space": space.name, "seed": seed, "fingerprint": member.architecture.fingerprint}
             facts |= {"part": member.part, "macs": member.macs, "params": member.params}
             write_atomically(file, dump_architecture(member.architecture.replace(name=file.stem), facts))
@@ -109,8 +105,15 @@ def _read(file: Path) -> Member:
     return Member(load_architecture(file), facts["part"], facts["macs"], facts["params"])
 
 
-def _draw(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator[Member]:
-    """The first members are the same however many are asked for."""
+def draw_sample(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator[Member]:
+    """A sample's members; the first are the same however many are asked for.
+
+    Args:
+        count: of members, the two halves by turns.
+
+    Raises:
+        BudgetError: the budget limits no multiply-adds, or the space has too few architectures.
+    """
     if "macs" not in budget.limits:
         raise BudgetError(f"budget: got {budget}, expected multiply-adds, since half of the sample has equal ones")
     band = ArchitectureBand(space, Budget({"macs": budget.limits["macs"]}, BAND_FLOOR))

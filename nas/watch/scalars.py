@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from supernet.engine import StepReport
+from supernet.processes import is_first
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +23,14 @@ FOLDER = "tensorboard"
 """In a run's directory."""
 POINTS = 1000
 """Steps of a training that are written, about: TensorBoard shows no more."""
+STEP_BYTES = 270.0
+"""On the disk, of a step that is written."""
 LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation accuracy"
+
+
+def num_bytes(steps: int) -> float:
+    """What the scalars of a training of so many steps take on the disk."""
+    return STEP_BYTES * min(steps, POINTS)
 
 
 class Scalars:
@@ -82,11 +90,10 @@ class Scalars:
 
     def _open(self, step: int) -> None:
         """Begin a file whose reader forgets this step and those after it, as far as earlier files hold them."""
-        from accelerate import PartialState
         from torch.utils.tensorboard import SummaryWriter
 
         self._timed = None
         if self._writer is not None:
             self._writer.close()
-        if PartialState().is_main_process:
+        if is_first():
             self._writer = SummaryWriter(str(self._folder), purge_step=step)

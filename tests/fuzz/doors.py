@@ -73,7 +73,7 @@ def _budget(file: Path) -> None:
 
 
 def _recipe(file: Path) -> None:
-    load_recipe(str(file)).adapted(3, 16, None)
+    load_recipe(str(file)).adapted(3, 16)
 
 
 def _checkpoint(file: Path) -> None:

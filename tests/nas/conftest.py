@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nas.small_search import SPACE
+from nas import search
+from tests.nas.small_search import SPACE, command
 from tests.pictures import write_pictures
 
 Command = Callable[[Sequence[str]], int]
@@ -30,9 +31,23 @@ def mistaken(capsys: pytest.CaptureFixture[str]) -> Mistaken:
     return run
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `folder`, with validation images and the run of a finished search: read it, and copy it to change it."""
+    folder = filled(tmp_path_factory.mktemp("finished"))
+    write_pictures(folder / "images" / "val", count=5)
+    assert search.main(command(folder)) == 0
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the small space and pictures of three classes, which commands may fill."""
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    write_pictures(tmp_path / "images" / "train", count=20)
-    return tmp_path
+    return filled(tmp_path)
+
+
+def filled(folder: Path) -> Path:
+    """The folder, with the small space and pictures of three classes in it."""
+    (folder / "tiny.yaml").write_text(SPACE)
+    write_pictures(folder / "images" / "train", count=20)
+    return folder

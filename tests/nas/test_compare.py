@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nas import compare, search
+from nas import compare, retrain, search
 from nas.comparison import Accuracies, Contender, median_of_random, table_of
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
@@ -64,7 +64,7 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
         if row["network"].startswith("random"):
             assert budget.least <= int(row["macs"])
     page = (searched / "run" / "comparison" / "comparison.md").read_text()
-    for told in ("their median", "found", "random 1", "± is the standard deviation over 2 seeds", "nas.compare"):
+    for told in ("their median", "found", "random 1", "means over 2 seeds", "nas.compare"):
         assert told in page
     assert "their median" in out
 
@@ -77,6 +77,21 @@ def test_what_cannot_be_compared_is_refused(searched: Path, mistaken: Mistaken) 
     assert "no best.yaml" in mistaken(compare.main, options(searched))
     assert "needs --backend ray" in mistaken(compare.main, options(searched, "--ray-address", "127.0.0.1:1"))
     assert not retrained(searched)
+
+
+def test_an_architecture_is_compared_with_the_parents_that_cost_no_more(folder: Path, mistaken: Mistaken) -> None:
+    write_pictures(folder / "images" / "val", count=4)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    options = ["--data", str(folder / "images"), "--recipe", str(folder / "recipe.yaml"), "--against", "parents"]
+    command = ["topformer-s", *options, "--seeds", "1", "--workers", "1", "--out", str(folder / "out")]
+    assert retrain.main(command) == 0
+    with (folder / "out" / "comparison.csv").open() as file:
+        assert sorted(row["network"] for row in csv.DictReader(file)) == ["topformer-s", "topformer-t"]
+    page = (folder / "out" / "comparison.md").read_text()
+    assert "python -m nas.retrain topformer-s" in page
+    assert "topformer-s leads by" in page
+    assert "--minutes: not with --against" in mistaken(retrain.main, [*command, "--minutes", "1"])
+    assert "--seeds: needs --against" in mistaken(retrain.main, ["davit-t", "--seeds", "2"])
 
 
 ARCHITECTURE = load_space("hybrid-32").smallest()
@@ -98,6 +113,7 @@ def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
 
 def test_the_median_is_that_of_the_random_ones() -> None:
     rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, is_random=True) for i in (2, 5, 3))]
+    assert table_of([accuracies("found", 0.5, 0.6)], rows[0])[1][3] == "55.0 [0.0, 100.0]"
     middle = median_of_random(rows)
     assert middle is rows[4]
     assert median_of_random(rows[:2]) is None

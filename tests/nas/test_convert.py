@@ -11,10 +11,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from nas.convert import main
 from space import build_network, load_architecture, load_provenance
+from tests.nas.small_official import SMALL, small_weights
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +59,11 @@ def test_the_files_say_what_they_are(converted: Path) -> None:
     assert sorted(path.name for path in converted.iterdir()) == ["architecture.yaml", "weights.safetensors"]
 
 
-SMALL = """schema: architecture/1
-name: small
-num_classes: 3
-stem: davit_stem
-stages: [{width: 32, blocks: [{position: dpe, mixer: window, ffn_position: dpe, ffn: {type: mlp, ratio: 1}}]}]
-head: {type: pool_norm_head, norm: layer_norm}
-"""
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> str:
     """An architecture of the DaViT family, with other classes."""
     (tmp_path / "small.yaml").write_text(SMALL)
     return str(tmp_path / "small.yaml")
-
-
-def small_weights() -> dict[str, Tensor]:
-    def pair(name: str, *shape: int) -> dict[str, Tensor]:
-        return {f"{name}.weight": torch.randn(*shape), f"{name}.bias": torch.randn(shape[0])}
-
-    block = "main_blocks.0.0.0"
-    return {
-        **pair("patch_embeds.0.proj", 32, 3, 7, 7), **pair("patch_embeds.0.norm", 32),
-        **pair(f"{block}.cpe.0.proj", 32, 1, 3, 3), **pair(f"{block}.norm1", 32), **pair(f"{block}.attn.qkv", 96, 32),
-        **pair(f"{block}.attn.proj", 32, 32), **pair(f"{block}.cpe.1.proj", 32, 1, 3, 3), **pair(f"{block}.norm2", 32),
-        **pair(f"{block}.mlp.fc1", 32, 32), **pair(f"{block}.mlp.fc2", 32, 32), **pair("norms", 32), **pair("head", 3, 32),
-    }
 
 
 @pytest.mark.parametrize("wrap", [

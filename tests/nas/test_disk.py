@@ -88,7 +88,7 @@ def a_retraining(folder: Path) -> Prepared:
 
 
 def a_conversion(folder: Path) -> Prepared:
-    from tests.nas.test_convert import SMALL, small_weights
+    from tests.nas.small_official import SMALL, small_weights
 
     (folder / "davit.yaml").write_text(SMALL)
     save_file(small_weights(), folder / "official.safetensors")

@@ -83,7 +83,8 @@ def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory
     round_trip(format_named("module"), trained(architecture), tmp_path_factory.mktemp("export") / "plain")
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch-export"])
+# An ONNX graph is made of torch.export's.
+@pytest.mark.parametrize("name", ["onnx", pytest.param("torch-export", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("any_size", [True, False])
 def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> None:
     # bn_conv_attention's logits are not scaled: at random weights its softmax is a choice, which rounding may change.

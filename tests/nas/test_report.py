@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas import audit, compare, finals, report, search
-from nas.reports.accuracies import over_images, over_seeds
+from nas.accuracies import over_images, over_seeds
 from nas.reports.choices import best_of, choices_of
 from nas.reports.importance import importances_of
 from nas.reports.origin import origin_of
@@ -347,7 +347,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     assert report.main([str(run), "--swaps", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert f"  {run / 'report.html'}\n" in out
+    assert f"  {run / 'report.html'}  1 MB\n" in out
     assert "swaps to score" in out
     assert "nothing was written" in out
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before

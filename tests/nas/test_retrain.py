@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch._dynamo.exc import InternalTorchDynamoError
 
 from nas import retraining
 from nas.recipe import load_recipe, recipe_names
@@ -22,7 +24,7 @@ from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_space
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data import open_images, open_test_images
+from supernet.data import open_images, open_test_images, split
 from supernet.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
 
@@ -55,6 +57,14 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def same_weights(one: Path, other: Path) -> None:
+    """Assert that two runs came to the same weights, the last and the best."""
+    for file in ("weights.safetensors", "best.safetensors"):
+        ours, theirs = load_file(one / file), load_file(other / file)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 COMMAND = ["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml"]
 
 
@@ -84,6 +94,13 @@ def test_the_whole_way(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert int(rows[-1]["steps"]) == results["steps"] == results["planned_steps"]
     assert all(0 <= float(row["validation_accuracy"]) <= 1 and float(row["loss"]) > 0 for row in rows)
+    best = max(rows, key=lambda row: float(row["validation_accuracy"]))
+    assert results["best"]["epoch"] == int(best["epoch"])
+    assert results["best"]["validation_accuracy"] == pytest.approx(float(best["validation_accuracy"]), abs=1e-6)
+    network.load_state_dict(load_file(work / "run" / "best.safetensors"))
+    images = open_images("set")
+    part = split(images, 0, num_search=5, num_calibration=0).search
+    assert accuracy(network, images, part, 32)["accuracy"] == results["best"]["validation_accuracy"]
     config = json.loads((work / "run" / "config.json").read_text())["config"]
     assert config["recipe"]["epochs"] == 8
     assert config["image_size"] == 32
@@ -120,9 +137,44 @@ def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pyt
     assert main([*COMMAND, "--out", "parts"]) == 0
     assert (work / "parts" / "metrics.csv").read_bytes() == (work / "whole" / "metrics.csv").read_bytes()
     assert not list((work / "parts").glob("checkpoint*"))
-    ours, theirs = (load_file(work / name / "weights.safetensors") for name in ("parts", "whole"))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    same_weights(work / "parts", work / "whole")
+
+
+def test_compiled_it_trains_the_same_network(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a compiler that changes nothing: the real one takes a minute."""
+    compiled = []
+
+    def compile_nothing(network: nn.Module) -> nn.Module:
+        compiled.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    command = [*COMMAND, "--epochs", "1"]
+    assert main([*command, "--out", "plain"]) == 0
+    assert not compiled
+    assert main([*command, "--compile", "--out", "compiled"]) == 0
+    assert len(compiled) == 1
+    same_weights(work / "plain", work / "compiled")
+
+    def fail(network: nn.Module) -> nn.Module:
+        def call(_: Tensor) -> Tensor:
+            raise InternalTorchDynamoError("no\ncompiler")
+
+        return call  # type: ignore[return-value]
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert main([*command, "--compile", "--out", "failed"]) == 2
+    assert capsys.readouterr().err.splitlines() == ["error: compile: torch.compile failed (no compiler); leave out --compile"]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_torch_compiles_a_training_and_continues_it(work: Path) -> None:
+    command = [*COMMAND, "--epochs", "2", "--compile", "--precision", "fp32"]
+    for out in ("one", "two"):
+        assert main([*command, "--out", out]) == 0
+    same_weights(work / "one", work / "two")
+    assert (work / "one" / "metrics.csv").read_bytes() == (work / "two" / "metrics.csv").read_bytes()
 
 
 def test_minutes_end_a_training_and_more_minutes_continue_it(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +273,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
         (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: got no file"),
         (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
-        (["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml", "--batch-size", "7"], "batch size: got 7, expected an even number"),
+        (["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml", "--batch-size", "7"], "batch size: got 7, expected a multiple of 2"),
         (["tiny.yaml", "--data", "set", "--out", "set"], "set: not empty and not a run's directory"),
     ],
 )
@@ -249,11 +301,11 @@ def test_a_run_of_another_configuration_is_left_alone(work: Path, capsys: pytest
 def test_recipes_that_come_with_the_package(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.epochs > recipe.warmup_epochs
-    assert recipe.adapted(None, None, None) == recipe
-    half = recipe.adapted(recipe.epochs * 2, recipe.batch_size // 2, None)
+    assert recipe.adapted() == recipe
+    half = recipe.adapted(recipe.epochs * 2, recipe.batch_size // 2)
     assert half.warmup_epochs == 2 * recipe.warmup_epochs
     assert half.lr == recipe.lr / 2
-    assert recipe.adapted(None, recipe.batch_size // 2, 0.5).lr == 0.5
+    assert recipe.adapted(batch_size=recipe.batch_size // 2, lr=0.5).lr == 0.5
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_space_of_six_independent_slots_is_counted_and_drawn_from() -> None:
     assert band.admits(draws).all()
 
 
-@pytest.mark.parametrize("share", [0.1, 0.01])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.soak), 0.01])
 def test_tight_limits_on_a_staged_space_are_met_by_draws(share: float) -> None:
     space, costs = staged_space(1)
     rows, rng = Rows(space), np.random.default_rng(2)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 from space.files import load_space
 from space.network import build_network
 from supernet import engine
-from supernet.batches import Batches
+from supernet.batches import Batches, places_of_part
 from supernet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from supernet.data import open_images
-from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
+from supernet.engine import StepReport, Taught, TrainConfig, TrainingError, TrainReport, train
 from supernet.precision import choose_precision
 from supernet.randomness import seed_of, seeded
 
@@ -301,6 +302,47 @@ def test_gradients_of_several_paths_add_up() -> None:
         torch.testing.assert_close(both, seen[0][name] + seen[1][name], rtol=1e-4, atol=1e-6)
 
 
+def test_parts_of_a_batch_add_up_to_it() -> None:
+    """Without batch norm and dropout, and mixed in the same pairs."""
+    states = []
+    for accumulate in (1, 2, 4):
+        torch.manual_seed(0)
+        model = Branches()
+        config = replace(EVERYTHING, accumulate=accumulate, optimizer="sgd", lr=0.1)
+        report = train(model, lambda step, images, model=model: model(images, step % 2), batches(), config)
+        states.append(state(model) | {f"average.{name}": tensor for name, tensor in (report.average or {}).items()})
+    assert not same(states[0], states[1])
+    for name, whole in states[0].items():
+        for parts in states[1:]:
+            torch.testing.assert_close(parts[name], whole, rtol=1e-4, atol=1e-6)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
+def test_every_image_is_in_one_part_beside_the_one_it_is_mixed_with(processes: int, accumulate: int, pairs: int) -> None:
+    parts = processes * accumulate
+    size = 2 * pairs * parts
+    places = [places_of_part(size, part, parts) for part in range(parts)]
+    assert sorted(place for part in places for place in part) == list(range(size))
+    assert all([size - 1 - place for place in part] == part[::-1] for part in places)
+
+
+def test_a_teacher_is_learnt_from_beside_the_labels() -> None:
+    (_, labels) = next(batches().stream(0, 1))
+    torch.manual_seed(0)
+    start, teacher = torch.randn(8, 10), torch.randn(8, 10)
+    logits = start.clone().requires_grad_()
+    # As DeiT writes it, in its equation 2.
+    divergence = F.kl_div((logits / 3).log_softmax(1), (teacher / 3).log_softmax(1), reduction="batchmean", log_target=True)
+    (0.7 * F.cross_entropy(logits, labels) + 0.3 * 9 * divergence).backward()
+    model = nn.ParameterDict({"logits": start})
+    gradients: list[Tensor] = []
+    model["logits"].register_hook(gradients.append)
+    config = TrainConfig(1, label_smoothing=0.0, precision="fp32")
+    train(model, lambda _, __: Taught(model["logits"], (teacher / 3).softmax(1), 0.3, 3.0), batches(), config)
+    assert logits.grad is not None
+    torch.testing.assert_close(gradients[0], logits.grad)
+
+
 def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Path) -> None:
     model, whole, file = make_network(), make_network(), tmp_path / "checkpoint"
     report = run(model, EVERYTHING, checkpoint=file, max_seconds=1e-6)
@@ -435,7 +477,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, 
     ("config", "size", "said"),
     [
         (replace(EVERYTHING, optimizer="none"), 8, "optimizer: got 'none'"),
-        (EVERYTHING, 7, "batch size: got 7, expected an even number"),
+        (EVERYTHING, 7, "batch size: got 7, expected a multiple of 2"),
     ],
 )
 def test_configurations_that_cannot_train(config: TrainConfig, size: int, said: str) -> None:

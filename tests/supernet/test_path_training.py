@@ -14,7 +14,7 @@ import torch
 from supernet.batches import Batches
 from supernet.checkpoint import load_checkpoint
 from supernet.data import open_images
-from supernet.engine import StepReport, TrainConfig, train
+from supernet.engine import StepReport, Taught, TrainConfig, train
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import STRATEGIES, strategy
@@ -72,10 +72,10 @@ def test_in_a_sandwich_the_others_learn_what_the_first_predicts() -> None:
     first, *others = list(training(0, images))
     assert isinstance(first, torch.Tensor)
     for output in others:
-        logits, taught = output
-        assert logits.requires_grad
-        assert not taught.requires_grad
-        torch.testing.assert_close(taught, first.softmax(1))
+        assert isinstance(output, Taught)
+        assert output.logits.requires_grad
+        assert not output.probabilities.requires_grad
+        torch.testing.assert_close(output.probabilities, first.softmax(1))
 
 
 def test_a_student_learns_its_teachers_probabilities() -> None:
@@ -83,8 +83,8 @@ def test_a_student_learns_its_teachers_probabilities() -> None:
     taught = torch.full((8, 10), 0.1)
     config = TrainConfig(60, lr=3e-4, weight_decay=0.0, precision="fp32")
 
-    def forward(step: int, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return [(model(images), taught)]
+    def forward(step: int, images: torch.Tensor) -> Taught:
+        return Taught(model(images), taught)
 
     losses: list[float] = []
     train(model, forward, batches(), config, on_step=lambda report: losses.append(report.loss))

@@ -1,0 +1,24 @@
+"""The commands there are: every module of `nas` that has a `main`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = tuple(sorted(file.stem for file in (ROOT / "nas").glob("*.py") if "\ndef main(" in file.read_text()))
+
+
+def main_of(command: str) -> Callable[[Sequence[str]], int]:
+    """What `python -m nas.COMMAND` calls."""
+    main: Callable[[Sequence[str]], int] = importlib.import_module(f"nas.{command}").main
+    return main
+
+
+def exit_code(command: str, arguments: Sequence[str]) -> int:
+    """Of a command, run in this process."""
+    try:
+        return main_of(command)(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)

@@ -1,0 +1,188 @@
+"""Every command of the README and the pages under `docs` is run as it is written there, with options that make it small."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.models import save_for_hf
+
+from tests.commands import COMMANDS, ROOT, exit_code
+from tests.documents import commands, links, snippets
+from tests.nas.small_search import BUDGET, SPACE
+from tests.pictures import write_pictures
+
+PROGRAM = ".venv/bin/"
+TORCHRUN = f"{PROGRAM}torchrun --standalone "
+PYTHON = f"{PROGRAM}python -m nas."
+DOCUMENTED_STORAGE = "postgresql://me@host/studies"
+IN_SPACE = f"--space tiny.yaml --budget {BUDGET} --floor 0.5"
+TRIALS = f"{IN_SPACE} --trials 3 --finalists 0"
+SUPERNET = "--steps 2 --batch-size 8"
+EPOCH = "--epochs 1 --batch-size 16"
+SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/mine"
+RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
+EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/retrain-best/weights.safetensors"
+SEARCH_SHARED = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out shared/mine --storage {DOCUMENTED_STORAGE}"
+
+
+@dataclass(frozen=True)
+class Small:
+    """How a command becomes a small one.
+
+    Args:
+        options: to add; later options win over earlier ones.
+        is_long: left to `make soak`.
+        after: a command that has to be run before.
+    """
+
+    options: str = ""
+    is_long: bool = False
+    after: str = ""
+
+
+SMALL = {
+    "make search": Small(f"{TRIALS} {SUPERNET} --workers 1 --out runs/made", is_long=True),
+    "make test": Small("tests/test_citation.py", is_long=True),
+    f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-digits/best.yaml -o best.svg": Small(),
+    f"{SEARCH_MINE} --dry-run": Small(TRIALS),
+    SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
+    RETRAIN_MINE: Small(EPOCH),
+    f"{EXPORT} --format onnx": Small(is_long=True),
+    f"{PYTHON}search --budget \"4.5GFLOPs 25Mparams\" --data path/to/train --dry-run": Small(TRIALS),
+    f"{PYTHON}export --study runs/mine --trial 2 --output arch.yaml": Small(),
+    f"{PYTHON}search --budget \"4.5GFLOPs 90ms@cpu:1t:bs1\" --data path/to/train --out runs/fast": Small(
+        f"{TRIALS} {SUPERNET} --workers 1 --latency-tables tables --budget '{BUDGET} 90ms@cpu:1t:bs1'", is_long=True
+    ),
+    f"{PYTHON}search --budget 4.5GFLOPs --objectives accuracy params --data path/to/train --out runs/front": Small(
+        f"{IN_SPACE} --trials 3 {SUPERNET} --workers 1", is_long=True
+    ),
+    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/ray --backend ray --workers 2": Small(
+        f"{TRIALS} {SUPERNET}", is_long=True
+    ),
+    SEARCH_SHARED: Small(f"{TRIALS} {SUPERNET} --workers 1", is_long=True),
+    f"{PYTHON}join shared/mine": Small(is_long=True, after=SEARCH_SHARED),
+    f"{PYTHON}train --budget 4.5GFLOPs --data path/to/train --paths fair --out runs/fair": Small(f"{IN_SPACE} {SUPERNET}"),
+    f"{PYTHON}convert --parent davit-t --weights davit_tiny.safetensors --output davit-t": Small(is_long=True),
+    f"{PYTHON}profile runs/mine/best.yaml davit-t": Small(),
+    f"{PYTHON}profile --parents": Small(is_long=True),
+    f"{PYTHON}draw runs/mine/best.yaml -o best.svg": Small(),
+    f"{EXPORT} --format timm": Small(),
+    f"{PYTHON}audit --run runs/mine --architectures 32 --seeds 2": Small(
+        "--architectures 4 --seeds 1 --steps 2 --short 1 --long 0 --batch-size 8 --workers 1", is_long=True
+    ),
+    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/alone --evaluator standalone --standalone-steps 100": Small(
+        f"{TRIALS} --standalone-steps 1 --workers 1"
+    ),
+    f"{PYTHON}compare --run runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
+    f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small(),
+    f"{RETRAIN_MINE} --against parents --seeds 3": Small(f"{EPOCH} --seeds 1 --workers 1 --image-size 32", is_long=True),
+    f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),
+    f"{TORCHRUN}--nproc-per-node 2 -m nas.retrain davit-t --recipe deit --data path/to/train --test-data path/to/val": Small(
+        f"{EPOCH} --image-size 32", is_long=True
+    ),
+    f"{PYTHON}score runs/mine/best.yaml davit-t": Small("--data path/to/train --scores macs grad_norm --batch-size 2"),
+    f"{PYTHON}report runs/mine --swaps": Small(),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader stands who has searched and retrained."""
+    place = tmp_path_factory.mktemp("reader")
+    (place / "tiny.yaml").write_text(SPACE)
+    write_pictures(place / "path" / "to" / "train", count=20)
+    write_pictures(place / "path" / "to" / "val", count=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for command in (SEARCH_MINE, RETRAIN_MINE):
+            run(command, SMALL[command].options)
+        save_for_hf(timm.create_model("test_resnet", num_classes=3), "exported/davit", safe_serialization=True)
+    shutil.copytree(place / "runs" / "mine", place / "runs" / "hybrid-224-4.5GFLOPs-digits")
+    return place
+
+
+def run(command: str, options: str) -> None:
+    """Run a command where this process stands; a command of `nas` inside it."""
+    words = [*shlex.split(command), *shlex.split(options)]
+    if command.startswith(PYTHON):
+        assert exit_code(words[2].removeprefix("nas."), words[3:]) == 0, command
+    elif command.startswith("make "):
+        made = subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, text=True)
+        (line,) = (line for line in made.stdout.splitlines() if re.search(r"-m (nas\.|pytest )", line))
+        where = ROOT if "pytest" in line else Path.cwd()
+        program = [sys.executable, *shlex.split(line)[1:], *shlex.split(options)]
+        subprocess.run(program, cwd=where, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=280)
+    elif command.startswith(TORCHRUN):
+        started = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[2:]]
+        subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=280)
+    else:
+        raise AssertionError(f"{command!r} is of no kind that this test can run")
+
+
+@pytest.mark.parametrize("command", [
+    pytest.param(command, marks=pytest.mark.soak if SMALL.get(command, Small()).is_long else ()) for command in commands()
+], ids=lambda command: command.removeprefix(PROGRAM))  # fmt: skip
+def test_a_documented_command_runs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    assert command in SMALL, "new in the documents: say in SMALL what makes it small"
+    monkeypatch.chdir(place)
+    if command.startswith(f"{PYTHON}convert"):
+        write_official()
+    small, wanted = SMALL[command], [SMALL[command].after, command]
+    if any(DOCUMENTED_STORAGE in one for one in wanted):
+        url = request.getfixturevalue("postgresql")()
+        monkeypatch.setenv("PGPASSWORD", urlsplit(url).password or "")
+        wanted = [one.replace(DOCUMENTED_STORAGE, url) for one in wanted]
+        shutil.rmtree("shared", ignore_errors=True)
+    if small.after:
+        run(wanted[0], SMALL[small.after].options)
+    run(wanted[1], small.options)
+
+
+def test_no_command_is_prepared_that_is_not_documented() -> None:
+    assert SMALL.keys() == set(commands())
+
+
+def test_every_command_is_documented() -> None:
+    assert {line.removeprefix(PYTHON).split()[0] for line in commands() if line.startswith(PYTHON)} == set(COMMANDS)
+
+
+def test_every_section_of_the_report_is_explained() -> None:
+    headings = re.findall(r"<h2>(.+?)</h2>", (ROOT / "nas" / "reports" / "page.html.jinja").read_text())
+    told = re.findall(r"^\| (\w.+?) \|", (ROOT / "docs" / "report.md").read_text(), re.MULTILINE)
+    assert told[1:] == [heading.replace("’", "'").replace("{{ winner.label }}", "winner") for heading in headings]
+
+
+def write_official() -> None:
+    """Weights as timm publishes them."""
+    save_file(timm.create_model("davit_tiny").state_dict(), "davit_tiny.safetensors")
+
+
+def test_a_found_network_is_used_as_documented(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    (code,) = snippets("networks.md")
+    names: dict[str, object] = {}
+    exec(compile(code, "networks.md", "exec"), names)
+    network, backbone, fast = (names[name] for name in ("network", "backbone", "fast"))
+    assert isinstance(network, torch.nn.Module)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert network(images).shape == (2, 10)
+        torch.testing.assert_close(fast(images), network(images), rtol=1e-4, atol=1e-4)
+        assert len(backbone(torch.randn(1, 3, 64, 64))) == 4
+
+
+@pytest.mark.parametrize(("document", "target"), list(links()), ids=lambda value: value if isinstance(value, str) else value.name)
+def test_what_is_linked_is_there(document: Path, target: str) -> None:
+    assert (document.parent / target).exists()

@@ -1,0 +1,87 @@
+"""Every command says with `--dry-run` what it would do and what that costs, and writes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.dry_run.supernet import shared_params
+from nas.dry_run.workload import workload_of
+from proxies.macs import cost_of
+from space import build_network, load_architecture, load_space
+from supernet.slicing import shared_tensors
+from tests.commands import COMMANDS, exit_code
+from tests.nas.small_official import SMALL, small_weights
+from tests.nas.small_search import BUDGET
+
+ARGUMENTS = {
+    "audit": "--run run --architectures 4 --steps 2 --short 1",
+    "compare": "--run run --test-data images/val --epochs 1",
+    "convert": "--parent davit.yaml --weights official.pth --output converted",
+    "draw": "run/best.yaml",
+    "export": "run/best.yaml --weights run/best.safetensors --format timm",
+    "join": "run",
+    "profile": "run/best.yaml --parents",
+    "report": "run --swaps",
+    "retrain": "run/best.yaml --data images --epochs 1 --batch-size 8",
+    "score": "run/best.yaml --data images --batch-size 8",
+    "search": f"--space tiny.yaml --budget {BUDGET} --floor 0.5 --data images --out another",
+    "train": "--space tiny.yaml --data images --out another",
+}
+
+
+@pytest.fixture(scope="module")
+def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything lies that `ARGUMENTS` names."""
+    place = shutil.copytree(finished, tmp_path_factory.mktemp("dry") / "place")
+    (place / "davit.yaml").write_text(SMALL)
+    torch.save(small_weights(), place / "official.pth")
+    return place
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_dry_run_tells_time_memory_and_disk_and_writes_nothing(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    before = {file: file.stat().st_mtime_ns for file in place.rglob("*")}
+    assert exit_code(command, [*ARGUMENTS[command].split(), "--dry-run"]) == 0
+    assert {file: file.stat().st_mtime_ns for file in place.rglob("*")} == before
+    out = capsys.readouterr().out
+    assert re.search(r"^expected in all: \d.*, within a factor of three", out, re.MULTILINE)
+    assert re.search(r"^expected memory: \d+\.\d GiB", out, re.MULTILINE)
+    assert re.search(r"^expected on disk: (nothing|[\d.]+(e\+\d+)? [kMG]B)", out, re.MULTILINE)
+    assert out.endswith("nothing was written\n")
+
+
+def test_a_comparison_of_any_architecture_has_a_dry_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    shutil.copytree(place / "images" / "train", place / "images" / "val", dirs_exist_ok=True)
+    arguments = "topformer-s --data images --against parents --seeds 2 --epochs 1 --batch-size 8 --out compared --dry-run"
+    assert exit_code("retrain", arguments.split()) == 0
+    assert "4 of 4 retrainings" in capsys.readouterr().out
+    assert not (place / "compared").exists()
+
+
+def test_a_supernet_is_as_large_as_foretold() -> None:
+    space = load_space("hybrid-32")
+    with torch.device("meta"):
+        actual = sum(tensor.numel() for tensor in shared_tensors(space).values())
+    assert shared_params(space) == pytest.approx(actual, rel=1e-2)
+
+
+def test_work_is_counted_as_everywhere_else() -> None:
+    architectures = [load_architecture(name) for name in ("topformer-t", "uniformer-s")]
+    work = workload_of(architectures, 64)
+    costs = [cost_of(architecture, 64) for architecture in architectures]
+    assert work.macs == (costs[0].macs + costs[1].macs) / 2
+    weights = sum(parameter.nbytes for parameter in build_network(architectures[1]).parameters())
+    assert work.params == max(cost.params for cost in costs)
+    assert work.weights_bytes == weights
+    assert work.training_bytes(1) > work.passing_bytes(1) > weights
