@@ -22,6 +22,7 @@ from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_wo
 from nas.study import ArchitectureStudy, Result
 from nas.supernet_run import SupernetRun
 from nas.trust.report import trust_in_words
+from nas.watch.screen import Screen
 from proxies.cost import Budget
 from proxies.latency import LatencyTable
 from proxies.reference import count_network
@@ -29,7 +30,7 @@ from space.network import build_network
 
 
 def conclude(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
+    screen: Screen, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
     supernet_run: SupernetRun, parents: Sequence[Parent], start: float,
 ) -> None:  # fmt: skip
     """Measure and train the best as far as that is asked for and there is time, write them, and print how it ended.
@@ -39,14 +40,14 @@ def conclude(
         parents: published networks within the budget.
         start: of the search, by `time.monotonic`.
     """
-    results = study.results()
+    console, results = screen.console, study.results()
     if not results:
         console.print("no architecture was evaluated in time; run the same command again with more --minutes", soft_wrap=True)
         return
     write_trials(config.out / "trials.csv", study, results)
     ranked = results if len(study.objectives) == 1 else study.front()
     keep = max(config.keep, config.num_finalists) if len(study.objectives) == 1 else len(ranked)
-    measuring = phase("measuring finalists", keep + len(parents)) if tables else nullcontext(lambda: None)
+    measuring = phase("measuring finalists", keep + len(parents), console) if tables else nullcontext(lambda: None)
     with measuring as advance:
         finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
         measured = {}
@@ -55,7 +56,9 @@ def conclude(
             advance()
     finals = None
     if config.num_finalists:
+        screen.reach("finals")
         finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, start)
+    screen.reach("report")
     if len(study.objectives) == 1:
         finalists = finalists[: config.keep]
     best = finalists[0].result
@@ -104,7 +107,7 @@ def _finals(
     conditions, stop = Conditions(supernet_run, BATCH_SIZE, folder), Stop(config.trials, deadline)
     num_workers = config.resources.num_workers if config.backend == "ray" else default_workers()
     each = each_on(config.backend, Workers(num_workers, config.ray_address, gpus=config.gpus_per_worker))
-    with phase("finals", num_steps(len(entrants), steps)) as advance:
+    with phase("finals", num_steps(len(entrants), steps), console) as advance:
 
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")

@@ -83,6 +83,7 @@ def run(config: JoinConfig) -> None:
     from nas.searching import evaluate, evaluator_of, open_search
     from nas.study import StudyError, open_study
     from nas.trust.report import corrections_of
+    from nas.watch.screen import Screen
 
     deadline = time.monotonic() + 60 * config.wait
     while True:
@@ -96,10 +97,12 @@ def run(config: JoinConfig) -> None:
             time.sleep(POLL)
     if budget.targets:
         band, _ = within_latencies(console, band, budget, search.latency_tables, search.seed)
-    study = open_search(search, supernet_run, band, budget, parents_within(supernet_run.space, budget))
+    parents = parents_within(supernet_run.space, budget)
+    study = open_search(search, supernet_run, band, budget, parents)
     before = study.num_results
     corrections = corrections_of(search.out) if search.subtract_bias else None
-    evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials))
+    with Screen(console, ("search",)) as screen:
+        evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials), screen, parents)
     console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
 SECONDS_BETWEEN_LINES = 10.0
+REFRESHES_PER_SECOND = 2.0
 
 
 class Advance(Protocol):
@@ -20,12 +21,16 @@ class Advance(Protocol):
 
 @contextmanager
 def phase(name: str, total: int, console: Console | None = None) -> Iterator[Advance]:
-    """Show the progress of one phase: `with phase("training", total=400) as advance: ...`."""
+    """Show the progress of one phase: `with phase("training", total=400) as advance: ...`.
+
+    Args:
+        console: where it is shown; inside a `nas.watch.screen.Screen`, that screen's.
+    """
     console = console or Console()
     pace = _Pace(total)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"))
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND) as progress:
             task = progress.add_task(name, total=total, text="")
 
             def move(amount: int = 1, note: str = "", *, at: int | None = None) -> None:

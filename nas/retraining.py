@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from nas.recipe import Recipe
 from nas.teacher import Teacher, open_teacher
+from nas.watch.scalars import FOLDER, VALIDATION, Scalars
 from space.architecture import Architecture
 from space.errors import one_line
 from space.files import dump_architecture, write_atomically
@@ -181,8 +182,11 @@ class Retraining:
         carried: dict[str, Any] = {"rows": [], "sum_of_losses": 0.0}
         validation = ""
 
+        scalars = Scalars(self.out / FOLDER, self.train_config.steps, self.recipe.batch_size)
+
         def follow(step: StepReport) -> None:
             nonlocal validation
+            scalars.follow(step)
             carried["sum_of_losses"] += step.loss
             if step.step % steps_per_epoch == 0:
                 share = accuracy(network, self.images, self.splits.search, self.image_size, step.average)["accuracy"]
@@ -190,6 +194,7 @@ class Retraining:
                 carried["rows"].append((step.step // steps_per_epoch, step.step, f"{loss:.6g}", f"{step.lr:.6g}", f"{share:.6g}"))
                 carried["sum_of_losses"] = 0.0
                 self._write_metrics(carried["rows"])
+                scalars.add(VALIDATION, share, step.step)
                 self._keep_best(step.step // steps_per_epoch, share, step.average or network.state_dict())
                 validation = f", validation {share:.1%}"
             on_step(step.step, f"loss {step.loss:.2f}{validation}")
@@ -200,7 +205,7 @@ class Retraining:
             logits = run(images.contiguous(memory_format=torch.channels_last))
             return logits if self.teacher is None else self.teacher.teach(logits, images)
 
-        with _compilation_told() if self.recipe.compile else nullcontext():
+        with scalars, _compilation_told() if self.recipe.compile else nullcontext():
             return train(
                 network,
                 forward,
@@ -210,6 +215,7 @@ class Retraining:
                 carried=carried,
                 max_seconds=max_seconds,
                 on_step=follow,
+                on_save=scalars.flush,
             )
 
     def _write_metrics(self, rows: Iterable[Iterable[object]]) -> None:

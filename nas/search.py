@@ -122,27 +122,38 @@ def run(config: SearchConfig) -> None:
     from nas.searching import evaluate, evaluator_of, open_search
     from nas.study.storage import open_storage, told
     from nas.trust.report import corrections_of
+    from nas.watch.screen import Screen
 
     # A missing audit ends here, before the directory is that of such a search.
     corrections = corrections_of(config.out) if config.subtract_bias else None
     storage = config.storage and without_password(config.storage)
     resolved = asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}
-    with open_run(config.out, resolved, FREE), told(config.storage_url):
+    with open_run(config.out, resolved, FREE), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
         # What cannot be reached or written ends here, before anything slow.
         open_storage(config.storage_url)
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:
+            screen.reach("latency")
             band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed)
         _introduce(console, config, band, budget, supernet_run)
         seconds = None if config.minutes is None else 60 * config.minutes
         if config.evaluator == "supernet":
             scope = scope_of(space, band if config.scope == "band" else None)
-            train_supernet(console, config, scope, supernet_run, None if seconds is None else seconds / 2)
+            train_supernet(screen, config, scope, supernet_run, None if seconds is None else seconds / 2)
         parents = parents_within(space, budget)
         study = open_search(config, supernet_run, band, budget, parents)
         searching = None if seconds is None else start + seconds * config.share_of_search
-        evaluate(config, study, evaluator_of(config, supernet_run, corrections), Stop(config.trials, searching))
-        conclude(console, config, study, budget, tables, supernet_run, parents, start)
+        evaluate(config, study, evaluator_of(config, supernet_run, corrections), Stop(config.trials, searching), screen, parents)
+        conclude(screen, config, study, budget, tables, supernet_run, parents, start)
+
+
+def _phases(config: SearchConfig, budget: Budget) -> list[str]:
+    """What a search goes through, as its screen names it."""
+    asked = {
+        "count": True, "latency": bool(budget.targets), "supernet": config.evaluator == "supernet", "search": True,
+        "finals": bool(config.num_finalists), "report": True,
+    }  # fmt: skip
+    return [phase for phase, is_asked in asked.items() if is_asked]
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
@@ -159,7 +170,9 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
         soft_wrap=True,
     )
     console.print(f"run directory: {config.out}", soft_wrap=True)
-    console.print(f"watch it: {Path(sys.executable).parent / 'optuna-dashboard'} {for_dashboard(config.storage_url)}\n", soft_wrap=True)
+    dashboard = Path(sys.executable).parent / "optuna-dashboard"
+    where = f"{for_dashboard(config.storage_url)} --artifact-dir {config.artifacts_folder}"
+    console.print(f"watch it: {dashboard} {where}\n", soft_wrap=True)
 
 
 def _number(bounds: tuple[int, int]) -> str:

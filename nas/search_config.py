@@ -103,6 +103,11 @@ class SearchConfig(SupernetConfig):
         return self.out.name
 
     @property
+    def artifacts_folder(self) -> Path:
+        """Where what the dashboard shows of every trial lies."""
+        return self.out / "artifacts"
+
+    @property
     def standalone_folder(self) -> Path:
         """Where the run keeps its trainings alone."""
         return self.out / STANDALONE

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+
+from rich.console import RenderableType
 
 from nas.backends import MakeEvaluator, Stop
 from nas.evaluator import Evaluator, UnbiasedEvaluator
@@ -13,8 +16,11 @@ from nas.parents import Parent
 from nas.progress import phase
 from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+from nas.storage_url import StorageError
 from nas.study import ArchitectureStudy, Result
 from nas.supernet_run import SupernetRun
+from nas.watch.screen import Screen
+from nas.watch.search_view import search_view
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 
@@ -35,8 +41,10 @@ def open_search(
     if config.evaluator == "supernet":
         with supernet_run.weights_file.open("rb") as weights:
             judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
-    storage, name = config.storage_url, config.study_name
-    return ArchitectureStudy(storage, name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge)
+    return ArchitectureStudy(
+        config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge,
+        config.artifacts_folder,
+    )  # fmt: skip
 
 
 def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
@@ -53,9 +61,26 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
     return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
 
 
-def evaluate(config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop) -> None:
-    """Have proposals evaluated by the config's workers until `stop`, with progress."""
-    with phase("search", stop.num_results) as advance, study.used():
+def evaluate(
+    config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, screen: Screen, parents: Sequence[Parent]
+) -> None:
+    """Have proposals evaluated by the config's workers until `stop`.
+
+    Args:
+        screen: that shows how it goes.
+        parents: published networks within the budget, to compare with.
+    """
+    tally, num_workers = study.tally(), config.resources.num_workers
+
+    def view(width: int, height: int) -> RenderableType:
+        nonlocal tally
+        # What keeps the study from being read keeps the search from going on, too, and that says so.
+        with suppress(StorageError, OSError):
+            tally = study.tally()
+        return search_view(tally, parents, num_workers, width, height)
+
+    screen.reach("search", view)
+    with phase("search", stop.num_results, screen.console) as advance, study.used():
         results = study.results()
         best = results[0] if results else None
         advance(at=len(results), note=_in_words(best))

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.evaluator import SupernetEvaluator
 from nas.run_directory import config_of_run
+from nas.watch.scalars import FOLDER, Scalars
 from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.batches import Batches, evaluation_batches
@@ -106,16 +107,23 @@ class SupernetRun:
             begin(supernet)
         training = PathTraining(supernet, strategy(paths), scope, self.seed)
         batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
-        report = train(
-            training,
-            training,
-            batches,
-            config,
-            slices=training.slices,
-            checkpoint=self.checkpoint_file,
-            max_seconds=max_seconds,
-            on_step=on_step,
-        )
+        with Scalars(self.folder / FOLDER, config.steps, batch_size) as scalars:
+
+            def follow(step: StepReport) -> None:
+                scalars.follow(step)
+                on_step(step)
+
+            report = train(
+                training,
+                training,
+                batches,
+                config,
+                slices=training.slices,
+                checkpoint=self.checkpoint_file,
+                max_seconds=max_seconds,
+                on_step=follow,
+                on_save=scalars.flush,
+            )
         facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
                  "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip
         if is_first():

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nas.supernet_run import SupernetRun
+    from nas.watch.screen import Screen
     from proxies.architecture_band import ArchitectureBand
     from space.search_space import SearchSpace
     from supernet.scope import Scope
@@ -148,11 +147,13 @@ def run(config: TrainingConfig) -> None:
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)
 
+
     from rich.console import Console
 
     from nas.latency_limits import within_latencies
     from nas.run_directory import RunError, config_of_run, open_run_of_all
     from nas.supernet_run import SupernetRun
+    from nas.watch.screen import Screen
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
     from supernet.processes import num_processes
@@ -181,7 +182,8 @@ def run(config: TrainingConfig) -> None:
     with open_run_of_all(config.out, resolved, FREE):
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
-        train_supernet(console, config, scope_of(space, band), supernet_run, seconds, goes_on=not has_search)
+        with Screen(console, ("supernet",)) as screen:
+            train_supernet(screen, config, scope_of(space, band), supernet_run, seconds, goes_on=not has_search)
     console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
     limit = "..." if config.budget is None else f"'{config.budget}'"
     console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
@@ -196,11 +198,12 @@ def scope_of(space: SearchSpace, band: ArchitectureBand | None) -> Scope:
 
 
 def train_supernet(
-    console: Console, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None, goes_on: bool = False
+    screen: Screen, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None, goes_on: bool = False
 ) -> None:
     """Train with progress, and say how it went; `goes_on` as of `SupernetRun.train`."""
     from nas.progress import phase
     from nas.warm_start import warm_start
+    from nas.watch.training_view import training_view
     from supernet.engine import StepReport, TrainConfig
     from supernet.network import Supernet
 
@@ -209,9 +212,12 @@ def train_supernet(
             console.print(line, soft_wrap=True)
 
     training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
-    with phase("supernet training", config.steps) as advance:
+    console, losses = screen.console, dict[int, float]()
+    screen.reach("supernet", lambda width, height: training_view(losses, width, height))
+    with phase("supernet training", config.steps, console) as advance:
 
         def on_step(report: StepReport) -> None:
+            losses[report.step] = report.loss
             advance(at=report.step, note=f"loss {report.loss:.2f}")
 
         facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, begin, on_step, goes_on)

@@ -117,12 +117,14 @@ class StepReport:
     Args:
         step: counted from 1.
         loss: not finite where the step was skipped.
+        skipped: steps that were so far.
         average: the averaged weights and buffers by name, live, where the configuration asks for them.
     """
 
     step: int
     loss: float
     lr: float
+    skipped: int
     average: Mapping[str, Tensor] | None
 
 
@@ -158,6 +160,7 @@ def train(
     carried: dict[str, Any] | None = None,
     max_seconds: float | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    on_save: Callable[[], None] | None = None,
 ) -> TrainReport:
     """Train the parameters of `model` in place, from the checkpoint on where there is one.
 
@@ -170,6 +173,7 @@ def train(
         slices: where a forward that runs parts of parameters takes them from.
         carried: what `on_step` gathers, in terms of JSON; a checkpoint keeps it, and going on from there sets it back.
         max_seconds: stop after this time, that of earlier runs included.
+        on_save: called before a checkpoint is written: whoever goes on from that is told of no step up to it again.
 
     Raises:
         TrainingError: too many steps in a row without a finite loss, and that again at a lower learning rate from the last
@@ -194,7 +198,7 @@ def train(
                 stream = training.stream()
                 continue
             if on_step is not None:
-                on_step(StepReport(training.step, loss, lr, training.average))
+                on_step(StepReport(training.step, loss, lr, training.skipped, training.average))
             training.seconds += time.perf_counter() - start
             is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
             if checkpoint is not None:
@@ -202,6 +206,8 @@ def train(
                     training.save(_landmark_of(checkpoint))
                 if is_stopped or is_due or is_late:
                     with clock.writing():
+                        if on_save is not None:
+                            on_save()
                         training.save(checkpoint)
         if is_stopped or interrupted.is_set():
             raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from nas.comparison import Contender
 from nas.dry_run.plan import Phase, Plan, memory_now
 from nas.dry_run.workload import Workload, slower_by, workload_of
 from nas.retraining import BEST, WEIGHTS, Retraining
+from nas.watch.scalars import FOLDER, num_bytes
 from supernet.processes import num_processes
 
 SMALL_FILES = 2e4
@@ -25,7 +26,7 @@ def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
     what = f"{recipe.epochs} epochs, {steps} steps of {recipe.batch_size} images, at {retraining.image_size} px"
     test = len(retraining.test_images or ())
     files = {f"{out}/{name}": workload.weights_bytes for name in (WEIGHTS, BEST)}
-    files[f"{out}/result.json, metrics.csv and so on"] = SMALL_FILES
+    files |= {f"{out}/{FOLDER}/": num_bytes(steps), f"{out}/result.json, metrics.csv and so on": SMALL_FILES}
     phases = (
         Phase("training", what, workload.training_seconds(steps, recipe.batch_size) / num_processes()),
         Phase("validation", f"{len(retraining.splits.search)} images after each epoch", _validating_seconds(retraining, workload)),

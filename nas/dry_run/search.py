@@ -15,11 +15,12 @@ from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE
 from nas.storage_url import file_of, without_password
 from nas.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
+from nas.watch.scalars import FOLDER, num_bytes
 from proxies.architecture_band import ArchitectureBand
 from proxies.target import Target
 
-STUDY_BYTES, TABLE_BYTES, YAML_BYTES, REPORT_BYTES, RESULT_BYTES = 13e3, 600.0, 2e3, 1e6, 1e3
-"""Of a trial in the study and in `trials.csv`, an architecture, a report, the result of a training alone."""
+STUDY_BYTES, TABLE_BYTES, ARTIFACTS_BYTES, YAML_BYTES, REPORT_BYTES, RESULT_BYTES = 13e3, 600.0, 7e3, 2e3, 1e6, 1e3
+"""Of a trial in the study, in `trials.csv` and for the dashboard, an architecture, a report, the result of a training alone."""
 
 
 def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun) -> Plan:
@@ -96,9 +97,11 @@ def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> fl
 
 
 def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:
-    files = {"config.json": CONFIG_BYTES, "best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
+    files = {f"{config.artifacts_folder.name}/": config.trials * ARTIFACTS_BYTES}
+    files |= {"config.json": CONFIG_BYTES, "best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
     if config.evaluator == "supernet":
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
+        files[f"{FOLDER}/"] = num_bytes(config.steps)
     if config.num_finalists or config.evaluator == "standalone":
         trainings = config.num_finalists + (config.trials if config.evaluator == "standalone" else 0)
         files[f"{config.standalone_folder.name}/"] = trainings * RESULT_BYTES

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nas.accuracies import Accuracy
-from nas.palette import fill_of
+from nas.drawing.palette import fill_of
 from nas.reports.choices import Choice
 from nas.reports.swaps import Worth
 

@@ -48,6 +48,15 @@ class Proposed:
     origin: str
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A member (slots,) for a trial, how it came about, and how many proposals were passed over for it, since the study has them."""
+
+    row: NDArray[np.int64]
+    origin: str
+    passed_over: int
+
+
 @cache
 def _libraries() -> ThreadpoolController:
     """The libraries that compute in several threads; to find them takes a while."""
@@ -91,8 +100,8 @@ class InBandSampler(BaseSampler, ABC):
     def propose(self, past: Past) -> Proposed:
         """Propose members of the band. Where the study has seen all of them, this is asked again."""
 
-    def choose(self, study: Study, trials: Sequence[FrozenTrial], place: int) -> tuple[NDArray[np.int64], str]:
-        """A member that no trial has, for this place in the sequence of proposals, and how it came about.
+    def choose(self, study: Study, trials: Sequence[FrozenTrial], place: int) -> Chosen:
+        """A member that no trial has, for this place in the sequence of proposals.
 
         Args:
             trials: all of the study but the one that this is for, if there is one yet.
@@ -104,20 +113,23 @@ class InBandSampler(BaseSampler, ABC):
         with _libraries().limit(limits=1):
             return self._new(past)
 
-    def _new(self, past: Past) -> tuple[NDArray[np.int64], str]:
+    def _new(self, past: Past) -> Chosen:
+        passed_over = 0
         for _ in range(MAX_TRIES):
             proposed = self.propose(past)
             for row in proposed.rows:
                 if row.tobytes() not in past.seen:
-                    return row, proposed.origin
+                    return Chosen(row, proposed.origin, passed_over)
+                passed_over += 1
         for _ in range(MAX_TRIES**2):
             row = self.band.sample_uniform(past.rng)
             if row.tobytes() not in past.seen:
-                return row, "random"
+                return Chosen(row, "random", passed_over)
+            passed_over += 1
         left = [row for row in self.band.members(MAX_LISTED) if row.tobytes() not in past.seen]
         if not left:
             raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
-        return past.rng.choice(left), "random"
+        return Chosen(past.rng.choice(left), "random", passed_over)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Choose the trial's member, unless it is an enqueued one.
@@ -143,7 +155,7 @@ class InBandSampler(BaseSampler, ABC):
         """The answers chosen when the trial began."""
         # `trial` is a copy from before that.
         chosen = study._storage.get_trial(trial._trial_id).system_attrs.get(ROW)
-        row = self._chosen_for(study, trial)[0] if chosen is None else np.array(chosen)
+        row = self._chosen_for(study, trial).row if chosen is None else np.array(chosen)
         answers = self.band.rows.parameters(row)
         return {
             name: answers[name] if self._distributions.get(name) == expected else self.sample_independent(study, trial, name, expected)
@@ -162,8 +174,9 @@ class InBandSampler(BaseSampler, ABC):
         if enqueued:
             row = self._enqueued(trial)
         else:
-            row, origin = self._chosen_for(study, trial)
-            study._storage.set_trial_user_attr(trial._trial_id, "proposal", origin)
+            chosen = self._chosen_for(study, trial)
+            row = chosen.row
+            study._storage.set_trial_user_attr(trial._trial_id, "proposal", chosen.origin)
         study._storage.set_trial_system_attr(trial._trial_id, ROW, row.tolist())
 
     def _enqueued(self, trial: FrozenTrial) -> NDArray[np.int64]:
@@ -177,7 +190,7 @@ class InBandSampler(BaseSampler, ABC):
             raise SamplerError(f"{where}: got costs of {costs}, expected something within {self.band.budget}")
         return row
 
-    def _chosen_for(self, study: Study, trial: FrozenTrial) -> tuple[NDArray[np.int64], str]:
+    def _chosen_for(self, study: Study, trial: FrozenTrial) -> Chosen:
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         return self.choose(study, others, place_of(trial))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -23,10 +24,12 @@ from nas.parents import Parent
 from nas.samplers import make_sampler
 from nas.samplers.past import PLACE
 from nas.storage_url import without_password
+from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
-from nas.study.record import SCORE, SECONDS, Proposal, Result, StudyError, StudyRecord
+from nas.study.record import SECONDS, Proposal, Result, StudyError, StudyRecord
 from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
 from nas.study.storage import open_storage, told
+from nas.study.tally import PASSED_OVER, SCORE, Tally, tally_of
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 from proxies.macs import cost_of
@@ -35,6 +38,8 @@ from supernet.accuracy import Score
 
 OWNER = "owner"
 """The user attribute of a trial that says which process evaluates it, or has it evaluated."""
+EXCESS = "over_budget"
+"""The user attribute of a trial that holds its constraint's value, not above 0, where a person looks for it."""
 MAX_IN_A_ROW = 10
 """So many failures without a result between them are no accidents."""
 
@@ -53,11 +58,12 @@ class ArchitectureStudy(StudyRecord):
         lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
         first: published networks in the band, to be evaluated before anything that the sampler proposes.
         judge: what gives the scores, in a word: those of different judges do not belong into one study.
+        artifacts: folder for what the dashboard shows of every trial; without one it shows no more than numbers.
     """
 
     def __init__(
         self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
-        lag: int = 1, first: Sequence[Parent] = (), judge: str = "",
+        lag: int = 1, first: Sequence[Parent] = (), judge: str = "", artifacts: Path | None = None,
     ) -> None:  # fmt: skip
         self._url = storage
         self._storage = open_storage(storage)
@@ -84,6 +90,7 @@ class ArchitectureStudy(StudyRecord):
         self.band = band
         self._first = tuple(first)
         self._lag = lag
+        self._artifacts = None if artifacts is None else Artifacts(artifacts, name)
         self._proposer = make_sampler(sampler, band, seed, lag)
         self._study_id = self._storage.optuna.get_study_id_from_name(name)
         self._heartbeat = Heartbeat(self._storage.optuna, self._study_id)
@@ -99,10 +106,16 @@ class ArchitectureStudy(StudyRecord):
         """Number of architectures evaluated, those of other processes up to the last question for a proposal."""
         return self._num_results
 
+    def tally(self) -> Tally:
+        """How the study stands, whoever evaluates; quick, also where there are thousands of trials. StorageError where that fails."""
+        with told(self._url):
+            return tally_of(self._trials())
+
     @contextmanager
     def used(self) -> Iterator[None]:
         """While a search uses the study: gives signs of life; trials that are left under way at the end count as interrupted."""
         with told(self._url), self._heartbeat.beating():
+            self._restore_artifacts()
             try:
                 yield
             finally:
@@ -154,32 +167,50 @@ class ArchitectureStudy(StudyRecord):
             raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
 
     def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
+        passed_over = 0
         if turn.repeated is not None:
             parameters, origin = turn.repeated.params, turn.repeated.user_attrs["proposal"]
         elif turn.place < len(self._first):
             parent = self._first[turn.place].architecture
             parameters, origin = self.band.space.parameters_of(parent), parent.name
         else:
-            row, origin = self._proposer.choose(self._study, trials, turn.place)
-            parameters = self.band.rows.parameters(row)
+            chosen = self._proposer.choose(self._study, trials, turn.place)
+            parameters, origin, passed_over = self.band.rows.parameters(chosen.row), chosen.origin, chosen.passed_over
         architecture = self.band.space.replay(parameters)
         # Counted part by part, beside the tables that the sampler went by.
         cost = cost_of(architecture)
         amounts = self.band.amounts(architecture) | {"macs": cost.macs, "params": cost.params}
         if not self.band.budget.admits(amounts):
             raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
-        attributes = {"fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process())}
+        number, excess = len(trials), self.band.budget.excess(amounts)
+        attributes = {
+            "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process()),
+            EXCESS: round(excess, 6), PASSED_OVER: passed_over,
+        }  # fmt: skip
+        # As a list, which is what the dashboard knows constraints by.
+        constraints = {"constraints": [excess]}
+        if self._artifacts is not None:
+            self._artifacts.write(number, architecture, self._origin(number, amounts | attributes))
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
                 params=parameters,
                 distributions=self._distributions,
                 user_attrs=amounts | attributes,
-                constraints={"budget": self.band.budget.excess(amounts)},
+                system_attrs=constraints | ({} if self._artifacts is None else self._artifacts.attributes(number)),
             )
         )
-        self._open[len(trials)] = Proposal(len(trials), architecture, amounts, turn.place)
-        return self._open[len(trials)]
+        self._open[number] = Proposal(number, architecture, amounts, turn.place)
+        return self._open[number]
+
+    def _restore_artifacts(self) -> None:
+        """Write those that were deleted, or that another host has kept to itself."""
+        if self._artifacts is None:
+            return
+        for trial in self._trials():
+            # Whatever else was added to the study has no architecture.
+            if "fingerprint" in trial.user_attrs and not self._artifacts.exist(trial.number):
+                self._artifacts.write(trial.number, self.space.replay(trial.params), self._origin(trial.number, trial.user_attrs))
 
     def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The trials, where those that a dead process has left under way have failed."""

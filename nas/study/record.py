@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -18,14 +19,15 @@ from nas.samplers.past import place_of
 from nas.storage_url import without_password
 from nas.study.schedule import FAILURE, INTERRUPTED
 from nas.study.storage import open_storage, told
+from nas.study.tally import SCORE
 from proxies.cost import Cost, target_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import parse_space
 from supernet.accuracy import Score
 
-SCORE, SECONDS = "score", "seconds"
-"""User attributes of an evaluated trial: all that a `Score` holds, and how long that took."""
+SECONDS = "seconds"
+"""The user attribute of an evaluated trial that says how long that took."""
 
 
 class StudyError(UserError):
@@ -114,13 +116,23 @@ class StudyRecord:
         return self.space.replay(self.parameters(number))
 
     def provenance(self, number: int) -> dict[str, Any]:
-        """Where a trial's architecture comes from, for its YAML file."""
-        study, attributes = self._study, self._trial(number).user_attrs
-        found = {"study": study.study_name, "trial": number, "space": self.space.name}
-        found |= {key: study.user_attrs[key] for key in ("budget", "seed", "version")}
-        found |= {key: value for key, value in attributes.items() if key in _PROVENANCE} | attributes.get(SCORE, {})
+        """Where a trial's architecture comes from and what it scored, for its YAML file."""
+        attributes = self._trial(number).user_attrs
+        return self._origin(number, attributes) | attributes.get(SCORE, {})
+
+    def _origin(self, number: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a trial with these attributes comes from."""
+        # In a fixed order: what is written again is the same.
+        found = self._lineage | {"trial": number} | {key: attributes[key] for key in _PROVENANCE}
         predicted = {str(target): amount / 1e6 for quantity, amount in attributes.items() if (target := target_of(quantity))}
         return found | ({"predicted_ms": predicted} if predicted else {})
+
+    @cached_property
+    def _lineage(self) -> dict[str, Any]:
+        """What all trials have in common: the study never changes it."""
+        attributes = self._study.user_attrs
+        common = {key: attributes[key] for key in ("budget", "seed", "version")}
+        return {"study": self._study.study_name, "space": self.space.name} | common
 
     def _reasons(self) -> dict[int, str]:
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from matplotlib.colors import to_hex
-from matplotlib.patches import Rectangle
 from torch import nn
 
 from nas.draw import main
-from nas.drawing import drawing_of, figure_of
-from nas.palette import fill_of
+from nas.drawing import drawing_of
+from nas.drawing.layout import Box, Drawing, lay_out
+from nas.drawing.palette import fill_of
+from nas.drawing.svg import svg_of
 from proxies.macs import cost_of, part_cost
 from space import Architecture, dump_architecture, load_architecture, parent_names
 from space.kinds import MIXERS, NORMS
 from tests.nas.conftest import Mistaken
 from tests.space.examples import SPACES, hand_built, sampled
 
+SVG = "{http://www.w3.org/2000/svg}"
 SMALL = SPACES["hybrid-32"].smallest()
 
 
@@ -42,20 +43,21 @@ def test_boxes_are_as_wide_as_their_multiply_adds_and_as_high_as_channels(name: 
     for part in architecture.parts:
         if not part.path.endswith(".norm"):
             macs[".".join(part.path.split(".")[:4])] += part_cost(part).macs
-    boxes = [patch for patch in figure_of(architecture).axes[0].patches if isinstance(patch, Rectangle)]
+    drawing = lay_out(architecture)
+    boxes = {box.part: box for box in drawing.boxes if box.part}
+    assert boxes.keys() == macs.keys()
     # A feed-forward network's part hangs below its mixer's.
-    below = {(box.get_x(), box.get_y() + box.get_height()): box.get_height() for box in boxes}
-    uppers = [box for box in boxes if (box.get_x(), box.get_y()) not in below]
-    assert len(uppers) == len(macs)
-    lower_of = {(box.get_x(), box.get_y()): box.get_height() for box in boxes if box not in uppers}
-    widest, greatest = max(box.get_width() for box in uppers), max(macs.values())
+    below = {(box.x, box.y): box for box in drawing.boxes if not box.part}
+    widest, greatest = max(box.width for box in boxes.values()), max(macs.values())
     per_channel = set()
-    for box, (path, amount) in zip(uppers, macs.items(), strict=True):
-        assert box.get_width() / widest == pytest.approx(amount / greatest)
+    for path, box in boxes.items():
+        assert box.width / widest == pytest.approx(macs[path] / greatest)
         if ".blocks." in path:
-            height = box.get_height() + lower_of.get((box.get_x(), box.get_y() + box.get_height()), 0)
+            lower = below.get((box.x, box.y + box.height))
+            height = box.height + (lower.height if lower else 0)
             per_channel.add(round(height / architecture.stages[int(path.split(".")[1])].width, 9))
     assert len(per_channel) == 1
+    assert all(box.x >= 0 and box.x + box.width <= drawing.width + 1e-6 and box.y + box.height <= drawing.height for box in drawing.boxes)
 
 
 def test_mixers_are_told_apart_and_a_new_one_gets_a_look_of_its_own() -> None:
@@ -68,6 +70,9 @@ def test_mixers_are_told_apart_and_a_new_one_gets_a_look_of_its_own() -> None:
         for name in names:
             MIXERS.unregister(name)
     assert len(set(fills)) == len(fills)
+    boxes = tuple(Box(0, 10.0 * number, 10, 10, fill) for number, fill in enumerate(fills))
+    looks = [rect.get("fill") for rect in ElementTree.fromstring(svg_of(Drawing(10, 200, boxes, ()))).iter(f"{SVG}rect")]
+    assert len(set(looks) - {"white"}) == len(fills)
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -83,7 +88,7 @@ def test_the_ending_tells_the_format(suffix: str, start: bytes, tmp_path: Path) 
 
 
 def test_colours_are_in_the_drawing() -> None:
-    assert to_hex(fill_of(SMALL.stages[0].blocks[0].mixer.type).colour) in drawing_of(SMALL)
+    assert fill_of(SMALL.stages[0].blocks[0].mixer.type).colour in drawing_of(SMALL)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,10 +22,12 @@ from nas.storage_url import sqlite_url
 from nas.study import open_study
 from nas.study.storage import open_storage
 from nas.supernet_run import SupernetRun
+from nas.watch.scalars import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
 from space import load_architecture
 from space.files import dump_architecture, load_space
 from supernet import engine
 from tests.killing import Command, moments, run_killed, run_whole, running
+from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE as SMALL_SPACE
 from tests.nas.small_search import command as search_command
 from tests.nas.small_search import rows_of
@@ -76,9 +78,10 @@ def retraining_options(work: Path, out: Path) -> list[str]:
 
 def made_by_retraining(out: Path) -> Made:
     """Every file's content; all but the seconds of a result and what tells the directories apart has to be the same."""
-    files: Made = {file.name: file.read_bytes() for file in out.iterdir() if file.name != "config.json"}
+    files: Made = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file() and file.name != "config.json"}
     files["result.json"] = {key: value for key, value in json.loads((out / "result.json").read_text()).items() if key != "seconds"}
-    return files
+    curves = shown(out / FOLDER)
+    return files | {name: curves[name] for name in (LOSS, RATE, SKIPPED, VALIDATION)}
 
 
 def training_alone(argv: Sequence[str]) -> int:

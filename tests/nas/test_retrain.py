@@ -287,14 +287,14 @@ def test_mistakes_end_in_one_line(work: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_run_of_another_configuration_is_left_alone(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
-    before = {path.name: path.read_bytes() for path in (work / "run").iterdir()}
+    before = {path: path.read_bytes() for path in (work / "run").rglob("*") if path.is_file()}
     for change in (["--epochs", "2"], ["--seed", "1"], ["--lr", "0.5"], ["--image-size", "64"], ["--test-data", "digits"]):
         assert main([*COMMAND, "--epochs", "1", *change, "--out", "run"]) == 2
     other: Architecture = load_space("hybrid-32").largest()
     (work / "tiny.yaml").write_text(dump_architecture(other))
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 6
-    assert {path.name: path.read_bytes() for path in (work / "run").iterdir()} == before
+    assert {path: path.read_bytes() for path in (work / "run").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("name", recipe_names())

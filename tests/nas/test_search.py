@@ -50,7 +50,8 @@ def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Pat
     for trial in trials:
         assert {"stage1.width", "stage2.depth", "stage1.ffn", "stage2.block2.mixer", "stage1.block1.position"} <= trial.params.keys()
         assert budget.least <= trial.user_attrs["macs"] <= budget.limits["macs"]
-        assert trial.constraints["budget"] <= 0
+        assert all(value <= 0 for value in trial.constraints.values())
+        assert trial.user_attrs["over_budget"] <= 0
     best = load_architecture(run / "best.yaml")
     provenance = load_provenance(run / "best.yaml")
     assert best.num_classes == 3
