@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 import timm
@@ -22,10 +26,14 @@ from tests.commands import COMMANDS, ROOT, exit_code
 from tests.documents import commands, links, snippets
 from tests.nas.small_search import BUDGET, SPACE
 from tests.pictures import write_pictures
+from tests.postgresql import free_port
 
 PROGRAM = ".venv/bin/"
 TORCHRUN = f"{PROGRAM}torchrun --standalone "
 PYTHON = f"{PROGRAM}python -m nas."
+DASHBOARD = f"{PROGRAM}optuna-dashboard sqlite:///runs/mine/study.db --artifact-dir runs/mine/artifacts"
+TENSORBOARD = f"{PROGRAM}tensorboard --logdir runs"
+SERVERS = (DASHBOARD, TENSORBOARD)
 DOCUMENTED_STORAGE = "postgresql://me@host/studies"
 IN_SPACE = f"--space tiny.yaml --budget {BUDGET} --floor 0.5"
 TRIALS = f"{IN_SPACE} --trials 3 --finalists 0"
@@ -94,6 +102,8 @@ SMALL = {
     ),
     f"{PYTHON}score runs/mine/best.yaml davit-t": Small("--data path/to/train --scores macs grad_norm --batch-size 2"),
     f"{PYTHON}report runs/mine --swaps": Small(),
+    DASHBOARD: Small(is_long=True),
+    TENSORBOARD: Small(is_long=True),
 }  # fmt: skip
 
 
@@ -127,8 +137,27 @@ def run(command: str, options: str) -> None:
     elif command.startswith(TORCHRUN):
         started = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[2:]]
         subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=280)
+    elif command.startswith(SERVERS):
+        serve(words)
     else:
         raise AssertionError(f"{command!r} is of no kind that this test can run")
+
+
+def serve(words: list[str]) -> None:
+    """Start a server, which must be answering in a browser's language, and end it."""
+    port = free_port()
+    program = [str(Path(sys.executable).parent / Path(words[0]).name), *words[1:], "--port", str(port)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(600):
+                assert server.poll() is None, f"{words[0]} ended"
+                with contextlib.suppress(URLError), urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                    assert b"<html" in page.read().lower()
+                    return
+                time.sleep(0.1)
+            raise AssertionError(f"{words[0]} does not answer")
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("command", [
