@@ -119,7 +119,7 @@ def heading_of_overhead(args: argparse.Namespace) -> list[str]:
         "",
         f"## What a trial costs: {args.trials} evaluations that take no time, one after the other",
         "",
-        "Proposal, storage and bookkeeping, start and end of the search left out. Processor time is the driver's: it bounds what",
+        "Proposal, storage, bookkeeping and the drawings for the dashboard, start and end of the search left out. Processor time is the driver's: it bounds what",
         "a driver of many workers can do.",
         "",
         "| backend | storage | ms a trial | first quarter | last quarter | processor, ms | wanted |",
@@ -260,7 +260,8 @@ def new_studies(storages: Sequence[str]) -> Iterator[NewStudy]:
             urls["postgresql"] = stack.enter_context(running_postgresql(programs))
 
         def new_study(storage: str, lag: int) -> ArchitectureStudy:
-            return ArchitectureStudy(urls[storage](), "made-up", band, budget, objectives, SAMPLER, seed=0, lag=lag)
+            artifacts = Path(folder, str(next(count)))
+            return ArchitectureStudy(urls[storage](), "made-up", band, budget, objectives, SAMPLER, seed=0, lag=lag, artifacts=artifacts)
 
         yield new_study
 
