@@ -15,7 +15,6 @@ from typing import Any, TypedDict
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -272,6 +271,9 @@ def accuracy(
 
     Every process that trains it has to ask: each looks at its share of the images.
     """
+    # Imported here: it takes a second, which a dry run need not wait for.
+    from scipy.stats import binomtest
+
     device = next(network.parameters()).device
     training = network.training
     network.eval()
