@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from nas import retrain, search
@@ -76,9 +77,17 @@ def retraining_options(work: Path, out: Path) -> list[str]:
     return [str(work / "tiny.yaml"), "--data", str(work / "set"), "--recipe", str(work / "recipe.yaml"), "--out", str(out)]
 
 
+def content_of(file: Path) -> object:
+    """A file's bytes; of tensors each by itself, so that a failure says which of them differ and by how much."""
+    if file.suffix != ".safetensors":
+        return file.read_bytes()
+    with safe_open(file, "pt") as opened:
+        return opened.metadata(), {name: opened.get_tensor(name).tolist() for name in opened.keys()}  # noqa: SIM118
+
+
 def made_by_retraining(out: Path) -> Made:
     """Every file's content; all but the seconds of a result and what tells the directories apart has to be the same."""
-    files: Made = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file() and file.name != "config.json"}
+    files: Made = {file.name: content_of(file) for file in out.iterdir() if file.is_file() and file.name != "config.json"}
     files["result.json"] = {key: value for key, value in json.loads((out / "result.json").read_text()).items() if key != "seconds"}
     curves = shown(out / FOLDER)
     return files | {name: curves[name] for name in (LOSS, RATE, SKIPPED, VALIDATION)}
