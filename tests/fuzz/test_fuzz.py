@@ -30,7 +30,7 @@ def fuzzed(inputs: int, seed: int) -> list[dict[str, float]]:
 
 
 def test_mutated_files_end_in_a_value_or_a_line() -> None:
-    found = fuzzed(200, seed=0)
+    found = fuzzed(400, seed=0)
     assert {door["door"] for door in found} == DOORS.keys()
     # A fuzzer whose inputs are all refused at the first look shows nothing.
     assert all(door["accepted"] > 0 and door["refused"] > 0 for door in found)

@@ -151,7 +151,7 @@ def test_a_full_disk_and_one_that_may_not_be_written(
 SPOILT = {"config.json": "not a run's config", "supernet.safetensors": "the checkpoint is damaged", "study.db": "storage: "}
 
 
-@pytest.mark.parametrize("cut", [0.0, 0.9])
+@pytest.mark.parametrize("cut", [pytest.param(0.0, marks=pytest.mark.soak), 0.9])
 @pytest.mark.parametrize("name", SPOILT)
 def test_half_of_a_file_that_a_search_goes_on_from_is_named(name: str, cut: float, folder: Path, mistaken: Mistaken) -> None:
     run_whole(search.main, command(folder, "--trials", "2"))

@@ -170,7 +170,7 @@ def kill_and_continue(command: Command, options: list[str], out: Path, after: Se
     return at
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["search", "retraining", pytest.param("training alone", marks=pytest.mark.soak)])
 def test_killed_twice(work: Path, kind: str) -> None:
     command, options, made = KINDS[kind]
     whole, parts = work / f"{kind} whole", work / f"{kind} parts"

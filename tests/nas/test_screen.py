@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -167,7 +168,8 @@ def test_ctrl_c_leaves_a_sane_terminal_and_one_line() -> None:
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
 
     def own_terminal() -> None:
-        # So that Ctrl-C, written to the terminal, is a signal.
+        # So that Ctrl-C, written to the terminal, is a signal, also where the tests themselves run in the background, deaf to it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
         os.close(os.open(os.ttyname(0), os.O_RDWR))
 

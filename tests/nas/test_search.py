@@ -127,11 +127,12 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     process = subprocess.Popen(["true"])
     process.wait()
     dead = asdict(replace(this_process(), process=process.pid))
+    begun = {key: value for key, value in victim.user_attrs.items() if key not in ("score", "seconds")}
     left = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=victim.params,
         distributions=victim.distributions,
-        user_attrs={"fingerprint": victim.user_attrs["fingerprint"], "proposal": "random", "place": 5, "owner": dead},
+        user_attrs=begun | {"place": 5, "owner": dead},
     )
     study.add_trial(left)
     assert search.main(command(searched, "--trials", "7")) == 0
@@ -142,23 +143,15 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     assert trials[6].user_attrs["place"] == 5
 
 
-def test_ray_workers_share_the_study(folder: Path) -> None:
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    assert search.main(command(folder, "--backend", "ray", "--workers", "2", "--trials", "6")) == 0
-    assert signal.getsignal(signal.SIGINT) is on_interrupt
-    trials = trials_of(folder)
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
-    assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 6
-    assert (folder / "run" / "best.yaml").exists()
-
-
 def test_one_worker_and_two_find_the_same(folder: Path) -> None:
     found = []
+    on_interrupt = signal.getsignal(signal.SIGINT)
     for workers, backend in ((1, "local"), (3, "local"), (2, "ray")):
         out = folder / f"{backend}-{workers}"
         more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "12"]
         assert search.main(command(folder, *more)) == 0
         found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint))
+        assert signal.getsignal(signal.SIGINT) is on_interrupt
     assert found[0] == found[1] == found[2]
 
 

@@ -116,7 +116,9 @@ def test_a_damaged_result_is_none(conditions: Conditions) -> None:
         assert again.score == first.score
 
 
-@pytest.mark.parametrize("each", [in_processes(2), on_ray(Workers(2))], ids=["processes", "ray"])
+@pytest.mark.parametrize("each", [
+    in_processes(2), pytest.param(on_ray(Workers(2)), marks=pytest.mark.soak)
+], ids=["processes", "ray"])  # fmt: skip
 def test_where_it_runs_does_not_change_a_result(conditions: Conditions, tmp_path: Path, each: Each) -> None:
     trainings = [Training(SMALL, 3, 20), Training(LARGER, 3, 20)]
     here = do(conditions, *trainings)

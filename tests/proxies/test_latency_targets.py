@@ -52,6 +52,7 @@ def test_what_is_measured_is_the_network(text: str) -> None:
     torch.testing.assert_close(ran(text, network, images), network(images), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_what_is_compiled_computes_the_same() -> None:
     # Small: what a compiler needs for a network takes a test's time many times over.
