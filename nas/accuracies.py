@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
 
-from scipy import stats
-
 from supernet.accuracy import Score
 
 CONFIDENCE = 0.95
@@ -32,6 +30,9 @@ class Accuracy:
 
 def over_images(share: float, num_images: int) -> Accuracy:
     """One network's accuracy."""
+    # Imported here: it takes a second, which what only asks for a plan need not wait for.
+    from scipy import stats
+
     interval = stats.binomtest(round(share * num_images), num_images).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(share, float(interval.low), float(interval.high), num_images)
 
@@ -46,5 +47,8 @@ def over_seeds(shares: Sequence[float], num_images: int | None) -> Accuracy | No
     middle = mean(shares)
     if len(shares) == 1:
         return None if num_images is None else over_images(middle, num_images)
+    # Imported here: it takes a second, which what only asks for a plan need not wait for.
+    from scipy import stats
+
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1)) * stdev(shares) / sqrt(len(shares))
     return Accuracy(middle, max(0.0, middle - reach), min(1.0, middle + reach), num_images, len(shares))

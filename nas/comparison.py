@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from scipy import stats
 
 from nas.accuracies import CONFIDENCE, over_seeds
 from nas.processes import Each
@@ -82,6 +81,9 @@ class Accuracies:
         with warnings.catch_warnings():
             # Seeds that agree to the last image are no mistake.
             warnings.simplefilter("ignore", RuntimeWarning)
+            # Imported here: it takes a second, which what only asks for a plan need not wait for.
+            from scipy import stats
+
             interval = stats.ttest_ind(other.by_seed, self.by_seed, equal_var=False).confidence_interval(CONFIDENCE)
         if not np.isfinite(interval.low):
             return lead, (lead, lead)

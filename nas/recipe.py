@@ -75,9 +75,11 @@ class Recipe(Value):
     @classmethod
     def _known_policy(cls, policy: str | None) -> str | None:
         if policy is not None:
-            # Imported here: it takes seconds, and a plan of a training needs none of it.
+            # Imported here: it takes seconds, and recipes for small sets need none of it.
             from timm.data import create_transform
 
+            # Imported here: it takes seconds, and a plan of a training needs none of it.
+            
             try:
                 create_transform(32, is_training=True, auto_augment=policy)
             except (AssertionError, ValueError, KeyError, IndexError, TypeError):
