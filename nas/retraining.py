@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nas.accuracies import over_images
 from nas.recipe import Recipe
 from nas.teacher import Teacher, open_teacher
 from nas.watch.scalars import FOLDER, VALIDATION, Scalars
@@ -28,7 +29,8 @@ from space.network import build_network
 from space.weights import load_weights
 from supernet.batches import Augmentation, Batches, evaluation_batches
 from supernet.data import ImageSet, Splits, split
-from supernet.engine import StepReport, Taught, TrainConfig, TrainingError, TrainReport, remove_checkpoint, train
+from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, remove_checkpoint, train
+from supernet.losses import Taught
 from supernet.processes import is_first, num_processes, this_process, total, wait_for_all
 from supernet.randomness import seeded
 
@@ -271,9 +273,6 @@ def accuracy(
 
     Every process that trains it has to ask: each looks at its share of the images.
     """
-    # Imported here: it takes a second, which a dry run need not wait for.
-    from scipy.stats import binomtest
-
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -285,5 +284,5 @@ def accuracy(
         seen += len(labels)
     network.train(training)
     correct, seen = map(int, total(torch.tensor((correct, seen))))
-    interval = binomtest(correct, seen).proportion_ci(method="wilson")
-    return {"accuracy": correct / seen, "interval95": (float(interval.low), float(interval.high)), "images": seen}
+    found = over_images(correct / seen, seen)
+    return {"accuracy": found.share, "interval95": (found.low, found.high), "images": seen}

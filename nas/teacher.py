@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas.recipe_arguments import FOLDER
 from space.errors import SpaceError, UserError, one_line
 from space.official.files import read_weights
-from supernet.engine import Taught
+from supernet.losses import Taught
 
 HUB = "hf-hub:"
 FILES = ("config.json", "model.safetensors")

@@ -12,7 +12,6 @@ train what one does in twice as many parts. Batch norms see a part at a time, an
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections import defaultdict
@@ -23,39 +22,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from space.errors import UserError
 from supernet.batches import Batches, places_of_part
 from supernet.checkpoint import CheckpointError, flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
+from supernet.interruptions import interruptions
+from supernet.losses import Output, Taught, loss_of
 from supernet.precision import Precision, choose_precision
 from supernet.processes import average, this_process, total, wait_for_all
 from supernet.randomness import reseed, seeded
 from supernet.slices import Slices, Touched, update
 
-
-@dataclass(frozen=True, eq=False)
-class Taught:
-    """Logits that learn a teacher's probabilities, instead of the labels or beside them (https://arxiv.org/abs/1503.02531).
-
-    The loss is (1 - weight) CE(labels) + weight temperature² CE(probabilities), the latter at that temperature: the divergence from
-    the teacher up to its own entropy, which has no gradient.
-
-    Args:
-        logits: (B, classes).
-        probabilities: (B, classes), the teacher's at the same temperature.
-    """
-
-    logits: Tensor
-    probabilities: Tensor
-    weight: float = 1.0
-    temperature: float = 1.0
-
-
-Output = Tensor | Taught
-"""Logits (B, classes) that learn the labels, or that learn from a teacher."""
 Forward = Callable[[int, Tensor], Tensor | Iterable[Output] | Taught]
 """Step and images (B, C, H, W) to logits (B, classes), or to the outputs of several paths one by one: their gradients add up."""
 
@@ -185,7 +164,7 @@ def train(
         training.load(checkpoint)
     if training.precision is None:
         training.precision = training.measure_precision() if config.precision == "auto" else config.precision
-    with _interruptions() as interrupted:
+    with interruptions() as interrupted:
         stream = training.stream()
         clock = _Clock()
         is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
@@ -354,6 +333,8 @@ class _Training:
         accumulate = self.config.accumulate
         of_parts = zip(self.own_parts, images.to(self.device).chunk(accumulate), labels.to(self.device).chunk(accumulate), strict=True)
         losses = []
+        # Mixed labels are smooth already.
+        smoothing = self.config.label_smoothing if self.mix is None else 0.0
         for number, part, targets in of_parts:
             with seeded("step", self.config.seed, step):
                 if self.mix is not None:
@@ -363,21 +344,10 @@ class _Training:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
                     outputs = self.forward(step, part)
                     for output in [outputs] if isinstance(outputs, Tensor | Taught) else outputs:
-                        loss = self._loss(output, targets)
+                        loss = loss_of(output, targets, smoothing)
                         losses.append(loss.detach())
                         (loss / accumulate).backward()
         return self._agreed(torch.stack(losses).mean())
-
-    def _loss(self, output: Output, targets: Tensor) -> Tensor:
-        # Mixed labels are smooth already.
-        smoothing = self.config.label_smoothing if self.mix is None else 0.0
-        if isinstance(output, Tensor):
-            return F.cross_entropy(output.float(), targets, label_smoothing=smoothing)
-        logits, weight, temperature = output.logits.float(), output.weight, output.temperature
-        taught = temperature**2 * F.cross_entropy(logits / temperature, output.probabilities.float())
-        if weight == 1:
-            return taught
-        return (1 - weight) * F.cross_entropy(logits, targets, label_smoothing=smoothing) + weight * taught
 
     def forget_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -511,23 +481,3 @@ class _Facts(BaseModel, strict=True):
     carried: dict[str, Any]
     optimizer: dict[str, Any]
     made_by: dict[str, Any]
-
-
-@contextmanager
-def _interruptions() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event: a step that stops half-way has updated half of the weights."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def note(number: int, frame: Any) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    previous = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from space.architecture import Architecture
 from space.search_space import SearchSpace
-from supernet.engine import Output, Taught
+from supernet.losses import Output, Taught
 from supernet.network import Supernet
 from supernet.paths import Paths, Strategy
 from supernet.scope import Scope

@@ -27,7 +27,8 @@ from supernet import engine
 from supernet.batches import Batches, places_of_part
 from supernet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from supernet.data import open_images
-from supernet.engine import StepReport, Taught, TrainConfig, TrainingError, TrainReport, train
+from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
+from supernet.losses import Taught
 from supernet.precision import choose_precision
 from supernet.randomness import seed_of, seeded
 

@@ -14,7 +14,8 @@ import torch
 from supernet.batches import Batches
 from supernet.checkpoint import load_checkpoint
 from supernet.data import open_images
-from supernet.engine import StepReport, Taught, TrainConfig, train
+from supernet.engine import StepReport, TrainConfig, train
+from supernet.losses import Taught
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import STRATEGIES, strategy
