@@ -10,6 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
+from supernet.interruptions import unbroken
+
 SECONDS_BETWEEN_LINES = 10.0
 REFRESHES_PER_SECOND = 2.0
 
@@ -30,14 +32,20 @@ def phase(name: str, total: int, console: Console | None = None) -> Iterator[Adv
     pace = _Pace(total)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"))
-        with Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND) as progress:
-            task = progress.add_task(name, total=total, text="")
+        progress = Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND)
+        task = progress.add_task(name, total=total, text="")
 
-            def move(amount: int = 1, note: str = "", *, at: int | None = None) -> None:
-                pace.move(amount, at)
-                progress.update(task, completed=pace.done, text=", ".join(filter(None, (pace.left(), note))))
+        def move(amount: int = 1, note: str = "", *, at: int | None = None) -> None:
+            pace.move(amount, at)
+            progress.update(task, completed=pace.done, text=", ".join(filter(None, (pace.left(), note))))
 
+        try:
+            with unbroken():
+                progress.start()
             yield move
+        finally:
+            with unbroken():
+                progress.stop()
         return
 
     last = time.monotonic()

@@ -1,4 +1,4 @@
-"""Ctrl-C in a training: heard at the end of a step, not within it."""
+"""Ctrl-C where a half is worse than nothing: heard at the end of a training step or of a drawing, not within it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 @contextmanager
 def interruptions() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event: a step that stops half-way has updated half of the weights."""
+    """Turn the first Ctrl-C into an event: a step that stops half-way has updated half of the weights.
+
+    In another thread than the main one, which alone hears Ctrl-C, the event is never set.
+    """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -27,3 +30,12 @@ def interruptions() -> Iterator[threading.Event]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let what runs within come to its end; a Ctrl-C meanwhile is heard just after."""
+    with interruptions() as interrupted:
+        yield
+    if interrupted.is_set():
+        signal.raise_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from rich.segment import SegmentLines
 from rich.text import Text
 
 from nas.progress import REFRESHES_PER_SECOND, duration
+from supernet.interruptions import unbroken
 
 SHARE = 0.005
 """Of a core's time, what goes into making views at most."""
@@ -48,17 +49,24 @@ class Screen:
 
     def __enter__(self) -> Screen:
         if self.console.is_terminal:
-            self._live.start()
+            try:
+                with unbroken():
+                    self._live.start()
+            except KeyboardInterrupt:
+                self._live.stop()
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
+        with unbroken():
+            self._live.stop()
 
     def reach(self, phase: str, view: View | None = None) -> None:
         """A phase begins, and shows a view that is made anew now and then, in another thread; nothing of the last phase stays."""
         self._phase, self._view, self._seen, self._next = phase, view, SegmentLines([]), 0.0
         if self._live.is_started:
-            self._live.refresh()
+            with unbroken():
+                self._live.refresh()
 
     def _render(self) -> RenderableType:
         width, height = self.console.size

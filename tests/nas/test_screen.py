@@ -9,8 +9,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from nas.parents import Parent, parents_within
 from nas.progress import phase
@@ -140,6 +142,53 @@ def test_a_plot_has_its_size_its_extremes_and_its_points_in_order(ys: list[float
     # A line alone covers as many columns as there are, from edge to edge.
     line = plot([(1, min(ys)), (2, max(ys))], [], width, height).plain.splitlines()
     assert all(any(row[column] not in "\u2800 " for row in line[:-1]) for column in range(line[0].index("│") + 1, width))
+
+
+class Interrupted(io.StringIO):
+    """A terminal on which Ctrl-C is pressed as soon as the main thread has written to it so many times."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.left = writes
+
+    def write(self, text: str, /) -> int:
+        written = super().write(text)
+        if text and threading.current_thread() is threading.main_thread():
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return written
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Tests that run in the background are deaf to it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_ctrl_c_within_a_drawing_waits_for_its_end() -> None:
+    for writes in range(1, 100):
+        terminal = Interrupted(writes)
+        console = Console(file=terminal, force_terminal=True, width=80, height=24, _environ={})
+        try:
+            with Screen(console, ("first", "second")) as screen:
+                screen.reach("second", lambda width, height: Text("a view"))
+                with phase("work", 10, console) as advance:
+                    advance()
+        except KeyboardInterrupt:
+            pass
+        left = emulated(terminal.getvalue(), 80, 24)
+        assert not left.cursor.hidden, f"after {writes} writes"
+        # A phase's own bar stays, to say how far it came.
+        lines = [line.strip() for line in left.display if line.strip()]
+        assert len(lines) <= 1, f"after {writes} writes"
+        assert not any("▶" in line for line in lines), f"after {writes} writes"
+        if terminal.left > 0:
+            break
+    assert 3 < writes < 99
 
 
 LONG_COMMAND = """
