@@ -13,6 +13,8 @@ from space.files import load_value
 from space.registry import Value
 
 RECIPE_SCHEMA = "recipe/1"
+DEIT_POLICY = "rand-m9-mstd0.5-mmax9-inc1"
+"""RandAugment as DeiT has it (https://arxiv.org/abs/2012.12877, table 9), in timm's terms."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -74,16 +76,14 @@ class Recipe(Value):
     @field_validator("auto_augment")
     @classmethod
     def _known_policy(cls, policy: str | None) -> str | None:
-        if policy is not None:
-            # Imported here: it takes seconds, and recipes for small sets need none of it.
+        if policy not in (None, DEIT_POLICY):
+            # Imported here: it takes seconds, which a plan of a training on a usual recipe need not wait for.
             from timm.data import create_transform
 
-            # Imported here: it takes seconds, and a plan of a training needs none of it.
-            
             try:
                 create_transform(32, is_training=True, auto_augment=policy)
             except (AssertionError, ValueError, KeyError, IndexError, TypeError):
-                raise ValueError(f"got {policy!r}, expected a policy of timm's, such as rand-m9-mstd0.5-mmax9-inc1") from None
+                raise ValueError(f"got {policy!r}, expected a policy of timm's, such as {DEIT_POLICY}") from None
         return policy
 
     def adapted(self, epochs: int | None = None, batch_size: int | None = None, **others: object) -> Recipe:

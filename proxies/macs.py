@@ -165,10 +165,14 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> tuple[int, Tensor]:
     return 0, tensors[0].new_empty(shape)
 
 
-def _mean(x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> tuple[int, Tensor]:
+def _reduction(x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> tuple[int, Tensor]:
     dims = {d % x.ndim for d in (dim if dim is not None else range(x.ndim))}
     kept = ((1 if d in dims else size) for d, size in enumerate(x.shape) if keepdim or d not in dims)
     return 0, x.new_empty(tuple(kept))
+
+
+def _adaptive_pool(x: Tensor, size: Sequence[int]) -> tuple[int, Tensor]:
+    return 0, x.new_empty(*x.shape[:-2], *size)
 
 
 _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
@@ -176,7 +180,10 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.convolution: _convolution,
     aten.scaled_dot_product_attention: _attention,
     aten.layer_norm: _layer_norm,
-    aten.mean: _mean,
+    aten.mean: _reduction,
+    aten.amax: _reduction,
+    aten.amin: _reduction,
+    aten.adaptive_avg_pool2d: _adaptive_pool,
     aten.stack: _stack,
     aten.cat: _cat,
     aten.add: _elementwise,

@@ -78,7 +78,16 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
     assert not modules_loaded_by((sweep % (COMMANDS,)).strip()) & {"torch", "timm", "optuna", "ray", "fvcore", "scipy"}
 
 
-def test_a_dry_run_loads_nothing_that_it_does_not_need() -> None:
-    options = ["nas.search", "--dry-run", "--space", "hybrid-32", "--budget", "60MFLOPs"]
-    loaded = modules_loaded_by(f"import runpy; sys.argv = {options!r}; runpy.run_module('nas.search', run_name='__main__')")
-    assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "accelerate", "scipy"}
+@pytest.mark.parametrize(
+    "command",
+    [
+        "search --space hybrid-32 --budget 60MFLOPs",
+        "train --space hybrid-32 --budget 60MFLOPs",
+        "retrain davit-t --data digits --recipe deit",
+        "retrain topformer-s --data digits --against parents",
+    ],
+)
+def test_a_dry_run_loads_nothing_that_it_does_not_need(command: str) -> None:
+    module, *options = f"nas.{command} --dry-run".split()
+    loaded = modules_loaded_by(f"import runpy; sys.argv = {[module, *options]!r}; runpy.run_module({module!r}, run_name='__main__')")
+    assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "accelerate", "scipy", "sympy"}

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from timm.data import create_transform
+from timm.data.auto_augment import RandAugment
 from torch import Tensor, nn
 from torch._dynamo.exc import InternalTorchDynamoError
 
 from nas import retraining
-from nas.recipe import load_recipe, recipe_names
+from nas.recipe import DEIT_POLICY, load_recipe, recipe_names
 from nas.retrain import main
 from nas.retraining import accuracy
 from space.architecture import Architecture
@@ -306,6 +308,11 @@ def test_recipes_that_come_with_the_package(name: str) -> None:
     assert half.warmup_epochs == 2 * recipe.warmup_epochs
     assert half.lr == recipe.lr / 2
     assert recipe.adapted(batch_size=recipe.batch_size // 2, lr=0.5).lr == 0.5
+
+
+def test_the_policy_that_is_taken_unseen_is_one_of_timms() -> None:
+    steps = create_transform(32, is_training=True, auto_augment=DEIT_POLICY).transforms
+    assert any(isinstance(step, RandAugment) for step in steps)
 
 
 @pytest.mark.parametrize(
