@@ -73,9 +73,9 @@ class ArchitectureBand(Band):
         except SpaceError:
             return False
 
-    def amounts(self, architecture: Architecture) -> dict[str, int]:
-        """What a member of the space costs: `macs`, `params` and every latency; SpaceError outside the space."""
-        amounts = self._all_costs(self.row_of(architecture)[None])[0]
+    def amounts(self, row: Row) -> dict[str, int]:
+        """What the member of a canonical row costs: `macs`, `params` and every latency."""
+        amounts = self._all_costs(row[None])[0]
         return dict(zip(self._all_costs.quantities, amounts.tolist(), strict=True))
 
     @cached_property

@@ -85,7 +85,7 @@ class Rows:
             self._columns[name]: (self._columns[slot], np.array([option in allowed for option in space.slots[slot]]))
             for name, (slot, allowed) in space.conditions.items()
         }
-        self._levels = self._conditions_by_level()
+        self._counts_by = self._masks()
 
     def columns(self, slots: Sequence[str]) -> list[int]:
         """The columns of some slots."""
@@ -94,8 +94,8 @@ class Rows:
     def active(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which entries of rows (n, slots) count, of the same shape."""
         active = np.ones(rows.shape, dtype=bool)
-        for columns, controlling, places, allowed in self._levels:
-            active[:, columns] = allowed[places, rows[:, controlling]] & active[:, controlling]
+        for column, mask in self._counts_by.items():
+            active &= mask.take(rows[:, column], axis=0)
         return active
 
     def canonical(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -111,20 +111,16 @@ class Rows:
         """The options of a row."""
         return {name: options[index] for name, options, index in zip(self.names, self.options, row.tolist(), strict=True)}
 
-    def _conditions_by_level(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
-        """Conditions whose controlling slots count always, then those that these control, and so on: each level is one array operation."""
-        level: dict[int, int] = {}
-        for column in sorted(self.conditions):
-            level[column] = level.get(self.conditions[column][0], -1) + 1
-        levels = []
-        for depth in sorted(set(level.values())):
-            columns = [column for column in level if level[column] == depth]
-            allowed = np.zeros((len(columns), max(len(self.conditions[column][1]) for column in columns)), dtype=bool)
-            for place, column in enumerate(columns):
-                allowed[place, : len(self.conditions[column][1])] = self.conditions[column][1]
-            controlling = [self.conditions[column][0] for column in columns]
-            levels.append((np.array(columns), np.array(controlling), np.arange(len(columns)), allowed))
-        return levels
+    def _masks(self) -> dict[int, NDArray[np.bool_]]:
+        """For every slot that others depend on, directly or not: which slots (options, slots) each of its options lets count."""
+        masks: dict[int, NDArray[np.bool_]] = {}
+        for column in self.conditions:
+            link = column
+            while link in self.conditions:
+                link, allowed = self.conditions[link]
+                mask = masks.setdefault(link, np.ones((self.sizes[link], len(self.names)), dtype=bool))
+                mask[:, column] &= allowed
+        return masks
 
 
 class CostTable:

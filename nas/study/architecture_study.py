@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.objectives import Objective
 from nas.owners import Owner, this_process
@@ -27,7 +28,7 @@ from nas.storage_url import without_password
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
 from nas.study.record import SECONDS, Proposal, Result, StudyError, StudyRecord
-from nas.study.schedule import FAILURE, INTERRUPTED, Turn, next_turn
+from nas.study.schedule import FAILURE, INTERRUPTED, Schedule, Turn
 from nas.study.storage import open_storage, told
 from nas.study.tally import PASSED_OVER, SCORE, Tally, tally_of
 from proxies.architecture_band import ArchitectureBand
@@ -89,7 +90,7 @@ class ArchitectureStudy(StudyRecord):
         super().__init__(study)
         self.band = band
         self._first = tuple(first)
-        self._lag = lag
+        self._schedule = Schedule(lag)
         self._artifacts = None if artifacts is None else Artifacts(artifacts, name)
         self._proposer = make_sampler(sampler, band, seed, lag)
         self._study_id = self._storage.optuna.get_study_id_from_name(name)
@@ -97,7 +98,8 @@ class ArchitectureStudy(StudyRecord):
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(options) for name, options in band.space.slots.items()
         }
-        self._open: dict[int, Proposal] = {}
+        # Trial numbers to identifiers.
+        self._open: dict[int, int] = {}
         self._in_a_row = 0
         self._num_results = super().num_results
 
@@ -119,8 +121,8 @@ class ArchitectureStudy(StudyRecord):
             try:
                 yield
             finally:
-                for number in list(self._open):
-                    self._fail(number, INTERRUPTED)
+                for trial_id in self._open.values():
+                    self._fail(trial_id, INTERRUPTED)
                 self._open.clear()
 
     def ask(self, num_results: int) -> Proposal | None:
@@ -138,17 +140,17 @@ class ArchitectureStudy(StudyRecord):
         with self._storage.turn():
             trials = self._settled(self._trials())
             self._num_results = sum(trial.state is TrialState.COMPLETE for trial in trials)
-            turn = next_turn(trials, num_results, self._lag)
+            turn = self._schedule.next_turn(trials, num_results)
             return None if turn is None else self._begin(turn, trials)
 
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:
         """Record what a proposal scored, and how long that took; None where this process was taken for dead and another evaluates it."""
-        del self._open[proposal.number]
+        trial_id = self._open.pop(proposal.number)
         self._in_a_row = 0
         values = [objective.value(score, proposal.amounts) for objective in self.objectives]
         attributes = {SCORE: asdict(score), SECONDS: round(seconds, 3)}
         try:
-            self._storage.end_trial(self._trial_id(proposal.number), attributes, TrialState.COMPLETE, values)
+            self._storage.end_trial(trial_id, attributes, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:
             return None
         self._num_results += 1
@@ -160,8 +162,7 @@ class ArchitectureStudy(StudyRecord):
         Raises:
             StudyError: the last evaluations have all failed.
         """
-        del self._open[proposal.number]
-        self._fail(proposal.number, reason)
+        self._fail(self._open.pop(proposal.number), reason)
         self._in_a_row += 1
         if self._in_a_row == MAX_IN_A_ROW:
             raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
@@ -169,17 +170,17 @@ class ArchitectureStudy(StudyRecord):
     def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
         passed_over = 0
         if turn.repeated is not None:
-            parameters, origin = turn.repeated.params, turn.repeated.user_attrs["proposal"]
+            row, origin = self.band.rows.row(turn.repeated.params), turn.repeated.user_attrs["proposal"]
         elif turn.place < len(self._first):
             parent = self._first[turn.place].architecture
-            parameters, origin = self.band.space.parameters_of(parent), parent.name
+            row, origin = self.band.row_of(parent), parent.name
         else:
             chosen = self._proposer.choose(self._study, trials, turn.place)
-            parameters, origin, passed_over = self.band.rows.parameters(chosen.row), chosen.origin, chosen.passed_over
-        architecture = self.band.space.replay(parameters)
+            row, origin, passed_over = chosen.row, chosen.origin, chosen.passed_over
+        architecture = self.band.architecture(row)
         # Counted part by part, beside the tables that the sampler went by.
         cost = cost_of(architecture)
-        amounts = self.band.amounts(architecture) | {"macs": cost.macs, "params": cost.params}
+        amounts = self.band.amounts(row) | {"macs": cost.macs, "params": cost.params}
         if not self.band.budget.admits(amounts):
             raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
         number, excess = len(trials), self.band.budget.excess(amounts)
@@ -191,17 +192,22 @@ class ArchitectureStudy(StudyRecord):
         constraints = {"constraints": [excess]}
         if self._artifacts is not None:
             self._artifacts.write(number, architecture, self._origin(number, amounts | attributes))
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=parameters,
-                distributions=self._distributions,
-                user_attrs=amounts | attributes,
-                system_attrs=constraints | ({} if self._artifacts is None else self._artifacts.attributes(number)),
-            )
+        # Not `create_trial`, which checks again, slot by slot, that these are options.
+        trial = FrozenTrial(
+            number,
+            TrialState.RUNNING,
+            value=None,
+            datetime_start=datetime.now(),
+            datetime_complete=None,
+            params=self.band.rows.parameters(row),
+            distributions=self._distributions,
+            user_attrs=amounts | attributes,
+            system_attrs=constraints | ({} if self._artifacts is None else self._artifacts.attributes(number)),
+            intermediate_values={},
+            trial_id=-1,
         )
-        self._open[number] = Proposal(number, architecture, amounts, turn.place)
-        return self._open[number]
+        self._open[number] = self._storage.optuna.create_new_trial(self._study_id, trial)
+        return Proposal(number, architecture, amounts, turn.place)
 
     def _restore_artifacts(self) -> None:
         """Write those that were deleted, or that another host has kept to itself."""
@@ -216,7 +222,7 @@ class ArchitectureStudy(StudyRecord):
         """The trials, where those that a dead process has left under way have failed."""
         left = [trial for trial in trials if trial.state is TrialState.RUNNING and self._is_left(trial)]
         for trial in left:
-            self._fail(trial.number, INTERRUPTED)
+            self._fail(trial._trial_id, INTERRUPTED)
         return self._trials() if left else trials
 
     def _is_left(self, trial: FrozenTrial) -> bool:
@@ -226,12 +232,9 @@ class ArchitectureStudy(StudyRecord):
             return trial.number not in self._open
         return self._heartbeat.is_dead(owner)
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _fail(self, trial_id: int, reason: str) -> None:
         with suppress(UpdateFinishedTrialError):
-            self._storage.end_trial(self._trial_id(number), {FAILURE: reason}, TrialState.FAIL)
-
-    def _trial_id(self, number: int) -> int:
-        return self._storage.optuna.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            self._storage.end_trial(trial_id, {FAILURE: reason}, TrialState.FAIL)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

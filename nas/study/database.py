@@ -23,23 +23,23 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class Database(RDBStorage):
-    """SQLite or PostgreSQL. A trial that was created with its parameters, by this process, gets no others: they are not read again."""
+    """SQLite or PostgreSQL. A trial that this process has created as a whole, and that nobody else has ended, is not read again."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._created: dict[int, FrozenTrial] = {}
+        self._own: dict[int, FrozenTrial] = {}
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None or template_trial.values or template_trial.intermediate_values:
             return super()._create_new_trial(study_id, template_trial)
         with _create_scoped_session(self.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-            started = template_trial.datetime_start
-            trial: Any = models.TrialModel(study_id=study_id, number=None, state=template_trial.state, datetime_start=started)
+            number = sqlalchemy.select(sqlalchemy.func.count()).where(models.TrialModel.study_id == study_id).scalar_subquery()
+            trial: Any = models.TrialModel(study_id=study_id, state=template_trial.state, datetime_start=template_trial.datetime_start)
+            trial.number = number
             session.add(trial)
             session.flush()
-            number, trial_id = trial.count_past_trials(session), trial.trial_id
-            trial.number = number
+            trial_id = trial.trial_id
             parameters = [
                 {
                     "trial_id": trial_id,
@@ -52,10 +52,9 @@ class Database(RDBStorage):
             _insert(session, models.TrialParamModel, parameters)
             _insert(session, models.TrialUserAttributeModel, _attributes(trial_id, template_trial.user_attrs))
             _insert(session, models.TrialSystemAttributeModel, _attributes(trial_id, template_trial.system_attrs))
-        created = copy.copy(template_trial)
-        created.number, created._trial_id = number, trial_id
-        if created.params:
-            self._created[trial_id] = created
+            created = copy.copy(template_trial)
+            created.number, created._trial_id = trial.number, trial_id
+        self._own[trial_id] = created
         return created
 
     def end_trial(self, trial_id: int, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None) -> None:
@@ -64,6 +63,7 @@ class Database(RDBStorage):
         Raises:
             optuna.exceptions.UpdateFinishedTrialError: it has ended already.
         """
+        ended = datetime.now()
         with _create_scoped_session(self.scoped_session) as session:
             trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
             self.check_trial_is_updatable(trial_id, trial.state)
@@ -74,8 +74,11 @@ class Database(RDBStorage):
                 for objective, (value, kind) in enumerate(stored)
             ]
             _insert(session, models.TrialValueModel, rows)
-            trial.state = state
-            trial.datetime_complete = datetime.now()
+            trial.state, trial.datetime_complete = state, ended
+        if (own := self._own.get(trial_id)) is not None:
+            own = self._own[trial_id] = copy.copy(own)
+            own.user_attrs = {**own.user_attrs, **attributes}
+            own.state, own.values, own.datetime_complete = state, values, ended
 
     def _get_trials(
         self, study_id: int, states: Container[TrialState] | None, included_trial_ids: set[int], trial_id_greater_than: int
@@ -83,35 +86,40 @@ class Database(RDBStorage):
         if states is not None:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session)
-            connection, table = session.connection(), models.TrialModel.__table__
-            is_asked_for = sqlalchemy.or_(table.c.trial_id > trial_id_greater_than, table.c.trial_id.in_(sorted(included_trial_ids)))
-            asked_for = table.c.study_id == study_id, is_asked_for
-            trials = connection.execute(sqlalchemy.select(table).where(*asked_for).order_by(table.c.trial_id)).all()
+            key = models.TrialModel.trial_id
+            is_asked_for = sqlalchemy.or_(key > trial_id_greater_than, key.in_(sorted(included_trial_ids)))
+            asked_for = models.TrialModel.study_id == study_id, is_asked_for
+            # Its times are stored in another zone than Optuna tells them in.
+            trials: Any = session.scalars(sqlalchemy.select(models.TrialModel).where(*asked_for).order_by(key)).all()
             if not trials:
+                # An error where there is no such study.
+                models.StudyModel.find_or_raise_by_id(study_id, session)
                 return []
-            created = {trial.trial_id: self._created[trial.trial_id] for trial in trials if trial.trial_id in self._created}
-            ids = sqlalchemy.select(table.c.trial_id).where(*asked_for)
+            own = [self._own.get(trial.trial_id) for trial in trials]
+            read = {known._trial_id: known for known, trial in zip(own, trials, strict=True) if known and known.state is trial.state}
+            if len(read) < len(trials):
+                connection, ids = session.connection(), sqlalchemy.select(key).where(*asked_for, key.not_in(list(read)))
 
-            def by_trial(model: Any, but: Sequence[int] = ()) -> dict[int, list[Any]]:
-                """The rows that belong to each trial, in the order in which they were written."""
-                rows: dict[int, list[Any]] = defaultdict(list)
-                table = model.__table__
-                of_trials = table.c.trial_id.in_(ids), table.c.trial_id.not_in(but)
-                for row in connection.execute(sqlalchemy.select(table).where(*of_trials).order_by(*table.primary_key)):
-                    rows[row.trial_id].append(row)
-                return rows
+                def by_trial(model: Any) -> dict[int, list[Any]]:
+                    """The rows that belong to each trial, in the order in which they were written."""
+                    rows: dict[int, list[Any]] = defaultdict(list)
+                    table = model.__table__
+                    for row in connection.execute(sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(*table.primary_key)):
+                        rows[row.trial_id].append(row)
+                    return rows
 
-            parameters = by_trial(models.TrialParamModel, list(created))
-            others = [by_trial(model) for model in _BELONGING]
-            read = [_frozen(trial, created.get(trial.trial_id), parameters, *others) for trial in trials]
-        for trial in read:
+                belonging = [by_trial(model) for model in _BELONGING]
+                read |= {trial.trial_id: _frozen(trial, *belonging) for trial in trials if trial.trial_id not in read}
+            in_order = [read[trial.trial_id] for trial in trials]
+        for trial in in_order:
             if trial.state.is_finished():
-                self._created.pop(trial._trial_id, None)
-        return read
+                # Whoever reads trials keeps those that have ended.
+                self._own.pop(trial._trial_id, None)
+        return in_order
 
 
 _BELONGING = (
+    models.TrialParamModel,
     models.TrialValueModel,
     models.TrialIntermediateValueModel,
     models.TrialUserAttributeModel,
@@ -120,18 +128,13 @@ _BELONGING = (
 _Rows = Mapping[int, Sequence[Any]]
 
 
-def _frozen(
-    trial: Any, created: FrozenTrial | None, parameters: _Rows, values: _Rows, steps: _Rows, of_user: _Rows, of_system: _Rows
-) -> FrozenTrial:
-    """A trial from its own row, and from rows of each of the tables that belong to it; its parameters perhaps from when it was created."""
+def _frozen(trial: Any, parameters: _Rows, values: _Rows, steps: _Rows, of_user: _Rows, of_system: _Rows) -> FrozenTrial:
+    """A trial from its own row, and from rows of each of the tables that belong to it."""
     key = trial.trial_id
     value_of, step_of = models.TrialValueModel.stored_repr_to_value, models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
     by_objective = {row.objective: value_of(row.value, row.value_type) for row in values[key]}
-    if created is not None:
-        params, distributions = created.params, created.distributions
-    else:
-        distributions = {row.param_name: _distribution(row.distribution_json) for row in parameters[key]}
-        params = {row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in parameters[key]}
+    distributions = {row.param_name: _distribution(row.distribution_json) for row in parameters[key]}
+    params = {row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in parameters[key]}
     return FrozenTrial(
         number=trial.number,
         trial_id=key,
@@ -157,4 +160,4 @@ def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, 
 
 def _insert(session: Any, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        session.execute(sqlalchemy.insert(model), rows)
+        session.connection().execute(sqlalchemy.insert(model.__table__), rows)

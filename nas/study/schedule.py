@@ -37,28 +37,49 @@ class Turn:
     repeated: FrozenTrial | None = None
 
 
-def next_turn(trials: Sequence[FrozenTrial], num_results: int, lag: int) -> Turn | None:
-    """The next place to evaluate; None where there is nothing to do before an evaluation under way has ended.
+class Schedule:
+    """Reads a study again and again; a finished trial is read once.
 
     Args:
-        num_results: as many evaluations are wanted in all.
         lag: the trial in place N waits for those up to place N - lag.
     """
-    failed: dict[int, list[FrozenTrial]] = defaultdict(list)
-    taken: dict[int, TrialState] = {}
-    for trial in trials:
+
+    def __init__(self, lag: int) -> None:
+        self._lag = lag
+        self._finished: set[int] = set()
+        self._taken: set[int] = set()
+        self._num_complete = 0
+        self._failed: dict[int, list[FrozenTrial]] = defaultdict(list)
+
+    def next_turn(self, trials: Sequence[FrozenTrial], num_results: int) -> Turn | None:
+        """The next place to evaluate; None where there is nothing to do before an evaluation under way has ended.
+
+        Args:
+            trials: all of the study.
+            num_results: as many evaluations are wanted in all.
+        """
+        left = [trial for trial in trials if trial.number not in self._finished and not self._has_ended(trial)]
+        under_way = {place_of(trial) for trial in left if trial.state is TrialState.RUNNING}
+        if len(under_way) + self._num_complete >= num_results:
+            return None
+        taken = self._taken | {place_of(trial) for trial in left}
+        for place in sorted(self._failed.keys() - taken):
+            if is_to_be_repeated(self._failed[place]):
+                return Turn(place, self._failed[place][-1])
+        place = max((*self._failed, *taken), default=-1) + 1
+        return Turn(place) if place - self._lag < min(under_way, default=place) else None
+
+    def _has_ended(self, trial: FrozenTrial) -> bool:
+        """Whether it has; then that is kept."""
+        if not trial.state.is_finished():
+            return False
+        self._finished.add(trial.number)
         if trial.state is TrialState.FAIL:
-            failed[place_of(trial)].append(trial)
+            self._failed[place_of(trial)].append(trial)
         else:
-            taken[place_of(trial)] = trial.state
-    under_way = [place for place, state in taken.items() if state is TrialState.RUNNING]
-    if len(under_way) + sum(state is TrialState.COMPLETE for state in taken.values()) >= num_results:
-        return None
-    for place in sorted(failed.keys() - taken.keys()):
-        if is_to_be_repeated(failed[place]):
-            return Turn(place, failed[place][-1])
-    place = max((*failed, *taken), default=-1) + 1
-    return Turn(place) if place - lag < min(under_way, default=place) else None
+            self._taken.add(place_of(trial))
+            self._num_complete += trial.state is TrialState.COMPLETE
+        return True
 
 
 def is_to_be_repeated(trials: Sequence[FrozenTrial]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nas.study.database import Database
@@ -19,6 +21,16 @@ from tests.postgresql import NewDatabase
 CHOICES = {"mixer": CategoricalDistribution(("window", "ssa", None)), "depth": CategoricalDistribution((1, 2, 4.5)),
            "scaled": CategoricalDistribution((True, False))}  # fmt: skip
 NewUrl = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Far from where clocks show the time that databases store."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,7 +83,7 @@ def test_trials_are_read_as_optuna_reads_them(new_url: NewUrl) -> None:
     theirs, ours = RDBStorage(url), Database(url)
     for step, value in enumerate((0.5, float("nan"), float("-inf"))):
         theirs.set_trial_intermediate_value(4, step, value)
-    other = theirs.create_new_study([optuna.study.StudyDirection.MINIMIZE])
+    other = theirs.create_new_study([StudyDirection.MINIMIZE])
     theirs.create_new_trial(other)
     assert len(ours.get_all_trials(1)) == 4
     for study, asked_for in ((1, (set(), -1)), (1, ({1, 4}, 2)), (1, ({2}, 2)), (1, (set(), 4)), (other, (set(), -1))):
@@ -82,3 +94,26 @@ def test_trials_are_read_as_optuna_reads_them(new_url: NewUrl) -> None:
         assert read == expected
     with pytest.raises(KeyError):
         ours.get_all_trials(99)
+
+
+@pytest.mark.parametrize("end", ["none", "own", "other", "own, late"])
+def test_what_a_process_has_written_itself_is_told_as_it_stands_there(new_url: NewUrl, end: str) -> None:
+    url = new_url()
+    ours, theirs = Database(url), RDBStorage(url)
+    study = ours.create_new_study([StudyDirection.MAXIMIZE])
+    begun = create_trial(
+        state=TrialState.RUNNING, params={"mixer": "ssa", "depth": 2, "scaled": True}, distributions=CHOICES,
+        user_attrs={"macs": 10**12, "owner": {"host": "h"}}, system_attrs={"constraints": [-0.5]},
+    )  # fmt: skip
+    trial_id = ours.create_new_trial(study, begun)
+    if end == "other":
+        theirs.set_trial_user_attr(trial_id, "failure", "taken for dead")
+        theirs.set_trial_state_values(trial_id, TrialState.FAIL)
+        with pytest.raises(UpdateFinishedTrialError):
+            ours.end_trial(trial_id, {"score": 1}, TrialState.COMPLETE, [0.5])
+    elif end != "none":
+        late = [vars(trial) for trial in ours._get_trials(study, None, set(), -1)] if end == "own, late" else []
+        assert all(trial["state"] is TrialState.RUNNING for trial in late)
+        ours.end_trial(trial_id, {"score": {"accuracy": 0.5}}, TrialState.COMPLETE, [0.5])
+    for _ in range(2):
+        assert [vars(trial) for trial in ours._get_trials(study, None, {trial_id}, -1)] == [vars(theirs.get_trial(trial_id))]

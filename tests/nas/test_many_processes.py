@@ -113,7 +113,6 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     assert again is not None
     assert again.architecture == proposal.architecture
     # Back from a long sleep, the other process finds that its result is no longer wanted.
-    study._open[proposal.number] = proposal
     assert study.tell(proposal, score(proposal), 0.1) is None
     assert watching.tell(again, score(again), 0.1) is not None
 

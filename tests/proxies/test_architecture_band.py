@@ -94,7 +94,7 @@ def test_a_latency_joins_in() -> None:
     latency = latency_of(TINY)
     architectures = [TINY.sample(random.Random(seed)) for seed in range(200)]
     loose = ArchitectureBand(TINY, Budget({"macs": 10**12}, floor=0), [latency])
-    amounts = [loose.amounts(architecture) for architecture in architectures]
+    amounts = [loose.amounts(loose.row_of(architecture)) for architecture in architectures]
     assert all(amount.keys() == {"macs", "params", TARGET} for amount in amounts)
     limits = {quantity: int(np.quantile([amount[quantity] for amount in amounts], 0.6)) for quantity in ("macs", "params", TARGET)}
     budget = Budget(limits, floor=0.5)
