@@ -129,7 +129,10 @@ def run(command: str, options: str) -> None:
     if command.startswith(PYTHON):
         assert exit_code(words[2].removeprefix("nas."), words[3:]) == 0, command
     elif command.startswith("make "):
-        made = subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True, text=True)
+        # Tests that were themselves started with `make soak ARGS=...` hand that on.
+        environment = {name: value for name, value in os.environ.items() if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}}
+        dry = ["make", "--dry-run", *shlex.split(command)[1:]]
+        made = subprocess.run(dry, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         (line,) = (line for line in made.stdout.splitlines() if re.search(r"-m (nas\.|pytest )", line))
         where = ROOT if "pytest" in line else Path.cwd()
         program = [sys.executable, *shlex.split(line)[1:], *shlex.split(options)]
