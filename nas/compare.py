@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from nas.backends import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
 from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
-from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
+from nas.configs.compare import CompareConfig
+from nas.recipe_arguments import add_recipe_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,45 +30,6 @@ if TYPE_CHECKING:
 FREE = frozenset({"seeds", "random", "others", "workers", "backend", "cpus_per_worker", *OF_RAY, "command", "dry_run"})
 """What may change when a comparison goes on: retrainings are added to those that are done."""
 MAX_DRAWS = 1000
-
-
-@dataclass(frozen=True)
-class CompareConfig(RecipeChoice):
-    """Everything that a comparison depends on.
-
-    Args:
-        run: a search's directory; tells space, budget, data, image size and seed of the draws. None where an architecture is given.
-        architecture: what is compared with others, where it is not a search's; the budget is the one it was found within, or what it costs.
-        data, image_size: of such an architecture.
-        others: further architectures, YAML files or published networks' names.
-        test_data: by default the test part of the run's data.
-        seeds: retrainings of each network.
-        random: networks drawn at random from the budget's band.
-        workers: retrainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
-        latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
-        out: the comparison's directory.
-        command: as it was given, from `nas.` on.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    run: Path | None
-    architecture: Path | None
-    data: str | None
-    image_size: int | None
-    others: tuple[str, ...]
-    test_data: str | None
-    seeds: int
-    random: int
-    workers: int
-    backend: str
-    ray_address: str | None
-    cpus_per_worker: int
-    gpus_per_worker: float | None
-    latency_tables: Path | None
-    out: Path
-    command: tuple[str, ...]
-    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,13 +11,13 @@ from contextlib import nullcontext
 from rich.console import Console
 
 from nas.backends import Stop, Workers, each_on
+from nas.configs.search import SearchConfig
 from nas.finalists import Finalist, choose_finalists, measured_latencies
 from nas.finals import Finals, affordable_steps, entrants_of, hold_finals, num_steps, plan_steps
 from nas.parents import Parent
 from nas.progress import phase
 from nas.reports.page import write_report
 from nas.results import print_finals, print_table, write_architectures, write_trials
-from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
 from nas.study import ArchitectureStudy, Result
 from nas.supernet_run import SupernetRun

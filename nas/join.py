@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: JoinConfig) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
-    from nas.search_config import search_config_of
+    from nas.configs.search import search_config_of
 
     search = search_config_of(config.run)
     search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nas import compare
 from nas.backends import OF_RAY, add_backend_arguments, check_backend
 from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
-from nas.compare import CompareConfig
+from nas.configs.compare import CompareConfig
 from nas.recipe_arguments import RecipeChoice, add_recipe_arguments
 
 if TYPE_CHECKING:

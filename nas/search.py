@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from nas.backends import BACKENDS, OF_RAY, add_ray_arguments, check_backend
 from nas.command import CommandParser, add_dry_run, exit_code_of, whole_number
+from nas.configs.search import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
 from nas.objectives import NAMES as OBJECTIVES
-from nas.search_config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
 from nas.storage_url import argument_of, for_dashboard, without_password
 from nas.train import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
 

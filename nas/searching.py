@@ -10,11 +10,11 @@ from functools import partial
 from rich.console import RenderableType
 
 from nas.backends import MakeEvaluator, Stop
+from nas.configs.search import SearchConfig
 from nas.evaluator import Evaluator, UnbiasedEvaluator
 from nas.objectives import objectives_of
 from nas.parents import Parent
 from nas.progress import phase
-from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 from nas.storage_url import StorageError
 from nas.study import ArchitectureStudy, Result

@@ -6,11 +6,12 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, number, whole_number
+from nas.configs.supernet import SupernetConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from nas.supernet_run import SupernetRun
@@ -25,53 +26,6 @@ DEFAULT_FLOOR = 0.9
 Group = argparse._ArgumentGroup
 FREE = frozenset({"minutes", "latency_tables", "dry_run"})
 """What may change when a run continues."""
-
-
-@dataclass(frozen=True)
-class SupernetConfig:
-    """Everything that a supernet depends on but its budget.
-
-    Args:
-        space: name of a search space, or a YAML file.
-        floor: least share of the budget's first limit to use.
-        data: as `supernet.data.open_images` reads it; its training part alone is read.
-        image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
-        out: the run's directory.
-        minutes: when to end at the latest.
-        steps, batch_size, lr: of the supernet's training.
-        paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
-        scope: whether that lies anywhere in the space or in the budget's band.
-        warm_start: published networks and their weights to begin with, `NAME=FILE` each.
-        latency_tables: folder for tables of measured latencies; by default the user's cache.
-    """
-
-    space: str
-    floor: float
-    data: str
-    image_size: int | None
-    out: Path
-    seed: int
-    minutes: float | None
-    steps: int
-    batch_size: int
-    lr: float
-    paths: str
-    scope: str
-    warm_start: tuple[str, ...]
-    latency_tables: Path | None
-
-
-@dataclass(frozen=True)
-class TrainingConfig(SupernetConfig):
-    """What to train.
-
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it; not needed for training anywhere in the space.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    budget: str | None
-    dry_run: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.audit import AuditConfig
+from nas.configs.audit import AuditConfig
 from nas.dry_run.plan import Phase, Plan, memory_now
 from nas.dry_run.search import RESULT_BYTES, YAML_BYTES
 from nas.dry_run.workload import slower_by, workload_of

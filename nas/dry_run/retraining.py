@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.compare import CompareConfig
 from nas.comparison import Contender
+from nas.configs.compare import CompareConfig
 from nas.dry_run.plan import Phase, Plan, memory_now
 from nas.dry_run.workload import Workload, slower_by, workload_of
 from nas.retraining import BEST, WEIGHTS, Retraining

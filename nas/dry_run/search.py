@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
+from nas.configs.search import SearchConfig
 from nas.dry_run.plan import Phase, Plan, memory_now
 from nas.dry_run.supernet import CONFIG_BYTES, SAMPLES, latency_phases, training_phase
 from nas.dry_run.workload import Workload, slower_by, workload_of
 from nas.finals import num_steps
-from nas.search_config import SearchConfig
 from nas.standalone import BATCH_SIZE
 from nas.storage_url import file_of, without_password
 from nas.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun

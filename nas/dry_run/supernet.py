@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
+from nas.configs.supernet import SupernetConfig
 from nas.dry_run.plan import Phase, Plan, memory_now
 from nas.dry_run.workload import Workload, workload_of
 from nas.supernet_run import SupernetRun
-from nas.train import SupernetConfig
 from proxies.architecture_band import ArchitectureBand
 from proxies.latency import estimate_seconds
 from proxies.macs import part_cost

@@ -9,10 +9,10 @@ from statistics import mean
 
 from pydantic import TypeAdapter
 
+from nas.configs.search import STANDALONE
 from nas.finals import LAST_SEEDS
 from nas.parents import Parent
 from nas.reports.origin import Origin, read_json
-from nas.search_config import STANDALONE
 from nas.standalone import BATCH_SIZE, Conditions, Training
 from nas.study import Result
 from space.architecture import Architecture

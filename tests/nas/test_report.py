@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from nas import audit, compare, finals, report, search
 from nas.accuracies import over_images, over_seeds
+from nas.configs.search import search_config_of
 from nas.reports.choices import best_of, choices_of
 from nas.reports.importance import importances_of
 from nas.reports.origin import origin_of
 from nas.reports.page import millions
 from nas.reports.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
 from nas.run_directory import storage_of_run
-from nas.search_config import search_config_of
 from nas.study import Result, open_study
 from nas.supernet_run import open_supernet_run
 from proxies.architecture_band import ArchitectureBand

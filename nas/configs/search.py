@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.configs.supernet import SupernetConfig
 from nas.storage_url import sqlite_url
-from nas.train import SupernetConfig
 
 if TYPE_CHECKING:
     from nas.backends import Workers
