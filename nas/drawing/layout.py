@@ -155,10 +155,12 @@ def _rows(architecture: Architecture, parts: dict[str, Part], macs: dict[str, in
 
 def _described(blocks: tuple[BlockSpec, ...]) -> Iterator[str]:
     """A line or two for each distinct block: its numbers and its operators."""
-    for block in dict.fromkeys(blocks):
-        numbers = _ranges([j for j, other in enumerate(blocks, start=1) if other == block])
+    numbers: dict[BlockSpec, list[int]] = {}
+    for number, block in enumerate(blocks, start=1):
+        numbers.setdefault(block, []).append(number)
+    for block, its in numbers.items():
         specs = (block.position, block.mixer, block.ffn_position, block.ffn)
-        text = f"{numbers}: " + " · ".join(spec.label for spec in specs if spec.type != "none")
+        text = f"{_ranges(its)}: " + " · ".join(spec.label for spec in specs if spec.type != "none")
         # Spaces at a line's beginning, which SVG would swallow, are unbreakable ones.
         yield from textwrap.wrap(text, LINE_CHARS, subsequent_indent="\u00a0" * 6, break_on_hyphens=False)
 

@@ -57,7 +57,8 @@ class Artifacts:
     def write(self, number: int, architecture: Architecture, provenance: Mapping[str, Any]) -> None:
         """Write a trial's files, whatever lies there."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        named = architecture.replace(name=as_name(f"{self._study}-trial-{number}"))
+        # Nothing else changes, so that nothing has to be checked again.
+        named = architecture.model_copy(update={"name": as_name(f"{self._study}-trial-{number}")})
         write_atomically(self._folder / self._id(number, YAML), dump_architecture(named, provenance), durable=False)
         write_atomically(self._folder / self._id(number, DRAWING), render(named, "svg"), durable=False)
 
