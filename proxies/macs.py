@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from proxies.cost import Cost
 from space.architecture import Architecture, Part
@@ -97,12 +96,6 @@ class _MacCounter(TorchDispatchMode):
         if packet in _SAME_SHAPE:
             # Not `empty_like`, which on the meta device imports a computer algebra system first.
             return args[0].new_empty(args[0].shape)
-        if packet in _MATRIX_PRODUCTS:
-            output = func(*args, **kwargs)
-            # The registry counts a multiply-add twice.
-            self.macs += flop_registry[packet](*args, **kwargs, out_val=output) // 2
-            self.activations += output.numel()
-            return output
         if packet in FREE:
             return func(*args, **kwargs)
         with self:
@@ -116,6 +109,13 @@ class _MacCounter(TorchDispatchMode):
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[int, Tensor]:
     return x.numel() * weight.shape[0], x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def _product(*operands: Tensor, **_: Any) -> tuple[int, Tensor]:
+    """Of the last two; one before them is added."""
+    first, second = operands[-2:]
+    output = first.new_empty(*first.shape[:-1], second.shape[-1])
+    return output.numel() * first.shape[-1], output
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
@@ -177,6 +177,10 @@ def _adaptive_pool(x: Tensor, size: Sequence[int]) -> tuple[int, Tensor]:
 
 _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.linear: _linear,
+    aten.mm: _product,
+    aten.bmm: _product,
+    aten.addmm: _product,
+    aten.baddbmm: _product,
     aten.convolution: _convolution,
     aten.scaled_dot_product_attention: _attention,
     aten.layer_norm: _layer_norm,
@@ -193,8 +197,6 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.div: _elementwise,
 }
 """Operators counted in one piece, faster than taken apart or run: multiply-adds and an output of the right shape."""
-
-_MATRIX_PRODUCTS = frozenset({aten.mm, aten.addmm, aten.bmm, aten.baddbmm})
 
 _SAME_SHAPE = frozenset({
     aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 
 from proxies.macs import part_cost
 from proxies.space_parts import SpaceParts
@@ -18,9 +18,15 @@ class SpaceCosts:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
 
-    @cached_property
+    @property
     def terms(self) -> tuple[Term, ...]:
         """One term a block, one before every stage, and one behind the last stage."""
-        parts = SpaceParts(self.space)
-        costs = {key: part_cost(part) for key, part in parts.parts.items()}
-        return parts.terms({quantity: {key: cost[quantity] for key, cost in costs.items()} for quantity in QUANTITIES})
+        return _terms(self.space)
+
+
+@lru_cache(maxsize=8)
+def _terms(space: SearchSpace) -> tuple[Term, ...]:
+    # Kept: several bands of one space differ in their budgets alone.
+    parts = SpaceParts(space)
+    costs = {key: part_cost(part) for key, part in parts.parts.items()}
+    return parts.terms({quantity: {key: cost[quantity] for key, cost in costs.items()} for quantity in QUANTITIES})
