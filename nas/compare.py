@@ -9,7 +9,6 @@ import random
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,19 +159,15 @@ def _contenders(console: Console, config: CompareConfig, entry: _Entry) -> list[
     from nas.run_directory import RunError
     from proxies.architecture_band import ArchitectureBand
     from proxies.cost import without_latency
-    from space.errors import SpaceError
     from space.files import load_architecture
 
     own, budget = entry.architecture, entry.budget
-    of_data = {"num_classes": own.num_classes, "in_chans": own.in_chans, "image_size": entry.image_size}
-    found = [(entry.label, own), *((Path(name).stem, load_architecture(name)) for name in config.others)]
+    alike = {"num_classes": own.num_classes, "in_chans": own.in_chans, "image_size": own.image_size}
+    found = [(entry.label, own), *((Path(name).stem, load_architecture(name).replace(**alike)) for name in config.others)]
     found += [(parent.architecture.name, parent.architecture) for parent in parents_within(own, budget)]
     contenders: dict[str, Contender] = {}
     for label, architecture in found:
-        with suppress(SpaceError):
-            # Refused where the data's images are so small that the last stages would have no map left.
-            of_size = architecture.replace(**of_data)
-            contenders.setdefault(of_size.fingerprint, Contender(label, of_size))
+        contenders.setdefault(architecture.fingerprint, Contender(label, architecture))
     if entry.space is None or not config.random:
         return list(contenders.values())
     band = ArchitectureBand(entry.space, without_latency(budget))
@@ -183,7 +178,7 @@ def _contenders(console: Console, config: CompareConfig, entry: _Entry) -> list[
     for _ in range(MAX_DRAWS):
         if len(contenders) == wanted:
             return list(contenders.values())
-        drawn = band.draw(rng).replace(**of_data)
+        drawn = band.draw(rng)
         label = f"random {1 + config.random - (wanted - len(contenders))}"
         contenders.setdefault(drawn.fingerprint, Contender(label, drawn, is_random=True))
     raise RunError(f"--random: got {config.random}, expected no more than there are architectures inside {budget}")
@@ -200,6 +195,7 @@ def _report(console: Console, config: CompareConfig, comparison: Comparison, row
     about = {
         "made by": f"`python -m {shlex.join(config.command)}`",
         "data": data,
+        "cost": f"of an image of {found.contender.architecture.image_size} px",
         "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "
         f"{comparison.recipe.lr:g}",
         "spread": f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)",

@@ -13,7 +13,8 @@ from nas import compare, retrain, search
 from nas.comparison import Accuracies, Contender, median_of_random, table_of
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
-from space.files import load_architecture, load_space
+from space.errors import SpaceError
+from space.files import dump_architecture, load_architecture, load_space
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import BUDGET, command
 from tests.pictures import write_pictures
@@ -121,3 +122,23 @@ def test_the_median_is_that_of_the_random_ones() -> None:
     assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
     assert [row[-1] for row in table[1:]] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
     assert table[1][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"
+
+
+def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Sub-sampling by 8 does not stand on what is left of the digits in the last stages, where it runs all the same.
+    monkeypatch.chdir(tmp_path)
+    space, coarse = load_space("hybrid-224"), "ssa(sr_ratio=8)"
+    winner = space.decide(lambda _, options: coarse if coarse in options else options[-1]).replace(num_classes=10)
+    with pytest.raises(SpaceError, match="sr_ratio"):
+        winner.replace(image_size=32)
+    config = {"space": "hybrid-224", "data": "digits", "image_size": 32, "seed": 0, "budget": "4.5GFLOPs", "floor": 0.9}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": config}))
+    (tmp_path / "run" / "best.yaml").write_text(dump_architecture(winner))
+    assert compare.main(["--run", "run", "--random", "3", "--seeds", "1", "--dry-run"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    # The winner, three random ones, and the eight published networks that fit at 224 px.
+    assert "12 of 12 retrainings" in out
+    assert "found" in out
