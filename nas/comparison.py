@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
-
-from nas.accuracies import CONFIDENCE, over_seeds
+from nas.accuracies import difference_over_seeds, over_seeds
 from nas.processes import Each
 from nas.recipe import Recipe
 from nas.retraining import Retraining
@@ -78,16 +76,8 @@ class Accuracies:
         lead = other.mean - self.mean
         if len(self.by_seed) < 2 or len(other.by_seed) < 2:
             return lead, None
-        with warnings.catch_warnings():
-            # Seeds that agree to the last image are no mistake.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            # Imported here: it takes a second, which what only asks for a plan need not wait for.
-            from scipy import stats
-
-            interval = stats.ttest_ind(other.by_seed, self.by_seed, equal_var=False).confidence_interval(CONFIDENCE)
-        if not np.isfinite(interval.low):
-            return lead, (lead, lead)
-        return lead, (float(interval.low), float(interval.high))
+        interval = difference_over_seeds(self.by_seed, other.by_seed)
+        return lead, interval if isfinite(interval[0]) else (lead, lead)
 
 
 @dataclass(frozen=True)
