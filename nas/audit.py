@@ -27,7 +27,7 @@ CONTEXTS, CONFLICT_IMAGES = 8, 128
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def _parse(argv: Sequence[str] | None) -> AuditConfig:

@@ -19,7 +19,8 @@ from nas.progress import phase
 from nas.reports.page import write_report
 from nas.results import print_finals, print_table, write_architectures, write_trials
 from nas.standalone import BATCH_SIZE, Conditions, Trained, Training, default_workers
-from nas.study import ArchitectureStudy, Result
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import Result
 from nas.supernet_run import SupernetRun
 from nas.trust.report import trust_in_words
 from nas.watch.screen import Screen

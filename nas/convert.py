@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="directory for architecture.yaml and weights.safetensors")
     add_dry_run(parser)
     config = ConvertConfig(**vars(parser.parse_args(argv)))
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def run(config: ConvertConfig) -> None:

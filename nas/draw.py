@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     output = arguments.output or Path(Path(arguments.architecture).stem + ".svg")
     config = DrawConfig(arguments.architecture, output, arguments.dry_run)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def run(config: DrawConfig) -> None:

@@ -68,7 +68,7 @@ class ExportConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def _parse(argv: Sequence[str] | None) -> ExportConfig:
@@ -121,7 +121,7 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
     if config.architecture is not None:
         return load_architecture(config.architecture), load_provenance(config.architecture)
     from nas.run_directory import storage_of_run
-    from nas.study import open_study
+    from nas.study.record import open_study
 
     assert config.study is not None
     assert config.trial is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.study import Result
+from nas.study.record import Result
 from proxies.cost import Budget, BudgetError, format_amount
 from proxies.latency import LatencyTable, Measured
 from space.architecture import Architecture

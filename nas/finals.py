@@ -29,7 +29,7 @@ from supernet.accuracy import Score
 if TYPE_CHECKING:
     from nas.finalists import Finalist
     from nas.parents import Parent
-    from nas.study import Result
+    from nas.study.record import Result
 
 STEPS = (100, 200, 400)
 MIN_STEPS = 50

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--wait", type=number(0, 1e6), default=60.0, help="minutes to wait for the search to begin (%(default)g)")
     add_dry_run(parser)
     config = JoinConfig(**vars(parser.parse_args(argv)))
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def run(config: JoinConfig) -> None:
@@ -81,7 +81,7 @@ def run(config: JoinConfig) -> None:
     from nas.latency_limits import within_latencies
     from nas.parents import parents_within
     from nas.searching import evaluate, evaluator_of, open_search
-    from nas.study import StudyError, open_study
+    from nas.study.record import StudyError, open_study
     from nas.trust.report import corrections_of
     from nas.watch.screen import Screen
 

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = ProfileConfig(**arguments | {"architectures": tuple(arguments["architectures"])})
     if not config.architectures and not config.parents:
         parser.error("architecture: got none, expected a YAML file, a published network's name, or --parents")
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from nas.command import CommandParser, add_dry_run, exit_code_of
 
 if TYPE_CHECKING:
     from nas.reports.swaps import Swaps
-    from nas.study import StudyRecord
+    from nas.study.record import StudyRecord
 
 SECONDS_TO_WRITE = 2.0
 """About how long a page takes."""
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--swaps", action="store_true", help="also score the winner with the mixer of one block swapped, with the supernet")
     add_dry_run(parser)
     config = ReportConfig(**vars(parser.parse_args(argv)))
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def run(config: ReportConfig) -> None:
@@ -71,7 +71,7 @@ def run(config: ReportConfig) -> None:
 
 def _open(run: Path) -> StudyRecord:
     from nas.run_directory import config_of_run, storage_of_run
-    from nas.study import open_study
+    from nas.study.record import open_study
 
     found = config_of_run(run)
     # A directory may have been renamed since; its own storage holds one study alone.

@@ -17,7 +17,7 @@ from rich.table import Table
 from nas.finalists import Finalist
 from nas.finals import Finals
 from nas.parents import Parent
-from nas.study import Result, StudyRecord
+from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from space.architecture import Architecture

@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
     if isinstance(config, CompareConfig):
-        return exit_code_of(lambda: compare.run(config))
-    return exit_code_of(lambda: run(config), on_several_gpus=True)
+        return exit_code_of(lambda: compare.run(config), is_short=config.dry_run)
+    return exit_code_of(lambda: run(config), is_short=config.dry_run, on_several_gpus=True)
 
 
 def _parse(argv: Sequence[str] | None) -> RetrainConfig | CompareConfig:

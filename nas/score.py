@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_dry_run(parser)
     arguments = vars(parser.parse_args(argv))
     config = ScoreConfig(**arguments | {name: tuple(arguments[name]) for name in ("architectures", "scores")})
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def run(config: ScoreConfig) -> None:

@@ -33,7 +33,7 @@ OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "s
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config))
+    return exit_code_of(lambda: run(config), is_short=config.dry_run)
 
 
 def _parse(argv: Sequence[str] | None) -> SearchConfig:

@@ -17,7 +17,8 @@ from nas.parents import Parent
 from nas.progress import phase
 from nas.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 from nas.storage_url import StorageError
-from nas.study import ArchitectureStudy, Result
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import Result
 from nas.supernet_run import SupernetRun
 from nas.watch.screen import Screen
 from nas.watch.search_view import search_view

@@ -31,7 +31,7 @@ FREE = frozenset({"minutes", "latency_tables", "dry_run"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     config = _parse(argv)
-    return exit_code_of(lambda: run(config), on_several_gpus=True)
+    return exit_code_of(lambda: run(config), is_short=config.dry_run, on_several_gpus=True)
 
 
 def _parse(argv: Sequence[str] | None) -> TrainingConfig:

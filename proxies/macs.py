@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from proxies.cost import Cost
 from space.architecture import Architecture, Part
 from space.errors import UserError
 from space.network import build_part
+from space.registry import Spec
 
 aten = torch.ops.aten
 
@@ -63,12 +64,19 @@ def _anywhere(part: Part) -> Part:
 
 @lru_cache(maxsize=65536)
 def _measure(part: Part) -> tuple[Cost, int]:
-    module = build_part(part, device="meta").eval()
+    module = _module(part.spec, part.widths, part.norm, part.layer_scale)
     counter = _MacCounter(part.spec.label)
     # In inference mode composite operators such as `linear` arrive whole, which saves taking them apart.
     with torch.inference_mode(), counter:
         module(torch.empty(1, *part.in_size, part.widths[0], device="meta"))
     return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters())), counter.activations
+
+
+@lru_cache(maxsize=4096)
+def _module(spec: Spec, widths: tuple[int, ...], norm: Spec | None, layer_scale: float | None) -> nn.Module:
+    """One for maps of all sizes, which takes as long to build as to count."""
+    anywhere = (1, 1)
+    return build_part(Part("part", spec, widths, anywhere, anywhere, norm, layer_scale), device="meta").eval()
 
 
 class _MacCounter(TorchDispatchMode):

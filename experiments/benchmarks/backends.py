@@ -25,7 +25,8 @@ from nas.backends import BACKENDS, Stop, Workers
 from nas.backends.local import run_local
 from nas.backends.ray import run_ray
 from nas.objectives import objectives_of
-from nas.study import ArchitectureStudy, Proposal, Result
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import Proposal, Result
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture

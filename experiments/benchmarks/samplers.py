@@ -39,8 +39,9 @@ from rich.progress import track
 
 from experiments.benchmarks.commands import cores, processor
 from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, cell_problem, mini_problem, staged_problem
-from nas.samplers import AgingEvolutionSampler, make_sampler, sampler_names
 from nas.samplers.breeding import Breeder
+from nas.samplers.by_name import make_sampler, sampler_names
+from nas.samplers.evolution import AgingEvolutionSampler
 from proxies.band import Band
 from proxies.listed_band import band_of
 from space.files import write_atomically
@@ -259,6 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--staged-instances", type=int, default=20, help="staged spaces of each tail, each searched once (%(default)s)")
     parser.add_argument("--slow-instances", type=int, default=0, help="the same for Optuna's GP, a second a proposal (%(default)s)")
     parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), help=f"beside {AGING!r} (all)")
     parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, help="of a search (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(%(default)s)")
     arguments = parser.parse_args(argv)
@@ -266,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.setdefault(variable, "1")
 
     start = time.monotonic()
+    asked = [sampler for sampler in SAMPLERS if sampler in {AGING, *arguments.samplers}]
     kinds = [("mini-space", limits, arguments.instances) for limits in LIMITS]
     kinds += [("cell", limits, arguments.cell_instances) for limits in LIMITS]
     kinds += [(kind, str(tail), arguments.staged_instances) for kind in STAGED for tail in TAILS]
@@ -274,13 +277,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for instance in range(max(count for _, _, count in kinds))
         for kind, column, count in kinds
         if instance < count
-        for sampler in SAMPLERS if sampler not in SLOW or instance < arguments.slow_instances
+        for sampler in asked if sampler not in SLOW or instance < arguments.slow_instances
     ]
     kept = arguments.output.with_suffix(".partial.jsonl")
     outcomes = run_searches(jobs, kept, arguments.processes)
     minutes = (time.monotonic() - start) / 60
     quieten()
-    samplers = [sampler for sampler in SAMPLERS if sampler not in SLOW or arguments.slow_instances]
+    samplers = [sampler for sampler in asked if sampler not in SLOW or arguments.slow_instances]
     pairs = list(itertools.product(samplers, STORAGES))
     times = {(sampler, where): milliseconds(sampler, STORAGES[where]) for sampler, where in track(pairs, "times")}
     command = f"python -m experiments.benchmarks.samplers {' '.join(sys.argv[1:] if argv is None else argv)}".strip()

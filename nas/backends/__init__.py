@@ -18,7 +18,7 @@ from nas.command import CommandParser, whole_number
 if TYPE_CHECKING:
     from nas.evaluator import Evaluator
     from nas.processes import Each
-    from nas.study import Result
+    from nas.study.record import Result
 
 BACKENDS = ("local", "ray")
 OF_RAY = ("ray_address", "gpus_per_worker")

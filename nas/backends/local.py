@@ -9,9 +9,10 @@ from multiprocessing import connection
 
 from nas.backends import MakeEvaluator, OnResult, Stop, Workers
 from nas.backends.workers import Here, Process, Worker, WorkerLost
-from nas.samplers import SpaceExhausted
+from nas.samplers.in_band import SpaceExhausted
 from nas.standalone import threads
-from nas.study import ArchitectureStudy, Proposal
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import Proposal
 
 POLL = 0.25
 """Seconds between two looks at a study in which other processes evaluate too."""

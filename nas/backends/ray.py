@@ -32,8 +32,9 @@ from ray.tune.search import Searcher
 from nas.backends import MakeEvaluator, OnResult, Stop, Workers
 from nas.evaluator import Evaluator
 from nas.processes import Each, Job, Outcome
-from nas.samplers import SpaceExhausted
-from nas.study import ArchitectureStudy, Proposal
+from nas.samplers.in_band import SpaceExhausted
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import Proposal
 from space.architecture import Architecture
 from space.errors import UserError
 from supernet.accuracy import Score

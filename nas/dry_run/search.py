@@ -121,7 +121,7 @@ def _seconds_of_evaluations(config: SearchConfig) -> list[float]:
     file = file_of(config.storage_url)
     if not (config.out / "config.json").exists() or (file is not None and not file.exists()):
         return []
-    from nas.study import StudyError, open_study
+    from nas.study.record import StudyError, open_study
 
     try:
         return [result.seconds for result in open_study(config.storage_url, config.study_name).results()]

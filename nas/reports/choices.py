@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.study import Result
+from nas.study.record import Result
 from space.architecture import Architecture
 
 BEST_SHARE = 0.1

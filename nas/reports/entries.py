@@ -15,7 +15,7 @@ from nas.parents import Parent
 from nas.reports.comparison import Comparison
 from nas.reports.origin import Origin
 from nas.run_directory import RunError
-from nas.study import Result
+from nas.study.record import Result
 from proxies.cost import Cost
 from space.architecture import Architecture
 from space.errors import SpaceError

@@ -14,7 +14,7 @@ from nas.finals import LAST_SEEDS
 from nas.parents import Parent
 from nas.reports.origin import Origin, read_json
 from nas.standalone import BATCH_SIZE, Conditions, Training
-from nas.study import Result
+from nas.study.record import Result
 from space.architecture import Architecture
 from space.search_space import SearchSpace
 from supernet.accuracy import Score

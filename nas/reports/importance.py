@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import create_trial
 
 from nas.reports.choices import BEST_SHARE
-from nas.study import Result
+from nas.study.record import Result
 from space.search_space import Option, SearchSpace
 
 LEAST_TRIALS = 50

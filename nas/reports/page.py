@@ -25,7 +25,7 @@ from nas.reports.importance import LEAST_TRIALS, importances_of
 from nas.reports.origin import Origin, check_run, origin_of
 from nas.reports.swaps import Worths, by_block, worths_of
 from nas.results import mixers_in_words, name_of_others
-from nas.study import Result, StudyRecord
+from nas.study.record import Result, StudyRecord
 from nas.trust.report import trust_in_words
 from space.architecture import Architecture
 from space.files import write_atomically

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -82,6 +82,9 @@ class InBandSampler(BaseSampler, ABC):
     Raises BudgetError where the budget admits nothing.
     """
 
+    group: ClassVar[int] = 1
+    """From each multiple of it on, so many places may go on from what is proposed in the first of them."""
+
     def __init__(
         self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1
     ) -> None:
@@ -108,7 +111,8 @@ class InBandSampler(BaseSampler, ABC):
 
         Raises SpaceExhausted where the band holds nothing new.
         """
-        past = self._histories.setdefault(study, History(self.band.rows, study.directions, self.lag)).past(trials, place, self.seed)
+        new_history = History(self.band.rows, study.directions, self.lag, self.group)
+        past = self._histories.setdefault(study, new_history).past(trials, place, self.seed)
         # Small matrices lose by several threads, and their sums' last digits depend on how many there are.
         with _libraries().limit(limits=1):
             return self._new(past)

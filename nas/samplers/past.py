@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class Past:
         pending: members of earlier trials whose values it may not know, (m, slots), known or not.
         seen: bytes of the rows of all trials: finished, failed, running and waiting.
         rng: of the trial's place, for all that is random in its proposal.
+        first: the past of the first place of its group; none where this is the first.
     """
 
     rows: NDArray[np.int64]
@@ -42,10 +44,19 @@ class Past:
     pending: NDArray[np.int64]
     seen: frozenset[bytes]
     rng: random.Random
+    first: Past | None = None
 
     def new(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some rows that no trial has."""
-        return rows[[row.tobytes() not in self.seen for row in rows]]
+        return _without(rows, self.seen)
+
+    def unknown(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some rows that are neither known nor pending here; later trials may have them."""
+        return _without(rows, self._known)
+
+    @cached_property
+    def _known(self) -> frozenset[bytes]:
+        return frozenset(row.tobytes() for row in (*self.rows, *self.pending))
 
 
 class History:
@@ -54,12 +65,14 @@ class History:
     Args:
         directions: of the study's objectives.
         lag: the trial in place N may know the values of those in places up to N - lag.
+        group: so many places, from a multiple of it on, have the first one's past beside their own.
     """
 
-    def __init__(self, rows: Rows, directions: Sequence[StudyDirection], lag: int = 1) -> None:
+    def __init__(self, rows: Rows, directions: Sequence[StudyDirection], lag: int = 1, group: int = 1) -> None:
         self._rows = rows
         self._directions = tuple(directions)
         self._lag = lag
+        self._group = group
         self._finished: set[int] = set()
         self._seen: set[bytes] = set()
         self._by_place: dict[int, NDArray[np.int64]] = {}
@@ -83,18 +96,27 @@ class History:
                 self._add(trial, row)
             elif row is not None:
                 unfinished.append((trial, row))
+        seen = frozenset(self._seen.union(row.tobytes() for _, row in unfinished))
+        first = place - place % self._group
+        at_first = None if first == place else self._past(unfinished, first, seed, seen)
+        return self._past(unfinished, place, seed, seen, at_first)
+
+    def _past(
+        self, unfinished: Sequence[tuple[FrozenTrial, NDArray[np.int64]]], place: int, seed: int, seen: frozenset[bytes],
+        first: Past | None = None,
+    ) -> Past:  # fmt: skip
         until = place - self._lag
         pending = {its_place: row for its_place in range(until + 1, place) if (row := self._by_place.get(its_place)) is not None}
         for trial, row in unfinished:
             # The value of one that is under way was to be known perhaps, but nobody waited for it.
-            if until < place_of(trial) < place or trial.state is TrialState.RUNNING:
+            if place_of(trial) < place and (until < place_of(trial) or trial.state is TrialState.RUNNING):
                 pending[place_of(trial)] = row
         count = int(np.searchsorted(self._places, until, side="right"))
         rng = random.Random(f"{seed}/{place}")
         values = self._values[:count]
         waiting = np.array([pending[its_place] for its_place in sorted(pending)], dtype=np.int64).reshape(-1, len(self._rows.names))
-        seen = self._seen.union(row.tobytes() for _, row in unfinished)
-        return Past(self._known[:count], values, self._directions, _scores(values, self._directions, rng), waiting, frozenset(seen), rng)
+        scores = _scores(values, self._directions, rng)
+        return Past(self._known[:count], values, self._directions, scores, waiting, seen, rng, first)
 
     def _add(self, trial: FrozenTrial, row: NDArray[np.int64] | None) -> None:
         self._finished.add(trial.number)
@@ -108,6 +130,10 @@ class History:
             self._places = np.insert(self._places, index, place)
             self._known = np.insert(self._known, index, row, axis=0)
             self._values = np.insert(self._values, index, trial.values, axis=0)
+
+
+def _without(rows: NDArray[np.int64], some: Set[bytes]) -> NDArray[np.int64]:
+    return rows[[row.tobytes() not in some for row in rows]]
 
 
 def place_of(trial: FrozenTrial) -> int:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.objectives import Objective
 from nas.owners import Owner, this_process
 from nas.parents import Parent
-from nas.samplers import make_sampler
+from nas.samplers.by_name import make_sampler
 from nas.samplers.past import PLACE
 from nas.storage_url import without_password
 from nas.study.artifacts import Artifacts

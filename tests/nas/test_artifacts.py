@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from nas.objectives import objectives_of
 from nas.storage_url import for_dashboard
-from nas.study import ArchitectureStudy
+from nas.study.architecture_study import ArchitectureStudy
 from nas.study.artifacts import DRAWING, YAML
 from nas.study.storage import open_storage
 from proxies.architecture_band import ArchitectureBand

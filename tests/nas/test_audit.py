@@ -11,7 +11,7 @@ import pytest
 
 from nas import audit, search, train
 from nas.storage_url import sqlite_url
-from nas.study import Result, StudyRecord
+from nas.study.record import Result, StudyRecord
 from nas.trust.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.trust.bench_table import load_bench
 from nas.trust.bias import shares_of

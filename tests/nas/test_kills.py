@@ -20,7 +20,7 @@ from nas import retrain, search
 from nas.processes import in_processes
 from nas.standalone import Conditions, Training, train_all
 from nas.storage_url import sqlite_url
-from nas.study import open_study
+from nas.study.record import open_study
 from nas.study.storage import open_storage
 from nas.supernet_run import SupernetRun
 from nas.watch.scalars import FOLDER, LOSS, RATE, SKIPPED, VALIDATION

@@ -24,7 +24,8 @@ from nas.backends import Stop, Workers
 from nas.backends.ray import WorkersError, on_ray, reserved, run_ray
 from nas.objectives import objectives_of
 from nas.search import main
-from nas.study import ArchitectureStudy, open_study
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.record import open_study
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.errors import UserError

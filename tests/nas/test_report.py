@@ -27,7 +27,7 @@ from nas.reports.origin import origin_of
 from nas.reports.page import millions
 from nas.reports.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
 from nas.run_directory import storage_of_run
-from nas.study import Result, open_study
+from nas.study.record import Result, open_study
 from nas.supernet_run import open_supernet_run
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget

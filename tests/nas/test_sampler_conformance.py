@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 
 from experiments.benchmarks.sampler_problems import Cost, Space, mini_problem
-from nas.samplers import make_sampler, sampler_names
+from nas.samplers.by_name import make_sampler, sampler_names
 from proxies.cost import Budget
 from proxies.listed_band import ListedBand
 from proxies.terms import Term

@@ -21,9 +21,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
-from nas.samplers import AgingEvolutionSampler, InBandSampler, SamplerError, SpaceExhausted, SurrogateSampler, make_sampler, sampler_names
 from nas.samplers.breeding import Breeder
+from nas.samplers.by_name import make_sampler, sampler_names
+from nas.samplers.evolution import AgingEvolutionSampler
+from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.past import History
+from nas.samplers.surrogate import SurrogateSampler
 from proxies.architecture_band import ArchitectureBand
 from proxies.band import Band
 from proxies.cost import Budget, BudgetError

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from nas import export, search
 from nas.owners import this_process
-from nas.samplers import sampler_names
+from nas.samplers.by_name import sampler_names
 from proxies.cost import parse_budget
 from proxies.latency import table
 from proxies.latency.measure import Effort

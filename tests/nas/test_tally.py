@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nas.objectives import objectives_of
-from nas.samplers import SpaceExhausted
-from nas.study import ArchitectureStudy
+from nas.samplers.in_band import SpaceExhausted
+from nas.study.architecture_study import ArchitectureStudy
 from nas.study.tally import Tally
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget

@@ -1,0 +1,26 @@
+"""Samplers by name."""
+
+from __future__ import annotations
+
+from nas.samplers.evolution import AgingEvolutionSampler
+from nas.samplers.in_band import InBandSampler, SamplerError
+from nas.samplers.random import InBandRandomSampler
+from nas.samplers.surrogate import SurrogateSampler
+from nas.samplers.tpe import InBandTPESampler
+from proxies.band import Band
+
+_SAMPLERS: dict[str, type[InBandSampler]] = {
+    "surrogate": SurrogateSampler, "evolution": AgingEvolutionSampler, "tpe": InBandTPESampler, "random": InBandRandomSampler,
+}
+
+
+def sampler_names() -> tuple[str, ...]:
+    """The samplers there are, the default first."""
+    return tuple(_SAMPLERS)
+
+
+def make_sampler(name: str, band: Band, seed: int, lag: int = 1) -> InBandSampler:
+    """A sampler by name; SamplerError lists the names there are."""
+    if name not in _SAMPLERS:
+        raise SamplerError(f"sampler: got {name!r}, expected one of {', '.join(_SAMPLERS)}")
+    return _SAMPLERS[name].over(band, seed, lag)
