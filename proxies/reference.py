@@ -15,11 +15,6 @@ from torch import nn
 from proxies.cost import Cost
 from proxies.macs import UncountedOpError
 
-with warnings.catch_warnings():
-    # fvcore uses torch.jit, which is deprecated and says so when imported and at every trace.
-    warnings.simplefilter("ignore")
-    from fvcore.nn import FlopCountAnalysis
-
 _FREE = frozenset({
     "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "add", "add_", "amax", "amin", "avg_pool2d", "batch_norm", "clamp", "div",
     "div_", "exp", "expand_as", "gelu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "im2col", "instance_norm",
@@ -44,12 +39,16 @@ def count_network(network: nn.Module, image_size: int | tuple[int, int], in_chan
     was_training = network.training
     network.eval()
     try:
-        analysis = FlopCountAnalysis(network, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
-        # Ignoring them would not do: fvcore asks its own rules, such as that for norms, first.
-        analysis.set_op_handle(**{f"aten::{name}": lambda inputs, outputs: 0 for name in _FREE})
         with warnings.catch_warnings(), torch.no_grad():
+            # fvcore uses torch.jit, which is deprecated and says so when imported and at every trace.
             warnings.simplefilter("ignore")
+            # Here: plans name the scores, and count nothing by this.
+            from fvcore.nn import FlopCountAnalysis
+
+            analysis = FlopCountAnalysis(network, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
+            # Ignoring them would not do: fvcore asks its own rules, such as that for norms, first.
+            analysis.set_op_handle(**{f"aten::{name}": lambda inputs, outputs: 0 for name in _FREE})
             macs, unknown = int(analysis.total()), sorted(analysis.unsupported_ops())
     finally:
         network.train(was_training)
