@@ -18,7 +18,7 @@ from space.search_space import SearchSpace
 from supernet.paths import strategy
 from supernet.slicing import widest_parts
 
-SAMPLES = 8
+SAMPLES = 4
 CONFIG_BYTES = 2e3
 
 

@@ -17,7 +17,7 @@ from space.architecture import Architecture
 
 EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
 """The share of a large matrix product's speed that whole networks reach."""
-MATRIX, REPEATS = 768, 5
+MATRIX, REPEATS = 512, 5
 FLOAT = 4
 COPIES_OF_WEIGHTS = 4
 """Weights, gradients and two moments."""

@@ -32,7 +32,7 @@ DRAWN = 16
 MAX_DRAWN = 256
 KEPT = 24
 """The most promising candidates of a round, which the next one is bred from beside the parents."""
-FURTHER_ROUNDS = 1
+FURTHER_ROUNDS = 2
 """Generations of a proposal that goes on from the candidates of an earlier one."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.command import exit_code_of
 from nas.dry_run.supernet import shared_params
 from nas.dry_run.workload import workload_of
 from proxies.macs import cost_of
@@ -85,3 +87,11 @@ def test_work_is_counted_as_everywhere_else() -> None:
     assert work.params == max(cost.params for cost in costs)
     assert work.weights_bytes == weights
     assert work.training_bytes(1) > work.passing_bytes(1) > weights
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_cycles_are_collected_but_in_a_short_command(is_short: bool) -> None:
+    found = []
+    assert exit_code_of(lambda: found.append(gc.isenabled()), is_short=is_short) == 0
+    assert found == [not is_short]
+    assert gc.isenabled()
