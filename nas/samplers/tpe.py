@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers.breeding import Breeder
 from nas.samplers.in_band import InBandSampler, Past, Proposed
@@ -44,7 +46,7 @@ class InBandTPESampler(InBandSampler):
             return Proposed(self.band.sample(rng)[None], "random")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            tpe = TPESampler(seed=rng.getrandbits(32), n_startup_trials=0, multivariate=True)
+            tpe = _TPESampler(self._distributions, rng.getrandbits(32))
         study, rows = self._study_of(past), self.band.rows
         study.sampler = tpe
         trial = study.ask(dict(self._distributions))
@@ -65,6 +67,18 @@ class InBandTPESampler(InBandSampler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state | {"_shown": None})
+
+
+class _TPESampler(TPESampler):
+    """Optuna's, told what it would else find out from all trials, for each proposal anew."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=0, multivariate=True)
+        self._of_all = dict(sorted(distributions.items()))
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All slots, by name, which every trial has."""
+        return dict(self._of_all)
 
 
 @dataclass(frozen=True)
