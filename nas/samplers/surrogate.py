@@ -28,7 +28,7 @@ WORST = -3.0
 PARENTS = 12
 """The members of greatest expected score, from which candidates are bred."""
 DRAWN = 16
-"""Random members among the first parents of every proposal, from a pool of `MAX_DRAWN`."""
+"""Random members among the first parents of a proposal from scratch, from a pool of `MAX_DRAWN`."""
 MAX_DRAWN = 256
 KEPT = 24
 """The most promising candidates of a round, which the next one is bred from beside the parents."""
