@@ -71,8 +71,7 @@ def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | s
     module = part.spec.build(*part.widths)
     if part.norm is not None:
         module = Residual(part.norm.build(part.widths[0]), module, part.widths[0], part.layer_scale, _drop_path(drop_path_rate))
-    if torch.get_default_device().type != "meta":
-        module.apply(_initialise)
+    module.apply(_initialise)
     return module
 
 
