@@ -7,7 +7,9 @@ import atexit
 import errno
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import NoReturn
@@ -26,7 +28,7 @@ def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_sever
         on_several_gpus: whether torchrun may start the command once a GPU; then the first of the processes alone prints.
     """
     try:
-        with _one_voice(on_several_gpus), _uncollected() if is_short else nullcontext():
+        with _one_voice(on_several_gpus), _terminable(), _uncollected() if is_short else nullcontext():
             action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -42,6 +44,21 @@ def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_sever
         print(f"error: {where}: {error.strerror}; free some space or choose another --out, then run again", file=sys.stderr)
         return FAILED
     return OK
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Hear SIGTERM, by which schedulers and containers end a command, as Ctrl-C; where that is not heard, it ends the process at once."""
+    is_deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None) or threading.current_thread() is not threading.main_thread()
+    if is_deaf or _num_processes() > 1:
+        # Of several processes the others may wait for this one in the middle of a step.
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
@@ -61,7 +78,7 @@ def _uncollected() -> Iterator[None]:
 @contextmanager
 def _one_voice(on_several_gpus: bool) -> Iterator[None]:
     """Let one of the processes that torchrun has started print; UserError where there may be one only."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _num_processes()
     if processes > 1 and not on_several_gpus:
         raise UserError(f"torchrun: got {processes} processes, expected one; several GPUs are for nas.train and nas.retrain")
     if processes == 1 or os.environ.get("RANK", "0") == "0":
@@ -69,6 +86,10 @@ def _one_voice(on_several_gpus: bool) -> Iterator[None]:
         return
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
+
+
+def _num_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class CommandParser(argparse.ArgumentParser):

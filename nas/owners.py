@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from functools import lru_cache
 
 import psutil
 
@@ -33,7 +34,13 @@ class Owner:
 
 def this_process() -> Owner:
     """The process that asks."""
-    return Owner(platform.node(), os.getpid(), _started(psutil.Process()))
+    return _owner(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _owner(process: int) -> Owner:
+    # A forked process has a number of its own.
+    return Owner(platform.node(), process, _started(psutil.Process(process)))
 
 
 def is_alive(owner: Owner) -> bool | None:

@@ -101,7 +101,6 @@ def run(config: TrainingConfig) -> None:
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)
 
-
     from rich.console import Console
 
     from nas.latency_limits import within_latencies
@@ -120,7 +119,6 @@ def run(config: TrainingConfig) -> None:
         if budget.targets and not config.dry_run:
             if num_processes() > 1:
                 raise RunError(f"--budget: got {config.budget} for {num_processes()} processes, which would measure other latencies each")
-            band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
             band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
     if config.dry_run:
         from nas.dry_run.plan import print_plan

@@ -46,7 +46,7 @@ def part_cost(part: Part) -> Cost:
 
     Norms, activations, pooling and sums count no multiply-adds. UncountedOpError where an operator has no rule.
     """
-    return _measure(_anywhere(part))[0]
+    return _measure(part.spec, part.widths, part.in_size, part.norm, part.layer_scale)[0]
 
 
 def part_activations(part: Part) -> int:
@@ -54,21 +54,18 @@ def part_activations(part: Part) -> int:
 
     This is the measure of https://arxiv.org/abs/2003.13678 (section 4.2), which tells more about memory traffic than multiply-adds do.
     """
-    return _measure(_anywhere(part))[1]
-
-
-def _anywhere(part: Part) -> Part:
-    """The part without its place, which its cost does not depend on."""
-    return Part("part", part.spec, part.widths, part.in_size, part.out_size, part.norm, part.layer_scale)
+    return _measure(part.spec, part.widths, part.in_size, part.norm, part.layer_scale)[1]
 
 
 @lru_cache(maxsize=65536)
-def _measure(part: Part) -> tuple[Cost, int]:
-    module = _module(part.spec, part.widths, part.norm, part.layer_scale)
-    counter = _MacCounter(part.spec.label)
+def _measure(
+    spec: Spec, widths: tuple[int, ...], in_size: tuple[int, int], norm: Spec | None, layer_scale: float | None
+) -> tuple[Cost, int]:
+    module = _module(spec, widths, norm, layer_scale)
+    counter = _MacCounter(spec.label)
     # In inference mode composite operators such as `linear` arrive whole, which saves taking them apart.
     with torch.inference_mode(), counter:
-        module(torch.empty(1, *part.in_size, part.widths[0], device="meta"))
+        module(torch.empty(1, *in_size, widths[0], device="meta"))
     return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters())), counter.activations
 
 

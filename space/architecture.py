@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError, model_validator
@@ -77,12 +77,17 @@ def _unfold(blocks: object) -> object:
 def _fold(blocks: tuple[BlockSpec, ...]) -> list[dict[str, Any]]:
     runs: list[tuple[dict[str, Any], int]] = []
     for block in blocks:
-        written = block.model_dump(exclude_defaults=True)
+        written = _written(block)
         if runs and runs[-1][0] == written:
             runs[-1] = (written, runs[-1][1] + 1)
         else:
             runs.append((written, 1))
     return [written | {"repeat": count} if count > 1 else written for written, count in runs]
+
+
+@lru_cache(maxsize=4096)
+def _written(block: BlockSpec) -> dict[str, Any]:
+    return block.model_dump(exclude_defaults=True)
 
 
 class StageSpec(Value):

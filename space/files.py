@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
-from collections.abc import Mapping
-from functools import cache
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -31,6 +33,9 @@ MAX_LEVELS = 50
 """Of lists and mappings in one another; an architecture has about ten."""
 MAX_DIGITS = 40
 """YAML's numbers may have a million digits, which take minutes to read and cannot be shown."""
+
+WIDTH, BLOCK_WIDTH = 160, 156
+"""Of lines that are written, in characters, and of blocks without their indentation."""
 
 Model = TypeVar("Model", bound=Value)
 
@@ -71,7 +76,9 @@ def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
 def dump_architecture(architecture: Architecture, provenance: Mapping[str, Any] | None = None) -> str:
     """Write an architecture as YAML that reads back as the same value."""
     document = architecture_document(architecture)
-    return _to_yaml(document | {"provenance": dict(provenance)} if provenance else document)
+    blocks = [[_part_to_yaml(block, BLOCK_WIDTH) for block in stage["blocks"]] for stage in document["stages"]]
+    stages = [_with_items(stage, "blocks", its) for stage, its in zip(document["stages"], blocks, strict=True)]
+    return _with_items(document, "stages", stages) + (_to_yaml({"provenance": dict(provenance)}) if provenance else "")
 
 
 def architecture_document(architecture: Architecture) -> dict[str, Any]:
@@ -327,5 +334,24 @@ _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)
 
 
-def _to_yaml(document: Mapping[str, Any]) -> str:
-    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
+def _to_yaml(document: Mapping[str, Any], width: int = WIDTH) -> str:
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True)
+
+
+def _with_items(document: Mapping[str, Any], key: str, items: Sequence[str]) -> str:
+    """A mapping as YAML where the items of one of its values, a sequence, are YAML already."""
+    keys = list(document)
+    place = keys.index(key)
+    before, behind = ({name: document[name] for name in names} for names in (keys[:place], keys[place + 1 :]))
+    listed = "".join(f"- {textwrap.indent(item, '  ')[2:]}" for item in items)
+    return f"{_part_to_yaml(before)}{key}:\n{listed}{_part_to_yaml(behind) if behind else ''}"
+
+
+def _part_to_yaml(part: Mapping[str, Any], width: int = WIDTH) -> str:
+    """A part of an architecture: a search writes the same ones again and again."""
+    return _from_json(json.dumps(part), width)
+
+
+@lru_cache(maxsize=4096)
+def _from_json(text: str, width: int) -> str:
+    return _to_yaml(json.loads(text), width)

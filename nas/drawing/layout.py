@@ -10,6 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from nas.drawing.palette import NEUTRAL, Fill, fill_of
@@ -105,7 +106,7 @@ def lay_out(architecture: Architecture) -> Drawing:
     """Lay an architecture out."""
     parts = {part.path: part for part in architecture.parts}
     costs = {path: part_cost(part) for path, part in parts.items()}
-    total = sum(costs.values(), Cost(0, 0))
+    total = Cost(sum(cost.macs for cost in costs.values()), sum(cost.params for cost in costs.values()))
     rows = list(_rows(architecture, parts, {path: cost.macs for path, cost in costs.items()}))
     per_mac = (WIDTH - 2 * MARGIN) / max(row.macs for row in rows)
     per_channel = GREATEST_HEIGHT / max(stage.width for stage in architecture.stages)
@@ -159,10 +160,15 @@ def _described(blocks: tuple[BlockSpec, ...]) -> Iterator[str]:
     for number, block in enumerate(blocks, start=1):
         numbers.setdefault(block, []).append(number)
     for block, its in numbers.items():
-        specs = (block.position, block.mixer, block.ffn_position, block.ffn)
-        text = f"{_ranges(its)}: " + " · ".join(spec.label for spec in specs if spec.type != "none")
-        # Spaces at a line's beginning, which SVG would swallow, are unbreakable ones.
-        yield from textwrap.wrap(text, LINE_CHARS, subsequent_indent="\u00a0" * 6, break_on_hyphens=False)
+        yield from _lines(_ranges(its), block)
+
+
+@lru_cache(maxsize=4096)
+def _lines(numbers: str, block: BlockSpec) -> list[str]:
+    specs = (block.position, block.mixer, block.ffn_position, block.ffn)
+    text = f"{numbers}: " + " · ".join(spec.label for spec in specs if spec.type != "none")
+    # Spaces at a line's beginning, which SVG would swallow, are unbreakable ones.
+    return textwrap.wrap(text, LINE_CHARS, subsequent_indent="\u00a0" * 6, break_on_hyphens=False)
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -204,10 +210,12 @@ def _draw_key(mixers: list[str], y: float, boxes: list[Box], texts: list[Text]) 
     return y + (lines + 1) * LINE
 
 
+@lru_cache
 def _pale(colour: str) -> str:
     return "#" + "".join(f"{round(255 * (PALENESS + (1 - PALENESS) * part)):02X}" for part in _parts(colour))
 
 
+@lru_cache
 def _luminance(colour: str) -> float:
     red, green, blue = _parts(colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

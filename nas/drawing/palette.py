@@ -6,7 +6,9 @@ again with a hatch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from space.kinds import MIXERS
 
@@ -27,5 +29,10 @@ class Fill:
 def fill_of(mixer: str) -> Fill:
     """How the areas of a registered mixer are filled."""
     # In alphabetical order: that of registration depends on who imports what first.
-    round_, index = divmod(sorted(MIXERS.names()).index(mixer), len(COLOURS))
-    return Fill(COLOURS[index], HATCHES[round_ % len(HATCHES)])
+    return _fills(tuple(sorted(MIXERS.names())))[mixer]
+
+
+@lru_cache
+def _fills(mixers: tuple[str, ...]) -> Mapping[str, Fill]:
+    places = {mixer: divmod(place, len(COLOURS)) for place, mixer in enumerate(mixers)}
+    return {mixer: Fill(COLOURS[index], HATCHES[round_ % len(HATCHES)]) for mixer, (round_, index) in places.items()}

@@ -32,8 +32,8 @@ def svg_of(drawing: Drawing) -> str:
 def _rect(box: Box) -> str:
     edge = f' stroke="white" stroke-width="{box.edge}"' if box.edge else ""
     fill = f"url(#{_name(box.fill)})" if box.fill.hatch else box.fill.colour
-    place = " ".join(f'{name}="{_number(getattr(box, name))}"' for name in ("x", "y", "width", "height"))
-    return f'<rect {place} fill="{fill}"{edge}/>'
+    place, size = f'x="{_number(box.x)}" y="{_number(box.y)}"', f'width="{_number(box.width)}" height="{_number(box.height)}"'
+    return f'<rect {place} {size} fill="{fill}"{edge}/>'
 
 
 def _texts(texts: tuple[Text, ...]) -> Iterator[str]:

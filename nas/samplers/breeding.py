@@ -105,8 +105,7 @@ class Breeder:
 
     def _edit(self, full: IntRows, active: NDArray[np.bool_], which: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """Change one active choice, in place, of each row that is asked for."""
-        places = np.where(active, rng.random(full.shape), -1.0).argmax(axis=1)
+        index = np.flatnonzero(which & active.any(axis=1))
+        places = np.where(active[index], rng.random((len(index), full.shape[1])), -1.0).argmax(axis=1)
         sizes = self._rows.sizes[places]
-        index = np.flatnonzero(which & active[np.arange(len(full)), places])
-        at = places[index]
-        full[index, at] = (full[index, at] + rng.integers(1, sizes[index])) % sizes[index]
+        full[index, places] = (full[index, places] + rng.integers(1, sizes)) % sizes

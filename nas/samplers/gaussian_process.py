@@ -70,21 +70,25 @@ class Features:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        # A slot's options stand behind the place that says that it does not count.
         self._starts = np.cumsum(rows.sizes + 1) - rows.sizes
-        width = int((rows.sizes + 1).sum())
-        self._pooling = np.zeros((width, width), dtype=np.float32)
-        groups: dict[tuple[object, ...], int] = {}
-        for start, options in zip((self._starts - 1).tolist(), rows.options, strict=True):
-            places = np.arange(len(options) + 1)
-            self._pooling[start + places, groups.setdefault(options, start) + places] = 1
-        self._pooling = self._pooling[:, self._pooling.any(axis=0)]
+        groups: dict[tuple[object, ...], NDArray[np.int64]] = {}
+        self._width = 0
+        for options in rows.options:
+            if options not in groups:
+                groups[options] = self._width + np.arange(len(options) + 1)
+                self._width += len(options) + 1
+        self._pooled = np.concatenate([groups[options] for options in rows.options])
 
     def __call__(self, rows: NDArray[np.int64]) -> Vectors:
         """Two vectors a row (n, ...)."""
-        one_hot = np.zeros((len(rows), len(self._pooling)), dtype=np.float32)
-        np.put_along_axis(one_hot, np.where(self._rows.active(rows), self._starts + rows, self._starts - 1), 1, axis=1)
-        counts = one_hot @ self._pooling
-        return one_hot / np.float32(rows.shape[1] ** 0.5), counts / np.linalg.norm(counts, axis=1, keepdims=True)
+        count, num_slots = rows.shape
+        places, numbers = np.where(self._rows.active(rows), self._starts + rows, self._starts - 1), np.arange(count)[:, None]
+        vectors = np.zeros((count, len(self._pooled)), dtype=np.float32)
+        vectors.reshape(-1)[(len(self._pooled) * numbers + places).ravel()] = num_slots**-0.5
+        pooled = (self._width * numbers + self._pooled[places]).ravel()
+        counts = np.bincount(pooled, minlength=count * self._width).reshape(count, self._width).astype(np.float32)
+        return vectors, counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
 class GaussianProcess:

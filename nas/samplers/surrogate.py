@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nas.samplers.breeding import Breeder
 from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, chosen_kernel
 from nas.samplers.in_band import InBandSampler, Past, Proposed
+from nas.samplers.past import keys_of
 from proxies.band import Band
 from proxies.cost import Budget
 from proxies.terms import AdditiveCost, CategoricalSpace
@@ -102,16 +103,18 @@ class SurrogateSampler(InBandSampler):
         numbers: np.random.Generator,
     ) -> NDArray[np.int64]:  # fmt: skip
         """The most promising of a pool and of what is bred from it, round by round, the first one first; none that the past knows."""
-        candidates: dict[bytes, tuple[float, NDArray[np.int64]]] = {}
-        others = pool
+        best, bounds, others = pool[:0], np.empty(0), pool
         for _ in range(rounds):
             children = past.unknown(np.concatenate((others, self._bred(pool, numbers))))
             means, deviations = model.predict(self._features(children))
-            bounds = (means + self.weight * deviations).tolist()
-            candidates |= {child.tobytes(): (bound, child) for bound, child in zip(bounds, children, strict=True)}
-            candidates = dict(sorted(candidates.items(), key=lambda item: item[1][0], reverse=True)[:KEPT])
-            best = np.array([child for _, child in candidates.values()], dtype=np.int64).reshape(-1, pool.shape[1])
-            pool, others = np.concatenate((parents, best)), pool[:0]
+            best, bounds = np.concatenate((best, children)), np.concatenate((bounds, means + self.weight * deviations))
+            order, places = np.argsort(-bounds, kind="stable"), dict[bytes, int]()
+            for key, place in zip(keys_of(best[order]), order.tolist(), strict=True):
+                # Some are bred several times.
+                places.setdefault(key, place)
+            kept = list(places.values())[:KEPT]
+            best, bounds, others = best[kept], bounds[kept], pool[:0]
+            pool = np.concatenate((parents, best))
         return best
 
     def _bred(self, pool: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.int64]:

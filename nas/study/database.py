@@ -10,7 +10,7 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,6 @@ import sqlalchemy
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 
 
@@ -32,14 +31,11 @@ class Database(RDBStorage):
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None or template_trial.values or template_trial.intermediate_values:
             return super()._create_new_trial(study_id, template_trial)
-        with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-            number = sqlalchemy.select(sqlalchemy.func.count()).where(models.TrialModel.study_id == study_id).scalar_subquery()
-            trial: Any = models.TrialModel(study_id=study_id, state=template_trial.state, datetime_start=template_trial.datetime_start)
-            trial.number = number
-            session.add(trial)
-            session.flush()
-            trial_id = trial.trial_id
+        state, start = template_trial.state, _as_stored(template_trial.datetime_start)
+        with self.engine.begin() as connection:
+            _check_study(connection, study_id)
+            begun = {"of_study": study_id, "state": state, "datetime_start": start}
+            trial_id, number = connection.execute(_BEGIN, begun).one()
             parameters = [
                 {
                     "trial_id": trial_id,
@@ -49,11 +45,11 @@ class Database(RDBStorage):
                 }
                 for name, distribution in template_trial.distributions.items()
             ]
-            _insert(session, models.TrialParamModel, parameters)
-            _insert(session, models.TrialUserAttributeModel, _attributes(trial_id, template_trial.user_attrs))
-            _insert(session, models.TrialSystemAttributeModel, _attributes(trial_id, template_trial.system_attrs))
-            created = copy.copy(template_trial)
-            created.number, created._trial_id = trial.number, trial_id
+            _insert(connection, models.TrialParamModel, parameters)
+            _insert(connection, models.TrialUserAttributeModel, _attributes(trial_id, template_trial.user_attrs))
+            _insert(connection, models.TrialSystemAttributeModel, _attributes(trial_id, template_trial.system_attrs))
+        created = copy.copy(template_trial)
+        created.number, created._trial_id = number, trial_id
         self._own[trial_id] = created
         return created
 
@@ -64,17 +60,19 @@ class Database(RDBStorage):
             optuna.exceptions.UpdateFinishedTrialError: it has ended already.
         """
         ended = datetime.now()
-        with _create_scoped_session(self.scoped_session) as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            _insert(session, models.TrialUserAttributeModel, _attributes(trial_id, attributes))
+        with self.engine.begin() as connection:
+            if not connection.execute(_END, {"ended": trial_id, "state": state, "datetime_complete": _as_stored(ended)}).rowcount:
+                found = connection.execute(sqlalchemy.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id)).scalar()
+                if found is None:
+                    raise KeyError(f"trial: got no identifier {trial_id}, expected one of a trial")
+                self.check_trial_is_updatable(trial_id, found)
+            _insert(connection, models.TrialUserAttributeModel, _attributes(trial_id, attributes))
             stored = [models.TrialValueModel.value_to_stored_repr(value) for value in values or ()]
             rows = [
                 {"trial_id": trial_id, "objective": objective, "value": value, "value_type": kind}
                 for objective, (value, kind) in enumerate(stored)
             ]
-            _insert(session, models.TrialValueModel, rows)
-            trial.state, trial.datetime_complete = state, ended
+            _insert(connection, models.TrialValueModel, rows)
         if (own := self._own.get(trial_id)) is not None:
             own = self._own[trial_id] = copy.copy(own)
             own.user_attrs = {**own.user_attrs, **attributes}
@@ -85,37 +83,33 @@ class Database(RDBStorage):
     ) -> list[FrozenTrial]:
         if states is not None:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        with _create_scoped_session(self.scoped_session) as session:
-            key = models.TrialModel.trial_id
-            is_asked_for = sqlalchemy.or_(key > trial_id_greater_than, key.in_(sorted(included_trial_ids)))
-            asked_for = models.TrialModel.study_id == study_id, is_asked_for
-            # Its times are stored in another zone than Optuna tells them in.
-            trials: Any = session.scalars(sqlalchemy.select(models.TrialModel).where(*asked_for).order_by(key)).all()
+        asked_for = {"of_study": study_id, "unfinished": sorted(included_trial_ids), "newest": trial_id_greater_than}
+        with self.engine.connect() as connection:
+            trials = connection.execute(_READ, asked_for).all()
             if not trials:
-                # An error where there is no such study.
-                models.StudyModel.find_or_raise_by_id(study_id, session)
+                _check_study(connection, study_id)
                 return []
             own = [self._own.get(trial.trial_id) for trial in trials]
             read = {known._trial_id: known for known, trial in zip(own, trials, strict=True) if known and known.state is trial.state}
             if len(read) < len(trials):
-                connection, ids = session.connection(), sqlalchemy.select(key).where(*asked_for, key.not_in(list(read)))
+                ids = _READ.with_only_columns(_TRIALS.c.trial_id).where(_TRIALS.c.trial_id.not_in(list(read))).order_by(None)
 
                 def by_trial(model: Any) -> dict[int, list[Any]]:
                     """The rows that belong to each trial, in the order in which they were written."""
                     rows: dict[int, list[Any]] = defaultdict(list)
                     table = model.__table__
-                    for row in connection.execute(sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(*table.primary_key)):
+                    belonging = sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(*table.primary_key)
+                    for row in connection.execute(belonging, asked_for):
                         rows[row.trial_id].append(row)
                     return rows
 
                 belonging = [by_trial(model) for model in _BELONGING]
                 read |= {trial.trial_id: _frozen(trial, *belonging) for trial in trials if trial.trial_id not in read}
-            in_order = [read[trial.trial_id] for trial in trials]
-        for trial in in_order:
+        for trial in trials:
             if trial.state.is_finished():
                 # Whoever reads trials keeps those that have ended.
-                self._own.pop(trial._trial_id, None)
-        return in_order
+                self._own.pop(trial.trial_id, None)
+        return [read[trial.trial_id] for trial in trials]
 
 
 _BELONGING = (
@@ -141,8 +135,8 @@ def _frozen(trial: Any, parameters: _Rows, values: _Rows, steps: _Rows, of_user:
         state=trial.state,
         value=None,
         values=[by_objective[objective] for objective in range(len(by_objective))] or None,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete,
+        datetime_start=_as_told(trial.datetime_start),
+        datetime_complete=_as_told(trial.datetime_complete),
         params=params,
         distributions=distributions,
         user_attrs={row.key: json.loads(row.value_json) for row in of_user[key]},
@@ -151,13 +145,41 @@ def _frozen(trial: Any, parameters: _Rows, values: _Rows, steps: _Rows, of_user:
     )
 
 
+_TRIALS, _STUDIES = models.TrialModel.__table__, models.StudyModel.__table__
+_OF_STUDY: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("of_study")
+_NEWEST: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("newest")
+_UNFINISHED: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("unfinished", expanding=True)
+_LOCKED = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == _OF_STUDY).with_for_update()
+_NUMBER = sqlalchemy.select(sqlalchemy.func.count()).where(_TRIALS.c.study_id == _OF_STUDY).scalar_subquery()
+_BEGIN = sqlalchemy.insert(_TRIALS).values(study_id=_OF_STUDY, number=_NUMBER).returning(_TRIALS.c.trial_id, _TRIALS.c.number)
+_UNDER_WAY = [state for state in TrialState if not state.is_finished()]
+_END = sqlalchemy.update(_TRIALS).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("ended"), _TRIALS.c.state.in_(_UNDER_WAY))
+_ASKED_FOR = _TRIALS.c.trial_id.in_(_UNFINISHED) | (_TRIALS.c.trial_id > _NEWEST)
+_READ = sqlalchemy.select(_TRIALS).where(_TRIALS.c.study_id == _OF_STUDY, _ASKED_FOR).order_by(_TRIALS.c.trial_id)
+
+
+def _check_study(connection: sqlalchemy.Connection, study_id: int) -> None:
+    """KeyError where there is no such study; a server lets nobody else create trials of it until the transaction ends."""
+    if connection.execute(_LOCKED, {"of_study": study_id}).first() is None:
+        raise KeyError(f"study: got no identifier {study_id}, expected one of a study")
+
+
 _distribution = lru_cache(maxsize=1024)(json_to_distribution)
+
+
+def _as_stored(time: datetime | None) -> datetime | None:
+    """A local time as Optuna's tables hold it."""
+    return None if time is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+def _as_told(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
 
 
-def _insert(session: Any, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert(connection: sqlalchemy.Connection, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        session.connection().execute(sqlalchemy.insert(model.__table__), rows)
+        connection.execute(sqlalchemy.insert(model.__table__), rows)

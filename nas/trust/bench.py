@@ -12,17 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from nas.standalone import Training
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError
 from proxies.macs import cost_of
 from space.architecture import Architecture
+from space.errors import SpaceError
 from space.files import dump_architecture, load_architecture, load_provenance, write_atomically
 from space.search_space import SearchSpace
 
 Part = Literal["band", "wide"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 BAND_FLOOR = 0.95 / 1.05
 """The band reaches 5 % to either side of its middle, and up to the budget."""
@@ -101,8 +103,12 @@ def sample_of(folder: Path, space: SearchSpace, budget: Budget, count: int, seed
 
 
 def _read(file: Path) -> Member:
-    facts = load_provenance(file)
-    return Member(load_architecture(file), facts["part"], facts["macs"], facts["params"])
+    found, architecture = load_provenance(file).get("part"), load_architecture(file)
+    part = next((part for part in PARTS if part == found), None)
+    if part is None:
+        raise SpaceError(f"{file}: provenance.part: got {found!r:.60}, expected {' or '.join(PARTS)}, as of an audit's sample")
+    cost = cost_of(architecture)
+    return Member(architecture, part, cost.macs, cost.params)
 
 
 def draw_sample(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator[Member]:

@@ -18,7 +18,7 @@ from nas.trust.bias import shares_of
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
 from space.errors import UserError
-from space.files import load_space, parse_space
+from space.files import dump_architecture, load_space, parse_space
 from space.search_space import SearchSpace
 from tests.nas.small_search import SPACE
 
@@ -70,6 +70,15 @@ UNDRAWABLE = [(TINY, "1Mparams", "multiply-adds"), (TINY, "1FLOPs", "nearest"), 
 def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, space: SearchSpace, budget: str, told: str) -> None:
     with pytest.raises(BudgetError, match=told):
         sample_of(tmp_path, space, parse_budget(budget), 20, seed=0)
+
+
+@pytest.mark.parametrize("provenance", [{}, {"part": ["band"]}, {"part": "middle"}])
+def test_a_file_that_is_of_no_sample_is_named(tmp_path: Path, provenance: dict[str, object]) -> None:
+    (member,) = sample_of(tmp_path, TINY, BUDGET, 1, seed=0)
+    file = tmp_path / "000.yaml"
+    file.write_text(dump_architecture(member.architecture, provenance))
+    with pytest.raises(UserError, match=r"000\.yaml: provenance\.part: got .*, expected band or wide"):
+        sample_of(tmp_path, TINY, BUDGET, 1, seed=0)
 
 
 def test_what_is_trained(tmp_path: Path) -> None:

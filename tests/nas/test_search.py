@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from proxies.latency import table
 from proxies.latency.measure import Effort
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
-from tests.killing import running
+from tests.killing import run_whole, running
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, rows_of, trials_of
 from tests.pictures import write_pictures
@@ -172,6 +173,30 @@ def test_a_worker_that_is_killed_has_its_trial_evaluated_again(folder: Path) -> 
     assert states.count("FAIL") <= 1
     assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 16
     assert not workers_of(process.pid)
+
+
+def hearing(argv: Sequence[str]) -> int:
+    """A search that Ctrl-C reaches, as it does in a terminal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return search.main(argv)
+
+
+@pytest.mark.parametrize("moment", ["supernet training: ", "search: "])
+def test_a_search_that_is_asked_to_end_loses_nothing(folder: Path, moment: str) -> None:
+    argv = command(folder, "--workers", "1", "--steps", "20", "--trials", "12")
+    with running(hearing, argv) as (process, output):
+        assert process.pid is not None
+        while moment not in output.read_text():
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 130
+        assert "stopped; everything finished so far is kept" in output.read_text()
+    run_whole(search.main, argv)
+    trials = trials_of(folder)
+    assert [trial.state.name for trial in trials].count("COMPLETE") == 12
+    assert not any(trial.state is optuna.trial.TrialState.RUNNING for trial in trials)
 
 
 def test_workers_end_with_a_search_that_is_killed(folder: Path) -> None:

@@ -12,6 +12,8 @@ from nas import search, train
 from nas.scopes import inside
 from proxies.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
+from proxies.latency import table
+from proxies.latency.measure import Effort
 from space.files import load_space
 from supernet.checkpoint import load_checkpoint
 from supernet.paths import STRATEGIES
@@ -49,6 +51,14 @@ def test_a_supernet_of_the_whole_space_serves_a_budget_that_comes_later(folder: 
     assert train.main(options(folder)) == 0
     assert search.main(options(folder, *BAND, "--trials", "2", "--workers", "1")) == 0
     assert len(trials_of(folder)) == 2
+
+
+def test_latencies_are_looked_at_once(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Effort, "rounds", lambda *_: 3)
+    monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
+    how = ("--budget", f"{BUDGET} 200ms@cpu:1t:bs1", "--floor", "0.5", "--scope", "band", "--latency-tables", str(folder / "tables"))
+    assert train.main(options(folder, *how)) == 0
+    assert capsys.readouterr().out.count("predictions err by") == 1
 
 
 def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
