@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,30 @@ class Past:
         return frozenset(keys_of(self.rows) + keys_of(self.pending))
 
 
+class Reader:
+    """Reads a study's trials again and again, and tells of each finished one once."""
+
+    def __init__(self) -> None:
+        # Numbers of trials: all below the first one were told, and these beside them.
+        self._first = 0
+        self._told: set[int] = set()
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Those that have finished since the last call, and those that have not.
+
+        Args:
+            trials: all that are there by now, or all but some that have not finished, in the order of their numbers.
+        """
+        begin = bisect_left(trials, self._first, key=attrgetter("number"))
+        recent = [trial for trial in trials[begin:] if trial.number not in self._told]
+        finished = [trial for trial in recent if trial.state.is_finished()]
+        self._told.update(trial.number for trial in finished)
+        while self._first in self._told:
+            self._told.remove(self._first)
+            self._first += 1
+        return finished, [trial for trial in recent if not trial.state.is_finished()]
+
+
 class History:
     """Reads a study again and again; what a finished trial says is read once.
 
@@ -73,7 +99,7 @@ class History:
         self._directions = tuple(directions)
         self._lag = lag
         self._group = group
-        self._finished: set[int] = set()
+        self._read = Reader()
         self._seen: set[bytes] = set()
         self._by_place: dict[int, NDArray[np.int64]] = {}
         # Of trials with values, in the order of their places.
@@ -85,17 +111,12 @@ class History:
         """What a trial in this place may know.
 
         Args:
-            trials: all the others of the study.
+            trials: all the others of the study, in the order of their numbers.
         """
-        unfinished: list[tuple[FrozenTrial, NDArray[np.int64]]] = []
-        for trial in trials:
-            if trial.number in self._finished:
-                continue
-            row = row_of(trial, self._rows)
-            if trial.state.is_finished():
-                self._add(trial, row)
-            elif row is not None:
-                unfinished.append((trial, row))
+        finished, others = self._read(trials)
+        for trial in finished:
+            self._add(trial)
+        unfinished = [(trial, row) for trial in others if (row := row_of(trial, self._rows)) is not None]
         seen = frozenset(self._seen.union(row.tobytes() for _, row in unfinished))
         first = place - place % self._group
         at_first = None if first == place else self._past(unfinished, first, seed, seen)
@@ -118,8 +139,8 @@ class History:
         scores = _scores(values, self._directions, rng)
         return Past(self._known[:count], values, self._directions, scores, waiting, seen, rng, first)
 
-    def _add(self, trial: FrozenTrial, row: NDArray[np.int64] | None) -> None:
-        self._finished.add(trial.number)
+    def _add(self, trial: FrozenTrial) -> None:
+        row = row_of(trial, self._rows)
         if row is None:
             return
         self._seen.add(row.tobytes())

@@ -139,8 +139,8 @@ class ArchitectureStudy(StudyRecord):
         """
         with self._storage.turn():
             trials = self._settled(self._trials())
-            self._num_results = sum(trial.state is TrialState.COMPLETE for trial in trials)
             turn = self._schedule.next_turn(trials, num_results)
+            self._num_results = self._schedule.num_complete
             return None if turn is None else self._begin(turn, trials)
 
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:

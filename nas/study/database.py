@@ -83,8 +83,10 @@ class Database(RDBStorage):
     ) -> list[FrozenTrial]:
         if states is not None:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        asked_for = {"of_study": study_id, "unfinished": sorted(included_trial_ids), "newest": trial_id_greater_than}
-        with self.engine.connect() as connection:
+        first = min((*included_trial_ids, trial_id_greater_than + 1))
+        asked_for = {"of_study": study_id, "unfinished": sorted(included_trial_ids), "newest": trial_id_greater_than, "first": first}
+        # One statement after another: a transaction would ask a server twice more.
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             trials = connection.execute(_READ, asked_for).all()
             if not trials:
                 _check_study(connection, study_id)
@@ -147,15 +149,23 @@ def _frozen(trial: Any, parameters: _Rows, values: _Rows, steps: _Rows, of_user:
 
 _TRIALS, _STUDIES = models.TrialModel.__table__, models.StudyModel.__table__
 _OF_STUDY: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("of_study")
+_FIRST: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("first")
 _NEWEST: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("newest")
 _UNFINISHED: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("unfinished", expanding=True)
 _LOCKED = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == _OF_STUDY).with_for_update()
-_NUMBER = sqlalchemy.select(sqlalchemy.func.count()).where(_TRIALS.c.study_id == _OF_STUDY).scalar_subquery()
+# Numbers count a study's trials: the last one tells, and need not be counted with all others.
+_LAST = sqlalchemy.select(_TRIALS.c.number).where(_TRIALS.c.study_id == _OF_STUDY).order_by(_TRIALS.c.trial_id.desc()).limit(1)
+_NUMBER = sqlalchemy.func.coalesce(_LAST.scalar_subquery() + 1, 0)
 _BEGIN = sqlalchemy.insert(_TRIALS).values(study_id=_OF_STUDY, number=_NUMBER).returning(_TRIALS.c.trial_id, _TRIALS.c.number)
 _UNDER_WAY = [state for state in TrialState if not state.is_finished()]
 _END = sqlalchemy.update(_TRIALS).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("ended"), _TRIALS.c.state.in_(_UNDER_WAY))
 _ASKED_FOR = _TRIALS.c.trial_id.in_(_UNFINISHED) | (_TRIALS.c.trial_id > _NEWEST)
-_READ = sqlalchemy.select(_TRIALS).where(_TRIALS.c.study_id == _OF_STUDY, _ASKED_FOR).order_by(_TRIALS.c.trial_id)
+# That none comes before the first is said apart: it is looked up, and the others are not looked at.
+_READ = (
+    sqlalchemy.select(_TRIALS)
+    .where(_TRIALS.c.study_id == _OF_STUDY, _TRIALS.c.trial_id >= _FIRST, _ASKED_FOR)
+    .order_by(_TRIALS.c.trial_id)
+)
 
 
 def _check_study(connection: sqlalchemy.Connection, study_id: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.past import place_of
+from nas.samplers.past import Reader, place_of
 
 FAILURE = "failure"
 """The user attribute of a failed trial that says why."""
@@ -42,44 +42,47 @@ class Schedule:
 
     Args:
         lag: the trial in place N waits for those up to place N - lag.
+
+    Attributes:
+        num_complete: trials with a value when the study was read last.
     """
 
     def __init__(self, lag: int) -> None:
+        self.num_complete = 0
         self._lag = lag
-        self._finished: set[int] = set()
+        self._read = Reader()
         self._taken: set[int] = set()
-        self._num_complete = 0
         self._failed: dict[int, list[FrozenTrial]] = defaultdict(list)
+        self._greatest = -1
 
     def next_turn(self, trials: Sequence[FrozenTrial], num_results: int) -> Turn | None:
         """The next place to evaluate; None where there is nothing to do before an evaluation under way has ended.
 
         Args:
-            trials: all of the study.
+            trials: all of the study, in the order of their numbers.
             num_results: as many evaluations are wanted in all.
         """
-        left = [trial for trial in trials if trial.number not in self._finished and not self._has_ended(trial)]
+        finished, left = self._read(trials)
+        for trial in finished:
+            self._add(trial)
         under_way = {place_of(trial) for trial in left if trial.state is TrialState.RUNNING}
-        if len(under_way) + self._num_complete >= num_results:
+        if len(under_way) + self.num_complete >= num_results:
             return None
-        taken = self._taken | {place_of(trial) for trial in left}
-        for place in sorted(self._failed.keys() - taken):
+        begun = {place_of(trial) for trial in left}
+        for place in sorted(self._failed.keys() - self._taken - begun):
             if is_to_be_repeated(self._failed[place]):
                 return Turn(place, self._failed[place][-1])
-        place = max((*self._failed, *taken), default=-1) + 1
+        place = max(self._greatest, *begun, -1) + 1
         return Turn(place) if place - self._lag < min(under_way, default=place) else None
 
-    def _has_ended(self, trial: FrozenTrial) -> bool:
-        """Whether it has; then that is kept."""
-        if not trial.state.is_finished():
-            return False
-        self._finished.add(trial.number)
+    def _add(self, trial: FrozenTrial) -> None:
+        place = place_of(trial)
+        self._greatest = max(self._greatest, place)
         if trial.state is TrialState.FAIL:
-            self._failed[place_of(trial)].append(trial)
+            self._failed[place].append(trial)
         else:
-            self._taken.add(place_of(trial))
-            self._num_complete += trial.state is TrialState.COMPLETE
-        return True
+            self._taken.add(place)
+            self.num_complete += trial.state is TrialState.COMPLETE
 
 
 def is_to_be_repeated(trials: Sequence[FrozenTrial]) -> bool:
