@@ -164,11 +164,11 @@ def _described(blocks: tuple[BlockSpec, ...]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=4096)
-def _lines(numbers: str, block: BlockSpec) -> list[str]:
+def _lines(numbers: str, block: BlockSpec) -> tuple[str, ...]:
     specs = (block.position, block.mixer, block.ffn_position, block.ffn)
     text = f"{numbers}: " + " · ".join(spec.label for spec in specs if spec.type != "none")
     # Spaces at a line's beginning, which SVG would swallow, are unbreakable ones.
-    return textwrap.wrap(text, LINE_CHARS, subsequent_indent="\u00a0" * 6, break_on_hyphens=False)
+    return tuple(textwrap.wrap(text, LINE_CHARS, subsequent_indent="\u00a0" * 6, break_on_hyphens=False))
 
 
 def _ranges(numbers: list[int]) -> str:

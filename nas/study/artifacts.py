@@ -37,7 +37,6 @@ class Artifacts:
     """
 
     def __init__(self, folder: Path, study: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._study = study
 
@@ -57,6 +56,7 @@ class Artifacts:
 
     def write(self, number: int, architecture: Architecture, provenance: Mapping[str, Any]) -> None:
         """Write a trial's files, whatever lies there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         # Nothing else changes, so that nothing has to be checked again.
         named = architecture.model_copy(update={"name": as_name(f"{self._study}-trial-{number}")})
         write_atomically(self._folder / self._id(number, YAML), dump_architecture(named, provenance), durable=False)

@@ -25,7 +25,7 @@ from nas.samplers.breeding import Breeder
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
-from nas.samplers.past import History
+from nas.samplers.past import History, Reader
 from nas.samplers.surrogate import SurrogateSampler
 from proxies.architecture_band import ArchitectureBand
 from proxies.band import Band
@@ -169,6 +169,20 @@ def test_another_process_may_continue(name: str, tmp_path: Path) -> None:
     found = [band.rows.row(trial.params) for trial in study.get_trials()]
     assert len(distinct(found)) == 20
     assert same(found[:5], begun)
+
+
+def test_a_finished_trial_is_told_once_whoever_asks_meanwhile() -> None:
+    study, read = optuna.create_study(), Reader()
+    trials = [study.ask() for _ in range(5)]
+    told: list[int] = []
+    for number, asks in ((0, 1), (2, 1), (3, 4), (1, 4), (4, 1)):
+        study.tell(number, 0.0)
+        # Who asks leaves its own trial out, which has not finished.
+        others = [trial for trial in study.get_trials() if trial.number != trials[asks].number or trial.state.is_finished()]
+        finished, unfinished = read(others)
+        told += [trial.number for trial in finished]
+        assert [trial.number for trial in others] == sorted({*told, *(trial.number for trial in unfinished)})
+    assert told == [0, 2, 3, 1, 4]
 
 
 @every_sampler
