@@ -15,10 +15,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.study.statements import OF_SYSTEM, OF_USER, PARAMETERS, READ, TRIALS, VALUES, Rows, begin_trial, check_study, end_trial, is_server
 
 
 class Database(RDBStorage):
@@ -27,27 +29,28 @@ class Database(RDBStorage):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._own: dict[int, FrozenTrial] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._texts: dict[str, str] = {}
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None or template_trial.values or template_trial.intermediate_values:
             return super()._create_new_trial(study_id, template_trial)
+        if self._distributions is not template_trial.distributions:
+            # One study's are the same for all of its trials.
+            self._distributions = template_trial.distributions
+            self._texts = {name: distribution_to_json(distribution) for name, distribution in self._distributions.items()}
+        rows: Rows = {
+            PARAMETERS: {
+                name: (distribution.to_internal_repr(template_trial.params[name]), self._texts[name])
+                for name, distribution in self._distributions.items()
+            },
+            OF_USER: _as_texts(template_trial.user_attrs),
+            OF_SYSTEM: _as_texts(template_trial.system_attrs),
+        }
         state, start = template_trial.state, _as_stored(template_trial.datetime_start)
         with self.engine.begin() as connection:
-            _check_study(connection, study_id)
-            begun = {"of_study": study_id, "state": state, "datetime_start": start}
-            trial_id, number = connection.execute(_BEGIN, begun).one()
-            parameters = [
-                {
-                    "trial_id": trial_id,
-                    "param_name": name,
-                    "param_value": distribution.to_internal_repr(template_trial.params[name]),
-                    "distribution_json": distribution_to_json(distribution),
-                }
-                for name, distribution in template_trial.distributions.items()
-            ]
-            _insert(connection, models.TrialParamModel, parameters)
-            _insert(connection, models.TrialUserAttributeModel, _attributes(trial_id, template_trial.user_attrs))
-            _insert(connection, models.TrialSystemAttributeModel, _attributes(trial_id, template_trial.system_attrs))
+            check_study(connection, study_id)
+            trial_id, number = begin_trial(connection, study_id, state, start, rows)
         created = copy.copy(template_trial)
         created.number, created._trial_id = number, trial_id
         self._own[trial_id] = created
@@ -60,19 +63,17 @@ class Database(RDBStorage):
             optuna.exceptions.UpdateFinishedTrialError: it has ended already.
         """
         ended = datetime.now()
-        with self.engine.begin() as connection:
-            if not connection.execute(_END, {"ended": trial_id, "state": state, "datetime_complete": _as_stored(ended)}).rowcount:
-                found = connection.execute(sqlalchemy.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id)).scalar()
+        stored = [models.TrialValueModel.value_to_stored_repr(value) for value in values or ()]
+        rows: Rows = {
+            VALUES: {str(objective): (value, kind.name) for objective, (value, kind) in enumerate(stored)},
+            OF_USER: _as_texts(attributes),
+        }
+        with self._at_once() if is_server(self.engine) else self.engine.begin() as connection:
+            if not end_trial(connection, trial_id, state, _as_stored(ended), rows):
+                found = connection.execute(sqlalchemy.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar()
                 if found is None:
                     raise KeyError(f"trial: got no identifier {trial_id}, expected one of a trial")
                 self.check_trial_is_updatable(trial_id, found)
-            _insert(connection, models.TrialUserAttributeModel, _attributes(trial_id, attributes))
-            stored = [models.TrialValueModel.value_to_stored_repr(value) for value in values or ()]
-            rows = [
-                {"trial_id": trial_id, "objective": objective, "value": value, "value_type": kind}
-                for objective, (value, kind) in enumerate(stored)
-            ]
-            _insert(connection, models.TrialValueModel, rows)
         if (own := self._own.get(trial_id)) is not None:
             own = self._own[trial_id] = copy.copy(own)
             own.user_attrs = {**own.user_attrs, **attributes}
@@ -85,16 +86,15 @@ class Database(RDBStorage):
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         first = min((*included_trial_ids, trial_id_greater_than + 1))
         asked_for = {"of_study": study_id, "unfinished": sorted(included_trial_ids), "newest": trial_id_greater_than, "first": first}
-        # One statement after another: a transaction would ask a server twice more.
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            trials = connection.execute(_READ, asked_for).all()
+        with self._at_once() as connection:
+            trials = connection.execute(READ, asked_for).all()
             if not trials:
-                _check_study(connection, study_id)
+                check_study(connection, study_id)
                 return []
             own = [self._own.get(trial.trial_id) for trial in trials]
             read = {known._trial_id: known for known, trial in zip(own, trials, strict=True) if known and known.state is trial.state}
             if len(read) < len(trials):
-                ids = _READ.with_only_columns(_TRIALS.c.trial_id).where(_TRIALS.c.trial_id.not_in(list(read))).order_by(None)
+                ids = READ.with_only_columns(TRIALS.c.trial_id).where(TRIALS.c.trial_id.not_in(list(read))).order_by(None)
 
                 def by_trial(model: Any) -> dict[int, list[Any]]:
                     """The rows that belong to each trial, in the order in which they were written."""
@@ -112,6 +112,10 @@ class Database(RDBStorage):
                 # Whoever reads trials keeps those that have ended.
                 self._own.pop(trial.trial_id, None)
         return [read[trial.trial_id] for trial in trials]
+
+    def _at_once(self) -> sqlalchemy.Connection:
+        """For statements each of which stands for itself: a transaction around one would ask a server twice more."""
+        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 _BELONGING = (
@@ -147,33 +151,6 @@ def _frozen(trial: Any, parameters: _Rows, values: _Rows, steps: _Rows, of_user:
     )
 
 
-_TRIALS, _STUDIES = models.TrialModel.__table__, models.StudyModel.__table__
-_OF_STUDY: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("of_study")
-_FIRST: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("first")
-_NEWEST: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("newest")
-_UNFINISHED: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("unfinished", expanding=True)
-_LOCKED = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == _OF_STUDY).with_for_update()
-# Numbers count a study's trials: the last one tells, and need not be counted with all others.
-_LAST = sqlalchemy.select(_TRIALS.c.number).where(_TRIALS.c.study_id == _OF_STUDY).order_by(_TRIALS.c.trial_id.desc()).limit(1)
-_NUMBER = sqlalchemy.func.coalesce(_LAST.scalar_subquery() + 1, 0)
-_BEGIN = sqlalchemy.insert(_TRIALS).values(study_id=_OF_STUDY, number=_NUMBER).returning(_TRIALS.c.trial_id, _TRIALS.c.number)
-_UNDER_WAY = [state for state in TrialState if not state.is_finished()]
-_END = sqlalchemy.update(_TRIALS).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("ended"), _TRIALS.c.state.in_(_UNDER_WAY))
-_ASKED_FOR = _TRIALS.c.trial_id.in_(_UNFINISHED) | (_TRIALS.c.trial_id > _NEWEST)
-# That none comes before the first is said apart: it is looked up, and the others are not looked at.
-_READ = (
-    sqlalchemy.select(_TRIALS)
-    .where(_TRIALS.c.study_id == _OF_STUDY, _TRIALS.c.trial_id >= _FIRST, _ASKED_FOR)
-    .order_by(_TRIALS.c.trial_id)
-)
-
-
-def _check_study(connection: sqlalchemy.Connection, study_id: int) -> None:
-    """KeyError where there is no such study; a server lets nobody else create trials of it until the transaction ends."""
-    if connection.execute(_LOCKED, {"of_study": study_id}).first() is None:
-        raise KeyError(f"study: got no identifier {study_id}, expected one of a study")
-
-
 _distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 
@@ -186,10 +163,5 @@ def _as_told(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
-def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-
-
-def _insert(connection: sqlalchemy.Connection, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        connection.execute(sqlalchemy.insert(model.__table__), rows)
+def _as_texts(attributes: Mapping[str, Any]) -> dict[str, tuple[str]]:
+    return {key: (json.dumps(value),) for key, value in attributes.items()}
