@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dtrtri
 
 from proxies.terms import Rows
@@ -91,48 +91,67 @@ class Features:
         return vectors, counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
+class Known:
+    """Members whose values are known, and how these vary together.
+
+    Args:
+        features: of n members.
+
+    Attributes:
+        inverse: of the lower factor of their covariance, (n, n).
+    """
+
+    def __init__(self, features: Vectors, kernel: Kernel) -> None:
+        self.features = features
+        self.kernel = kernel
+        self.inverse: Floats = _inverse(_factor(kernel, _alike(features, features)))
+
+    def beside(self, features: Vectors) -> Known:
+        """These and m more. The factor grows by their rows, which is faster than a new one."""
+        num, size = len(self.inverse), len(self.inverse) + len(features[0])
+        across = self.kernel(*_alike(features, self.features)).astype(np.float64) @ self.inverse.T
+        own = self.kernel(*_alike(features, features)).astype(np.float64) - across @ across.T
+        own[np.diag_indices_from(own)] += self.kernel.noise
+        grown = copy(self)
+        grown.features = np.concatenate((self.features[0], features[0])), np.concatenate((self.features[1], features[1]))
+        grown.inverse = np.zeros((size, size))
+        grown.inverse[:num, :num] = self.inverse
+        grown.inverse[num:, num:] = corner = _inverse(cho_factor(own, lower=True, check_finite=False)[0])
+        grown.inverse[num:, :num] = -corner @ across @ self.inverse
+        return grown
+
+
 class GaussianProcess:
     """What members' values are expected to be, once some are known.
 
     Args:
-        known: features of n members.
-        values: of these, (n,).
+        values: of the first n of the known members. Of the others, those are believed that are expected (a "kriging believer"; Ginsbourger
+            et al., https://doi.org/10.1007/978-3-642-10701-6_6).
+
+    Attributes:
+        expected: the means of the first n members; what is left of a value is the noise that it is taken for.
     """
 
-    def __init__(self, known: Vectors, values: Floats, kernel: Kernel) -> None:
-        factor = _factor(kernel, _alike(known, known))
-        self._settle(known, values, kernel, np.tril(dtrtri(factor, lower=1)[0]))
-
-    def _settle(self, known: Vectors, values: Floats, kernel: Kernel, inverse: Floats) -> None:
-        """Take the lower factor's inverse, (n, n)."""
-        self._known, self._values, self._kernel, self._inverse = known, values, kernel, inverse
-        solved = inverse.T @ (inverse @ np.stack((values, np.ones(len(values))), axis=1))
-        self._mean, weights, self._scale = _profiled(solved, values)
-        # What is left of a known value is the noise that it is taken for.
-        self.expected = values - kernel.noise * weights
+    def __init__(self, known: Known, values: Floats) -> None:
+        self._known = known
+        num = len(values)
+        # The factor of the first ones is a part of the whole one, and so are their inverses.
+        self._mean, weights, self._scale = _profiled(_solved(known.inverse[:num, :num], values), values)
+        self.expected = values - known.kernel.noise * weights
+        if num < len(known.inverse):
+            residuals = known.inverse[num:, :num] @ (values - self._mean)
+            believed = self._mean - solve_triangular(known.inverse[num:, num:], residuals, lower=True, check_finite=False)
+            values = np.concatenate((values, believed))
+            self._mean, weights, self._scale = _profiled(_solved(known.inverse, values), values)
         self._weights = weights.astype(np.float32)
         # Half precision of the rest is enough, and twice as fast; a triangular root keeps the variance exact all the same.
-        self._root = inverse.T.astype(np.float32)
+        self._root = known.inverse.T.astype(np.float32)
 
     def predict(self, features: Vectors) -> tuple[Floats, Floats]:
-        """Means and standard deviations (n,); `expected` holds the means of those that are known."""
-        covariance = self._kernel(*_alike(features, self._known))
+        """Means and standard deviations (n,) of members that are not known."""
+        covariance = self._known.kernel(*_alike(features, self._known.features))
         explained = (covariance @ self._root) ** 2
         return self._mean + covariance @ self._weights, np.sqrt(self._scale * np.maximum(1 - explained.sum(axis=1), 1e-6))
-
-    def believing(self, features: Vectors) -> GaussianProcess:
-        """The same, as if some more members had the values that are expected of them (a "kriging believer"; Ginsbourger et al.,
-        https://doi.org/10.1007/978-3-642-10701-6_6). The factor grows by their rows, which is faster than a new one."""
-        values, _ = self.predict(features)
-        across = self._kernel(*_alike(features, self._known)).astype(np.float64) @ self._inverse.T
-        own = self._kernel(*_alike(features, features)).astype(np.float64) - across @ across.T
-        own[np.diag_indices_from(own)] += self._kernel.noise
-        corner = np.tril(dtrtri(cho_factor(own, lower=True, check_finite=False)[0], lower=1)[0])
-        inverse = np.block([[self._inverse, np.zeros(across.T.shape)], [-corner @ across @ self._inverse, corner]])
-        known = (np.concatenate((self._known[0], features[0])), np.concatenate((self._known[1], features[1])))
-        grown = copy(self)
-        grown._settle(known, np.concatenate((self._values, values)), self._kernel, inverse)
-        return grown
 
 
 def chosen_kernel(known: Vectors, values: Floats) -> Kernel:
@@ -158,6 +177,16 @@ def _factor(kernel: Kernel, alike: tuple[Floats, Floats]) -> Floats:
     covariance = kernel(*alike).astype(np.float64)
     covariance[np.diag_indices_from(covariance)] += kernel.noise
     return cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)[0]
+
+
+def _inverse(factor: Floats) -> Floats:
+    """The inverse of a lower factor."""
+    return np.tril(dtrtri(factor, lower=1)[0])
+
+
+def _solved(inverse: Floats, values: Floats) -> Floats:
+    """Values and ones divided by the covariance, (n, 2)."""
+    return inverse.T @ (inverse @ np.stack((values, np.ones(len(values))), axis=1))
 
 
 def _profiled(solved: Floats, values: Floats) -> tuple[float, Floats, float]:

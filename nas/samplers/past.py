@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
@@ -50,15 +49,12 @@ class Past:
 
     def new(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some rows that no trial has."""
-        return _without(rows, self.seen)
+        return rows[[key not in self.seen for key in keys_of(rows)]]
 
-    def unknown(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of some rows that are neither known nor pending here; later trials may have them."""
-        return _without(rows, self._known)
-
-    @cached_property
-    def _known(self) -> frozenset[bytes]:
-        return frozenset(keys_of(self.rows) + keys_of(self.pending))
+    @property
+    def known(self) -> set[bytes]:
+        """Bytes of the rows that are known or pending here; later trials may have others."""
+        return {*keys_of(self.rows), *keys_of(self.pending)}
 
 
 class Reader:
@@ -159,8 +155,14 @@ def keys_of(rows: NDArray[np.int64]) -> list[bytes]:
     return whole.view(f"V{whole.shape[1] * whole.itemsize}").ravel().tolist() if len(whole) else []
 
 
-def _without(rows: NDArray[np.int64], some: Set[bytes]) -> NDArray[np.int64]:
-    return rows[[key not in some for key in keys_of(rows)]]
+def fresh(rows: NDArray[np.int64], seen: set[bytes]) -> NDArray[np.int64]:
+    """The first of all equal rows that have not been seen, from now on they have."""
+    places = []
+    for place, key in enumerate(keys_of(rows)):
+        if key not in seen:
+            seen.add(key)
+            places.append(place)
+    return rows[places]
 
 
 def place_of(trial: FrozenTrial) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.samplers.breeding import Breeder
-from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, chosen_kernel
+from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, Known, chosen_kernel
 from nas.samplers.in_band import InBandSampler, Past, Proposed
-from nas.samplers.past import keys_of
+from nas.samplers.past import fresh
 from proxies.band import Band
 from proxies.cost import Budget
 from proxies.terms import AdditiveCost, CategoricalSpace
@@ -35,6 +36,21 @@ KEPT = 24
 """The most promising candidates of a round, which the next one is bred from beside the parents."""
 FURTHER_ROUNDS = 2
 """Generations of a proposal that goes on from the candidates of an earlier one."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What the places behind one that begins from scratch go on from.
+
+    Args:
+        places: what its model knows, as places in its past.
+        known: the same for a model.
+        best: its most promising candidates.
+    """
+
+    places: NDArray[np.int64]
+    known: Known
+    best: NDArray[np.int64]
 
 
 class SurrogateSampler(InBandSampler):
@@ -66,37 +82,45 @@ class SurrogateSampler(InBandSampler):
         self._breeder = Breeder(self.band)
         self._features = Features(self.band.rows)
         self._chosen: tuple[bytes, Kernel] = (b"", Kernel())
-        self._last: tuple[tuple[object, ...], NDArray[np.int64]] = (), np.empty((0, 0), dtype=np.int64)
+        self._last: tuple[tuple[object, ...], _Begun] | None = None
 
     def propose(self, past: Past) -> Proposed:
         if len(past.rows) < self.starts:
             return Proposed(self.band.sample(past.rng)[None], "random")
         if past.first is None or len(past.first.rows) < self.starts:
-            best = self._from_scratch(past)
+            best = self._begun(past).best
         else:
-            model, parents = self._model(past)
-            pool = np.concatenate((parents, self._from_scratch(past.first)))
+            begun = self._begun(past.first)
+            model, parents = self._model(past, begun.known, begun.places, len(past.first.rows))
+            pool = np.concatenate((parents, begun.best))
             best = self._best(past, model, parents, pool, FURTHER_ROUNDS, np.random.default_rng(past.rng.getrandbits(64)))
         return Proposed(past.new(best), "surrogate")
 
-    def _from_scratch(self, past: Past) -> NDArray[np.int64]:
-        """What is bred from parents and random members; kept, since the places that follow go on from it."""
+    def _begun(self, past: Past) -> _Begun:
+        """What is bred from parents and random members."""
         seed = past.rng.getrandbits(64)
         key = seed, past.rows.tobytes(), past.scores.tobytes(), past.pending.tobytes()
-        if self._last[0] != key:
-            model, parents = self._model(past)
+        if self._last is None or self._last[0] != key:
+            places = _most_telling(past.scores, MAX_KNOWN)
+            known = Known(self._features(past.rows[places]), self._kernel(past))
+            model, parents = self._model(past, known, places, len(past.rows))
             numbers = np.random.default_rng(seed)
             pool = np.concatenate((parents, self._drawn[numbers.integers(len(self._drawn), size=DRAWN)]))
-            self._last = key, self._best(past, model, parents, pool, self.rounds, numbers)
+            self._last = key, _Begun(places, known, self._best(past, model, parents, pool, self.rounds, numbers))
         return self._last[1]
 
-    def _model(self, past: Past) -> tuple[GaussianProcess, NDArray[np.int64]]:
-        """What is expected of members, and the known ones of which most is."""
-        known, values = _most_telling(past.rows, _standardised(past.scores), MAX_KNOWN)
-        model = GaussianProcess(self._features(known), values, self._kernel(past))
-        parents = known[np.argsort(-model.expected, kind="stable")[:PARENTS]]
-        # So that proposals do not crowd.
-        return model.believing(self._features(past.pending)) if len(past.pending) else model, parents
+    def _model(self, past: Past, known: Known, places: NDArray[np.int64], since: int) -> tuple[GaussianProcess, NDArray[np.int64]]:
+        """What is expected of members, and the ones among those with values of which most is.
+
+        Args:
+            known: members in some places of the past.
+            since: from which place on the past is known beside them.
+        """
+        places = np.concatenate((places, np.arange(since, len(past.rows))))
+        # Pending ones are believed, so that proposals do not crowd.
+        others = np.concatenate((past.rows[since:], past.pending))
+        model = GaussianProcess(known.beside(self._features(others)) if len(others) else known, _standardised(past.scores)[places])
+        return model, past.rows[places[np.argsort(-model.expected, kind="stable")[:PARENTS]]]
 
     def _best(
         self, past: Past, model: GaussianProcess, parents: NDArray[np.int64], pool: NDArray[np.int64], rounds: int,
@@ -104,15 +128,12 @@ class SurrogateSampler(InBandSampler):
     ) -> NDArray[np.int64]:  # fmt: skip
         """The most promising of a pool and of what is bred from it, round by round, the first one first; none that the past knows."""
         best, bounds, others = pool[:0], np.empty(0), pool
+        looked_at = past.known
         for _ in range(rounds):
-            children = past.unknown(np.concatenate((others, self._bred(pool, numbers))))
+            children = fresh(np.concatenate((others, self._bred(pool, numbers))), looked_at)
             means, deviations = model.predict(self._features(children))
             best, bounds = np.concatenate((best, children)), np.concatenate((bounds, means + self.weight * deviations))
-            order, places = np.argsort(-bounds, kind="stable"), dict[bytes, int]()
-            for key, place in zip(keys_of(best[order]), order.tolist(), strict=True):
-                # Some are bred several times.
-                places.setdefault(key, place)
-            kept = list(places.values())[:KEPT]
+            kept = np.argsort(-bounds, kind="stable")[:KEPT]
             best, bounds, others = best[kept], bounds[kept], pool[:0]
             pool = np.concatenate((parents, best))
         return best
@@ -129,8 +150,8 @@ class SurrogateSampler(InBandSampler):
         rows, scores = past.rows[:until], past.scores[:until]
         key = rows.tobytes() + scores.tobytes()
         if self._chosen[0] != key:
-            known, values = _most_telling(rows, _standardised(scores), MAX_CHOOSING)
-            self._chosen = key, chosen_kernel(self._features(known), values)
+            places = _most_telling(scores, MAX_CHOOSING)
+            self._chosen = key, chosen_kernel(self._features(rows[places]), _standardised(scores)[places])
         return self._chosen[1]
 
     @cached_property
@@ -149,12 +170,8 @@ def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum((np.minimum(scores, finite.max()) - middle) / deviation, WORST)
 
 
-def _most_telling(rows: NDArray[np.int64], values: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
-    """At most so many rows and values: the best half and the latest half."""
-    if len(rows) <= count:
-        return rows, values
-    ranks = np.argsort(np.argsort(-values, kind="stable"))
-    latest = np.arange(len(rows)) >= len(rows) - count // 2
-    ranks[latest] = -1
-    keep = np.sort(np.argsort(ranks, kind="stable")[:count])
-    return rows[keep], values[keep]
+def _most_telling(scores: Floats, count: int) -> NDArray[np.int64]:
+    """Places (n,) of at most so many scores: the best half and the latest half."""
+    ranks = np.argsort(np.argsort(-scores, kind="stable"))
+    ranks[len(scores) - count // 2 :] = -1
+    return np.sort(np.argsort(ranks, kind="stable")[:count])

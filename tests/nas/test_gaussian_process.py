@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.samplers.gaussian_process import Features, GaussianProcess, Kernel
+from nas.samplers.gaussian_process import Features, GaussianProcess, Kernel, Known
 from proxies.terms import Rows
 from space.files import load_space
 
@@ -16,11 +16,15 @@ def test_a_process_that_believes_equals_one_made_of_all_values(num_more: int) ->
     features, kernel = Features(rows), Kernel()
     known, more, others = members[:40], members[40 : 40 + num_more], members[50:]
     values = numbers.normal(size=len(known))
-    process = GaussianProcess(features(known), values, kernel)
+    process = GaussianProcess(Known(features(known), kernel), values)
     assert process.expected == pytest.approx(process.predict(features(known))[0], abs=1e-4)
     believed = np.concatenate((values, process.predict(features(more))[0]))
-    grown, whole = process.believing(features(more)), GaussianProcess(features(members[: 40 + num_more]), believed, kernel)
-    for one, other in zip(grown.predict(features(others)), whole.predict(features(others)), strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+    both = Known(features(known), kernel).beside(features(more))
+    whole = GaussianProcess(Known(features(members[: 40 + num_more]), kernel), believed)
+    grown = GaussianProcess(both, values)
+    for one in (grown, GaussianProcess(both, believed)):
+        for ours, expected in zip(one.predict(features(others)), whole.predict(features(others)), strict=True):
+            assert ours == pytest.approx(expected, abs=1e-4)
+    assert grown.expected == pytest.approx(process.expected)
     assert (grown.predict(features(more))[1] < process.predict(features(more))[1]).all()
     assert process.predict(features(known))[0] == pytest.approx(process.expected, abs=1e-4)
