@@ -21,7 +21,7 @@ from proxies.terms import AdditiveCost, CategoricalSpace
 REFIT_EVERY = 10
 """Evaluations after which the kernel is chosen anew; twice as many wherever their number has doubled, from `REFIT_OFTEN` on."""
 REFIT_OFTEN = 200
-MAX_KNOWN = 200
+MAX_KNOWN = 140
 """Evaluations that the surrogate knows at most, the best and the latest; the time it takes grows with the square of it and more."""
 MAX_CHOOSING = 120
 """The same where the kernel is chosen."""
@@ -165,7 +165,7 @@ def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.zeros(len(scores))
-    middle, high = np.quantile(finite, (0.5, 0.9))
+    middle, high = np.interp((0.5, 0.9), np.linspace(0, 1, len(finite)), np.sort(finite))
     deviation = (high - middle) / 1.28 or 1.0
     return np.maximum((np.minimum(scores, finite.max()) - middle) / deviation, WORST)
 

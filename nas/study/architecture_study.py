@@ -23,7 +23,7 @@ from nas.objectives import Objective
 from nas.owners import Owner, this_process
 from nas.parents import Parent
 from nas.samplers.by_name import make_sampler
-from nas.samplers.past import PLACE
+from nas.samplers.past import PLACE, Reader
 from nas.storage_url import without_password
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
@@ -91,6 +91,7 @@ class ArchitectureStudy(StudyRecord):
         self.band = band
         self._first = tuple(first)
         self._schedule = Schedule(lag)
+        self._read = Reader()
         self._artifacts = None if artifacts is None else Artifacts(artifacts, name)
         self._proposer = make_sampler(sampler, band, seed, lag)
         self._study_id = self._storage.optuna.get_study_id_from_name(name)
@@ -220,7 +221,7 @@ class ArchitectureStudy(StudyRecord):
 
     def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The trials, where those that a dead process has left under way have failed."""
-        left = [trial for trial in trials if trial.state is TrialState.RUNNING and self._is_left(trial)]
+        left = [trial for trial in self._read(trials)[1] if trial.state is TrialState.RUNNING and self._is_left(trial)]
         for trial in left:
             self._fail(trial._trial_id, INTERRUPTED)
         return self._trials() if left else trials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -117,3 +118,20 @@ def test_what_a_process_has_written_itself_is_told_as_it_stands_there(new_url: N
         ours.end_trial(trial_id, {"score": {"accuracy": 0.5}}, TrialState.COMPLETE, [0.5])
     for _ in range(2):
         assert [vars(trial) for trial in ours._get_trials(study, None, {trial_id}, -1)] == [vars(theirs.get_trial(trial_id))]
+
+
+def test_trials_that_begin_at_the_same_time_have_numbers_of_their_own(new_url: NewUrl) -> None:
+    url = new_url()
+    databases = [Database(url) for _ in range(4)]
+    study = databases[0].create_new_study([StudyDirection.MAXIMIZE])
+    begun = create_trial(state=TrialState.RUNNING, params={"mixer": "ssa", "depth": 2, "scaled": True}, distributions=CHOICES)
+
+    def begin(database: Database) -> list[int]:
+        return [database.create_new_trial(study, begun) for _ in range(10)]
+
+    with ThreadPoolExecutor(len(databases)) as at_once:
+        ids = [one for some in at_once.map(begin, databases) for one in some]
+    trials = RDBStorage(url).get_all_trials(study)
+    assert [trial.number for trial in trials] == list(range(40))
+    assert {trial._trial_id for trial in trials} == {*ids}
+    assert all(trial.params == begun.params for trial in trials)

@@ -386,6 +386,23 @@ def test_children_are_members_near_their_parents() -> None:
         assert (band.rows.canonical(children) == children).all()
 
 
+def test_one_edit_reaches_every_neighbour() -> None:
+    band = mini_band()
+    rows, parent = band.rows, next(band.members(1))
+    children = Breeder(band).mutate(np.repeat(parent[None], 5_000, axis=0), np.random.default_rng(0), max_edits=1)
+    neighbours = [
+        rows.canonical(np.where(np.arange(len(parent)) == slot, option, parent)[None])[0]
+        for slot in np.flatnonzero(rows.active(parent[None])[0])
+        for option in range(rows.sizes[slot])
+        if option != parent[slot]
+    ]
+    inside = band.admits(np.array(neighbours))
+    assert inside.sum() > 3
+    # Others would have further choices that count, which are random.
+    same = (rows.active(np.array(neighbours)) == rows.active(parent[None])).all(axis=1)
+    assert {row.tobytes() for row in np.array(neighbours)[inside & same]} <= {row.tobytes() for row in children}
+
+
 @given(st.data())
 def test_the_nearest_member_is_the_nearest(data: st.DataObject) -> None:
     """As long as it is one change away; then never farther than twice that of the nearest."""
