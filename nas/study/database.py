@@ -49,7 +49,6 @@ class Database(RDBStorage):
         }
         state, start = template_trial.state, _as_stored(template_trial.datetime_start)
         with self.engine.begin() as connection:
-            check_study(connection, study_id)
             trial_id, number = begin_trial(connection, study_id, state, start, rows)
         created = copy.copy(template_trial)
         created.number, created._trial_id = number, trial_id
@@ -115,7 +114,8 @@ class Database(RDBStorage):
 
     def _at_once(self) -> sqlalchemy.Connection:
         """For statements each of which stands for itself: a transaction around one would ask a server twice more."""
-        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self.engine.connect()
+        return connection.execution_options(isolation_level="AUTOCOMMIT") if is_server(self.engine) else connection
 
 
 _BELONGING = (

@@ -12,6 +12,7 @@ from datetime import datetime
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import CTE, JSON, BindParameter, Connection, Engine, Table, bindparam, cast, column, func, insert, select, true, update
+from sqlalchemy.dialects import sqlite
 
 TRIALS: Table = models.TrialModel.__table__
 STUDIES: Table = models.StudyModel.__table__
@@ -32,18 +33,24 @@ _COLUMNS = {
 
 
 def begin_trial(connection: Connection, study_id: int, state: TrialState, start: datetime | None, rows: Rows) -> tuple[int, int]:
-    """Write a trial of a study that is known to be there. Returns its identifier and its number.
+    """Write a trial. Returns its identifier and its number.
 
     Args:
         rows: for all tables but that of values.
+
+    Raises KeyError where there is no such study.
     """
     begun = {"of_study": study_id, "at_first": state, "start": start}
     if is_server(connection):
+        # Locks the study before the trial is written: that statement goes by what there was when it began to wait.
+        check_study(connection, study_id)
         trial_id, number = connection.execute(_BEGIN_AT_ONCE, begun | _as_json(rows)).one()
-    else:
-        trial_id, number = connection.execute(_BEGIN, begun).one()
-        _insert(connection, trial_id, rows)
-    return trial_id, number
+        return trial_id, number
+    found = connection.execute(_BEGIN, begun).first()
+    if found is None:
+        raise _no_study(study_id)
+    _insert(connection, found.trial_id, rows)
+    return found.trial_id, found.number
 
 
 def end_trial(connection: Connection, trial_id: int, state: TrialState, end: datetime | None, rows: Rows) -> bool:
@@ -64,7 +71,11 @@ def end_trial(connection: Connection, trial_id: int, state: TrialState, end: dat
 def check_study(connection: Connection, study_id: int) -> None:
     """KeyError where there is no such study; a server lets nobody else create trials of it until the transaction ends."""
     if connection.execute(_LOCK, {"of_study": study_id}).first() is None:
-        raise KeyError(f"study: got no identifier {study_id}, expected one of a study")
+        raise _no_study(study_id)
+
+
+def _no_study(study_id: int) -> KeyError:
+    return KeyError(f"study: got no identifier {study_id}, expected one of a study")
 
 
 def is_server(bind: Connection | Engine) -> bool:
@@ -78,11 +89,8 @@ def _as_json(rows: Rows) -> dict[str, Mapping[str, Sequence[str | float | None]]
 
 def _insert(connection: Connection, trial_id: int, rows: Rows) -> None:
     for table, of_table in rows.items():
-        names = _COLUMNS[table]
         if of_table:
-            connection.execute(insert(table), [
-                {"trial_id": trial_id} | dict(zip(names, (key, *values), strict=True)) for key, values in of_table.items()
-            ])  # fmt: skip
+            connection.exec_driver_sql(_INSERT[table], [(trial_id, key, *values) for key, values in of_table.items()])
 
 
 def _inserted(table: Table, trial: CTE) -> CTE:
@@ -94,6 +102,9 @@ def _inserted(table: Table, trial: CTE) -> CTE:
     return insert(table).from_select(("trial_id", *_COLUMNS[table]), rows).cte(f"inserted_{table.name}")
 
 
+_INSERT = {
+    table: str(insert(table).compile(column_keys=("trial_id", *columns), dialect=sqlite.dialect())) for table, columns in _COLUMNS.items()
+}
 _OF_STUDY: BindParameter[int] = bindparam("of_study")
 _FIRST: BindParameter[int] = bindparam("first")
 _NEWEST: BindParameter[int] = bindparam("newest")
@@ -102,16 +113,10 @@ _UNFINISHED: BindParameter[int] = bindparam("unfinished", expanding=True)
 _LOCK = select(STUDIES.c.study_id).where(STUDIES.c.study_id == _OF_STUDY).with_for_update()
 # Numbers count a study's trials: the last one tells, and need not be counted with all others.
 _LAST = select(TRIALS.c.number).where(TRIALS.c.study_id == _OF_STUDY).order_by(TRIALS.c.trial_id.desc()).limit(1)
-_BEGIN = (
-    insert(TRIALS)
-    .values(
-        study_id=_OF_STUDY,
-        number=func.coalesce(_LAST.scalar_subquery() + 1, 0),
-        state=bindparam("at_first"),
-        datetime_start=bindparam("start"),
-    )
-    .returning(TRIALS.c.trial_id, TRIALS.c.number)
-)
+_NUMBER = func.coalesce(_LAST.scalar_subquery() + 1, 0)
+_FIRST_STATE, _START = bindparam("at_first", type_=TRIALS.c.state.type), bindparam("start", type_=TRIALS.c.datetime_start.type)
+_NEW = select(STUDIES.c.study_id, _NUMBER, _FIRST_STATE, _START).where(STUDIES.c.study_id == _OF_STUDY)
+_BEGIN = insert(TRIALS).from_select(("study_id", "number", "state", "datetime_start"), _NEW).returning(TRIALS.c.trial_id, TRIALS.c.number)
 _BEGUN = _BEGIN.cte("begun")
 _BEGIN_AT_ONCE = select(_BEGUN).add_cte(*(_inserted(table, _BEGUN) for table in (PARAMETERS, OF_USER, OF_SYSTEM)))
 _UNDER_WAY = [state for state in TrialState if not state.is_finished()]
