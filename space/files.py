@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import resources
@@ -343,7 +342,7 @@ def _with_items(document: Mapping[str, Any], key: str, items: Sequence[str]) -> 
     keys = list(document)
     place = keys.index(key)
     before, behind = ({name: document[name] for name in names} for names in (keys[:place], keys[place + 1 :]))
-    listed = "".join(f"- {textwrap.indent(item, '  ')[2:]}" for item in items)
+    listed = "".join("- " + item.removesuffix("\n").replace("\n", "\n  ") + "\n" for item in items)
     return f"{_part_to_yaml(before)}{key}:\n{listed}{_part_to_yaml(behind) if behind else ''}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from xml.sax.saxutils import escape
 
 from nas.drawing.layout import FONTS, Box, Drawing, Text
@@ -56,5 +57,6 @@ def _name(fill: Fill) -> str:
     return f"hatch-{HATCHES.index(fill.hatch)}-{fill.colour.removeprefix('#')}"
 
 
+@lru_cache(maxsize=4096)
 def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
