@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.study.statements import OF_SYSTEM, OF_USER, PARAMETERS, READ, TRIALS, VALUES, Rows, begin_trial, check_study, end_trial, is_server
+from nas.study.statements import OF_SYSTEM, OF_USER, PARAMETERS, READ, TRIALS, VALUES, Rows, check_study, is_server, write_begin, write_end
 
 
 class Database(RDBStorage):
@@ -29,27 +29,28 @@ class Database(RDBStorage):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._own: dict[int, FrozenTrial] = {}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._texts: dict[str, str] = {}
+        self._last: tuple[dict[str, BaseDistribution], dict[str, str]] = {}, {}
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         if template_trial is None or template_trial.values or template_trial.intermediate_values:
             return super()._create_new_trial(study_id, template_trial)
-        if self._distributions is not template_trial.distributions:
-            # One study's are the same for all of its trials.
-            self._distributions = template_trial.distributions
-            self._texts = {name: distribution_to_json(distribution) for name, distribution in self._distributions.items()}
+        distributions, texts = self._last
+        if distributions is not template_trial.distributions:
+            distributions = template_trial.distributions
+            texts = {name: distribution_to_json(distribution) for name, distribution in distributions.items()}
+            # A study's are the same for all of its trials.
+            self._last = distributions, texts
         rows: Rows = {
             PARAMETERS: {
-                name: (distribution.to_internal_repr(template_trial.params[name]), self._texts[name])
-                for name, distribution in self._distributions.items()
+                name: (distribution.to_internal_repr(template_trial.params[name]), texts[name])
+                for name, distribution in distributions.items()
             },
             OF_USER: _as_texts(template_trial.user_attrs),
             OF_SYSTEM: _as_texts(template_trial.system_attrs),
         }
         state, start = template_trial.state, _as_stored(template_trial.datetime_start)
         with self.engine.begin() as connection:
-            trial_id, number = begin_trial(connection, study_id, state, start, rows)
+            trial_id, number = write_begin(connection, study_id, state, start, rows)
         created = copy.copy(template_trial)
         created.number, created._trial_id = number, trial_id
         self._own[trial_id] = created
@@ -68,7 +69,7 @@ class Database(RDBStorage):
             OF_USER: _as_texts(attributes),
         }
         with self._at_once() if is_server(self.engine) else self.engine.begin() as connection:
-            if not end_trial(connection, trial_id, state, _as_stored(ended), rows):
+            if not write_end(connection, trial_id, state, _as_stored(ended), rows):
                 found = connection.execute(sqlalchemy.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id)).scalar()
                 if found is None:
                     raise KeyError(f"trial: got no identifier {trial_id}, expected one of a trial")

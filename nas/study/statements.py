@@ -32,7 +32,7 @@ _COLUMNS = {
 }
 
 
-def begin_trial(connection: Connection, study_id: int, state: TrialState, start: datetime | None, rows: Rows) -> tuple[int, int]:
+def write_begin(connection: Connection, study_id: int, state: TrialState, start: datetime | None, rows: Rows) -> tuple[int, int]:
     """Write a trial. Returns its identifier and its number.
 
     Args:
@@ -53,7 +53,7 @@ def begin_trial(connection: Connection, study_id: int, state: TrialState, start:
     return found.trial_id, found.number
 
 
-def end_trial(connection: Connection, trial_id: int, state: TrialState, end: datetime | None, rows: Rows) -> bool:
+def write_end(connection: Connection, trial_id: int, state: TrialState, end: datetime | None, rows: Rows) -> bool:
     """Write a trial's end. Returns false where there is no trial under way with this identifier; then nothing is written.
 
     Args:
