@@ -31,7 +31,7 @@ class Recipe(Value):
         drop_path: stochastic depth of the last block.
         ema_decay: of the averaged weights, which are then the result; none takes the last weights.
         accumulate: parts of a batch that a process trains on one after the other: less memory, and batch norms see a part at a time.
-        precision: of the arithmetic; `auto` takes the faster one.
+        precision: of the arithmetic; `auto` is bf16 on a GPU with units for it, else fp32.
         compile: whether to train through `torch.compile`.
         teacher: a network to learn from beside the labels, as `nas.teacher.open_teacher` reads it.
         teacher_weights: its weights, where it has none of its own.

@@ -50,7 +50,7 @@ def add_recipe_arguments(parser: CommandParser) -> None:
     group.add_argument("--batch-size", type=whole_number(2), help="images a step, on all GPUs together; the learning rate follows")
     group.add_argument("--lr", type=_learning_rate, help="peak learning rate")
     group.add_argument("--accumulate", type=whole_number(1), help="parts of a batch to train on one after the other: less memory")
-    group.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the arithmetic; auto takes the faster one")
+    group.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="auto is bf16 on a GPU with units for it, else fp32")
     group.add_argument("--compile", action="store_true", default=None, help="train through torch.compile")
     group.add_argument("--teacher", type=_teacher, metavar="NETWORK",
                        help="to learn from: local-dir:FOLDER, hf-hub:OWNER/NAME, or a name of timm's with --teacher-weights")  # fmt: skip

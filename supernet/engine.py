@@ -30,7 +30,7 @@ from supernet.batches import Batches, places_of_part
 from supernet.checkpoint import CheckpointError, flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from supernet.interruptions import interruptions
 from supernet.losses import Output, Taught, loss_of
-from supernet.precision import Precision, choose_precision
+from supernet.precision import Precision, precision_of
 from supernet.processes import average, this_process, total, wait_for_all
 from supernet.randomness import reseed, seeded
 from supernet.slices import Slices, Touched, update
@@ -70,7 +70,7 @@ class TrainConfig:
         mix_prob: share of the batches that is mixed.
         ema_decay: of the running average of the weights; none keeps no average. It rises from 0.1 over the first steps.
         accumulate: in how many parts, one after the other, a process trains on its share of a batch.
-        precision: `auto` measures.
+        precision: `auto` is the device's own, as `supernet.precision` tells.
     """
 
     steps: int
@@ -163,7 +163,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint)
     if training.precision is None:
-        training.precision = training.measure_precision() if config.precision == "auto" else config.precision
+        training.precision = precision_of(training.device) if config.precision == "auto" else config.precision
     with interruptions() as interrupted:
         stream = training.stream()
         clock = _Clock()
@@ -283,11 +283,10 @@ class _Training:
         """Numbers of the parts of a batch that this process trains on."""
         return range(self.process.process_index, self.parts, self.process.num_processes)
 
-    def stream(self, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches from here on, to the end or to before a step: what this process trains on, part by part."""
-        size, stop = self.batches.batch_size, self.config.steps if stop is None else stop
-        places = [place for number in self.own_parts for place in places_of_part(size, number, self.parts)]
-        return self.batches.stream(self.step, stop, places)
+    def stream(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches from here on to the end: what this process trains on, part by part."""
+        places = [place for number in self.own_parts for place in places_of_part(self.batches.batch_size, number, self.parts)]
+        return self.batches.stream(self.step, self.config.steps, places)
 
     def advance(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Do one step; its loss and learning rate."""
@@ -384,21 +383,6 @@ class _Training:
                 self.average[name].lerp_(buffer, 1 - decay)
             else:
                 self.average[name].copy_(buffer)
-
-    def measure_precision(self) -> Precision:
-        """Try both precisions on the next step's batch, leaving no trace."""
-        images, labels = next(self.stream(self.step + 1))
-        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-
-        def one_step(precision: Precision) -> None:
-            self.accumulate_gradients(self.step, images.clone(), labels, precision)
-            self.forget_gradients()
-
-        precision = choose_precision(one_step, self.device)
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        # The processes may have measured differently.
-        return "bf16" if self._agreed(torch.tensor(float(precision == "bf16"), device=self.device)) > 0.5 else "fp32"
 
     def agreed(self, max_seconds: float | None, interrupted: threading.Event, clock: _Clock) -> tuple[bool, bool, bool]:
         """Whether any process finds that the time is over, that it shall stop, that a checkpoint is due: all decide alike."""

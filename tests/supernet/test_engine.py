@@ -29,7 +29,7 @@ from supernet.checkpoint import CheckpointError, load_checkpoint, save_checkpoin
 from supernet.data import open_images
 from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
 from supernet.losses import Taught
-from supernet.precision import choose_precision
+from supernet.precision import precision_of
 from supernet.randomness import seed_of, seeded
 
 EVERYTHING = TrainConfig(
@@ -355,37 +355,23 @@ def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("saving_every_step")
-@pytest.mark.parametrize("chosen", ["fp32", "bf16"])
-def test_measuring_the_precision_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
-    def choose(step: Callable[[str], None], device: torch.device) -> str:
-        for precision in ("fp32", "bf16"):
-            step(precision)
-        return chosen
-
-    monkeypatch.setattr(engine, "choose_precision", choose)
-    measured, told, file = make_network(), make_network(), tmp_path / "checkpoint"
+@pytest.mark.parametrize("own", ["fp32", "bf16"])
+def test_a_training_keeps_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+    monkeypatch.setattr(engine, "precision_of", lambda device: own)
+    untold, told, file = make_network(), make_network(), tmp_path / "checkpoint"
     config = replace(EVERYTHING, steps=2)
-    report = run(measured, replace(config, precision="auto"), checkpoint=file)
-    run(told, replace(config, precision=chosen))
-    assert report.precision == chosen
-    assert same(state(measured), state(told))
-    # A later run keeps to it without measuring again.
-    monkeypatch.setattr(engine, "choose_precision", None)
-    assert run(make_network(), replace(config, precision="auto"), checkpoint=file).precision == chosen
+    assert run(untold, replace(config, precision="auto"), checkpoint=file).precision == own
+    run(told, replace(config, precision=own))
+    assert same(state(untold), state(told))
+    # Whatever is continued elsewhere, too.
+    monkeypatch.setattr(engine, "precision_of", None)
+    assert run(make_network(), replace(config, precision="auto"), checkpoint=file).precision == own
 
 
-@pytest.mark.parametrize(("bf16_seconds", "expected"), [(0.5, "bf16"), (0.95, "fp32"), (1.9, "fp32"), (50.0, "fp32")])
-def test_the_faster_precision_is_chosen(monkeypatch: pytest.MonkeyPatch, bf16_seconds: float, expected: str) -> None:
-    now = [0.0]
-    calls: list[str] = []
-    monkeypatch.setattr("supernet.precision.time.process_time", lambda: now[0])
-
-    def step(precision: str) -> None:
-        calls.append(precision)
-        now[0] += (bf16_seconds if precision == "bf16" else 1.0) + (100.0 if precision not in calls[:-1] and precision == "fp32" else 0.0)
-
-    assert choose_precision(step, torch.device("cpu")) == expected
-    assert len(calls) <= 8
+@pytest.mark.parametrize(("device", "has_units", "expected"), [("cpu", True, "fp32"), ("cuda", False, "fp32"), ("cuda", True, "bf16")])
+def test_the_device_decides_on_the_precision(monkeypatch: pytest.MonkeyPatch, device: str, has_units: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_units)
+    assert precision_of(torch.device(device)) == expected
 
 
 def test_it_learns() -> None:
