@@ -96,6 +96,7 @@ class Known:
 
     Args:
         features: of n members.
+        kernel: their covariance.
 
     Attributes:
         inverse: of the lower factor of their covariance, (n, n).

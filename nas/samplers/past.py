@@ -156,7 +156,7 @@ def keys_of(rows: NDArray[np.int64]) -> list[bytes]:
 
 
 def fresh(rows: NDArray[np.int64], seen: set[bytes]) -> NDArray[np.int64]:
-    """The first of all equal rows that have not been seen, from now on they have."""
+    """Those of some rows (n, slots) that are not among the bytes `seen`, each once; they are added to these."""
     places = []
     for place, key in enumerate(keys_of(rows)):
         if key not in seen:

@@ -97,7 +97,7 @@ class SurrogateSampler(InBandSampler):
         return Proposed(past.new(best), "surrogate")
 
     def _begun(self, past: Past) -> _Begun:
-        """What is bred from parents and random members."""
+        """What is bred from parents and random members; kept, since the places that follow go on from it."""
         seed = past.rng.getrandbits(64)
         key = seed, past.rows.tobytes(), past.scores.tobytes(), past.pending.tobytes()
         if self._last is None or self._last[0] != key:
