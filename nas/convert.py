@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.command import CommandParser, add_dry_run, exit_code_of
+from nas.cli.command import CommandParser, add_dry_run, exit_code_of
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def run(config: ConvertConfig) -> None:
     }
     what = f"{placed} official tensors as {len(tensors)} of {architecture.name}'s"
     if config.dry_run:
-        from nas.console import open_console
-        from nas.dry_run.plan import Phase, Plan, memory_so_far, print_plan
+        from nas.cli.console import open_console
+        from nas.cli.plan import Phase, Plan, memory_so_far, print_plan
 
         phase = Phase("converting", what, time.perf_counter() - start)
         sizes = {str(file): len(content) for file, content in files.items()}

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.backends import Stop
-from nas.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
-from nas.storage_url import argument_of
+from nas.cli.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
+from nas.execution import Stop
+from nas.runs.storage_url import argument_of
 from space.errors import UserError
 
 POLL = 1.0
@@ -58,32 +58,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: JoinConfig) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
-    from nas.configs.search import search_config_of
+    from nas.search.config import search_config_of
 
     search = search_config_of(config.run)
     search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
 
-    from nas.console import open_console
-    from nas.supernet_run import open_supernet_run
-    from proxies.architecture_band import ArchitectureBand
+    from nas.cli.console import open_console
+    from nas.train.supernet_run import open_supernet_run
+    from proxies.band.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
     console, supernet_run = open_console(), open_supernet_run(search.out)
     budget = parse_budget(search.budget, search.floor)
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if config.dry_run:
-        from nas.dry_run.plan import print_plan
-        from nas.dry_run.search import plan_join
+        from nas.cli.plan import print_plan
+        from nas.search.plan import plan_join
 
         print_plan(console, plan_join(search, band, supernet_run))
         return
 
-    from nas.latency_limits import within_latencies
-    from nas.parents import parents_within
-    from nas.searching import evaluate, evaluator_of, open_search
+    from nas.audit.report import corrections_of
+    from nas.cli.screen import Screen
+    from nas.latency.limits import within_latencies
+    from nas.search.loop import evaluate, evaluator_of, open_search
     from nas.study.record import StudyError, open_study
-    from nas.trust.report import corrections_of
-    from nas.watch.screen import Screen
+    from proxies.published import parents_within
 
     deadline = time.monotonic() + 60 * config.wait
     while True:

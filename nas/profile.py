@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nas.command import CommandParser, add_dry_run, exit_code_of
+from nas.cli.command import CommandParser, add_dry_run, exit_code_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,8 +107,8 @@ def run(config: ProfileConfig) -> None:
 
 
 def _plan(config: ProfileConfig, architectures: Sequence[Architecture]) -> None:
-    from nas.console import open_console
-    from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
+    from nas.cli.console import open_console
+    from nas.cli.plan import Phase, Plan, memory_now, print_plan
     from space.files import parent_names
 
     names = [*(architecture.name for architecture in architectures), *(parent_names() if config.parents else ())]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, whole_number
+from nas.cli.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from proxies.zero_cost.registry import Score
     from space.architecture import Architecture
-    from supernet.data import ImageSet
+    from supernet.data.images import ImageSet
 
 UNLIMITED = 10_000
 
@@ -29,7 +29,7 @@ class ScoreConfig:
     Args:
         architectures: YAML files, or names of published networks.
         scores: names of scores; all for none.
-        data: as `supernet.data.open_images` reads it; only training images are looked at.
+        data: as `supernet.data.images.open_images` reads it; only training images are looked at.
         image_size: side in pixels; by default the data's own.
         seed: of weights and of the choice of images.
         dry_run: say what would be scored, and score nothing.
@@ -78,7 +78,7 @@ def run(config: ScoreConfig) -> None:
 
     from proxies.zero_cost.registry import SCORES, score_named
     from space.files import load_architecture
-    from supernet.data import open_images
+    from supernet.data.images import open_images
 
     scores = [score_named(name) for name in config.scores or SCORES]
     architectures = [load_architecture(name) for name in config.architectures]
@@ -101,9 +101,9 @@ def run(config: ScoreConfig) -> None:
 
 
 def _plan(config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[Architecture], side: int) -> None:
-    from nas.console import open_console
-    from nas.dry_run.plan import Phase, Plan, memory_now, print_plan
-    from nas.dry_run.workload import workload_of
+    from nas.cli.console import open_console
+    from nas.cli.plan import Phase, Plan, memory_now, print_plan
+    from nas.cli.workload import workload_of
 
     workload = workload_of(architectures, side)
     seconds = workload.training_seconds(len(scores) * len(architectures), config.batch_size)
@@ -136,7 +136,7 @@ def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, s
     """
     import numpy as np
 
-    from supernet.batches import fixed_batch
+    from supernet.data.batches import fixed_batch
     from supernet.randomness import seed_of
 
     rng = np.random.default_rng(seed_of("scores", seed))
@@ -144,7 +144,7 @@ def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, s
 
 
 def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:
-    from supernet.data import DataError, split
+    from supernet.data.images import DataError, split
 
     train = split(images, config.seed).train
     if config.batch_size > len(train):

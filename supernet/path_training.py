@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from space.architecture import Architecture
 from space.search_space import SearchSpace
-from supernet.losses import Output, Taught
 from supernet.network import Supernet
 from supernet.paths import Paths, Strategy
 from supernet.scope import Scope
 from supernet.slices import Slices
+from supernet.training.losses import Output, Taught
 
 
 class PathTraining(nn.Module):

@@ -1,4 +1,4 @@
-"""The commands there are: every module of `nas` that has a `main`."""
+"""The commands there are: every module of `nas`, or `__main__` of a folder of it, that has a `main`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = tuple(sorted(file.stem for file in (ROOT / "nas").glob("*.py") if "\ndef main(" in file.read_text()))
+_FILES = {file.stem: f"nas.{file.stem}" for file in (ROOT / "nas").glob("*.py") if "\ndef main(" in file.read_text()}
+_FOLDERS = {door.parent.name: f"nas.{door.parent.name}.__main__" for door in (ROOT / "nas").glob("*/__main__.py")}
+COMMANDS = tuple(sorted(_FILES | _FOLDERS))
 
 
 def main_of(command: str) -> Callable[[Sequence[str]], int]:
     """What `python -m nas.COMMAND` calls."""
-    main: Callable[[Sequence[str]], int] = importlib.import_module(f"nas.{command}").main
+    main: Callable[[Sequence[str]], int] = importlib.import_module((_FILES | _FOLDERS)[command]).main
     return main
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from supernet import engine
+from supernet.training import engine
 
 pytest_plugins = ["tests.postgresql"]
 

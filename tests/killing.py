@@ -20,7 +20,8 @@ from pathlib import Path
 Command = Callable[[Sequence[str]], int]
 
 PRELOAD = [
-    "torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retraining", "nas.conclusion"
+    "torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retrain.retraining",
+    "nas.search.finish",
 ]  # fmt: skip
 LIMIT_SECONDS = 200.0
 """A command that takes longer hangs."""

@@ -18,8 +18,8 @@ PACKAGES = {
     "nas": {"space", "proxies", "supernet", "nas"},
 }
 DOORS = {
-    "optuna": ("nas/study/", "nas/samplers/", "nas/reports/importance.py"),
-    "ray": ("nas/backends/ray.py",),
+    "optuna": ("nas/study/", "nas/samplers/", "nas/report/importance.py"),
+    "ray": ("nas/execution/ray.py",),
     "fvcore": ("proxies/reference.py",),
 }
 

@@ -42,8 +42,8 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     folders = [folder for package in PACKAGES for folder in os.walk(ROOT / package, followlinks=True)]
     files = {Path(folder, name).relative_to(ROOT) for folder, _, names in folders for name in names}
     assert inside == {path.as_posix() for path in files if "__pycache__" not in path.parts}
-    catalogs = {"space/catalog/spaces/hybrid-224.yaml", "space/catalog/parents/davit-t.yaml", "nas/recipes/deit.yaml"}
-    assert catalogs | {"supernet/digits.npz"} <= inside
+    catalogs = {"space/catalog/spaces/hybrid-224.yaml", "space/catalog/parents/davit-t.yaml", "nas/retrain/recipes/deit.yaml"}
+    assert catalogs | {"supernet/data/digits.npz"} <= inside
 
 
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:

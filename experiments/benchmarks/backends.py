@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.parents import RESULTS, machine
-from nas.backends import BACKENDS, Stop, Workers
-from nas.backends.local import run_local
-from nas.backends.ray import run_ray
-from nas.objectives import objectives_of
+from nas.execution import BACKENDS, Stop, Workers
+from nas.execution.local import run_local
+from nas.execution.ray import run_ray
 from nas.study.architecture_study import ArchitectureStudy
+from nas.study.objectives import objectives_of
 from nas.study.record import Proposal, Result
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture
 from space.files import load_space, write_atomically

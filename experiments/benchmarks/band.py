@@ -24,13 +24,13 @@ import numpy as np
 import torch
 
 from experiments.benchmarks.commands import processor
-from proxies.architecture_band import ArchitectureBand, SumOfCosts
+from proxies.band.additive_cost import CostTable, Term
+from proxies.band.architecture_band import ArchitectureBand, SumOfCosts
+from proxies.band.space_cost import SpaceParts
 from proxies.cost import Budget, BudgetError, format_amount, latency_on, parse_budget
 from proxies.macs import part_activations, part_cost
 from proxies.reference import count_network
-from proxies.space_parts import SpaceParts
 from proxies.target import Target
-from proxies.terms import CostTable, Term
 from space import build_network, load_space
 from space.files import write_atomically
 from space.search_space import SearchSpace

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.evaluator import SupernetEvaluator
-from nas.progress import phase
-from nas.run_directory import config_of_run
-from nas.supernet_run import open_supernet_run
-from proxies.architecture_band import ArchitectureBand
+from nas.cli.progress import phase
+from nas.evaluators.supernet import SupernetEvaluator
+from nas.runs.directory import config_of_run
+from nas.train.supernet_run import open_supernet_run
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget, without_latency
 from space.architecture import Architecture
 from space.files import write_atomically

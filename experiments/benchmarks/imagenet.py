@@ -22,16 +22,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from nas.recipe import load_recipe
-from nas.retraining import Retraining
-from nas.supernet_run import MAX_CALIBRATION_IMAGES, MAX_SEARCH_IMAGES
-from proxies.architecture_band import ArchitectureBand
+from nas.retrain.recipe import load_recipe
+from nas.retrain.retraining import Retraining
+from nas.train.supernet_run import MAX_CALIBRATION_IMAGES, MAX_SEARCH_IMAGES
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import load_architecture, load_space
 from space.network import build_network
-from supernet.data import open_images
+from supernet.data.images import open_images
 
 BUDGET, SPACE = "4.5GFLOPs", "hybrid-224"
 TRAIN_IMAGES, CLASSES, SIZE = 1_281_167, 1000, 224

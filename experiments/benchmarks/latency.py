@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.latency import LatencyTable, Measured, open_table
 from proxies.latency.fingerprint import fingerprint_of

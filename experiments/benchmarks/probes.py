@@ -19,17 +19,17 @@ from statistics import mean
 
 import numpy as np
 
-from nas.processes import in_processes
-from nas.progress import Advance, phase
-from nas.standalone import Conditions, Training, default_workers, train_all
-from nas.supernet_run import SupernetRun
-from nas.trust.agreement import Spread, spread_of
-from proxies.architecture_band import ArchitectureBand
+from nas.audit.correlation import Spread, spread_of
+from nas.cli.progress import Advance, phase
+from nas.evaluators.standalone import Conditions, Training, default_workers, train_all
+from nas.execution.pool import in_processes
+from nas.train.supernet_run import SupernetRun
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture
 from space.files import load_space, write_atomically
 from space.search_space import SearchSpace
-from supernet.probes import TASKS
+from supernet.data.probes import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
 MADE_FOR = {"texture": ("local_mhra",), "pairs": ("global_mhra",), "counts": ("ssa",), "channels": ("channel_group",)}

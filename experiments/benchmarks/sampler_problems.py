@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from proxies.band.additive_cost import Condition, CostTable, Option, Rows, Term
 from proxies.cost import Budget
-from proxies.terms import Condition, CostTable, Option, Rows, Term
 
 Accuracy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Accuracies (n,) of canonical rows (n, slots)."""

@@ -42,8 +42,8 @@ from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all
 from nas.samplers.breeding import Breeder
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
-from proxies.band import Band
-from proxies.listed_band import band_of
+from proxies.band.band import Band
+from proxies.band.enumerated import band_of
 from space.files import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "results"

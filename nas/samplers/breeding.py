@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band import Band
-from proxies.reach import excess
-from proxies.terms import Rows
+from proxies.band.additive_cost import Rows
+from proxies.band.band import Band
+from proxies.band.extremes import excess
 
 IntRows = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from nas.samplers.in_band import InBandSampler, SamplerError
 from nas.samplers.random import InBandRandomSampler
 from nas.samplers.surrogate import SurrogateSampler
 from nas.samplers.tpe import InBandTPESampler
-from proxies.band import Band
+from proxies.band.band import Band
 
 _SAMPLERS: dict[str, type[InBandSampler]] = {
     "surrogate": SurrogateSampler, "evolution": AgingEvolutionSampler, "tpe": InBandTPESampler, "random": InBandRandomSampler,

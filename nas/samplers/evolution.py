@@ -6,9 +6,9 @@ import numpy as np
 
 from nas.samplers.breeding import Breeder
 from nas.samplers.in_band import InBandSampler, Past, Proposed
-from proxies.band import Band
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from proxies.band.band import Band
 from proxies.cost import Budget
-from proxies.terms import AdditiveCost, CategoricalSpace
 
 LITTER = 16
 """Children of a pair of parents, one of which is evaluated: the first that is new."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dtrtri
 
-from proxies.terms import Rows
+from proxies.band.additive_cost import Rows
 
 Floats = NDArray[np.floating]
 Vectors = tuple[Floats, Floats]

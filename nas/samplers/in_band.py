@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import ThreadpoolController
 
 from nas.samplers.past import ROW, History, Past, place_of, row_of
-from proxies.band import Band
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from proxies.band.band import Band
+from proxies.band.enumerated import band_of
 from proxies.cost import Budget
-from proxies.listed_band import band_of
-from proxies.terms import AdditiveCost, CategoricalSpace
 from space.errors import UserError
 
 MAX_TRIES = 8

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from proxies.terms import Rows
+from proxies.band.additive_cost import Rows
 
 ROW = "in_band:row"
 """The system attribute of a trial that says which member it stands for, before it is asked for its slots."""

@@ -14,9 +14,9 @@ from nas.samplers.breeding import Breeder
 from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, Known, chosen_kernel
 from nas.samplers.in_band import InBandSampler, Past, Proposed
 from nas.samplers.past import fresh
-from proxies.band import Band
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from proxies.band.band import Band
 from proxies.cost import Budget
-from proxies.terms import AdditiveCost, CategoricalSpace
 
 REFIT_EVERY = 10
 """Evaluations after which the kernel is chosen anew; twice as many wherever their number has doubled, from `REFIT_OFTEN` on."""

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers.breeding import Breeder
 from nas.samplers.in_band import InBandSampler, Past, Proposed
-from proxies.band import Band
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from proxies.band.band import Band
 from proxies.cost import Budget
-from proxies.terms import AdditiveCost, CategoricalSpace
 
 
 class InBandTPESampler(InBandSampler):

@@ -19,21 +19,21 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.objectives import Objective
-from nas.owners import Owner, this_process
-from nas.parents import Parent
+from nas.runs.process_identity import Owner, this_process
+from nas.runs.storage_url import without_password
 from nas.samplers.by_name import make_sampler
 from nas.samplers.past import PLACE, Reader
-from nas.storage_url import without_password
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
+from nas.study.objectives import Objective
 from nas.study.record import SECONDS, Proposal, Result, StudyError, StudyRecord
 from nas.study.schedule import FAILURE, INTERRUPTED, Schedule, Turn
 from nas.study.storage import open_storage, told
 from nas.study.tally import PASSED_OVER, SCORE, Tally, tally_of
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 from proxies.macs import cost_of
+from proxies.published import Parent
 from space.files import dump_space
 from supernet.accuracy import Score
 

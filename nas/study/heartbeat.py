@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.owners import Owner, is_alive, this_process
+from nas.runs.process_identity import Owner, is_alive, this_process
 
 BEAT = 15.0
 """Seconds between two signs."""

@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.objectives import Objective
+from nas.runs.storage_url import without_password
 from nas.samplers.past import place_of
-from nas.storage_url import without_password
+from nas.study.objectives import Objective
 from nas.study.schedule import FAILURE, INTERRUPTED
 from nas.study.storage import open_storage, told
 from nas.study.tally import SCORE

@@ -19,7 +19,7 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.storage_url import JOURNAL, POSTGRESQL, StorageError, checked, file_of, without_password
+from nas.runs.storage_url import JOURNAL, POSTGRESQL, StorageError, checked, file_of, without_password
 from nas.study.database import Database
 
 PATIENCE = 60.0

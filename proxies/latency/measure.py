@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
+from proxies.band.space_cost import Keys
 from proxies.latency.backends import Backend, Clock, Run, backend_of
 from proxies.latency.pace import Measured, Pace, PacedTimes
 from proxies.macs import cost_of
-from proxies.space_parts import Keys
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse

@@ -14,15 +14,15 @@ import numpy as np
 import platformdirs
 from pydantic import Field
 
+from proxies.band.additive_cost import Term
+from proxies.band.space_cost import SpaceParts, key_of
 from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
 from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace
-from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
-from proxies.terms import Term
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
 from space.files import load_value, write_atomically

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from nas.recipe import load_recipe
+from nas.retrain.recipe import load_recipe
 from proxies.cost import format_budget, parse_budget
 from proxies.macs import cost_of
 from space.architecture import Architecture
@@ -21,7 +21,7 @@ from space.files import dump_architecture, dump_space, load_architecture, load_p
 from space.network import build_network
 from space.official.files import read_weights
 from space.weights import load_weights
-from supernet.checkpoint import load_checkpoint
+from supernet.training.checkpoint import load_checkpoint
 from tests.fuzz.mutation import mutated_bytes, mutated_safetensors, mutated_yaml
 from tests.nas.small_search import SPACE
 
@@ -115,7 +115,7 @@ _ARCHITECTURES = (
     *_catalog("parents/davit-t", "parents/topformer-t", "parents/uniformer-s"),
     dump_architecture(_SMALL.largest(), {"space": "tiny", "seed": 0}).encode(),
 )
-_RECIPES = tuple((resources.files("nas") / "recipes" / f"{name}.yaml").read_bytes() for name in ("deit", "short"))
+_RECIPES = tuple((resources.files("nas.retrain") / "recipes" / f"{name}.yaml").read_bytes() for name in ("deit", "short"))
 _NETWORK_FILE = save({name: tensor.contiguous() for name, tensor in _NETWORK.state_dict().items()}, _FACTS)
 
 DOORS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas import search
+from nas.search import __main__ as search
 from tests.nas.small_search import SPACE, command
 from tests.pictures import write_pictures
 

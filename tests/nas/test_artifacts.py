@@ -18,12 +18,12 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.trial import TrialState
 
-from nas.objectives import objectives_of
-from nas.storage_url import for_dashboard
+from nas.runs.storage_url import for_dashboard
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.artifacts import DRAWING, YAML
+from nas.study.objectives import objectives_of
 from nas.study.storage import open_storage
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.files import load_architecture, load_provenance, parse_space
 from supernet.accuracy import Score

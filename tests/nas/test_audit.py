@@ -9,12 +9,14 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas import audit, search, train
-from nas.storage_url import sqlite_url
+from nas.audit import __main__ as audit
+from nas.audit.operator_bias import shares_of
+from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
+from nas.audit.table import load_bench
+from nas.runs.storage_url import sqlite_url
+from nas.search import __main__ as search
 from nas.study.record import Result, StudyRecord
-from nas.trust.bench import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
-from nas.trust.bench_table import load_bench
-from nas.trust.bias import shares_of
+from nas.train import __main__ as train
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
 from space.errors import UserError

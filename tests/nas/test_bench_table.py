@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.trust.bench_table import load_bench
+from nas.audit.table import load_bench
 from space.errors import UserError
 from space.files import dump_architecture, parse_space
 from tests.nas.small_search import SPACE

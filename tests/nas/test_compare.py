@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nas import compare, retrain, search
-from nas.comparison import Accuracies, Contender, median_of_random, table_of
+from nas.compare import __main__ as compare
+from nas.compare.comparison import Accuracies, Contender, median_of_random, table_of
+from nas.retrain import __main__ as retrain
+from nas.search import __main__ as search
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space.errors import SpaceError

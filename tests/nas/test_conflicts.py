@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from nas.trust.conflicts import gradient_cosines, mean_cosines
+from nas.audit.gradient_conflicts import gradient_cosines, mean_cosines
 from space.files import load_space
 from supernet.network import Supernet
 

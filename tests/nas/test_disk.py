@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from nas import audit, compare, convert, export, retrain, search, train
+from nas import convert
+from nas.audit import __main__ as audit
+from nas.compare import __main__ as compare
+from nas.export import __main__ as export
+from nas.retrain import __main__ as retrain
+from nas.search import __main__ as search
+from nas.train import __main__ as train
 from space.files import dump_architecture, load_space
 from tests.killing import run_whole
 from tests.nas.conftest import Command, Mistaken

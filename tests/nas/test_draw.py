@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from torch import nn
 
-from nas.draw import main
-from nas.drawing import drawing_of
-from nas.drawing.layout import Box, Drawing, lay_out
-from nas.drawing.palette import fill_of
-from nas.drawing.svg import svg_of
+from nas.draw import drawing_of
+from nas.draw.__main__ import main
+from nas.draw.layout import Box, Drawing, lay_out
+from nas.draw.palette import fill_of
+from nas.draw.svg import svg_of
 from proxies.macs import cost_of, part_cost
 from space import Architecture, dump_architecture, load_architecture, parent_names
 from space.kinds import MIXERS, NORMS

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.command import exit_code_of
-from nas.dry_run.supernet import shared_params
-from nas.dry_run.workload import workload_of
+from nas.cli.command import exit_code_of
+from nas.cli.workload import workload_of
+from nas.train.plan import shared_params
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_space
 from supernet.slicing import shared_tensors

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from nas.export import main
-from nas.exports import FORMATS, FUSABLE, format_named
-from nas.exports.format import ExportError, Format, Trained, differences
-from nas.exports.program import CUT_MAPS
+from nas.export import FORMATS, FUSABLE, format_named
+from nas.export.__main__ import main
+from nas.export.format import ExportError, Format, Trained, differences
+from nas.export.program import CUT_MAPS
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
 from space.registry import Spec
@@ -227,7 +227,7 @@ def test_a_dry_run_writes_nothing(name: str, weights: Path, tmp_path: Path, caps
 
 
 def test_nothing_is_left_of_a_failure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistaken: Mistaken) -> None:
-    monkeypatch.setattr("nas.exports.format.TOLERANCE", -1.0)
+    monkeypatch.setattr("nas.export.format.TOLERANCE", -1.0)
     arguments = [str(weights.with_name("small.yaml")), "--weights", str(weights), "--format", "timm", "--output", str(tmp_path / "out")]
     assert "off the network's" in mistaken(main, arguments)
     assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nas import finals, search, standalone
-from nas.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
-from nas.processes import in_processes
-from nas.standalone import Conditions, Trained, Training
-from nas.supernet_run import SupernetRun
+from nas.evaluators import standalone
+from nas.evaluators.standalone import Conditions, Trained, Training
+from nas.execution.pool import in_processes
+from nas.search import __main__ as search
+from nas.search import finals
+from nas.search.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
+from nas.train.supernet_run import SupernetRun
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
 from tests.nas.small_search import AS_IF_NOT_GIVEN, command, trials_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.samplers.gaussian_process import Features, GaussianProcess, Kernel, Known
-from proxies.terms import Rows
+from proxies.band.additive_cost import Rows
 from space.files import load_space
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas import convert, profile, retrain, search, train
-from nas.command import exit_code_of
-from nas.trust.bench_table import load_bench
+from nas import convert, profile
+from nas.audit.table import load_bench
+from nas.cli.command import exit_code_of
+from nas.retrain import __main__ as retrain
+from nas.search import __main__ as search
+from nas.train import __main__ as train
 from space.files import dump_architecture, load_space
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import command
@@ -81,7 +84,7 @@ def test_weights(door: Callable, suffix: str, form: Callable, folder: Path, mark
 
 
 @pytest.mark.parametrize("form", [bare, archived])
-@pytest.mark.parametrize("name", ["supernet.safetensors", "supernet.checkpoint.safetensors", "config.json"])
+@pytest.mark.parametrize("name", ["supernet.safetensors", "supernet.training.checkpoint.safetensors", "config.json"])
 def test_a_run_directory(name: str, form: Callable, folder: Path, marker: Path, mistaken: Mistaken) -> None:
     assert search.main(command(folder, "--minutes", "0.00001")) == 0
     # Without its weights a run trains again, from its checkpoint on.

@@ -10,8 +10,10 @@ from random import Random
 
 import pytest
 
-from nas import retrain, search, train
-from proxies.architecture_band import ArchitectureBand
+from nas.retrain import __main__ as retrain
+from nas.search import __main__ as search
+from nas.train import __main__ as train
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.files import dump_architecture, load_space
 from tests.pictures import write_pictures

@@ -16,17 +16,18 @@ from optuna.trial import TrialState
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from nas import retrain, search
-from nas.processes import in_processes
-from nas.standalone import Conditions, Training, train_all
-from nas.storage_url import sqlite_url
+from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
+from nas.evaluators.standalone import Conditions, Training, train_all
+from nas.execution.pool import in_processes
+from nas.retrain import __main__ as retrain
+from nas.runs.storage_url import sqlite_url
+from nas.search import __main__ as search
 from nas.study.record import open_study
 from nas.study.storage import open_storage
-from nas.supernet_run import SupernetRun
-from nas.watch.scalars import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
+from nas.train.supernet_run import SupernetRun
 from space import load_architecture
 from space.files import dump_architecture, load_space
-from supernet import engine
+from supernet.training import engine
 from tests.killing import Command, moments, run_killed, run_whole, running
 from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE as SMALL_SPACE

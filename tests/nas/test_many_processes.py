@@ -11,11 +11,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas import join, search, train
-from nas.owners import this_process
+from nas import join
+from nas.runs.process_identity import this_process
+from nas.search import __main__ as search
 from nas.study.architecture_study import OWNER
 from nas.study.heartbeat import Heartbeat
 from nas.study.storage import open_storage
+from nas.train import __main__ as train
 from space import load_architecture
 from tests.killing import running
 from tests.nas.conftest import Mistaken

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nas.objectives import objectives_of
 from nas.samplers.by_name import sampler_names
 from nas.study.architecture_study import MAX_IN_A_ROW, ArchitectureStudy
+from nas.study.objectives import objectives_of
 from nas.study.record import Proposal, StudyError
 from nas.study.schedule import MAX_FAILURES
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
 from space.files import parse_space
 from supernet.accuracy import Score

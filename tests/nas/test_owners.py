@@ -8,12 +8,12 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
-from nas.owners import Owner, is_alive, this_process
+from nas.runs.process_identity import Owner, is_alive, this_process
 
 MAKES_A_RECORD = """
 import json, sys
 from dataclasses import asdict
-from nas.owners import this_process
+from nas.runs.process_identity import this_process
 print(json.dumps(asdict(this_process())), flush=True)
 sys.stdin.read()
 """

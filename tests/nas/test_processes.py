@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nas.processes import MAX_ATTEMPTS, WorkerError, in_processes
+from nas.execution.pool import MAX_ATTEMPTS, WorkerError, in_processes
 from tests.killing import running
 
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from nas import progress
-from nas.progress import duration, phase
+from nas.cli import progress
+from nas.cli.progress import duration, phase
 
 
 @pytest.fixture

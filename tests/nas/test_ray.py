@@ -20,13 +20,13 @@ import torch
 from ray._common.usage.usage_lib import usage_stats_enabled
 from ray.cluster_utils import Cluster
 
-from nas.backends import Stop, Workers
-from nas.backends.ray import WorkersError, on_ray, reserved, run_ray
-from nas.objectives import objectives_of
-from nas.search import main
+from nas.execution import Stop, Workers
+from nas.execution.ray import WorkersError, on_ray, reserved, run_ray
+from nas.search.__main__ import main
 from nas.study.architecture_study import ArchitectureStudy
+from nas.study.objectives import objectives_of
 from nas.study.record import open_study
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.errors import UserError
 from space.files import load_architecture, load_space

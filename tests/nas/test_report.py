@@ -18,22 +18,26 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas import audit, compare, finals, report, search
-from nas.accuracies import over_images, over_seeds
-from nas.configs.search import search_config_of
-from nas.reports.choices import best_of, choices_of
-from nas.reports.importance import importances_of
-from nas.reports.origin import origin_of
-from nas.reports.page import millions
-from nas.reports.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
-from nas.run_directory import storage_of_run
+from nas.audit import __main__ as audit
+from nas.compare import __main__ as compare
+from nas.report import __main__ as report
+from nas.report.choices import best_of, choices_of
+from nas.report.importance import importances_of
+from nas.report.origin import origin_of
+from nas.report.page import millions
+from nas.report.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
+from nas.runs.directory import storage_of_run
+from nas.search import __main__ as search
+from nas.search import finals
+from nas.search.config import search_config_of
 from nas.study.record import Result, open_study
-from nas.supernet_run import open_supernet_run
-from proxies.architecture_band import ArchitectureBand
+from nas.train.supernet_run import open_supernet_run
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space.files import dump_architecture, load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
+from supernet.intervals import over_images, over_seeds
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import SPACE, command
 from tests.pictures import write_pictures
@@ -96,7 +100,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finals, "STEPS", (1, 2))
         patch.setattr(finals, "MIN_STEPS", 1)
-        patch.setattr("nas.conclusion.default_workers", lambda: 1)
+        patch.setattr("nas.search.finish.default_workers", lambda: 1)
         assert search.main(command(folder, "--trials", "50", "--sampler", "random", "--finalists", "2")) == 0
     run = folder / "run"
     shared = ["--run", str(run), "--workers", "1"]

@@ -17,17 +17,17 @@ from timm.data.auto_augment import RandAugment
 from torch import Tensor, nn
 from torch._dynamo.exc import InternalTorchDynamoError
 
-from nas import retraining
-from nas.recipe import DEIT_POLICY, load_recipe, recipe_names
-from nas.retrain import main
-from nas.retraining import accuracy
+from nas.retrain import retraining
+from nas.retrain.__main__ import main
+from nas.retrain.recipe import DEIT_POLICY, load_recipe, recipe_names
+from nas.retrain.retraining import accuracy
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_space
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data import open_images, open_test_images, split
-from supernet.engine import StepReport, TrainReport, train
+from supernet.data.images import open_images, open_test_images, split
+from supernet.training.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
 
 RECIPE = """

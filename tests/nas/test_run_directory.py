@@ -16,15 +16,15 @@ import filelock
 import psutil
 import pytest
 
-from nas.owners import this_process
-from nas.run_directory import RunError, open_run
-from nas.run_lock import LOCK, Holder, InUseError, lock
+from nas.runs.directory import RunError, open_run
+from nas.runs.lock import LOCK, Holder, InUseError, lock
+from nas.runs.process_identity import this_process
 
 CONFIG = {"data": "digits", "trials": 3}
 HOLDS = """
 import sys
 from pathlib import Path
-from nas.run_directory import open_run
+from nas.runs.directory import open_run
 with open_run(Path(sys.argv[1]), {"data": "digits"}):
     print("open", flush=True)
     sys.stdin.read()

@@ -14,9 +14,9 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveS
 
 from experiments.benchmarks.sampler_problems import Cost, Space, mini_problem
 from nas.samplers.by_name import make_sampler, sampler_names
+from proxies.band.additive_cost import Term
+from proxies.band.enumerated import ListedBand
 from proxies.cost import Budget
-from proxies.listed_band import ListedBand
-from proxies.terms import Term
 
 MINI = mini_problem(0, ("macs", "latency"))
 BANDS = {

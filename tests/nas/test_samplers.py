@@ -27,11 +27,11 @@ from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.past import History, Reader
 from nas.samplers.surrogate import SurrogateSampler
-from proxies.architecture_band import ArchitectureBand
-from proxies.band import Band
+from proxies.band.additive_cost import CostTable
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.band.band import Band
+from proxies.band.enumerated import ListedBand, band_of
 from proxies.cost import Budget, BudgetError
-from proxies.listed_band import ListedBand, band_of
-from proxies.terms import CostTable
 from tests.proxies.test_architecture_band import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nas import retrain, train
-from nas.watch import scalars
-from nas.watch.scalars import FOLDER, LOSS, RATE, SKIPPED, SPEED, VALIDATION, Scalars
+from nas.cli import tensorboard as scalars
+from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, SPEED, VALIDATION, Scalars
+from nas.retrain import __main__ as retrain
+from nas.train import __main__ as train
 from space.files import dump_architecture, parse_space
-from supernet.engine import StepReport
+from supernet.training.engine import StepReport
 from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE
 

@@ -22,15 +22,15 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from nas.parents import Parent, parents_within
-from nas.progress import phase
+from nas.cli import screen as screens
+from nas.cli.plot import plot
+from nas.cli.progress import phase
+from nas.cli.screen import Screen
+from nas.search.view import search_view
 from nas.study.tally import Standing, Tally
-from nas.watch import screen as screens
-from nas.watch.plot import plot
-from nas.watch.screen import Screen
-from nas.watch.search_view import search_view
-from nas.watch.training_view import training_view
+from nas.train.view import training_view
 from proxies.cost import parse_budget
+from proxies.published import Parent, parents_within
 from space.files import load_space
 from supernet.accuracy import Score
 
@@ -195,9 +195,9 @@ LONG_COMMAND = """
 import sys, time
 from rich.console import Console
 from rich.text import Text
-from nas.command import exit_code_of
-from nas.progress import phase
-from nas.watch.screen import Screen
+from nas.cli.command import exit_code_of
+from nas.cli.progress import phase
+from nas.cli.screen import Screen
 
 def run():
     console = Console()

@@ -23,9 +23,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from nas import export, search
-from nas.owners import this_process
+from nas.export import __main__ as export
+from nas.runs.process_identity import this_process
 from nas.samplers.by_name import sampler_names
+from nas.search import __main__ as search
 from proxies.cost import parse_budget
 from proxies.latency import table
 from proxies.latency.measure import Effort

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas import standalone
-from nas.backends import Workers
-from nas.backends.ray import on_ray
-from nas.processes import Each, in_processes
-from nas.standalone import Conditions, Trained, Training, train_all
-from nas.supernet_run import SupernetRun
+from nas.evaluators import standalone
+from nas.evaluators.standalone import Conditions, Trained, Training, train_all
+from nas.execution import Workers
+from nas.execution.pool import Each, in_processes
+from nas.execution.ray import on_ray
+from nas.train.supernet_run import SupernetRun
 from space.files import load_space
-from supernet.checkpoint import save_checkpoint
-from supernet.engine import StepReport, TrainReport, train
+from supernet.training.checkpoint import save_checkpoint
+from supernet.training.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.objectives import objectives_of
 from nas.samplers.in_band import SpaceExhausted
 from nas.study.architecture_study import ArchitectureStudy
+from nas.study.objectives import objectives_of
 from nas.study.tally import Tally
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.files import parse_space
 from supernet.accuracy import Score

@@ -14,12 +14,12 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import save_for_hf
 from torch import Tensor, nn
 
-from nas.recipe import Recipe
-from nas.retrain import main
-from nas.teacher import Teacher, TeacherError, open_teacher
+from nas.retrain.__main__ import main
+from nas.retrain.recipe import Recipe
+from nas.retrain.teacher import Teacher, TeacherError, open_teacher
 from space.errors import UserError
 from space.files import dump_architecture, load_space
-from supernet.data import open_images
+from supernet.data.images import open_images
 from tests.pictures import write_pictures
 
 NAME = "test_resnet"

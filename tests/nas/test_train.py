@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from nas import search, train
-from nas.scopes import inside
-from proxies.architecture_band import ArchitectureBand
+from nas.search import __main__ as search
+from nas.train import __main__ as train
+from nas.train.scopes import inside
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.latency import table
 from proxies.latency.measure import Effort
 from space.files import load_space
-from supernet.checkpoint import load_checkpoint
 from supernet.paths import STRATEGIES
+from supernet.training.checkpoint import load_checkpoint
 from tests.nas.small_search import BUDGET, trials_of
 
 

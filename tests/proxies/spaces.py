@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from proxies.terms import Condition, Option, Term
+from proxies.band.additive_cost import Condition, Option, Term
 
 
 @dataclass(frozen=True)

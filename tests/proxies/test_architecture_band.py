@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxies.architecture_band import ArchitectureBand
+from proxies.band.additive_cost import Rows, Term
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError, latency_on, parse_budget
 from proxies.macs import cost_of
 from proxies.target import Target
-from proxies.terms import Rows, Term
 from space.errors import SpaceError
 from space.files import load_space, space_names
 from space.kinds import FFNS, MIXERS

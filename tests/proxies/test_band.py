@@ -9,12 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from proxies import band as band_module
-from proxies import counting
-from proxies.band import Band
+from proxies.band import band as band_module
+from proxies.band import exact_count as counting
+from proxies.band.additive_cost import Rows, Term
+from proxies.band.band import Band
+from proxies.band.factorisation import CouplingError
 from proxies.cost import Budget, BudgetError
-from proxies.sections import CouplingError
-from proxies.terms import Rows, Term
 from tests.proxies.spaces import Costs, Member, Space, members_of, small_spaces, staged_space
 
 QUANTITIES = ("first", "second", "third")

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from proxies.band.additive_cost import CostTable, Rows
+from proxies.band.space_cost import SpaceParts, key_of
 from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort
 from proxies.latency.pace import BUSY, Pace, PacedTimes, summed_up
 from proxies.latency.table import LatencyError, NetworkRecord, Record
-from proxies.space_parts import SpaceParts, key_of
 from proxies.target import Target
-from proxies.terms import CostTable, Rows
 from space.errors import SpaceError, UserError
 from space.names import as_name
 from space.search_space import SearchSpace

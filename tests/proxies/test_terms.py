@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxies.terms import CostTable, Rows
+from proxies.band.additive_cost import CostTable, Rows
 from tests.proxies.spaces import Costs, Space, members_of, small_spaces
 
 QUANTITIES = ("first", "second")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from supernet.batches import Augmentation, Batches, evaluation_batches, fixed_batch
-from supernet.data import ImageSet, open_images, open_test_images, split
-from supernet.unreadable import DataError
+from supernet.data.batches import Augmentation, Batches, evaluation_batches, fixed_batch
+from supernet.data.images import ImageSet, open_images, open_test_images, split
+from supernet.data.unreadable import DataError
 from tests.pictures import COLOURS, pack, write_pictures
 
 FORMS = ("folder", "tar")

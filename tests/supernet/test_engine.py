@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from space.files import load_space
 from space.network import build_network
-from supernet import engine
-from supernet.batches import Batches, places_of_part
-from supernet.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from supernet.data import open_images
-from supernet.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
-from supernet.losses import Taught
-from supernet.precision import precision_of
+from supernet.data.batches import Batches, places_of_part
+from supernet.data.images import open_images
 from supernet.randomness import seed_of, seeded
+from supernet.training import engine
+from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from supernet.training.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
+from supernet.training.losses import Taught
+from supernet.training.precision import precision_of
 
 EVERYTHING = TrainConfig(
     steps=6, lr=0.01, weight_decay=0.1, warmup_steps=2, clip_grad=0.5, mixup=0.4, cutmix=1.0, mix_prob=0.8, ema_decay=0.9, precision="fp32"

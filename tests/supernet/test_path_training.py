@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from supernet.batches import Batches
-from supernet.checkpoint import load_checkpoint
-from supernet.data import open_images
-from supernet.engine import StepReport, TrainConfig, train
-from supernet.losses import Taught
+from supernet.data.batches import Batches
+from supernet.data.images import open_images
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import STRATEGIES, strategy
 from supernet.scope import whole
 from supernet.slicing import leading_slice
+from supernet.training.checkpoint import load_checkpoint
+from supernet.training.engine import StepReport, TrainConfig, train
+from supernet.training.losses import Taught
 from tests.supernet.test_paths import space_of
 
 SPACE = space_of(2, 3).replace(num_classes=10, image_size=32, in_chans=3)

@@ -7,10 +7,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from supernet import probes
-from supernet.batches import Augmentation, Batches, fixed_batch
-from supernet.data import open_images, open_test_images
-from supernet.embedded import EMBEDDED
+from supernet.data import probes
+from supernet.data.batches import Augmentation, Batches, fixed_batch
+from supernet.data.embedded import EMBEDDED
+from supernet.data.images import open_images, open_test_images
 
 GOLDEN = "8fb60f97a3e620d1"
 """Of two images a class."""

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from supernet.batches import Augmentation, Batches, evaluation_batches, fixed_batch
-from supernet.data import ImageSet, open_images, open_test_images
-from supernet.unreadable import DataError, UnreadableImage
+from supernet.data.batches import Augmentation, Batches, evaluation_batches, fixed_batch
+from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.unreadable import DataError, UnreadableImage
 from tests.pictures import COLOURS, pack, write_pictures
 
 FORMS = ("folder", "tar")

@@ -1,0 +1,54 @@
+"""What an audit would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.audit.config import AuditConfig
+from nas.audit.predictors import ZERO_COST_IMAGES
+from nas.audit.sample import Member
+from nas.audit.sample import Plan as Trainings
+from nas.cli.plan import Phase, Plan, memory_now
+from nas.cli.workload import slower_by, workload_of
+from nas.evaluators.standalone import TRAINING_PASSES, Conditions
+from nas.search.plan import RESULT_BYTES, YAML_BYTES
+from proxies.zero_cost.registry import SCORES
+
+SECONDS_TO_TIME = 1.0
+"""About how long one network's latency is measured."""
+EVALUATIONS = 3
+"""With the supernet's weights: calibrated, not calibrated, and normalised by the batch."""
+REPORT_BYTES = 5e4
+
+
+def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member], trainings: Trainings) -> Plan:
+    """What `nas.audit` would do.
+
+    Args:
+        members: those of the sample, which may not be written yet.
+    """
+    run = conditions.run
+    workload = workload_of([member.architecture for member in members], run.image_size)
+    asked = [*trainings.truth(list(members)), *trainings.short_ones(list(members)), *trainings.long_ones(list(members))]
+    missing = [training for training in asked if conditions.result_of(training) is None]
+    steps = sum(training.steps for training in missing)
+    training = slower_by(config.workers) * workload.training_seconds(steps, config.batch_size)
+    _, splits = run.images()
+    images = len(SCORES) * TRAINING_PASSES * ZERO_COST_IMAGES
+    if run.weights_file.exists():
+        images += EVALUATIONS * (len(splits.calibration) + len(splits.search))
+    scoring = len(members) * workload.passing_seconds(images)
+    what = f"{len(missing)} of {len(asked)} trainings, {steps} steps of {config.batch_size} images, {config.workers} at a time"
+    files = {
+        f"{config.bench}/sample/": len(members) * YAML_BYTES,
+        f"{config.bench}/latencies/": len(members) * RESULT_BYTES,
+        f"{config.bench}/trainings/": len(asked) * RESULT_BYTES,
+        f"{config.folder}/report.md and tables": REPORT_BYTES,
+    } | ({f"{config.publish}/": REPORT_BYTES} if config.publish else {})
+    phases = (
+        Phase("timing", f"{len(members)} networks on {config.latency}", len(members) * SECONDS_TO_TIME),
+        Phase("training", what, training if missing else None),
+        Phase("scoring", f"{len(members)} networks with the supernet and {len(SCORES)} zero-cost scores", scoring),
+    )
+    memory = {"for each worker": memory_now() + workload.training_bytes(config.batch_size)}
+    return Plan(phases, memory, files, config.workers * workload.checkpoint_bytes)

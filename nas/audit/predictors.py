@@ -1,0 +1,111 @@
+"""What may stand for a stand-alone training when architectures are ranked: a supernet, sizes, zero-cost scores, short trainings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from nas.audit.correlation import Values, mean_ranks
+from nas.audit.operator_bias import left_out, shares_of
+from nas.audit.sample import Member
+from nas.evaluators.standalone import Trained, Training
+from nas.score import score as zero_cost_scores
+from nas.score import training_batch
+from nas.train.supernet_run import SupernetRun
+from proxies.zero_cost.registry import SCORES
+from supernet.accuracy import judge
+
+ZERO_COST_IMAGES = 64
+REPEATED = frozenset({"macs", "params"})
+"""Scores that are sizes, which are counted exactly."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A score for every member of a sample; greater is better.
+
+    Args:
+        core_seconds: processor time for one architecture; none for what is counted.
+    """
+
+    name: str
+    scores: tuple[float, ...]
+    core_seconds: float | None = None
+
+
+def sizes(members: Sequence[Member]) -> list[Predictor]:
+    """Multiply-adds, parameters and the number of blocks."""
+    return [
+        Predictor("MACs", tuple(member.macs for member in members)),
+        Predictor("params", tuple(member.params for member in members)),
+        Predictor("depth", tuple(member.architecture.depth for member in members)),
+    ]
+
+
+def latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]:
+    """By device; networks that take longer are expected to be better, as those with more multiply-adds are."""
+    return [Predictor(f"latency on {device}", tuple(of_device)) for device, of_device in milliseconds.items()]
+
+
+def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
+    """Log-likelihood and accuracy with a run's shared weights, batch norms calibrated for each, and normalising by the batch."""
+    evaluator = run.load_evaluator()
+    start = time.process_time()
+    scores = []
+    for member in members:
+        scores.append(evaluator(member.architecture))
+        advance()
+    seconds = (time.process_time() - start) / len(members)
+    uncalibrated = []
+    for member in members:
+        forward = partial(evaluator.supernet, architecture=member.architecture)
+        uncalibrated.append(judge(forward, evaluator.images).score.log_likelihood)
+        advance()
+    return [
+        Predictor("supernet", tuple(one.log_likelihood for one in scores), seconds),
+        Predictor("supernet, by accuracy", tuple(one.accuracy for one in scores), seconds),
+        Predictor("supernet, not calibrated", tuple(uncalibrated), seconds),
+    ]
+
+
+def without_bias(supernet: Predictor, truth: Values, members: Sequence[Member]) -> Predictor:
+    """A supernet's scores less the bias of the operators that each architecture holds, as all the others tell it."""
+    shares = [shares_of(member.architecture) for member in members]
+    return Predictor(f"{supernet.name}, bias subtracted", tuple(left_out(supernet.scores, truth, shares)), supernet.core_seconds)
+
+
+def zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
+    """Every registered zero-cost score, of untrained networks on one batch of training images."""
+    images, splits = run.images()
+    batch = training_batch(images, splits.train, min(ZERO_COST_IMAGES, len(splits.train)), run.image_size, run.seed)
+    scores = [score for name, score in SCORES.items() if name not in REPEATED]
+    scored = []
+    for member in members:
+        scored.append(zero_cost_scores(member.architecture, scores, *batch, seed=0))
+        advance()
+    return [
+        Predictor(one.name, tuple(found.values[i] for found in scored), float(np.mean([found.seconds[i] for found in scored])))
+        for i, one in enumerate(scores)
+    ]
+
+
+def of_short_trainings(trainings: Sequence[Training], results: Mapping[Training, Trained], members: Sequence[Member]) -> list[Predictor]:
+    """Stand-alone trainings of few steps, one predictor for each number of steps."""
+    predictors = []
+    for steps in sorted({training.steps for training in trainings}):
+        found = {training.architecture.fingerprint: results[training] for training in trainings if training.steps == steps}
+        of_members = [found[member.architecture.fingerprint] for member in members]
+        seconds = float(np.mean([one.core_seconds for one in of_members]))
+        predictors.append(Predictor(f"{steps} steps alone", tuple(one.score.log_likelihood for one in of_members), seconds))
+    return predictors
+
+
+def with_supernet(supernet: Predictor, short: Sequence[Predictor]) -> list[Predictor]:
+    """Short trainings and a supernet, ranks averaged; the supernet's own seconds are left out."""
+    return [
+        Predictor(f"{supernet.name} + {one.name}", tuple(mean_ranks(supernet.scores, one.scores)), one.core_seconds) for one in short
+    ]

@@ -1,0 +1,165 @@
+"""The trust report: tables, a verdict in plain words, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from nas.audit.analysis import GROUPS, SUPERNET, Examination, Truth
+from nas.audit.correlation import Agreement
+from nas.audit.operator_bias import LEAST
+from nas.audit.predictors import Predictor
+from nas.audit.sample import LONG
+from space.errors import UserError
+from space.files import write_atomically
+
+REPORT = "report.json"
+SURE_BIAS = 2
+"""Biases of so many standard errors are worth a word."""
+WORTH_HAVING = 0.4
+"""tau from which seven pairs of ten are in order."""
+
+
+def write_report(
+    folder: Path,
+    truth: Truth,
+    predictors: Sequence[Predictor],
+    found: Examination,
+    facts: Mapping[str, str],
+    of_operators: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Write `report.md` and `report.json`; the verdict.
+
+    Args:
+        facts: what the report is of, by heading.
+        of_operators: further columns, by heading and operator.
+    """
+    sentences = verdict(found)
+    table = [*_heading(truth), *_table(predictors, found)]
+    lines = [
+        "# How far the ranking can be trusted", "", *(f"- {sentence}" for sentence in sentences), "",
+        *(f"- {name}: {value}" for name, value in facts.items()), "", *table, "", *_by_operator(found, of_operators),
+    ]  # fmt: skip
+    write_atomically(folder / "report.md", "\n".join(lines) + "\n")
+    content = asdict(found) | {"facts": dict(facts), "operators": dict(of_operators), "verdict": sentences}
+    write_atomically(folder / REPORT, json.dumps(content, indent=1) + "\n")
+    return "\n".join(sentences)
+
+
+def trust_in_words(folder: Path) -> str:
+    """One sentence about how well a run's supernet ranks, from its audit; that none was made where there is none."""
+    file = folder / "audit" / REPORT
+    try:
+        return str(json.loads(file.read_text())["verdict"][0])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return "How well this supernet ranks was not measured; nas.audit does that."
+
+
+def corrections_of(folder: Path) -> dict[str, float]:
+    """What a run's audit found to subtract from its supernet's log-likelihoods, as `nas.audit.operator_bias.corrected` does.
+
+    Raises UserError where there is no audit of a supernet.
+    """
+    file = folder / "audit" / REPORT
+    try:
+        content = json.loads(file.read_text())
+        has_supernet = SUPERNET in content["agreements"]["overall"]
+    except (OSError, ValueError, KeyError, TypeError):
+        has_supernet = False
+    if not has_supernet:
+        raise UserError(f"--subtract-bias: got no audit of a supernet in {file}; train one with nas.train, then audit it with nas.audit")
+    return dict(content["corrections"])
+
+
+def verdict(found: Examination) -> list[str]:
+    """What the figures allow to say, in sentences."""
+    if SUPERNET not in found.agreements["overall"]:
+        return ["There is no supernet to judge in this run.", *_of_truth(found)]
+    sentences = []
+    for group, where in (("band", "At equal multiply-adds"), ("overall", "Over the whole sample")):
+        agreements, perfect = found.agreements[group], found.ceilings[group].perfect
+        ours = agreements[SUPERNET]
+        share = f", {ours.tau / perfect[0]:.0%} of what perfect knowledge would reach" if perfect and perfect[0] > 0 else ""
+        ranks = f"the supernet ranks {ours.count} architectures with tau {_interval(ours.tau, ours.tau_interval)}{share}"
+        sentences.append(f"{where} {ranks}: {_in_words(ours)}.")
+        gain, interval = found.advantages[group]
+        than = "better than" if interval[0] > 0 else "worse than" if interval[1] < 0 else "not shown to differ from"
+        sentences.append(f"That is {than} counting multiply-adds (difference {_interval(gain, interval)}).")
+        best = max(agreements, key=lambda name: agreements[name].tau)
+        if best != SUPERNET:
+            figures = _interval(agreements[best].tau, agreements[best].tau_interval)
+            sentences.append(f"The best predictor there is {best}, with tau {figures}; chosen afterwards, so flattered.")
+    sure = {name: bias for name, bias in found.biases.items() if abs(bias.mean) > SURE_BIAS * bias.stderr and bias.count >= LEAST}
+    if sure:
+        words = ", ".join(f"{name} ({bias.mean:+.2f} sd)" for name, bias in sure.items())
+        sentences.append(f"It ranks too high (+) or too low (-), by more than {SURE_BIAS} standard errors, what holds {words}.")
+    return sentences + _of_truth(found)
+
+
+def _of_truth(found: Examination) -> list[str]:
+    sentences = []
+    if spread := found.ceilings["band"].spread:
+        times = f" ({spread.architectures / spread.seeds:.1f} to 1)" if spread.seeds else ""
+        differ = f"the truths of architectures differ by a standard deviation of {spread.architectures:.3f} nats"
+        sentences.append(f"At equal multiply-adds {differ}, the seeds of one architecture by {spread.seeds:.3f}{times}.")
+    longer = found.ceilings["overall"].longer
+    if longer is None:
+        return sentences
+    holds = "holds" if longer.tau_interval[0] > 0 else "is not shown to hold"
+    figures = _interval(longer.tau, longer.tau_interval)
+    return [*sentences, f"The truth {holds} in trainings {LONG} times as long: tau {figures} on {longer.count} architectures."]
+
+
+def _in_words(agreement: Agreement) -> str:
+    if agreement.tau_interval[0] <= 0:
+        return "no better than chance, as far as this sample can tell"
+    return "worth having" if agreement.tau >= WORTH_HAVING else "weak, but better than chance"
+
+
+def _heading(truth: Truth) -> list[str]:
+    overall, band = (len(truth.rows(group)) for group in GROUPS)
+    return [
+        "Kendall's tau (b) and Spearman's rho of scores with the mean log-likelihood of stand-alone training, with 95 % bootstrap",
+        f"intervals over architectures: all {overall} of them, and the {band} within 5 % of one number of multiply-adds.",
+        "",
+    ]
+
+
+def _table(predictors: Sequence[Predictor], found: Examination) -> list[str]:
+    rows = [["predictor", "core-s each", "tau, all", "rho, all", "tau, equal MACs", "rho, equal MACs"], ["---"] * 6]
+    for predictor in predictors:
+        seconds = "-" if predictor.core_seconds is None else f"{predictor.core_seconds:.2g}"
+        rows.append([predictor.name, seconds, *_cells([found.agreements[group][predictor.name] for group in GROUPS])])
+    ceilings = [found.ceilings[group] for group in GROUPS]
+    rows.append(["*one seed of the truth by another*", "", *_cells([ceiling.seeds for ceiling in ceilings])])
+    rows.append([f"*{LONG} times the steps by the truth*", "", *_cells([ceiling.longer for ceiling in ceilings])])
+    perfect = [_interval(*ceiling.perfect) if ceiling.perfect else "" for ceiling in ceilings]
+    rows.append(["*a perfect predictor, simulated*", "", perfect[0], "", perfect[1], ""])
+    return _lines(rows)
+
+
+def _cells(agreements: Sequence[Agreement | None]) -> list[str]:
+    cells = []
+    for one in agreements:
+        cells += [_interval(one.tau, one.tau_interval), _interval(one.rho, one.rho_interval)] if one else ["", ""]
+    return cells
+
+
+def _by_operator(found: Examination, of_operators: Mapping[str, Mapping[str, float]]) -> list[str]:
+    judged = SUPERNET if SUPERNET in found.agreements["overall"] else next(iter(found.agreements["overall"]))
+    rows = [["operator", "over-rated by, sd", "architectures", *of_operators], ["---"] * (3 + len(of_operators))]
+    for name, bias in found.biases.items():
+        more = [f"{values[name]:,.3g}" if name in values else "" for values in of_operators.values()]
+        rows.append([name, f"{bias.mean:+.2f} ± {bias.stderr:.2f}", str(bias.count), *more])
+    about = "The standardised rank by the score less that by the truth, weighted by the operator's share of the blocks."
+    return [f"## By operator, for {judged}", "", about, "", *_lines(rows)]
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"

@@ -1,0 +1,149 @@
+"""The truth that an audit measures rankings by: a sample of architectures, trained alone.
+
+Half of the sample costs about the same number of multiply-adds, since that is where a search has to choose; the other
+half is spread from the least that the space can cost to twice the budget.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+from nas.evaluators.standalone import Training
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.cost import Budget, BudgetError
+from proxies.macs import cost_of
+from space.architecture import Architecture
+from space.errors import SpaceError
+from space.files import dump_architecture, load_architecture, load_provenance, write_atomically
+from space.search_space import SearchSpace
+
+Part = Literal["band", "wide"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+BAND_FLOOR = 0.95 / 1.05
+"""The band reaches 5 % to either side of its middle, and up to the budget."""
+REACH = 2
+"""The wide half ends at so many times the budget."""
+SLICES = 4
+"""The wide half is drawn from so many bands in turn, each as many times as wide as the one below it."""
+MAX_DRAWS = 1000
+CURVE = (50, 100, 200, 400)
+LONG = 5
+"""A long training has so many times the steps."""
+OTHER_SEED = 1000
+"""Of trainings that are compared with the truth: shared initial weights would make them agree by more than they should."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One architecture of a sample."""
+
+    architecture: Architecture
+    part: Part
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained of a sample.
+
+    Args:
+        steps: of the trainings that count as the truth.
+        seeds: trainings of each member, that many seeds from 0 on.
+        long: share of either half that is also trained with `LONG` times the steps.
+        short: steps of trainings that are judged as predictors.
+    """
+
+    steps: int
+    seeds: int
+    long: float
+    short: tuple[int, ...]
+
+    def truth(self, members: list[Member]) -> list[Training]:
+        """The trainings that count, seed by seed."""
+        curve = tuple(step for step in CURVE if step < self.steps)
+        return [Training(member.architecture, self.steps, seed, curve) for seed in range(self.seeds) for member in members]
+
+    def long_ones(self, members: list[Member]) -> list[Training]:
+        """Trainings that show whether the truth holds."""
+        return [Training(member.architecture, LONG * self.steps, OTHER_SEED, (self.steps,)) for member in self._some(members)]
+
+    def short_ones(self, members: list[Member]) -> list[Training]:
+        """Trainings as cheap as a search may afford for every candidate."""
+        return [Training(member.architecture, steps, OTHER_SEED) for steps in self.short for member in members]
+
+    def _some(self, members: list[Member]) -> Iterator[Member]:
+        for part in ("band", "wide"):
+            half = [member for member in members if member.part == part]
+            count = round(self.long * len(half))
+            # Evenly over the half, so that the wide one's costs stay spread.
+            yield from (half[(2 * i + 1) * len(half) // (2 * count)] for i in range(count))
+
+
+def sample_of(folder: Path, space: SearchSpace, budget: Budget, count: int, seed: int) -> list[Member]:
+    """The sample of a folder: read, and drawn and written as far as it is not there.
+
+    Args and errors: those of `draw_sample`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:03}.yaml" for number in range(count)]
+    if not all(file.exists() for file in files):
+        for file, member in zip(files, draw_sample(space, budget, count, seed), strict=True):
+            facts = {"space": space.name, "seed": seed, "fingerprint": member.architecture.fingerprint}
+            facts |= {"part": member.part, "macs": member.macs, "params": member.params}
+            write_atomically(file, dump_architecture(member.architecture.replace(name=file.stem), facts))
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> Member:
+    found, architecture = load_provenance(file).get("part"), load_architecture(file)
+    part = next((part for part in PARTS if part == found), None)
+    if part is None:
+        raise SpaceError(f"{file}: provenance.part: got {found!r:.60}, expected {' or '.join(PARTS)}, as of an audit's sample")
+    cost = cost_of(architecture)
+    return Member(architecture, part, cost.macs, cost.params)
+
+
+def draw_sample(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator[Member]:
+    """A sample's members; the first are the same however many are asked for.
+
+    Args:
+        count: of members, the two halves by turns.
+
+    Raises:
+        BudgetError: the budget limits no multiply-adds, or the space has too few architectures.
+    """
+    if "macs" not in budget.limits:
+        raise BudgetError(f"budget: got {budget}, expected multiply-adds, since half of the sample has equal ones")
+    band = ArchitectureBand(space, Budget({"macs": budget.limits["macs"]}, BAND_FLOOR))
+    slices = list(_slices(space, band))
+    rng, seen = random.Random(f"{seed} sample"), set()
+    for number in range(count):
+        part: Part = "wide" if number % 2 else "band"
+        source = slices[number // 2 % len(slices)] if number % 2 else band
+        for _ in range(MAX_DRAWS):
+            architecture = source.draw(rng)
+            if architecture.fingerprint not in seen:
+                break
+        else:
+            raise BudgetError(f"sample: got {number} distinct architectures around {budget}, expected {count}; ask for fewer")
+        seen.add(architecture.fingerprint)
+        cost = cost_of(architecture)
+        yield Member(architecture, part, cost.macs, cost.params)
+
+
+def _slices(space: SearchSpace, band: ArchitectureBand) -> Iterator[ArchitectureBand]:
+    smallest, largest = (amounts["macs"] for amounts in band.reachable)
+    top = min(largest, REACH * band.budget.limits["macs"])
+    ends = [round(smallest * (top / smallest) ** (i / SLICES)) for i in range(SLICES + 1)]
+    for low, high in pairwise(ends):
+        # A small space may have nothing there.
+        with suppress(BudgetError):
+            yield ArchitectureBand(space, Budget({"macs": high}, low / high))

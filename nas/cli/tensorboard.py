@@ -1,0 +1,99 @@
+"""A training's scalars for TensorBoard: loss, learning rate, images a second, skipped steps, and whatever else is told.
+
+A training that goes on from a checkpoint does some steps again that were written already. TensorBoard is told to forget
+those, and what came before a checkpoint is on the disk when the checkpoint is; so every step is there once, however often a
+training is interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from supernet.training.distributed import is_first
+from supernet.training.engine import StepReport
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FOLDER = "tensorboard"
+"""In a run's directory."""
+POINTS = 1000
+"""Steps of a training that are written, about: TensorBoard shows no more."""
+STEP_BYTES = 270.0
+"""On the disk, of a step that is written."""
+LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation accuracy"
+
+
+def num_bytes(steps: int) -> float:
+    """What the scalars of a training of so many steps take on the disk."""
+    return STEP_BYTES * min(steps, POINTS)
+
+
+class Scalars:
+    """Writes the scalars of one training, in the first of its processes alone.
+
+    `with Scalars(...) as scalars: train(..., on_step=scalars.follow, on_save=scalars.flush)`.
+
+    Args:
+        folder: where TensorBoard looks; nothing is written before the first step.
+        steps: of the training, in all.
+        batch_size: images a step.
+    """
+
+    def __init__(self, folder: Path, steps: int, batch_size: int) -> None:
+        self._folder = folder
+        self._every = max(1, steps // POINTS)
+        self._batch_size = batch_size
+        self._writer: SummaryWriter | None = None
+        self._last = 0
+        self._timed: tuple[int, float] | None = None
+
+    def __enter__(self) -> Scalars:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def follow(self, report: StepReport) -> None:
+        """Write what a step reports; every step of the training is to be told."""
+        step = report.step
+        if self._writer is None or step <= self._last:
+            # The first one, or the training has gone back to an earlier state.
+            self._open(step)
+        self._last = step
+        if step % self._every:
+            return
+        if math.isfinite(report.loss):
+            self.add(LOSS, report.loss, step)
+        self.add(RATE, report.lr, step)
+        self.add(SKIPPED, report.skipped, step)
+        now = time.perf_counter()
+        if self._timed is not None:
+            since, then = self._timed
+            self.add(SPEED, (step - since) * self._batch_size / (now - then), step)
+        self._timed = step, now
+
+    def add(self, name: str, value: float, step: int) -> None:
+        """Write a value of the step that was followed last."""
+        if self._writer is not None:
+            self._writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Have everything on the disk."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _open(self, step: int) -> None:
+        """Begin a file whose reader forgets this step and those after it, as far as earlier files hold them."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._timed = None
+        if self._writer is not None:
+            self._writer.close()
+        if is_first():
+            self._writer = SummaryWriter(str(self._folder), purge_step=step)

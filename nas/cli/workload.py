@@ -1,0 +1,97 @@
+"""What networks will ask of this machine: seconds from its measured speed, bytes from weights and maps. Rough figures, all of them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from nas.evaluators.standalone import TRAINING_PASSES
+from proxies.macs import part_activations, part_cost
+from space.architecture import Architecture
+
+EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
+"""The share of a large matrix product's speed that whole networks reach."""
+MATRIX, REPEATS = 512, 5
+FLOAT = 4
+COPIES_OF_WEIGHTS = 4
+"""Weights, gradients and two moments."""
+SAVED_COPIES = 3
+"""Weights and two moments, in a checkpoint."""
+ALIVE = 0.25
+"""Of the maps of a pass without gradients, what is in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one image costs, and the weights.
+
+    Args:
+        macs: on average over the networks.
+        activations: elements of all maps, in the network with most of them.
+        params: of the largest.
+    """
+
+    macs: float
+    activations: int
+    params: int
+
+    def passing_seconds(self, images: float) -> float:
+        """Of a forward pass, on all cores or a GPU."""
+        return images * self.macs / macs_per_second()
+
+    def training_seconds(self, steps: float, batch_size: int) -> float:
+        """Likewise."""
+        return TRAINING_PASSES * self.passing_seconds(steps * batch_size)
+
+    def passing_bytes(self, batch_size: int) -> float:
+        """Of weights and maps without gradients."""
+        return FLOAT * (self.params + ALIVE * batch_size * self.activations)
+
+    def training_bytes(self, batch_size: int) -> float:
+        """Of weights, gradients, moments and maps."""
+        return FLOAT * (COPIES_OF_WEIGHTS * self.params + TRAINING_PASSES * batch_size * self.activations)
+
+    @property
+    def weights_bytes(self) -> float:
+        """Of a file with the weights."""
+        return float(FLOAT * self.params)
+
+    @property
+    def checkpoint_bytes(self) -> float:
+        """Of a checkpoint and the landmark beside it."""
+        return 2 * SAVED_COPIES * self.weights_bytes
+
+
+def workload_of(architectures: Sequence[Architecture], image_size: int) -> Workload:
+    """What some architectures' networks ask for at a size of the images, side in pixels."""
+    parts = [architecture.parts_at(image_size, image_size) for architecture in architectures]
+    costs = [[part_cost(part) for part in network] for network in parts]
+    return Workload(
+        statistics.mean(sum(cost.macs for cost in of_network) for of_network in costs),
+        max(sum(map(part_activations, network)) for network in parts),
+        max(sum(cost.params for cost in of_network) for of_network in costs),
+    )
+
+
+@lru_cache(maxsize=1)
+def macs_per_second() -> float:
+    """What networks are likely to reach on all cores here or on the GPU, from a matrix product's speed."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    matrix = torch.randn(MATRIX, MATRIX, device=device)
+    (matrix @ matrix).sum().item()
+    start = time.perf_counter()
+    for _ in range(REPEATS):
+        product = matrix @ matrix
+    product.sum().item()
+    return EFFICIENCY[device.type] * REPEATS * MATRIX**3 / (time.perf_counter() - start)
+
+
+def slower_by(threads: int) -> float:
+    """Times as long a job takes on so many threads in all as on the cores of this machine, one on each; a GPU is shared as it is."""
+    return 1.0 if torch.cuda.is_available() else (os.cpu_count() or 1) / threads

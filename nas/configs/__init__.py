@@ -1,1 +1,0 @@
-"""What commands depend on, as their command lines resolve it: one file a command whose plan, run and report all go by it."""

@@ -1,0 +1,67 @@
+"""The README of an exported network: how to use it, what it reached, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from nas.export.format import Format, Trained
+from nas.export.program import SizedFormat
+from proxies.macs import cost_of
+from space.published import Published
+
+LICENSE = "apache-2.0"
+
+
+def card(form: Format, trained: Trained, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None) -> str:
+    """The text of the file; `results` are those of a retraining, empty where unknown."""
+    data = ModelCardData(
+        license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
+        tags=["image-classification", "token-mixer-nas"],
+    )  # fmt: skip
+    architecture = trained.architecture
+    sections = [f"# {architecture.name}", "![The architecture](architecture.svg)"]
+    sections.append("\n".join(_facts(form, trained)))
+    sections.append(f"## Use\n\n```python\n{form.usage(architecture)}```")
+    if lines := list(_results(results)):
+        sections.append("## Results\n\n" + "\n".join(lines))
+    if lines := list(_lineage(provenance, published)):
+        sections.append("## Where it comes from\n\n" + "\n".join(lines))
+    sections.append(
+        f"Written by token-mixer-nas {metadata.version('token-mixer-nas')}, whose code is under the Apache License 2.0. Weights that were "
+        "converted from an official release, or trained from one, stay under the terms of that release and of the data."
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _facts(form: Format, trained: Trained) -> Iterator[str]:
+    architecture = trained.architecture
+    side = architecture.image_size
+    yield f"- {cost_of(architecture)} at {side}x{side}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
+    mean, std = (", ".join(map(str, values)) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    yield f"- images: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
+    others = "and others" if form.takes_any_size(architecture) else "alone"
+    step = f", multiples of {architecture.reductions[-1]} px" if isinstance(form, SizedFormat) and others != "alone" else ""
+    yield f"- sizes: {side}x{side} {others}{step}; any number of images at a time"
+    yield f"- {architecture.num_classes} classes" + (f": {', '.join(trained.labels)}" if trained.labels else "")
+    if trained.fused:
+        yield "- for inference: norms, scales and gates are folded into the layers beside them"
+
+
+def _results(results: Mapping[str, Any]) -> Iterator[str]:
+    for part in ("test", "validation"):
+        if accuracy := results.get(part):
+            low, high = accuracy["interval95"]
+            yield f"- {part} accuracy {accuracy['accuracy']:.2%} of {accuracy['images']} images (95 %: {low:.2%} to {high:.2%})"
+    if "steps" in results:
+        yield f"- trained alone for {results['steps']} steps, seed {results['seed']}, in {results['precision']}"
+
+
+def _lineage(provenance: Mapping[str, Any], published: Published | None) -> Iterator[str]:
+    if published is not None:
+        yield f"- a published network: {published.paper}, code {published.code}"
+    yield from (f"- {key}: {value}" for key, value in provenance.items() if not isinstance(value, Mapping))

@@ -1,0 +1,117 @@
+"""How a run was made: its config as `config.json` keeps it, the command that stands for it, the versions of what computed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from nas.runs.directory import RunError
+from nas.train.supernet_run import SupernetRun
+from proxies.cost import Budget, parse_budget
+from space.search_space import SearchSpace
+
+Content = TypeVar("Content")
+OF_SUPERNET = frozenset({"race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
+OF_STANDALONE = frozenset({"standalone_steps"})
+"""Options that `nas.search` takes with one evaluator alone."""
+
+
+def read_json(file: Path, expected: TypeAdapter[Content], what: str) -> Content:
+    """A file's content; RunError where it does not hold what it should."""
+    try:
+        return expected.validate_json(file.read_bytes())
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, found["loc"]))[:100]
+        raise RunError(f"{file}: {place or 'content'}: {found['msg']}, expected {what}") from None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The config of a search, as far as a report depends on it; older ones may lack what came later.
+
+    Args:
+        config: everything, for the command.
+        versions: by package.
+    """
+
+    space: str
+    budget: Budget
+    data: str
+    image_size: int
+    seed: int
+    evaluator: str
+    standalone_steps: int
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def command(self) -> str:
+        """A command that does the same, with every option written out."""
+        idle = OF_STANDALONE if self.evaluator == "supernet" else OF_SUPERNET
+        words = ["python", "-m", "nas.search"]
+        for name, value in self.config.items():
+            # What is off, empty or left to the search is not written.
+            if name in idle or value is None or value is False or value == []:
+                continue
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        return shlex.join(words)
+
+    @property
+    def data_name(self) -> str:
+        """The data, without where they lie on the machine that searched."""
+        return Path(self.data).name if Path(self.data).is_absolute() else self.data
+
+    @property
+    def judged_by(self) -> str:
+        """Where the scores of the search come from, in words."""
+        return "the supernet's weights" if self.evaluator == "supernet" else f"{self.standalone_steps} steps of training alone"
+
+    def supernet_run(self, folder: Path, space: SearchSpace) -> SupernetRun:
+        """The run; unlike `open_supernet_run` this does not read the data, which may have moved away since."""
+        return SupernetRun(folder.resolve(), space, self.data, self.image_size, self.seed)
+
+
+@dataclass(frozen=True)
+class _Config:
+    space: str
+    budget: str
+    floor: float
+    data: str
+    image_size: int
+    seed: int
+    evaluator: str
+    standalone_steps: int
+
+
+@dataclass(frozen=True)
+class _File:
+    config: _Config
+    versions: dict[str, str]
+
+
+def check_run(run: Path) -> None:
+    """RunError where a directory holds no search that has ended."""
+    origin_of(run)
+    if not (run / "best.yaml").exists():
+        raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
+
+
+def origin_of(run: Path) -> Origin:
+    """The config of a search's directory; RunError where it is none."""
+    file = run / "config.json"
+    if not file.is_file():
+        raise RunError(f"{run}: got no run's directory, expected one with a config.json")
+    found = read_json(file, TypeAdapter(_File), "the config of a search")
+    known, raw = found.config, json.loads(file.read_bytes())["config"]
+    budget = parse_budget(known.budget, known.floor)
+    return Origin(
+        known.space, budget, known.data, known.image_size, known.seed, known.evaluator, known.standalone_steps, raw, found.versions
+    )

@@ -1,0 +1,124 @@
+"""Training recipes: YAML files that say how `nas.retrain` trains, apart from what it trains."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from space.errors import UserError
+from space.files import load_value
+from space.registry import Value
+
+RECIPE_SCHEMA = "recipe/1"
+DEIT_POLICY = "rand-m9-mstd0.5-mmax9-inc1"
+"""RandAugment as DeiT has it (https://arxiv.org/abs/2012.12877, table 9), in timm's terms."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Recipe(Value):
+    """How to train a network.
+
+    Args:
+        lr: the highest learning rate, at this recipe's batch size.
+        clip_grad: greatest norm of all gradients together; none does not clip.
+        mixup, cutmix: alpha of the Beta distribution; 0 is off.
+        mix_prob: share of the batches that is mixed.
+        drop_path: stochastic depth of the last block.
+        ema_decay: of the averaged weights, which are then the result; none takes the last weights.
+        accumulate: parts of a batch that a process trains on one after the other: less memory, and batch norms see a part at a time.
+        precision: of the arithmetic; `auto` is bf16 on a GPU with units for it, else fp32.
+        compile: whether to train through `torch.compile`.
+        teacher: a network to learn from beside the labels, as `nas.retrain.teacher.open_teacher` reads it.
+        teacher_weights: its weights, where it has none of its own.
+        distillation: whether to learn the class that the teacher tells (`hard`), or its probabilities (`soft`).
+        distillation_weight: of the teacher; the labels have the rest.
+        temperature: by which logits are divided in soft distillation.
+        min_area: least part of an image's area that a crop keeps.
+        mirror: whether to mirror half of the images, where the data allows it.
+        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`.
+        erase: probability of erasing a rectangle.
+        validation: share of the training part that is kept to watch the training by.
+    """
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: str = "adamw"
+    lr: PositiveFloat
+    weight_decay: NonNegative = 0.05
+    warmup_epochs: NonNegative = 0.0
+    clip_grad: PositiveFloat | None = None
+    label_smoothing: Share = 0.1
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
+    mix_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
+    drop_path: Share = 0.0
+    ema_decay: Share | None = None
+    accumulate: PositiveInt = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    teacher: str | None = None
+    teacher_weights: str | None = None
+    distillation: Literal["hard", "soft"] = "hard"
+    distillation_weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    temperature: PositiveFloat = 3.0
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+    mirror: bool = True
+    color_jitter: Share = 0.0
+    auto_augment: str | None = None
+    erase: Share = 0.0
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+
+    @field_validator("auto_augment")
+    @classmethod
+    def _known_policy(cls, policy: str | None) -> str | None:
+        if policy not in (None, DEIT_POLICY):
+            # Imported here: it takes seconds, which a plan of a training on a usual recipe need not wait for.
+            from timm.data import create_transform
+
+            try:
+                create_transform(32, is_training=True, auto_augment=policy)
+            except (AssertionError, ValueError, KeyError, IndexError, TypeError):
+                raise ValueError(f"got {policy!r}, expected a policy of timm's, such as {DEIT_POLICY}") from None
+        return policy
+
+    def adapted(self, epochs: int | None = None, batch_size: int | None = None, **others: object) -> Recipe:
+        """The recipe with other values, None leaving them as they are; what depends on epochs and batch size follows in proportion.
+
+        Raises:
+            UserError: the teacher's weights, or how to learn from it, are given and no teacher is.
+        """
+        changes = {name: value for name, value in others.items() if value is not None}
+        if epochs is not None:
+            changes |= {"epochs": epochs, "warmup_epochs": self.warmup_epochs * epochs / self.epochs}
+        if batch_size is not None:
+            changes = {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size} | changes
+        recipe = Recipe(**(self.model_dump() | changes))
+        # A recipe may say how to learn from a teacher without having one; who asks for it has to name one.
+        for name, value in {"teacher_weights": recipe.teacher_weights, "distillation": changes.get("distillation")}.items():
+            if recipe.teacher is None and value is not None:
+                raise UserError(f"{name}: got {value!r} and no teacher, expected --teacher as well")
+        return recipe
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read a recipe from a file, or by the name of one that comes with the package."""
+    if name_or_path in recipe_names():
+        with resources.as_file(_folder() / f"{name_or_path}.yaml") as path:
+            return load_value(Recipe, path, RECIPE_SCHEMA)
+    if not Path(name_or_path).exists():
+        raise UserError(f"recipe: got {name_or_path!r}, expected one of {', '.join(recipe_names())} or a YAML file")
+    return load_value(Recipe, Path(name_or_path), RECIPE_SCHEMA)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml")))
+
+
+def _folder() -> resources.abc.Traversable:
+    return resources.files("nas.retrain") / "recipes"

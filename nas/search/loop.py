@@ -1,0 +1,114 @@
+"""The search proper: a study is opened, and its proposals are evaluated until there are enough of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from rich.console import RenderableType
+
+from nas.cli.progress import phase
+from nas.cli.screen import Screen
+from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+from nas.evaluators.supernet import Evaluator, UnbiasedEvaluator
+from nas.execution import MakeEvaluator, Stop
+from nas.runs.storage_url import StorageError
+from nas.search.config import SearchConfig
+from nas.search.view import search_view
+from nas.study.architecture_study import ArchitectureStudy
+from nas.study.objectives import objectives_of
+from nas.study.record import Result
+from nas.train.supernet_run import SupernetRun
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.cost import Budget
+from proxies.published import Parent
+
+
+def open_search(
+    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: list[Parent]
+) -> ArchitectureStudy:
+    """The study of a search, created where it is new.
+
+    Args:
+        supernet_run: trained, if that is what judges.
+        band: what may be proposed; its latencies are limited more tightly than the budget's.
+        parents: published networks; those in the band are evaluated first.
+    """
+    first = [parent for parent in parents if band.contains(parent.architecture)]
+    objectives = objectives_of(config.objectives, budget)
+    judge = f"{config.standalone_steps} steps alone"
+    if config.evaluator == "supernet":
+        with supernet_run.weights_file.open("rb") as weights:
+            judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
+    return ArchitectureStudy(
+        config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge,
+        config.artifacts_folder,
+    )  # fmt: skip
+
+
+def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
+    """What every worker makes its evaluator with.
+
+    Args:
+        corrections: of biases that an audit found, where they are to be subtracted.
+    """
+    if config.evaluator == "standalone":
+        conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
+        return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
+    if config.race:
+        return partial(_racing, supernet_run, max(config.keep, config.num_finalists))
+    return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
+
+
+def evaluate(
+    config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, screen: Screen, parents: Sequence[Parent]
+) -> None:
+    """Have proposals evaluated by the config's workers until `stop`.
+
+    Args:
+        screen: that shows how it goes.
+        parents: published networks within the budget, to compare with.
+    """
+    tally, num_workers = study.tally(), config.resources.num_workers
+
+    def view(width: int, height: int) -> RenderableType:
+        nonlocal tally
+        # What keeps the study from being read keeps the search from going on, too, and that says so.
+        with suppress(StorageError, OSError):
+            tally = study.tally()
+        return search_view(tally, parents, num_workers, width, height)
+
+    screen.reach("search", view)
+    with phase("search", stop.num_results, screen.console) as advance, study.used():
+        results = study.results()
+        best = results[0] if results else None
+        advance(at=len(results), note=_in_words(best))
+
+        def on_result(result: Result) -> None:
+            nonlocal best
+            best = result if best is None else max(best, result, key=lambda one: one.rank_key)
+            # Others may evaluate, too.
+            advance(at=study.num_results, note=_in_words(best))
+
+        if config.backend == "ray":
+            from nas.execution.ray import run_ray
+
+            run_ray(study, make_evaluator, stop, on_result, config.resources, config.out / "ray")
+        else:
+            from nas.execution.local import run_local
+
+            run_local(study, make_evaluator, stop, on_result, config.resources)
+
+
+def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
+    return supernet_run.load_evaluator().racing(keep)
+
+
+def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
+    return UnbiasedEvaluator(supernet_run.load_evaluator(), corrections)
+
+
+def _in_words(best: Result | None) -> str:
+    return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"

@@ -1,0 +1,192 @@
+"""What a search leaves behind: architectures as YAML, a CSV of all trials, a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nas.search.finalists import Finalist
+from nas.search.finals import Finals
+from nas.study.record import Result, StudyRecord
+from proxies.cost import Cost, target_of
+from proxies.latency import Measured
+from proxies.published import Parent
+from space.architecture import Architecture
+from space.files import dump_architecture, write_atomically
+from space.names import as_name
+from supernet.accuracy import Score
+
+
+def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: Finals | None) -> None:
+    """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
+    for rank, finalist in enumerate(finalists, start=1):
+        name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
+        architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
+        provenance = study.provenance(finalist.result.number) | finalist.provenance
+        if finals is not None:
+            provenance |= finals.provenance(finalist.result.architecture)
+        write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
+
+
+def name_of_others(study: StudyRecord) -> str:
+    """What stands behind the best: the next best, or with several objectives the other points of the front."""
+    return "next" if len(study.objectives) == 1 else "front"
+
+
+def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
+    """Write all evaluated trials as CSV, in the order of their proposals, with the answer to every slot."""
+    text = io.StringIO()
+    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)]
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, text.getvalue())
+
+
+def _row(result: Result) -> dict[str, Any]:
+    score = result.score
+    return {
+        "place": result.place,
+        "trial": result.number,
+        "accuracy": score.accuracy,
+        "accuracy_stderr": score.accuracy_stderr,
+        "log_likelihood": score.log_likelihood,
+        "log_likelihood_stderr": score.log_likelihood_stderr,
+        "images": score.num_images,
+        **result.amounts,
+        "seconds": result.seconds,
+        "fingerprint": result.architecture.fingerprint,
+    }
+
+
+def print_table(
+    console: Console,
+    study: StudyRecord,
+    finalists: Sequence[Finalist],
+    parents: Sequence[Parent],
+    measured_parents: Mapping[str, Mapping[str, Measured]],
+    judged_by: str,
+    trust: str,
+) -> None:
+    """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
+
+    Args:
+        finalists: best first.
+        parents: those within the budget; one that the search evaluated is shown with its score.
+        measured_parents: their latencies, by name and quantity.
+        judged_by: where the accuracies come from, in words.
+        trust: what is known of how well that ranks.
+    """
+    best = finalists[0].result
+    targets = list(finalists[0].measured)
+    title = f"Accuracy {judged_by}, on {best.score.num_images} search images"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
+    for heading in headings:
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for rank, finalist in enumerate(finalists, start=1):
+        result = finalist.result
+        label = "best" if rank == 1 else f"{name_of_others(study)} {rank}"
+        table.add_row(label, *_score(result), *_cost(result.cost), *_latencies(targets, finalist.measured, result.amounts), _depths(result))
+    if random_draws := study.random_draws():
+        table.add_section()
+        median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
+        latencies = _latencies(targets, {}, median.amounts)
+        table.add_row(f"median of {len(random_draws)} random", *_score(median), *_cost(median.cost), *latencies, _depths(median))
+    table.add_section()
+    evaluated = {result.architecture.fingerprint: result for result in study.results()}
+    for parent in parents:
+        known = evaluated.get(parent.architecture.fingerprint)
+        latencies = _latencies(targets, measured_parents[parent.architecture.name], known.amounts if known else {})
+        table.add_row(
+            parent.architecture.name, *(_score(known) if known else ("", "", "")), *_cost(parent.cost), *latencies, _depths(parent),
+            f"{parent.published.top1:.1f}",
+        )  # fmt: skip
+    console.print(table)
+    widths = "-".join(str(stage.width) for stage in best.architecture.stages)
+    console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
+    console.print(
+        f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
+        "The best of many is also the luckiest; retrain before you compare.",
+        soft_wrap=True,
+    )
+    if trust:
+        console.print(trust, soft_wrap=True)
+    for quantity in targets:
+        spread = max(finalist.measured[quantity].spread for finalist in finalists)
+        slowest = max(finalist.measured[quantity].slowness for finalist in finalists)
+        console.print(
+            f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart, at the pace that it had when its table was "
+            f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted.",
+            soft_wrap=True,
+        )
+    if parents:
+        console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
+    console.print()
+
+
+def print_finals(console: Console, finals: Finals) -> None:
+    """Print what everyone scored in every stage of the finals, and whether the winner is one."""
+    if not finals.stages:
+        console.print("The finals ended before their first stage was over: the winner is the supernet's choice.\n", soft_wrap=True)
+        return
+    table = Table(title="Finals: trained alone", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("", no_wrap=True)
+    for stage in finals.stages:
+        table.add_column(f"{stage.steps} steps", justify="right", no_wrap=True)
+    for entrant in finals.ranking:
+        scores = [stage.scores.get(entrant.architecture.fingerprint, ()) for stage in finals.stages]
+        table.add_row(entrant.label, *map(_final_scores, scores))
+    console.print(table)
+    console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
+    best, *others = (entrant.label for entrant in finals.tied)
+    if others:
+        console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the supernet decides.", soft_wrap=True)
+    if marks := [entrant.label for entrant in finals.tied if not entrant.wins]:
+        console.print(f"The search has found nothing that is surely better than {', '.join(marks)}.", soft_wrap=True)
+    console.print()
+
+
+def _final_scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
+
+
+def _score(result: Result) -> tuple[str, str, str]:
+    score = result.score
+    return str(result.number), f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
+
+
+def _cost(cost: Cost) -> tuple[str, str]:
+    return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}"
+
+
+def _depths(of: Result | Parent) -> str:
+    return "-".join(str(len(stage.blocks)) for stage in of.architecture.stages)
+
+
+def _latencies(targets: Sequence[str], measured: Mapping[str, Measured], amounts: Mapping[str, int]) -> list[str]:
+    """Milliseconds as measured, else as predicted, in brackets, else nothing."""
+
+    def cell(target: str) -> str:
+        if target in measured:
+            return f"{measured[target].nanoseconds / 1e6:.3g}"
+        return f"({amounts[target] / 1e6:.3g})" if target in amounts else ""
+
+    return [cell(target) for target in targets]
+
+
+def mixers_in_words(architecture: Architecture) -> str:
+    """How many blocks hold which mixer, most frequent first: `5 ssa, 3 window`."""
+    counts = Counter(block.mixer.type for stage in architecture.stages for block in stage.blocks)
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

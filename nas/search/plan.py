@@ -1,0 +1,129 @@
+"""What a search would do, and what those who join it would."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from nas.cli.plan import Phase, Plan, memory_now
+from nas.cli.tensorboard import FOLDER, num_bytes
+from nas.cli.workload import Workload, slower_by, workload_of
+from nas.evaluators.standalone import BATCH_SIZE
+from nas.runs.storage_url import file_of, without_password
+from nas.search.config import SearchConfig
+from nas.search.finals import num_steps
+from nas.train.plan import CONFIG_BYTES, SAMPLES, latency_phases, training_phase
+from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.target import Target
+
+STUDY_BYTES, TABLE_BYTES, ARTIFACTS_BYTES, YAML_BYTES, REPORT_BYTES, RESULT_BYTES = 13e3, 600.0, 7e3, 2e3, 1e6, 1e3
+"""Of a trial in the study, in `trials.csv` and for the dashboard, an architecture, a report, the result of a training alone."""
+
+
+def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun) -> Plan:
+    """What `nas.search` would do.
+
+    Args:
+        band: without limits on latency, whose tables are measured in the first phase; architectures are priced by draws from it.
+        targets: where latency would be measured.
+    """
+    drawn, phases = _drawn(band, supernet_run), latency_phases(config, band.space, targets)
+    memory, shared, passing = {}, drawn, 0.0
+    if config.evaluator == "supernet":
+        training, shared = training_phase(config, supernet_run, band if config.scope == "band" else None)
+        phases.append(training)
+        memory["in training"] = memory_now() + shared.training_bytes(config.batch_size)
+        passing = shared.checkpoint_bytes
+    phases.append(_search_phase(config, drawn, supernet_run, _seconds_of_evaluations(config)))
+    if config.num_finalists:
+        phases.append(_finals_phase(config, drawn, sum(phase.seconds or 0.0 for phase in phases)))
+    memory["for each worker"] = _worker_bytes(config, drawn, shared)
+    note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
+    return Plan(tuple(phases), memory, _files(config, drawn, shared), passing, note)
+
+
+def plan_join(config: SearchConfig, band: ArchitectureBand, supernet_run: SupernetRun) -> Plan:
+    """What `nas.join` would do.
+
+    Args:
+        config: the search's, with the workers and the storage of whoever joins.
+        band: without limits on latency.
+    """
+    drawn = _drawn(band, supernet_run)
+    shared = training_phase(config, supernet_run, None)[1] if config.evaluator == "supernet" else drawn
+    done = _seconds_of_evaluations(config)
+    phase = _search_phase(config, drawn, supernet_run, done)
+    phase = replace(phase, what=f"{phase.what}; less where others evaluate, too")
+    files = {_study(config): max(config.trials - len(done), 0) * STUDY_BYTES}
+    return Plan((phase,), {"for each worker": _worker_bytes(config, drawn, shared)}, files)
+
+
+def _drawn(band: ArchitectureBand, supernet_run: SupernetRun) -> Workload:
+    rng = Random(0)
+    return workload_of([band.draw(rng) for _ in range(SAMPLES)], supernet_run.image_size)
+
+
+def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetRun, done: Sequence[float]) -> Phase:
+    """What is left of the evaluations; at the pace of those that are done, where there are some: `done` is their seconds."""
+    _, splits = supernet_run.images()
+    alone, workers = config.evaluator == "standalone", config.resources
+    if done:
+        seconds = statistics.median(done) / workers.num_workers
+    else:
+        before = drawn.training_seconds(config.standalone_steps, BATCH_SIZE) if alone else drawn.passing_seconds(len(splits.calibration))
+        seconds = (before + drawn.passing_seconds(len(splits.search))) * slower_by(workers.num_workers * workers.cpus)
+    before_that = f"{config.standalone_steps} steps of training alone" if alone else f"calibrating on {len(splits.calibration)}"
+    missing = max(config.trials - len(done), 0)
+    what = f"{missing} architectures on {len(splits.search)} images, after {before_that}, {workers.num_workers} at a time"
+    return Phase("search", what, seconds * missing if missing else None)
+
+
+def _finals_phase(config: SearchConfig, drawn: Workload, seconds_before: float) -> Phase:
+    steps = num_steps(config.num_finalists)
+    what = f"the best train alone, {steps} steps, and published networks"
+    seconds = drawn.training_seconds(steps, BATCH_SIZE)
+    if config.finalists is None and config.minutes is None:
+        return Phase("finals", f"{what}, less to take a third of the time before", min(seconds, seconds_before / 3))
+    return Phase("finals", what, seconds)
+
+
+def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> float:
+    if config.evaluator == "standalone":
+        return memory_now() + drawn.training_bytes(BATCH_SIZE)
+    return memory_now() + replace(drawn, params=shared.params).passing_bytes(max(CALIBRATION_BATCH, EVALUATION_BATCH))
+
+
+def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:
+    files = {f"{config.artifacts_folder.name}/": config.trials * ARTIFACTS_BYTES}
+    files |= {"config.json": CONFIG_BYTES, "best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
+    if config.evaluator == "supernet":
+        files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
+        files[f"{FOLDER}/"] = num_bytes(config.steps)
+    if config.num_finalists or config.evaluator == "standalone":
+        trainings = config.num_finalists + (config.trials if config.evaluator == "standalone" else 0)
+        files[f"{config.standalone_folder.name}/"] = trainings * RESULT_BYTES
+    if len(config.objectives) == 1:
+        files |= {f"next-{rank}.yaml": YAML_BYTES for rank in range(2, config.keep + 1)}
+    else:
+        files["front-2.yaml and so on, as many as the front has points"] = YAML_BYTES
+    return {f"{config.out}/{name}": size for name, size in files.items()} | {_study(config): config.trials * STUDY_BYTES}
+
+
+def _study(config: SearchConfig) -> str:
+    return str(file_of(config.storage_url) or without_password(config.storage_url))
+
+
+def _seconds_of_evaluations(config: SearchConfig) -> list[float]:
+    """One for each trial of the study that is done; a study that nobody has begun is not looked for, since that would create it."""
+    file = file_of(config.storage_url)
+    if not (config.out / "config.json").exists() or (file is not None and not file.exists()):
+        return []
+    from nas.study.record import StudyError, open_study
+
+    try:
+        return [result.seconds for result in open_study(config.storage_url, config.study_name).results()]
+    except StudyError:
+        return []

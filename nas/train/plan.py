@@ -1,0 +1,69 @@
+"""What training a supernet would take; a search begins with that, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from nas.cli.plan import Phase, Plan, memory_now
+from nas.cli.workload import Workload, workload_of
+from nas.train.config import SupernetConfig
+from nas.train.supernet_run import SupernetRun
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.latency import estimate_seconds
+from proxies.macs import part_cost
+from proxies.target import Target
+from space.search_space import SearchSpace
+from supernet.paths import strategy
+from supernet.slicing import widest_parts
+
+SAMPLES = 4
+CONFIG_BYTES = 2e3
+
+
+def plan_training(config: SupernetConfig, supernet_run: SupernetRun, band: ArchitectureBand | None, targets: Sequence[Target]) -> Plan:
+    """What `nas.train` would do.
+
+    Args:
+        band: where paths are drawn; none for the whole space.
+        targets: where latency would be measured for that.
+    """
+    phase, workload = training_phase(config, supernet_run, band)
+    return Plan(
+        (*latency_phases(config, supernet_run.space, targets), phase),
+        {"in training": memory_now() + workload.training_bytes(config.batch_size)},
+        {f"{config.out}/config.json": CONFIG_BYTES, str(supernet_run.weights_file): workload.weights_bytes},
+        workload.checkpoint_bytes,
+        "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}",
+    )
+
+
+def training_phase(config: SupernetConfig, supernet_run: SupernetRun, band: ArchitectureBand | None) -> tuple[Phase, Workload]:
+    """The supernet's training, and its workload: passes of subnets, weights of them all."""
+    rng, space = Random(0), supernet_run.space
+    drawn = [space.sample(rng) if band is None else band.draw(rng) for _ in range(SAMPLES)]
+    workload = replace(workload_of(drawn, supernet_run.image_size), params=shared_params(space))
+    num_paths = strategy(config.paths).num_paths(space)
+    paths = f"{num_paths} paths" if num_paths > 1 else "a path"
+    what = f"{config.steps} steps of {paths}, {config.batch_size} images each, at {supernet_run.image_size} px"
+    seconds = None if supernet_run.weights_file.exists() else workload.training_seconds(config.steps * num_paths, config.batch_size)
+    return Phase("training", what, seconds), workload
+
+
+def shared_params(space: SearchSpace) -> int:
+    """Parameters of a space's supernet."""
+    of_operators: dict[tuple[str, str], int] = {}
+    for part in widest_parts(space):
+        # Behind another norm it is the same operator, with the same weights.
+        key = part.path, part.spec.operator
+        of_operators[key] = max(of_operators.get(key, 0), part_cost(part).params)
+    return sum(of_operators.values())
+
+
+def latency_phases(config: SupernetConfig, space: SearchSpace, targets: Sequence[Target]) -> list[Phase]:
+    """The measuring of latency tables."""
+    return [
+        Phase("latency", f"a table of the space's parts on {target}", estimate_seconds(space, target, config.latency_tables) or None)
+        for target in targets
+    ]

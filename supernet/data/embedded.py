@@ -1,0 +1,61 @@
+"""Image sets that come with the package, by name: they need no download and no file of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from supernet.data import probes
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A set in memory.
+
+    Args:
+        class_names: in order of their labels.
+        pixels: (N, H, W) or (N, H, W, 3) uint8.
+        labels: (N,) int64.
+        in_test: (N,) bool, which images are the test part.
+        crop: as of `supernet.data.images.ImageSet`.
+    """
+
+    class_names: tuple[str, ...]
+    pixels: np.ndarray
+    labels: np.ndarray
+    in_test: np.ndarray
+    crop: bool
+
+
+def digits() -> Embedded:
+    """The UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, CC BY 4.0), its test part, as in scikit-learn.
+
+    Kept as a file of ours: importing that library takes as long as all else that a dry run does.
+    """
+    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
+        labels, greys = file["labels"].astype(np.int64), file["images"]
+    in_test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        in_test[members[-len(members) // 5 :]] = True
+    # The grey values are 0 to 16.
+    return Embedded(tuple("0123456789"), np.round(greys * (255 / 16)).astype(np.uint8), labels, in_test, crop=True)
+
+
+def _probes(*tasks: str) -> Embedded:
+    pixels, labels = probes.draw(tasks, probes.IMAGES_A_CLASS)
+    names = tuple(f"{task}: {name}" for task in tasks for name in probes.TASKS[task].class_names)
+    # Classes take turns, so that the last images hold all of them equally often.
+    in_test = np.arange(len(labels)) >= len(labels) * 4 // 5
+    return Embedded(names, pixels, labels, in_test, crop=False)
+
+
+EMBEDDED: Mapping[str, Callable[[], Embedded]] = {
+    "digits": digits,
+    "probes": partial(_probes, *probes.TASKS),
+    **{f"probes/{task}": partial(_probes, task) for task in probes.TASKS},
+}
