@@ -20,7 +20,8 @@ class Score:
     """Accuracy (a share of 1) and mean log-likelihood (nats) on held-out images, with their standard errors.
 
     Args:
-        num_images: fewer than there are where an evaluation was stopped.
+        log_likelihood: what architectures are ranked by; any number that is greater for the better where there were no images.
+        num_images: fewer than there are where an evaluation was stopped, none where a caller's evaluator gave a number alone.
     """
 
     accuracy: float
@@ -28,6 +29,21 @@ class Score:
     log_likelihood: float
     log_likelihood_stderr: float
     num_images: int
+
+    @classmethod
+    def of_number(cls, value: float) -> Score:
+        """What a caller's evaluator gave, greater for the better."""
+        return cls(0.0, 0.0, value, 0.0, 0)
+
+    @property
+    def in_words(self) -> str:
+        """Accuracy in per cent, or the number that stands for the score."""
+        return f"{100 * self.accuracy:.1f} %" if self.num_images else f"{self.log_likelihood:.4g}"
+
+    @property
+    def accuracy_cell(self) -> str:
+        """Accuracy in per cent and its standard error, for a table; empty where there were no images."""
+        return f"{100 * self.accuracy:.1f} ± {100 * self.accuracy_stderr:.1f}" if self.num_images else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from nas.cli.progress import phase
-from nas.evaluators.supernet import SupernetEvaluator
+from nas.evaluators.supernet import SupernetEvaluator, load_evaluator
 from nas.runs.directory import config_of_run
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "evaluation.md")
     config = parser.parse_args(argv)
     run, settings = open_supernet_run(config.run), config_of_run(config.run)
-    evaluator = run.load_evaluator()
+    evaluator = load_evaluator(run)
     band = ArchitectureBand(run.space, without_latency(parse_budget(settings["budget"], settings["floor"])))
     rng = random.Random(0)
     architectures = [band.draw(rng) for _ in range(config.architectures)]

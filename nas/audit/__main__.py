@@ -102,13 +102,18 @@ def run(config: AuditConfig) -> None:
             milliseconds = latencies(config.bench / "latencies", members, target)
             advance()
         truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-        each = each_on(config.backend, Workers(config.workers, config.ray_address, config.cpus_per_worker, config.gpus_per_worker))
-        with phase("stand-alone training", sum(training.steps for training in [*truth, *short, *longer])) as advance:
+        trainings = [*truth, *short, *longer]
+        make_do = partial(training_alone, conditions)
+        with (
+            phase("stand-alone training", sum(training.steps for training in trainings)) as advance,
+            open_workers(make_do, config.resources, config.bench / "ray") as workers,
+        ):
 
             def on_result(training: Training, result: Trained) -> None:
                 advance(training.steps, f"{training.steps} steps: {100 * result.score.accuracy:.1f} %")
 
-            results = train_all(conditions, [*truth, *short, *longer], each, on_result)
+            train_all(conditions, trainings, workers, on_result).check()
+        results = {training: result for training in trainings if (result := conditions.result_of(training))}
         _report(config, supernet_run, truth_of(members, truth, longer, results), short, results, {str(target): milliseconds})
 
 
@@ -169,7 +174,7 @@ def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, Mapping[
     images, splits = supernet_run.images()
     contexts = [member.architecture for member in truth.members if member.part == "band"][:CONTEXTS]
     batch = fixed_batch(images, splits.train[:CONFLICT_IMAGES], supernet_run.image_size)
-    supernet = supernet_run.load_evaluator().supernet.cpu().requires_grad_(True)
+    supernet = load_evaluator(supernet_run).supernet.cpu().requires_grad_(True)
     cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch))
     return {"mean gradient cosine with other mixers": cosines} | ({"updates": updates} if updates else {})
 

@@ -10,14 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nas.audit.correlation import standard_ranks
-from space.architecture import Architecture
+from nas.evaluators.bias_correction import Shares, corrected
 
 LEAST = 3
 """Of so many architectures a bias can be told from chance at all."""
-
-Shares = Mapping[str, float]
-"""What share of an architecture's blocks holds which operator."""
-
 
 @dataclass(frozen=True)
 class Bias:
@@ -38,15 +34,6 @@ class Bias:
         if self.count < LEAST or not self.mean:
             return 0.0
         return self.mean * max(0.0, 1 - (self.stderr / self.mean) ** 2)
-
-
-def shares_of(architecture: Architecture) -> dict[str, float]:
-    """The shares of mixers, positions and feed-forward networks, by type."""
-    blocks = [block for stage in architecture.stages for block in stage.blocks]
-    counts: Counter[str] = Counter()
-    for block in blocks:
-        counts.update([block.mixer.type, block.ffn.type, *([block.position.type] if block.position.type != "none" else [])])
-    return {operator: count / len(blocks) for operator, count in counts.items()}
 
 
 def by_operator(updates: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -82,11 +69,6 @@ def corrections(scores: ArrayLike, found: Mapping[str, Bias]) -> dict[str, float
     """What to subtract from a score for each operator, times its share of the blocks, in the scores' unit."""
     spread = float(np.std(np.asarray(scores, float)))
     return {operator: spread * bias.shrunk for operator, bias in found.items() if bias.shrunk}
-
-
-def corrected(score: float, shares: Shares, of_operators: Mapping[str, float]) -> float:
-    """A score without the bias of the operators that its architecture holds."""
-    return score - sum(share * of_operators.get(operator, 0.0) for operator, share in shares.items())
 
 
 def left_out(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Shares]) -> list[float]:

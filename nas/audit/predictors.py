@@ -10,11 +10,13 @@ from functools import partial
 import numpy as np
 
 from nas.audit.correlation import Values, mean_ranks
-from nas.audit.operator_bias import left_out, shares_of
+from nas.audit.operator_bias import left_out
+from nas.evaluators.bias_correction import shares_of
 from nas.audit.sample import Member
 from nas.evaluators.standalone import Trained, Training
 from nas.score import score as zero_cost_scores
 from nas.score import training_batch
+from nas.evaluators.supernet import load_evaluator
 from nas.train.supernet_run import SupernetRun
 from proxies.zero_cost.registry import SCORES
 from supernet.accuracy import judge
@@ -53,7 +55,7 @@ def latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]:
 
 def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
     """Log-likelihood and accuracy with a run's shared weights, batch norms calibrated for each, and normalising by the batch."""
-    evaluator = run.load_evaluator()
+    evaluator = load_evaluator(run)
     start = time.process_time()
     scores = []
     for member in members:

@@ -14,8 +14,9 @@ from math import isfinite
 from pathlib import Path
 from statistics import mean
 
-from nas.evaluators.standalone import threads
-from nas.execution.pool import Each
+from nas.execution.jobs import Do, Workers
+from nas.execution.loop import JobList, run_jobs
+from nas.execution.threads import threads
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
 from proxies.cost import Cost
@@ -46,11 +47,14 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One retraining."""
+class Run:
+    """One contender's retraining with one seed."""
 
     contender: Contender
     seed: int
+
+    def __str__(self) -> str:
+        return f"retraining {self.contender.label}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -107,28 +111,38 @@ class Comparison:
         # Loading in other processes would take the cores of other trainings.
         return Retraining(architecture, self.recipe, images, test_images, self.image_size, seed, None, out, num_workers=0)
 
-    def retrain(self, job: Job) -> float:
+    def retrain(self, run: Run) -> float:
         """Do one retraining in this process, in one thread, or go on with it; its test accuracy."""
-        retraining = self.retraining(job.contender.architecture, job.seed)
+        retraining = self.retraining(run.contender.architecture, run.seed)
         retraining.out.mkdir(parents=True, exist_ok=True)
         with threads(1):
             return float(retraining.run()["test"]["accuracy"])
 
 
+def retrainer(comparison: Comparison) -> Do:
+    """What workers retrain with: `open_workers(partial(retrainer, comparison), ...)`."""
+    return comparison.retrain
+
+
 def compare(
-    comparison: Comparison, contenders: Sequence[Contender], seeds: int, each: Each, on_result: Callable[[Job, float], None]
+    contenders: Sequence[Contender], seeds: int, workers: Workers, on_result: Callable[[Run, float], None]
 ) -> list[Accuracies]:
     """Retrain all contenders with so many seeds, from 0 on; best first.
 
     Args:
         contenders: distinct architectures.
-        each: where retrainings run.
+        workers: that do it with `retrainer`.
     """
     found: dict[tuple[str, int], float] = {}
+
+    def note(run: Run, accuracy: float) -> None:
+        found[run.contender.architecture.fingerprint, run.seed] = accuracy
+        on_result(run, accuracy)
+
     # Seed by seed, so that an interrupted comparison has all of the first.
-    for job, accuracy in each(comparison.retrain, [Job(contender, seed) for seed in range(seeds) for contender in contenders]):
-        found[job.contender.architecture.fingerprint, job.seed] = accuracy
-        on_result(job, accuracy)
+    jobs = JobList([Run(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
+    run_jobs(jobs, workers)
+    jobs.check()
     rows = [Accuracies(one, tuple(found[one.architecture.fingerprint, seed] for seed in range(seeds))) for one in contenders]
     return sorted(rows, key=lambda row: row.mean, reverse=True)
 

@@ -1,0 +1,1 @@
+"""What judges an architecture: a supernet's weights, a short training alone, or a caller's own function."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +21,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from nas.execution.pool import Each
+from nas.execution.jobs import Do, Workers
+from nas.execution.loop import Deadline, JobList, run_jobs
+from nas.execution.threads import threads
 from nas.train.supernet_run import EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
@@ -62,6 +63,9 @@ class Training:
     steps: int
     seed: int
     curve: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"training {self.architecture.name} for {self.steps} steps, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -145,23 +149,38 @@ class StandaloneEvaluator:
         return train_alone(self.conditions, Training(architecture, self.steps, self.seed)).score
 
 
+def training_alone(conditions: Conditions) -> Do:
+    """What workers do trainings with: `open_workers(partial(training_alone, conditions), ...)`."""
+    return partial(train_alone, conditions)
+
+
 def train_all(
-    conditions: Conditions, trainings: Sequence[Training], each: Each, on_result: Callable[[Training, Trained], None]
-) -> dict[Training, Trained]:
-    """Do the trainings, but for those that are done already.
+    conditions: Conditions,
+    trainings: Sequence[Training],
+    workers: Workers,
+    on_result: Callable[[Training, Trained], None],
+    deadline: Deadline = Deadline(),
+) -> JobList[Training, Trained]:
+    """Do the trainings, but for those that are done already; `conditions.result_of` then tells what came of each.
 
     Args:
-        each: where they run, such as `nas.execution.pool.in_processes(2)`.
+        workers: that do them with `training_alone`.
         on_result: called after each training, those found done included.
+        deadline: after which no training is begun.
+
+    Returns:
+        The jobs, which know those that failed.
     """
-    done = {training: result for training in trainings if (result := conditions.result_of(training))}
-    for training, result in done.items():
-        remove_checkpoint(conditions.checkpoint_of(training))
-        on_result(training, result)
-    for training, result in each(partial(train_alone, conditions), [training for training in trainings if training not in done]):
-        done[training] = result
-        on_result(training, result)
-    return done
+    left = []
+    for training in trainings:
+        if (result := conditions.result_of(training)) is None:
+            left.append(training)
+        else:
+            remove_checkpoint(conditions.checkpoint_of(training))
+            on_result(training, result)
+    jobs = JobList(left, str, on_result)
+    run_jobs(jobs, workers, deadline)
+    return jobs
 
 
 def train_alone(conditions: Conditions, training: Training) -> Trained:
@@ -223,24 +242,8 @@ def _train(conditions: Conditions, training: Training) -> Trained:
     return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3))
 
 
-def default_workers() -> int:
-    """Trainings at a time: one a core."""
-    return os.cpu_count() or 1
-
-
 @lru_cache(maxsize=1)
 def _material(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Tensor]]]:
     """Images, their splits, and the search images as tensors: read once by a process."""
     images, splits = run.images()
     return images, splits, list(evaluation_batches(images, splits.search, run.image_size, EVALUATION_BATCH))
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads: the last digits of a sum depend on their number. None leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

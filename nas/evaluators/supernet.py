@@ -1,28 +1,39 @@
-"""What judges an architecture during a search."""
+"""Scoring with a trained supernet's weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from safetensors.torch import save
 from torch import Tensor
 
-from nas.audit.operator_bias import corrected, shares_of
+from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from supernet.accuracy import Score, evaluate
 from supernet.calibration import calibrate
+from supernet.data.batches import evaluation_batches
 from supernet.network import Supernet
 from supernet.racing import Race, shuffled
+from supernet.training.checkpoint import load_checkpoint
 
 
-class Evaluator(Protocol):
-    """Scores an architecture."""
+def load_evaluator(run: SupernetRun) -> SupernetEvaluator:
+    """Load a run's trained weights, its calibration images and its search images."""
+    from accelerate import PartialState
 
-    def __call__(self, architecture: Architecture) -> Score: ...
+    device = PartialState().device
+    supernet = Supernet(run.space, shared=load_checkpoint(run.weights_file)[0])
+    images, splits = run.images()
+    calibration = evaluation_batches(images, splits.calibration, run.image_size, CALIBRATION_BATCH)
+    search = evaluation_batches(images, splits.search, run.image_size, EVALUATION_BATCH)
+    return SupernetEvaluator(
+        supernet.to(device).requires_grad_(False),
+        [batch_BCHW.to(device) for batch_BCHW, _ in calibration],
+        [(batch_BCHW.to(device), labels_B.to(device)) for batch_BCHW, labels_B in search],
+    )
 
 
 @dataclass(frozen=True)
@@ -45,22 +56,6 @@ class SupernetEvaluator:
         """Write the weights that an architecture inherits, batch norm statistics included, as its network's state dict."""
         statistics = calibrate(self.supernet, architecture, self.calibration)
         write_atomically(file, save(self.supernet.export(architecture, statistics)))
-
-
-@dataclass(frozen=True)
-class UnbiasedEvaluator:
-    """Scores as another does, with log-likelihoods less what an audit found them to be too high for some operators.
-
-    Args:
-        corrections: as `nas.audit.operator_bias.corrected` takes them.
-    """
-
-    evaluator: Evaluator
-    corrections: Mapping[str, float]
-
-    def __call__(self, architecture: Architecture) -> Score:
-        score = self.evaluator(architecture)
-        return replace(score, log_likelihood=corrected(score.log_likelihood, shares_of(architecture), self.corrections))
 
 
 @dataclass(frozen=True)

@@ -1,106 +1,145 @@
-"""What a search depends on, as its command line resolves it."""
+"""What a search depends on: the keyword arguments of `nas.search.search`, and the options of `python -m nas.search`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nas.runs.storage_url import sqlite_url
-from nas.train.config import SupernetConfig
+from nas.cli.options import REQUIRED, Derived, OptionError, option
+from nas.execution.options import WorkerOptions
+from nas.runs.storage_url import checked, default_url
+from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
 
 if TYPE_CHECKING:
-    from nas.execution import Workers
+    from nas.execution.resources import Resources
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
+OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
-PARALLEL = 4
-STANDALONE_STEPS = 100
-"""Where an audit found short trainings to rank better than a supernet at twice its cost: experiments/results/ranking.md."""
-FINALISTS = 8
+FINALISTS = 4
 FINALS_SHARE = 0.25
-"""Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
+"""Of `minutes`, what is kept for the finals."""
+OF_TRAINING = ("steps", "batch_size", "lr", "paths", "scope", "warm_start")
+"""Options that say nothing where no supernet is trained."""
+OF_SUPERNET = ("race", "subtract_bias", "supernet")
+"""Options that say nothing where no supernet judges."""
+FREE = frozenset({
+    "trials", "minutes", "backend", "workers", "ray_address", "gpus_per_worker", "keep", "latency_tables", "dry_run", "finalists",
+})  # fmt: skip
+"""What may change when a run continues: none of it decides what a trial scores."""
 
 
-@dataclass(frozen=True)
-class SearchConfig(SupernetConfig):
-    """Everything that a search depends on. Training the supernet takes half of its minutes at most.
+def _evaluator(value: Any) -> Any:
+    if callable(value) or value in EVALUATORS:
+        return value
+    raise ValueError(f"got {value!r:.60}, expected one of {', '.join(EVALUATORS)}, or in Python a function of an architecture")
 
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
-        objectives: accuracy, and costs to trade it against.
-        trials: architectures to evaluate in all.
-        parallel: how many evaluations may be under way at once. What is proposed depends on it, and not on the number of workers.
-        cpus_per_worker: threads of an evaluation, on which its last digits depend.
-        gpus_per_worker: that Ray reserves for a worker; by default its share of all, one at most.
-        workers: evaluations at a time; by default one a core, one on a GPU, and one for a race, whose scores depend on who met whom.
-        race: whether evaluations of what is surely not among the best are stopped.
-        subtract_bias: whether log-likelihoods are corrected by what the audit of the run's supernet found.
-        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
-        standalone_steps: steps of such a training.
-        storage: URL of the study; by default SQLite in the run's directory.
-        keep: architectures to write, the winner included; with several objectives the whole front is written.
-        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
-        dry_run: say what would be done, and do none of it.
-    """
 
-    budget: str
-    objectives: tuple[str, ...]
-    trials: int
-    parallel: int
-    cpus_per_worker: int
-    sampler: str
-    race: bool
-    subtract_bias: bool
-    evaluator: str
-    standalone_steps: int
-    backend: str
-    workers: int | None
-    ray_address: str | None
-    gpus_per_worker: float | None
-    storage: str | None
-    keep: int
-    finalists: int | None
-    dry_run: bool
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(WorkerOptions, SupernetConfig):
+    """Everything that a search depends on."""
+
+    budget: str = option(REQUIRED, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
+    objectives: tuple[str, ...] = option(("accuracy",), "accuracy, and costs to trade it against", group=WHAT, choices=OBJECTIVES)
+    floor: float = option(
+        Derived(lambda config: 0.9 if len(config.objectives) == 1 else 0.0),
+        "least share of the budget to use (0.9; with several objectives 0)", group=WHAT, at_least=0, below=1,
+    )  # fmt: skip
+    supernet: Path | None = option(None, "directory of a trained supernet to search, which stays as it is (one is trained)", group=WHAT,
+                                   convert=lambda value: Path(value).resolve(), metavar="DIR")  # fmt: skip
+    trials: int = option(120, "architectures to evaluate", group=HOW, at_least=1)
+    sampler: str = option(SAMPLERS[0], "what proposes architectures", group=HOW, choices=SAMPLERS)
+    race: bool = option(False, "stop evaluating what is surely not among the best that are kept", group=HOW)
+    subtract_bias: bool = option(False, "correct scores by what nas.audit found of this run's supernet", group=HOW)
+    evaluator: str | Callable[..., Any] = option(
+        EVALUATORS[0], "what judges: supernet (shared weights), or standalone (a short training)", group=HOW, convert=_evaluator
+    )
+    standalone_steps: int = option(100, "steps of such a training, with --evaluator standalone", group=HOW, at_least=1)
+    finalists: int = option(
+        Derived(lambda config: FINALISTS if len(config.objectives) == 1 and config.judged_by != "caller" else 0),
+        f"how many of the best train alone at the end, 0 for none ({FINALISTS})", group=HOW, at_least=0,
+    )  # fmt: skip
+    finals_steps: int = option(100, "steps of training in the last round of the finals; half as many in each round before", group=HOW,
+                               at_least=1)  # fmt: skip
+    storage: str | None = option(None, "of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
+                                 "(a file in the run's directory)", group=WHERE, convert=checked)  # fmt: skip
+    keep: int = option(5, "architectures to write, the best included; with several objectives the whole front is written", group=WHERE,
+                       at_least=1)  # fmt: skip
+    parallel: int = option(4, "evaluations that may be under way at once; decides what is proposed", group=WHERE, at_least=1)
+
+    def check(self) -> None:
+        super().check()
+        if self.judged_by != "supernet":
+            for name in (*OF_TRAINING, *OF_SUPERNET):
+                if name in self.given:
+                    raise OptionError(name, "says nothing where no supernet is searched; expected evaluator=supernet beside it, or neither")
+        if self.supernet is not None:
+            for name in ("space", "image_size", *OF_TRAINING):
+                if name in self.given:
+                    raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
+        if self.judged_by != "standalone" and "standalone_steps" in self.given:
+            raise OptionError("standalone_steps", "says nothing without evaluator=standalone")
+        if self.race and self.subtract_bias:
+            raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
+        if len(self.objectives) > 1 and self.finalists:
+            raise OptionError("finalists", f"got {self.finalists}, expected one objective: a front has no winner")
+        if self.workers is not None:
+            if self.workers > self.parallel:
+                raise OptionError("workers", f"got {self.workers}, expected no more than parallel={self.parallel}, which decides what is proposed")
+            if self.race and self.workers > 1:
+                raise OptionError("workers", f"got {self.workers}, expected 1 with race=True: what a race scores depends on who met whom")
 
     @property
-    def num_finalists(self) -> int:
-        """How many of the best are to train alone; none where a front has no winner."""
-        if len(self.objectives) > 1:
-            return 0
-        return FINALISTS if self.finalists is None else self.finalists
+    def judged_by(self) -> str:
+        """What judges: `supernet`, `standalone` or `caller`."""
+        return self.evaluator if isinstance(self.evaluator, str) else "caller"
+
+    @property
+    def evaluator_name(self) -> str:
+        """What a run's directory and study call the evaluator: a function of the caller's by its module and name."""
+        if isinstance(self.evaluator, str):
+            return self.evaluator
+        function = self.evaluator if hasattr(self.evaluator, "__qualname__") else type(self.evaluator)
+        return f"{function.__module__}.{function.__qualname__}"
 
     @property
     def storage_url(self) -> str:
         """Where the study lives."""
-        return self.storage or sqlite_url(self.out)
+        return self.storage or default_url(self.out)
 
     @property
     def share_of_search(self) -> float:
-        """Of `--minutes`, what training and search may take."""
-        return 1 - FINALS_SHARE if self.num_finalists else 1.0
+        """Of `minutes`, what training and search may take."""
+        return 1 - FINALS_SHARE if self.finalists else 1.0
 
     @property
-    def resources(self) -> Workers:
-        """Who evaluates."""
-        from nas.execution import Workers
-
-        return Workers(self.workers or self._default_workers(), self.ray_address, self.cpus_per_worker, self.gpus_per_worker)
+    def resources(self) -> Resources:
+        """Who evaluates, and who trains in the finals."""
+        return self.resources_for(self.workers or self._default_workers())
 
     def _default_workers(self) -> int:
+        if self.race or self.judged_by == "caller":
+            # A caller's function may not survive a way to another process.
+            return 1
+        if self.ray_address:
+            return self.parallel
         import torch
 
-        if self.race or (self.backend == "local" and torch.cuda.is_available()):
+        if self.backend == "local" and torch.cuda.is_available():
             return 1
-        return self.parallel if self.ray_address else min(self.parallel, max((os.cpu_count() or 1) // self.cpus_per_worker, 1))
+        return min(self.parallel, max((os.cpu_count() or 1) // self.cpus_per_worker, 1))
 
     @property
     def study_name(self) -> str:
         """Of its study in the storage."""
-        return self.out.name
+        from nas.runs.directory import name_of_run
+
+        return name_of_run(self.out)
 
     @property
     def artifacts_folder(self) -> Path:
@@ -112,15 +151,15 @@ class SearchConfig(SupernetConfig):
         """Where the run keeps its trainings alone."""
         return self.out / STANDALONE
 
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"evaluator": self.evaluator_name}
+
 
 def search_config_of(run: Path) -> SearchConfig:
     """The config of a search's directory, wherever that lies now; RunError where it is none of a search."""
-    from pydantic import TypeAdapter, ValidationError
-
     from nas.runs.directory import RunError, config_of_run
 
-    found = config_of_run(run) | {"out": run.resolve()}
     try:
-        return TypeAdapter(SearchConfig).validate_python({name: found[name] for name in SearchConfig.__dataclass_fields__}, strict=False)
-    except (KeyError, ValidationError):
+        return SearchConfig.restored(config_of_run(run) | {"out": run.resolve()})
+    except (KeyError, OptionError):
         raise RunError(f"{run}: got the directory of another command, expected that of a search") from None

@@ -1,39 +1,34 @@
 """Finals: the best of a search train alone for a short while, at equal conditions, before one is called the winner.
 
-Successive halving (https://arxiv.org/abs/1502.07943): all entrants train for few steps, the better half again from the
-start for twice as many, and so on. In the last stage everyone trains with several seeds, so that what they differ by
-can be held against what seeds differ by.
+Successive halving (https://arxiv.org/abs/1502.07943): all train for few steps, the better half again from the start for twice as many,
+and so on. In the last round everyone trains with two seeds, so that what networks differ by can be held against what seeds differ by.
+Which rounds there are follows from the config alone; a deadline may end them early, and then the rounds before decide.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.evaluators.standalone import BATCH_SIZE, TRAINING_PASSES, Conditions, Trained, Training, default_workers, train_all
-from nas.execution.pool import Each
-from nas.train.supernet_run import SupernetRun
+from nas.evaluators.standalone import Conditions, Trained, Training, train_all
+from nas.execution.jobs import Workers
+from nas.execution.loop import Deadline
+from nas.runs.records.finals import Finalist, FinalsRecord
 from space.architecture import Architecture
-from space.errors import SpaceError, UserError
-from space.files import write_atomically
+from space.errors import SpaceError
 from supernet.accuracy import Score
 
 if TYPE_CHECKING:
-    from nas.search.finalists import Finalist
     from nas.study.record import Result
+    from nas.train.supernet_run import SupernetRun
     from proxies.published import Parent
 
-STEPS = (100, 200, 400)
-MIN_STEPS = 50
-"""Of the first stage: after fewer a network has hardly begun."""
+ROUNDS = 3
 LEAST_LEFT = 3
 LAST_SEEDS = 2
 TIED = 2.0
@@ -41,195 +36,143 @@ TIED = 2.0
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """Who takes part.
+class Candidate:
+    """A network that takes part.
 
     Args:
         label: what the table calls it.
-        supernet: what it scored in the search; settles ties.
-        wins: whether it may be the winner; a published network is there to compare with.
+        score: of the search; settles ties.
+        competes: whether it may be the winner; a published network is there to compare with.
     """
 
     label: str
     architecture: Architecture
-    supernet: Score | None
-    wins: bool = True
+    score: Score | None
+    competes: bool = True
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage's scores by fingerprint, one a seed."""
-
-    steps: int
-    scores: Mapping[str, tuple[Score, ...]]
-
-
-@dataclass(frozen=True)
-class Finals:
-    """How the finals ended.
-
-    Args:
-        ranking: all entrants, best first.
-        stages: those that everyone of them finished.
-        tied: those who cannot be told apart from the best, itself included.
-    """
-
-    ranking: tuple[Entrant, ...]
-    stages: tuple[Stage, ...]
-    tied: tuple[Entrant, ...]
-
-    @property
-    def winner(self) -> Entrant:
-        """The best of those who may win."""
-        return next(entrant for entrant in self.ranking if entrant.wins)
-
-    def provenance(self, architecture: Architecture) -> dict[str, Any]:
-        """What an architecture's file tells of them; nothing where it took no part."""
-        scores = {stage.steps: stage.scores.get(architecture.fingerprint) for stage in self.stages}
-        told = {steps: [round(score.log_likelihood, 4) for score in of_stage] for steps, of_stage in scores.items() if of_stage}
-        return {"finals": told} if told else {}
-
-
-class OutOfTime(Exception):
-    """The time was over within a stage; what was trained is kept."""
-
-
-def entrants_of(
-    finalists: Sequence[Finalist], extra: Finalist | None, parents: Sequence[Parent], results: Sequence[Result], run: SupernetRun
-) -> list[Entrant]:
-    """The finalists of a search, one drawn at random, and the published networks that can stand at the data's image size.
+def candidates_of(
+    best: Sequence[Result], drawn: Result | None, parents: Sequence[Parent], results: Sequence[Result], run: SupernetRun
+) -> list[Candidate]:
+    """The best of a search, one drawn at random, and the published networks that can stand at the data's image size.
 
     Args:
         results: of the search, where a published network may be among them.
     """
-    entrants = [Entrant(f"trial {one.result.number}", one.result.architecture, one.result.score) for one in finalists]
-    if extra is not None:
-        entrants.append(Entrant(f"trial {extra.result.number}, random", extra.result.architecture, extra.result.score))
-    known = {result.architecture.fingerprint: result.score for result in results}
+    found = [Candidate(f"trial {one.number}", one.architecture, one.score) for one in best]
+    if drawn is not None:
+        found.append(Candidate(f"trial {drawn.number}, random", drawn.architecture, drawn.score))
+    scores = {result.architecture.fingerprint: result.score for result in results}
     for parent in parents:
         fingerprint = parent.architecture.fingerprint
         with suppress(SpaceError):
             # Refused where its last stages would have no map left.
             parent.architecture.replace(image_size=run.image_size)
-            if all(fingerprint != entrant.architecture.fingerprint for entrant in entrants):
-                entrants.append(Entrant(parent.architecture.name, parent.architecture, known.get(fingerprint), wins=False))
-    return entrants
+            if all(fingerprint != one.architecture.fingerprint for one in found):
+                found.append(Candidate(parent.architecture.name, parent.architecture, scores.get(fingerprint), competes=False))
+    return found
 
 
-def affordable_steps(results: Sequence[Result], seconds: float, trained: int | None) -> float:
-    """How many steps of training the time allows, by how long the evaluations took.
-
-    Args:
-        trained: steps of training that an evaluation was; none where it was a supernet's.
-    """
-    if trained is not None:
-        per_step = median(result.seconds for result in results) / trained
-    else:
-        per_step = median(result.seconds / result.score.num_images for result in results) * TRAINING_PASSES * BATCH_SIZE
-    return seconds * default_workers() / per_step
+def steps_of_rounds(last: int) -> tuple[int, ...]:
+    """Steps of the rounds, each half of the next one's, `last` in the last."""
+    return tuple(max(last >> (ROUNDS - 1 - number), 1) for number in range(ROUNDS))
 
 
-def num_steps(entrants: int, steps: Sequence[int] = STEPS) -> int:
+def num_steps(candidates: int, steps: Sequence[int]) -> int:
     """Steps of all trainings together."""
     total = 0
-    for number, of_stage in enumerate(steps):
-        is_last = number == len(steps) - 1
-        total += entrants * of_stage * (LAST_SEEDS if is_last else 1)
-        entrants = _left(entrants)
+    for number, of_round in enumerate(steps):
+        total += candidates * of_round * (LAST_SEEDS if number == len(steps) - 1 else 1)
+        candidates = _num_left(candidates)
     return total
-
-
-def plan_steps(file: Path, entrants: int, affordable: float = math.inf) -> tuple[int, ...]:
-    """Steps of the stages, shortened to what is affordable in all; none where that is not worth the while.
-
-    What was planned once stays: a continued search goes on with the trainings that it has.
-    """
-    if file.exists():
-        try:
-            return tuple(map(int, json.loads(file.read_text())))
-        except (ValueError, TypeError):
-            raise UserError(f"{file}: not the plan of finals; delete it and run again, which plans them anew") from None
-    share = min(1.0, affordable / num_steps(entrants))
-    steps = tuple(math.floor(share * of_stage) for of_stage in STEPS)
-    if steps[0] < MIN_STEPS:
-        return ()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(steps) + "\n")
-    return steps
 
 
 def hold_finals(
     conditions: Conditions,
-    entrants: Sequence[Entrant],
+    candidates: Sequence[Candidate],
     steps: Sequence[int],
-    each: Each,
-    is_late: Callable[[], bool],
+    workers: Workers,
+    deadline: Deadline,
     on_result: Callable[[Training, Trained], None],
-) -> Finals:
-    """Train stage by stage; where the time ends within one, the stages before it decide.
+) -> FinalsRecord:
+    """Train round by round.
 
     Args:
-        entrants: distinct, in the order of the search.
-        each: where trainings run.
+        candidates: distinct, in the order of the search.
+        steps: of the rounds.
+        workers: that do trainings.
+        deadline: after which no training is begun.
+
+    Raises:
+        JobError, WorkersError: all trainings of a round failed.
     """
-    left = list(entrants)
-    eliminated: list[Entrant] = []
-    stages: list[Stage] = []
-    for number, of_stage in enumerate(steps):
-        seeds = LAST_SEEDS if number == len(steps) - 1 else 1
-        trainings = [Training(entrant.architecture, of_stage, seed) for seed in range(seeds) for entrant in left]
-
-        def follow(training: Training, result: Trained) -> None:
-            on_result(training, result)
-            if is_late():
-                raise OutOfTime
-
-        try:
-            results = train_all(conditions, trainings, each, follow)
-        except OutOfTime:
-            if any(conditions.result_of(training) is None for training in trainings):
-                break
-            results = {training: found for training in trainings if (found := conditions.result_of(training))}
-        scores: dict[str, tuple[Score, ...]] = {}
-        for training, result in sorted(results.items(), key=lambda item: item[0].seed):
-            fingerprint = training.architecture.fingerprint
-            scores[fingerprint] = (*scores.get(fingerprint, ()), result.score)
-        stages.append(Stage(of_stage, scores))
-        left.sort(key=lambda entrant: -_mean(stages[-1], entrant))
+    left = list(candidates)
+    eliminated: list[Candidate] = []
+    failures: dict[str, str] = {}
+    rounds: list[Mapping[str, tuple[Score, ...]]] = []
+    for number, of_round in enumerate(steps):
+        seeds = range(LAST_SEEDS if number == len(steps) - 1 else 1)
+        trainings = [Training(one.architecture, of_round, seed) for seed in seeds for one in left]
+        jobs = train_all(conditions, trainings, workers, on_result, deadline)
+        scores = {one.architecture.fingerprint: _scores(conditions, one, of_round, seeds) for one in left}
+        failed = {trainings[key].architecture.fingerprint: failure.reason for key, failure in jobs.failures.items()}
+        missing = {fingerprint for fingerprint, of_one in scores.items() if len(of_one) < len(seeds)}
+        if missing - failed.keys():
+            break
+        if len(missing) == len(left):
+            jobs.check()
+        failures |= failed
+        eliminated[:0] = [one for one in left if one.architecture.fingerprint in missing]
+        left = [one for one in left if one.architecture.fingerprint not in missing]
+        rounds.append({fingerprint: of_one for fingerprint, of_one in scores.items() if fingerprint not in missing})
+        left.sort(key=lambda one: -_mean(rounds[-1], one))
         if number < len(steps) - 1:
-            kept = _left(len(left))
+            kept = _num_left(len(left))
             eliminated[:0] = left[kept:]
             left = left[:kept]
-    return _settled(left, eliminated, stages)
+    tied, rest = _settled(left, rounds)
+    finalists = []
+    for one in (*tied, *rest, *eliminated):
+        of_one = (of_round.get(one.architecture.fingerprint, ()) for of_round in rounds)
+        scored = tuple(of_round for of_round in of_one if of_round)
+        failure = failures.get(one.architecture.fingerprint, "")
+        finalists.append(Finalist(one.label, one.architecture.fingerprint, one.competes, scored, failure))
+    return FinalsRecord(tuple(steps), len(rounds), tuple(finalists), tuple(one.label for one in tied))
 
 
-def _left(entrants: int) -> int:
-    """Who stays after a stage: the better half, three at the least, so that there is noise to estimate."""
-    return max(min(entrants, LEAST_LEFT), math.ceil(entrants / 2))
+def _scores(conditions: Conditions, candidate: Candidate, steps: int, seeds: range) -> tuple[Score, ...]:
+    found = (conditions.result_of(Training(candidate.architecture, steps, seed)) for seed in seeds)
+    return tuple(result.score for result in found if result is not None)
 
 
-def _mean(stage: Stage, entrant: Entrant) -> float:
-    return float(np.mean([score.log_likelihood for score in stage.scores[entrant.architecture.fingerprint]]))
+def _num_left(candidates: int) -> int:
+    """Who stays after a round: the better half, three at the least, so that there is noise to estimate."""
+    return max(min(candidates, LEAST_LEFT), math.ceil(candidates / 2))
 
 
-def _settled(left: list[Entrant], eliminated: list[Entrant], stages: list[Stage]) -> Finals:
-    """Among those who cannot be told apart from the best, the supernet decides."""
-    if not stages:
-        return Finals((*left, *eliminated), (), tuple(left))
-    last = stages[-1]
-    # Whoever left after the last finished stage stands in it too, but not before the better half.
-    best = left[0]
-    close = [entrant for entrant in left if _mean(last, best) - _mean(last, entrant) <= TIED * _stderr_of_difference(last, left)]
-    by_supernet = sorted(close, key=lambda entrant: entrant.supernet.log_likelihood if entrant.supernet else -math.inf, reverse=True)
-    rest = [entrant for entrant in left if entrant not in close]
-    return Finals((*by_supernet, *rest, *eliminated), tuple(stages), tuple(by_supernet))
+def _mean(scores: Mapping[str, tuple[Score, ...]], candidate: Candidate) -> float:
+    return float(np.mean([score.log_likelihood for score in scores[candidate.architecture.fingerprint]]))
 
 
-def _stderr_of_difference(stage: Stage, entrants: Sequence[Entrant]) -> float:
-    """Of two entrants' means: what seeds differ by, pooled over entrants, and what a choice of other images would change."""
-    scores = [stage.scores[entrant.architecture.fingerprint] for entrant in entrants]
-    values = np.array([[score.log_likelihood for score in of_entrant] for of_entrant in scores])
-    of_images = float(np.mean([score.log_likelihood_stderr**2 for of_entrant in scores for score in of_entrant]))
+def _settled(left: Sequence[Candidate], rounds: Sequence[Mapping[str, tuple[Score, ...]]]) -> tuple[list[Candidate], list[Candidate]]:
+    """Those who cannot be told apart from the best, in the order of the search's scores, and the rest, best first.
+
+    Args:
+        left: of the last round, best first.
+    """
+    if not rounds:
+        return list(left), []
+    last, best = rounds[-1], left[0]
+    tied = [one for one in left if _mean(last, best) - _mean(last, one) <= TIED * _stderr_of_difference(last, left)]
+    rest = [one for one in left if one not in tied]
+    return sorted(tied, key=lambda one: one.score.log_likelihood if one.score else -math.inf, reverse=True), rest
+
+
+def _stderr_of_difference(scores: Mapping[str, tuple[Score, ...]], candidates: Sequence[Candidate]) -> float:
+    """Of two candidates' means: what seeds differ by, pooled over candidates, and what a choice of other images would change."""
+    of_candidates = [scores[one.architecture.fingerprint] for one in candidates]
+    values = np.array([[score.log_likelihood for score in of_one] for of_one in of_candidates])
+    of_images = float(np.mean([score.log_likelihood_stderr**2 for of_one in of_candidates for score in of_one]))
     seeds = values.shape[1]
     of_seeds = float(values.var(axis=1, ddof=1).mean()) / seeds if seeds > 1 else 0.0
     return math.sqrt(2 * (of_seeds + of_images))

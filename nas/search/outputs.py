@@ -14,8 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.runs.records.finals import FinalsRecord
 from nas.search.finalists import Finalist
-from nas.search.finals import Finals
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
@@ -26,15 +26,22 @@ from space.names import as_name
 from supernet.accuracy import Score
 
 
-def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: Finals | None) -> None:
+def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: FinalsRecord | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for rank, finalist in enumerate(finalists, start=1):
         name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
         architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
-        provenance = study.provenance(finalist.result.number) | finalist.provenance
-        if finals is not None:
-            provenance |= finals.provenance(finalist.result.architecture)
+        provenance = study.provenance(finalist.result.number) | finalist.provenance | _provenance(finals, architecture.fingerprint)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
+
+
+def _provenance(finals: FinalsRecord | None, fingerprint: str) -> dict[str, Any]:
+    """What an architecture's file tells of the finals: log-likelihoods by steps; nothing where it took no part."""
+    for finalist in finals.finalists if finals else ():
+        if finalist.fingerprint == fingerprint and finals is not None:
+            scored = zip(finals.steps, finalist.rounds, strict=False)
+            return {"finals": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in scored}}
+    return {}
 
 
 def name_of_others(study: StudyRecord) -> str:
@@ -134,37 +141,36 @@ def print_table(
     console.print()
 
 
-def print_finals(console: Console, finals: Finals) -> None:
-    """Print what everyone scored in every stage of the finals, and whether the winner is one."""
-    if not finals.stages:
-        console.print("The finals ended before their first stage was over: the winner is the supernet's choice.\n", soft_wrap=True)
+def print_finals(console: Console, finals: FinalsRecord) -> None:
+    """Print what everyone scored in every round of the finals, and whether the winner is one."""
+    if not finals.finished:
+        console.print("The finals ended before their first round was over: the winner is the search's choice.\n", soft_wrap=True)
         return
     table = Table(title="Finals: trained alone", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("", no_wrap=True)
-    for stage in finals.stages:
-        table.add_column(f"{stage.steps} steps", justify="right", no_wrap=True)
-    for entrant in finals.ranking:
-        scores = [stage.scores.get(entrant.architecture.fingerprint, ()) for stage in finals.stages]
-        table.add_row(entrant.label, *map(_final_scores, scores))
+    for steps in finals.steps[: finals.finished]:
+        table.add_column(f"{steps} steps", justify="right", no_wrap=True)
+    for finalist in finals.finalists:
+        table.add_row(finalist.label, *map(_final_scores, finalist.rounds), *(["failed"] if finalist.failure else []))
     console.print(table)
     console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
-    best, *others = (entrant.label for entrant in finals.tied)
+    if finals.finished < len(finals.steps):
+        console.print(f"--minutes ended the finals after {finals.finished} of {len(finals.steps)} rounds.", soft_wrap=True)
+    best, *others = finals.tied
     if others:
-        console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the supernet decides.", soft_wrap=True)
-    if marks := [entrant.label for entrant in finals.tied if not entrant.wins]:
-        console.print(f"The search has found nothing that is surely better than {', '.join(marks)}.", soft_wrap=True)
+        console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the search's score decides.", soft_wrap=True)
+    if published := [one.label for one in finals.finalists if one.label in finals.tied and not one.competes]:
+        console.print(f"The search has found nothing that is surely better than {', '.join(published)}.", soft_wrap=True)
     console.print()
 
 
 def _final_scores(scores: Sequence[Score]) -> str:
-    if not scores:
-        return ""
     return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
 
 
 def _score(result: Result) -> tuple[str, str, str]:
     score = result.score
-    return str(result.number), f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
+    return str(result.number), score.accuracy_cell, f"{score.log_likelihood:.3f}"
 
 
 def _cost(cost: Cost) -> tuple[str, str]:

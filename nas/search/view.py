@@ -60,7 +60,7 @@ def _mark(tally: Tally, parents: Sequence[Parent]) -> tuple[Parent, Standing | N
 
 
 def _score(score: Score) -> tuple[str, str]:
-    return f"{100 * score.accuracy:.1f} ± {100 * score.accuracy_stderr:.1f}", f"{score.log_likelihood:.3f}"
+    return score.accuracy_cell, f"{score.log_likelihood:.3f}"
 
 
 def _cost(macs: int, params: int) -> tuple[str, str]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.evaluators.supernet import SupernetEvaluator
 from nas.runs.directory import config_of_run
 from space.files import load_space
 from space.search_space import SearchSpace
-from supernet.data.batches import Batches, evaluation_batches
+from supernet.data.batches import Batches
 from supernet.data.images import ImageSet, Splits, open_images, split
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
@@ -131,21 +130,6 @@ class SupernetRun:
         if report.finished or not goes_on:
             remove_checkpoint(self.checkpoint_file)
         return facts
-
-    def load_evaluator(self) -> SupernetEvaluator:
-        """Load the trained weights, the calibration images and the search images."""
-        from accelerate import PartialState
-
-        device = PartialState().device
-        supernet = Supernet(self.space, shared=load_checkpoint(self.weights_file)[0])
-        images, splits = self.images()
-        calibration = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH)
-        search = evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH)
-        return SupernetEvaluator(
-            supernet.to(device).requires_grad_(False),
-            [batch_BCHW.to(device) for batch_BCHW, _ in calibration],
-            [(batch_BCHW.to(device), labels_B.to(device)) for batch_BCHW, labels_B in search],
-        )
 
 
 def open_supernet_run(folder: Path) -> SupernetRun:

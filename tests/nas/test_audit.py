@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from nas.audit import __main__ as audit
-from nas.audit.operator_bias import shares_of
+from nas.evaluators.bias_correction import shares_of
 from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.audit.table import load_bench
 from nas.runs.storage_url import sqlite_url

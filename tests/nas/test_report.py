@@ -267,7 +267,7 @@ def test_swaps_are_paired_differences_and_scored_once(run: Path, capsys: pytest.
     asked = swaps_of(best, supernet_run.space, origin_of(run).budget)
     assert found is not None
     assert {swap.architecture.fingerprint for swap in asked.swaps} == found.swaps.keys()
-    judge = supernet_run.load_evaluator()
+    judge = load_evaluator(supernet_run)
     own = judge(best)
     for swap in asked.swaps[:3]:
         score, worth = judge(swap.architecture), found.swaps[swap.architecture.fingerprint]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nas.audit.correlation import advantage, agreement, mean_ranks, perfect_predictor, rho, spread_of, tau
-from nas.audit.operator_bias import Bias, biases, by_operator, corrected, corrections, left_out
+from nas.audit.operator_bias import Bias, biases, by_operator, corrections, left_out
+from nas.evaluators.bias_correction import corrected
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
 

@@ -11,11 +11,16 @@ from rich.console import RenderableType
 
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
+from nas.evaluators.bias_correction import UnbiasedEvaluator
+from nas.evaluators.caller import CallerEvaluator
+from nas.evaluators.evaluator import Evaluator, MakeEvaluator
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
-from nas.evaluators.supernet import Evaluator, UnbiasedEvaluator
-from nas.execution import MakeEvaluator, Stop
+from nas.evaluators.supernet import load_evaluator
+from nas.execution.loop import Deadline, run_jobs
+from nas.execution.resources import open_workers
 from nas.runs.storage_url import StorageError
 from nas.search.config import SearchConfig
+from nas.search.proposals import Proposals
 from nas.search.view import search_view
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of
@@ -27,7 +32,7 @@ from proxies.published import Parent
 
 
 def open_search(
-    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: list[Parent]
+    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: Sequence[Parent]
 ) -> ArchitectureStudy:
     """The study of a search, created where it is new.
 
@@ -38,14 +43,20 @@ def open_search(
     """
     first = [parent for parent in parents if band.contains(parent.architecture)]
     objectives = objectives_of(config.objectives, budget)
-    judge = f"{config.standalone_steps} steps alone"
-    if config.evaluator == "supernet":
-        with supernet_run.weights_file.open("rb") as weights:
-            judge = f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
     return ArchitectureStudy(
-        config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first, judge,
-        config.artifacts_folder,
+        config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first,
+        _judge(config, supernet_run), config.artifacts_folder,
     )  # fmt: skip
+
+
+def _judge(config: SearchConfig, supernet_run: SupernetRun) -> str:
+    """What gives the scores: those of different judges do not belong into one study."""
+    if config.judged_by == "caller":
+        return f"the caller's {config.evaluator_name}"
+    if config.judged_by == "standalone":
+        return f"{config.standalone_steps} steps alone"
+    with supernet_run.weights_file.open("rb") as weights:
+        return f"supernet {hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}"
 
 
 def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
@@ -54,18 +65,25 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
     Args:
         corrections: of biases that an audit found, where they are to be subtracted.
     """
+    if callable(config.evaluator):
+        return partial(CallerEvaluator, config.evaluator)
     if config.evaluator == "standalone":
         conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
         return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
     if config.race:
-        return partial(_racing, supernet_run, max(config.keep, config.num_finalists))
-    return supernet_run.load_evaluator if corrections is None else partial(_unbiased, supernet_run, corrections)
+        return partial(_racing, supernet_run, max(config.keep, config.finalists))
+    return partial(load_evaluator, supernet_run) if corrections is None else partial(_unbiased, supernet_run, corrections)
 
 
 def evaluate(
-    config: SearchConfig, study: ArchitectureStudy, make_evaluator: MakeEvaluator, stop: Stop, screen: Screen, parents: Sequence[Parent]
+    config: SearchConfig,
+    study: ArchitectureStudy,
+    make_evaluator: MakeEvaluator,
+    deadline: Deadline,
+    screen: Screen,
+    parents: Sequence[Parent],
 ) -> None:
-    """Have proposals evaluated by the config's workers until `stop`.
+    """Have proposals evaluated by the config's workers until the study holds as many results as the config asks for.
 
     Args:
         screen: that shows how it goes.
@@ -81,10 +99,9 @@ def evaluate(
         return search_view(tally, parents, num_workers, width, height)
 
     screen.reach("search", view)
-    with phase("search", stop.num_results, screen.console) as advance, study.used():
-        results = study.results()
-        best = results[0] if results else None
-        advance(at=len(results), note=_in_words(best))
+    with phase("search", config.trials, screen.console) as advance, study.used():
+        best = max(study.results(), key=lambda one: one.rank_key, default=None)
+        advance(at=study.num_results, note=_in_words(best))
 
         def on_result(result: Result) -> None:
             nonlocal best
@@ -92,23 +109,17 @@ def evaluate(
             # Others may evaluate, too.
             advance(at=study.num_results, note=_in_words(best))
 
-        if config.backend == "ray":
-            from nas.execution.ray import run_ray
-
-            run_ray(study, make_evaluator, stop, on_result, config.resources, config.out / "ray")
-        else:
-            from nas.execution.local import run_local
-
-            run_local(study, make_evaluator, stop, on_result, config.resources)
+        with open_workers(make_evaluator, config.resources, config.out / "ray") as workers:
+            run_jobs(Proposals(study, config.trials, on_result), workers, deadline)
 
 
 def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
-    return supernet_run.load_evaluator().racing(keep)
+    return load_evaluator(supernet_run).racing(keep)
 
 
 def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
-    return UnbiasedEvaluator(supernet_run.load_evaluator(), corrections)
+    return UnbiasedEvaluator(load_evaluator(supernet_run), corrections)
 
 
 def _in_words(best: Result | None) -> str:
-    return "" if best is None else f"best {100 * best.score.accuracy:.1f} % at {best.cost.macs / 1e9:.3g} GFLOPs"
+    return "" if best is None else f"best {best.score.in_words} at {best.cost.macs / 1e9:.3g} GFLOPs"

@@ -1,0 +1,36 @@
+"""Scoring with a caller's own function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from space.architecture import Architecture
+from supernet.accuracy import Score
+
+
+@dataclass(frozen=True)
+class CallerEvaluator:
+    """Scores as a caller's function does.
+
+    Args:
+        function: takes an architecture; gives a `Score`, or a number that is greater for the better.
+
+    Raises:
+        ValueError: it gave something else.
+    """
+
+    function: Callable[[Architecture], Score | float]
+
+    def __call__(self, architecture: Architecture) -> Score:
+        found = self.function(architecture)
+        if isinstance(found, Score):
+            return found
+        try:
+            value = float(found)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(f"evaluator: got {found!r:.100} for {architecture.fingerprint}, expected a finite number or a Score")
+        return Score.of_number(value)

@@ -1,0 +1,19 @@
+"""The interface of what judges an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from space.architecture import Architecture
+from supernet.accuracy import Score
+
+
+class Evaluator(Protocol):
+    """Scores an architecture."""
+
+    def __call__(self, architecture: Architecture) -> Score: ...
+
+
+MakeEvaluator = Callable[[], Evaluator]
+"""Makes a worker's evaluator, which may load weights and images."""

@@ -1,0 +1,35 @@
+"""The process itself as the only worker: nothing is started, nothing has to be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nas.execution.jobs import Attempts, Finished, Job, MakeDo
+from nas.execution.threads import threads
+
+
+class InProcess:
+    """Does each job when its result is asked for.
+
+    Args:
+        cpus: threads of a job.
+    """
+
+    capacity = 1
+
+    def __init__(self, make_do: MakeDo, cpus: int = 1) -> None:
+        self._attempt = Attempts(make_do)
+        self._cpus = cpus
+        self._submitted: list[Job[Any]] = []
+
+    def submit(self, job: Job[Any]) -> None:
+        self._submitted.append(job)
+
+    def results(self, timeout_seconds: float | None) -> Sequence[Finished]:
+        jobs, self._submitted = self._submitted, []
+        with threads(self._cpus):
+            return [(job.key, self._attempt(job.payload)) for job in jobs]
+
+    def close(self) -> None:
+        """There is nobody to end."""

@@ -1,0 +1,162 @@
+"""Whoever works, in this process, in others or on a cluster: jobs come back done, or failed in the same way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from ray.cluster_utils import Cluster
+
+from nas.execution.jobs import WorkersError
+from nas.execution.loop import MAX_ATTEMPTS, MAX_IN_A_ROW, Deadline, JobError, JobList, run_jobs
+from nas.execution.resources import Resources, open_workers
+from space.errors import UserError
+from tests.nas.execution.duties import begun, make_do
+
+Run = Callable[..., tuple[dict[int, int], JobList]]
+KINDS = ("in process", "subprocesses", "ray")
+OTHERS = KINDS[1:]
+"""Those whose workers can be lost."""
+
+
+@pytest.fixture
+def resources(request: pytest.FixtureRequest) -> Resources:
+    """Two workers of the kind that a test is parametrised with, or the process itself."""
+    if request.param == "ray":
+        return Resources(2, "ray", gpus=0, ray_address=request.getfixturevalue("cluster").address)
+    return Resources(2 if request.param == "subprocesses" else 1)
+
+
+def run(folder: Path, resources: Resources, *whats: str, deadline: Deadline = Deadline()) -> tuple[dict[int, int], JobList]:
+    """Do jobs, numbered from 0; the outcomes by number, and the jobs."""
+    found: dict[int, int] = {}
+    payloads = [(what, folder, number) for number, what in enumerate(whats)]
+    jobs: JobList = JobList(payloads, lambda payload: f"job {payload[2]}", lambda payload, outcome: found.update({payload[2]: outcome}))
+    with open_workers(make_do, resources, folder / "ray") as workers:
+        run_jobs(jobs, workers, deadline)
+    return found, jobs
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_every_job_is_done_once(resources: Resources, tmp_path: Path) -> None:
+    found, jobs = run(tmp_path, resources, *["work"] * 8)
+    assert found == {number: number**2 for number in range(8)}
+    assert Counter(number for number, _ in begun(tmp_path)) == dict.fromkeys(range(8), 1)
+    assert not jobs.failures
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_a_job_that_raises_is_tried_again_and_given_up(
+    resources: Resources, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found, jobs = run(tmp_path, resources, "raise", "work", "raise once", "work")
+    assert found == {1: 1, 2: 4, 3: 9}
+    assert Counter(number for number, _ in begun(tmp_path)) == {0: MAX_ATTEMPTS, 1: 1, 2: 2, 3: 1}
+    assert jobs.failures[0].reason == "ArithmeticError: 0 is odd and more"
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
+    assert len(told) == MAX_ATTEMPTS + 1
+    assert told.count(f"job 2: ArithmeticError: 2 is odd and more; tried again (attempt 1 of {MAX_ATTEMPTS})") == 1
+    with pytest.raises(JobError, match=r"(?s)^job 0: failed 3 times, the last time: ArithmeticError.*Traceback.*in _raise"):
+        jobs.check()
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_a_users_mistake_ends_all_in_its_words(resources: Resources, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^images/0.png: cannot be read$"):
+        run(tmp_path, resources, "mistake", "work")
+    assert [number for number, _ in begun(tmp_path)].count(0) == 1
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_what_fails_whatever_it_is_shows_its_traceback(resources: Resources, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"(?s)^workers: got \d+ failures in a row.*Traceback.*in _raise"):
+        run(tmp_path, resources, *["raise"] * (MAX_IN_A_ROW + 3))
+
+
+@pytest.mark.parametrize("resources", OTHERS, indirect=True)
+def test_a_killed_worker_costs_its_job_a_beginning(
+    resources: Resources, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found, _ = run(tmp_path, resources, "work", "die once", "work", "work")
+    assert found == {0: 0, 1: 1, 2: 4, 3: 9}
+    assert Counter(number for number, _ in begun(tmp_path)) == {0: 1, 1: 2, 2: 1, 3: 1}
+    (told,) = [line for line in capfd.readouterr().err.splitlines() if "job 1" in line]
+    assert told.endswith(f"; tried again (attempt 1 of {MAX_ATTEMPTS})")
+
+
+@pytest.mark.parametrize("resources", OTHERS, indirect=True)
+def test_a_job_that_kills_its_workers_is_given_up(resources: Resources, tmp_path: Path) -> None:
+    found, jobs = run(tmp_path, resources, "die", "work")
+    assert found == {1: 1}
+    with pytest.raises(WorkersError, match=r"^job 0: failed 3 times, the last time: its (process|worker) was .*; the same command tries again$"):
+        jobs.check()
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_no_more_at_a_time_than_there_are_workers(resources: Resources, tmp_path: Path) -> None:
+    run(tmp_path, resources, *["count"] * 5)
+    together = {int(line) for line in (tmp_path / "together").read_text().splitlines()}
+    assert max(together) <= resources.num_workers
+
+
+@pytest.mark.parametrize("resources", KINDS, indirect=True)
+def test_after_its_deadline_nothing_is_begun(resources: Resources, tmp_path: Path) -> None:
+    found, jobs = run(tmp_path, resources, "work", deadline=Deadline(time.monotonic()))
+    assert not found
+    assert not jobs.is_finished
+    assert not begun(tmp_path)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("spawn").Process(target=run, args=(tmp_path, Resources(2), "wait", "wait"))
+    parent.start()
+    while len(begun(tmp_path)) < 2:
+        time.sleep(0.1)
+    children = [process for _, process in begun(tmp_path)]
+    parent.kill()
+    parent.join()
+    for _ in range(100):
+        if not any(map(psutil.pid_exists, children)):
+            return
+        time.sleep(0.1)
+    raise AssertionError("they work on for nobody")
+
+
+def test_processes_are_kept_from_job_to_job(tmp_path: Path) -> None:
+    run(tmp_path, Resources(2), *["work"] * 8)
+    processes = {process for _, process in begun(tmp_path)}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+
+
+def test_one_local_worker_is_the_process_itself_with_its_own_number_of_threads(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    run(tmp_path, Resources(1, cpus=2), "work")
+    assert {process for _, process in begun(tmp_path)} == {os.getpid()}
+    assert torch.get_num_threads() == before
+
+
+def test_a_node_that_is_lost_costs_its_job_a_beginning(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def lose() -> None:
+        while not (tmp_path / "node").exists() or not (node_id := (tmp_path / "node").read_text()):
+            time.sleep(0.1)
+        lost = next(node for node in cluster.list_all_nodes() if node.node_id == node_id)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    losing = threading.Thread(target=lose, daemon=True)
+    losing.start()
+    resources = Resources(2, "ray", gpus=0, ray_address=cluster.address)
+    found, _ = run(tmp_path, resources, "work", "lose node", *["work"] * 3)
+    losing.join()
+    cluster.add_node(num_cpus=1, num_gpus=1)
+    assert found == {number: number**2 for number in range(5)}
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
+    assert told == [f"job 1: its worker was lost; tried again (attempt 1 of {MAX_ATTEMPTS})"]
