@@ -10,9 +10,6 @@ from typing import Any, cast
 
 from nas.execution.jobs import MakeDo, Workers
 
-BACKENDS = ("local", "ray")
-
-
 @dataclass(frozen=True)
 class Resources:
     """Who does the jobs.

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from nas.cli.backend_options import WHERE as BACKEND
+from nas.cli.backend_options import BackendOptions
 from nas.cli.options import REQUIRED, Derived, OptionError, option
-from nas.execution.options import WorkerOptions
-from nas.runs.storage_url import checked, default_url
+from nas.runs.storage_url import checked, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def _evaluator(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(WorkerOptions, SupernetConfig):
+class SearchConfig(BackendOptions, SupernetConfig):
     """Everything that a search depends on."""
+
+    of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "gpus_per_worker")
 
     budget: str = option(REQUIRED, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
     objectives: tuple[str, ...] = option(("accuracy",), "accuracy, and costs to trade it against", group=WHAT, choices=OBJECTIVES)
@@ -66,6 +69,10 @@ class SearchConfig(WorkerOptions, SupernetConfig):
     )  # fmt: skip
     finals_steps: int = option(100, "steps of training in the last round of the finals; half as many in each round before", group=HOW,
                                at_least=1)  # fmt: skip
+    workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
+                                 group=BACKEND, at_least=1)  # fmt: skip
+    cpus_per_worker: int = option(1, "threads of each worker, on which the last digits of a score depend", group=BACKEND, at_least=1,
+                                  metavar="N")  # fmt: skip
     storage: str | None = option(None, "of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
                                  "(a file in the run's directory)", group=WHERE, convert=checked)  # fmt: skip
     keep: int = option(5, "architectures to write, the best included; with several objectives the whole front is written", group=WHERE,
@@ -110,7 +117,7 @@ class SearchConfig(WorkerOptions, SupernetConfig):
     @property
     def storage_url(self) -> str:
         """Where the study lives."""
-        return self.storage or default_url(self.out)
+        return self.storage or journal_url(self.out)
 
     @property
     def share_of_search(self) -> float:
@@ -120,7 +127,10 @@ class SearchConfig(WorkerOptions, SupernetConfig):
     @property
     def resources(self) -> Resources:
         """Who evaluates, and who trains in the finals."""
-        return self.resources_for(self.workers or self._default_workers())
+        from nas.execution.resources import Resources
+
+        workers = self.workers or self._default_workers()
+        return Resources(workers, self.backend, self.cpus_per_worker, self.gpus_per_worker, self.ray_address)
 
     def _default_workers(self) -> int:
         if self.race or self.judged_by == "caller":

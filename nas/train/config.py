@@ -4,50 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from nas.cli.options import Config, Derived, Group, option
+
+WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
+PATHS = ("uniform", "fair", "sandwich")
+SCOPES = ("space", "band")
 
 
-@dataclass(frozen=True)
-class SupernetConfig:
-    """Everything that a supernet depends on but its budget.
-
-    Args:
-        space: name of a search space, or a YAML file.
-        floor: least share of the budget's first limit to use.
-        data: as `supernet.data.images.open_images` reads it; its training part alone is read.
-        image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
-        out: the run's directory.
-        minutes: when to end at the latest.
-        steps, batch_size, lr: of the supernet's training.
-        paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
-        scope: whether that lies anywhere in the space or in the budget's band.
-        warm_start: published networks and their weights to begin with, `NAME=FILE` each.
-        latency_tables: folder for tables of measured latencies; by default the user's cache.
-    """
-
-    space: str
-    floor: float
-    data: str
-    image_size: int | None
-    out: Path
-    seed: int
-    minutes: float | None
-    steps: int
-    batch_size: int
-    lr: float
-    paths: str
-    scope: str
-    warm_start: tuple[str, ...]
-    latency_tables: Path | None
-
-
-@dataclass(frozen=True)
-class TrainingConfig(SupernetConfig):
-    """What to train.
-
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it; not needed for training anywhere in the space.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    budget: str | None
-    dry_run: bool
+@dataclass(frozen=True, kw_only=True)
+class SupernetConfig(Config):
+    space: str = option("hybrid-224", "hybrid-224, hybrid-32 or a YAML file", group=WHAT)
+    budget: str | None = option(None, "hard limit", group=WHAT)
+    floor: float = option(0.9, "least share of the budget to use", group=WHAT, at_least=0, below=1)
+    data: Any = option("digits", "data", group=WHAT, convert=lambda value: str(Path(value).resolve()) if Path(value).exists() else value)
+    image_size: int | None = option(None, "side", group=WHAT, at_least=32)
+    minutes: float | None = option(None, "end", group=HOW, at_least=0)
+    steps: int = option(250, "steps of supernet training", group=HOW, at_least=1)
+    batch_size: int = option(64, "images a step", group=HOW, at_least=2)
+    lr: float = option(1e-3, "peak learning rate", group=HOW, at_least=0)
+    paths: str = option("uniform", "what a step runs", group=HOW, choices=PATHS)
+    scope: str = option("space", "train in the whole space or in the budget's band", group=HOW, choices=SCOPES)
+    warm_start: tuple[str, ...] = option((), "begin with", group=HOW, nargs="+")
+    seed: int = option(0, "of weights", group=HOW)
+    out: Path = option(Derived(lambda c: Path("runs/x")), "the run's directory", group=WHERE, convert=lambda value: Path(value).resolve())
+    latency_tables: Path | None = option(None, "where measured latencies are kept", group=WHERE)
+    dry_run: bool = option(False, "say what would be done")
