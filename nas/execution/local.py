@@ -56,7 +56,7 @@ def _evaluate(study: ArchitectureStudy, workers: list[Worker], stop: Stop, on_re
             try:
                 score, seconds = worker.result()
             except WorkerLost:
-                study.give_back(proposal, LOST)
+                study.fail(proposal, LOST)
                 continue
             result = study.tell(proposal, score, seconds)
             if result is not None:

@@ -277,7 +277,7 @@ class _StudySearcher(Searcher):
             if "mistake" in found:
                 raise WorkersError(found["mistake"])
             if "failure" in found:
-                self._give_back(proposal, found["failure"])
+                self._fail(proposal, found["failure"])
                 return
             self._in_a_row = 0
             score = Score(**{name: found[name] for name in Score.__dataclass_fields__})
@@ -292,7 +292,7 @@ class _StudySearcher(Searcher):
             self._deaths[proposal.number] += has_begun
             self._count(reason)
             if self._deaths[proposal.number] >= MAX_DEATHS:
-                self._give_back(proposal, reason)
+                self._fail(proposal, reason)
                 return
             self._returned.append(proposal)
             if has_begun:
@@ -328,9 +328,9 @@ class _StudySearcher(Searcher):
         self._next_ask, self._is_exhausted = 0.0, False
         return self._open.pop(trial_id)
 
-    def _give_back(self, proposal: Proposal, reason: str) -> None:
+    def _fail(self, proposal: Proposal, reason: str) -> None:
         print(f"trial {proposal.number}: {reason}", file=sys.stderr, flush=True)
-        self._study.give_back(proposal, reason)
+        self._study.fail(proposal, reason)
 
     def _count(self, reason: str) -> None:
         self._in_a_row += 1
