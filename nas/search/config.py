@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.runs.storage_url import sqlite_url
+from nas.runs.storage_url import journal_url
 from nas.train.config import SupernetConfig
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SearchConfig(SupernetConfig):
     @property
     def storage_url(self) -> str:
         """Where the study lives."""
-        return self.storage or sqlite_url(self.out)
+        return self.storage or journal_url(self.out)
 
     @property
     def share_of_search(self) -> float:

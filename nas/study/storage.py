@@ -66,7 +66,7 @@ def open_storage(url: str) -> Storage:
             if file is None:
                 return Storage(_database(address, pool_pre_ping=True), turns)
             if url.startswith(JOURNAL):
-                return Storage(JournalStorage(JournalFileBackend(str(file), _JournalLock(file))), turns)
+                return Storage(_journal(file), turns)
             return Storage(_database(url, connect_args={"timeout": WAIT_SECONDS}), turns)
 
 
@@ -91,6 +91,18 @@ def _first_line(error: BaseException) -> str:
 def _database(address: str, **engine: object) -> BaseStorage:
     # As Optuna itself opens it for a study: finished trials are read once.
     return get_storage(RDBStorage(address, engine_kwargs=engine))
+
+
+def _journal(file: Path) -> BaseStorage:
+    backend = JournalFileBackend(str(file), _JournalLock(file))
+    try:
+        with file.open("rb") as lines:
+            if lines.read(1) not in (b"", b"{"):
+                raise ValueError("not JSON")
+        return JournalStorage(backend)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {_first_line(error)}"
+        raise StorageError(f"storage: {file}: got something else ({told}), expected a journal of Optuna's; choose another file") from None
 
 
 class _JournalLock(JournalFileOpenLock):

@@ -164,7 +164,7 @@ def test_the_command_on_a_cluster_that_loses_a_node_finds_what_it_finds_alone(cl
     joining = ["--backend", "ray", "--ray-address", cluster.address, "--workers", "3", "--gpus-per-worker", "0"]
     with losing_a_node(cluster, asked):
         assert main(command(folder, *options, *joining)) == 0
-    alone, lost = (open_study(f"sqlite:///{folder}/{out}/study.db").results() for out in ("alone", "run"))
+    alone, lost = (open_study(f"journal:{folder}/{out}/study.journal").results() for out in ("alone", "run"))
     assert [(result.place, result.architecture, result.score) for result in lost] == [
         (result.place, result.architecture, result.score) for result in alone
     ]
