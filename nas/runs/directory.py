@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.runs.lock import LOCK, lock
-from nas.runs.storage_url import sqlite_url
+from nas.runs.storage_url import journal_url
 from space.errors import UserError
 from space.files import write_atomically
 
@@ -87,7 +87,7 @@ def _is_ours(name: str) -> bool:
 
 def storage_of_run(path: Path) -> str:
     """URL of the study's storage of a search's directory."""
-    return config_of_run(path).get("storage") or sqlite_url(path)
+    return config_of_run(path).get("storage") or journal_url(path)
 
 
 def config_of_run(path: Path) -> dict[str, Any]:

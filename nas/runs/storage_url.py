@@ -34,9 +34,9 @@ def argument_of(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error).removeprefix("storage: ")) from None
 
 
-def sqlite_url(folder: Path) -> str:
-    """The SQLite file that holds a run's study by default."""
-    return f"{SQLITE}{folder.absolute() / 'study.db'}"
+def journal_url(folder: Path) -> str:
+    """The journal that holds a run's study by default."""
+    return f"{JOURNAL}{folder.absolute() / 'study.journal'}"
 
 
 def file_of(url: str) -> Path | None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from threadpoolctl import ThreadpoolController
 
-from nas.samplers.past import ROW, History, Past, place_of, row_of
+from nas.samplers.past import History, Past, place_of
 from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
 from proxies.band.band import Band
 from proxies.band.enumerated import band_of
@@ -33,7 +33,7 @@ MAX_LISTED = 20_000
 
 
 class SamplerError(UserError, ValueError):
-    """A sampler that is not there, or a trial that it cannot serve."""
+    """A sampler that is not there, or a parameter that it cannot serve."""
 
 
 class SpaceExhausted(UserError):
@@ -68,8 +68,12 @@ class InBandSampler(BaseSampler, ABC):
 
     What trial N proposes depends on the seed, on N, on the members that trials before it stand for, and on the values of those up to
     N - lag: not on what else has finished meanwhile. So where no trial begins before all those have ended, one worker and up to `lag` of
-    them give the same sequence, and a study that is continued goes on as if it had never stopped. The user attribute `proposal` of a
-    trial says how it came about. Parameters that are not slots of the space are drawn at random.
+    them give the same sequence, and a study that is continued goes on as if it had never stopped. Parameters that are not slots of the
+    space are drawn at random.
+
+    Optuna asks for a member with the first slot that a trial is asked for. What `enqueue_trial` fixes wins over it, as with any of
+    Optuna's samplers: a trial of which some slots are fixed, or all of them to something else, may lie outside the band. It then counts
+    as evaluated like any other; one that still waits is not known yet.
 
     Args:
         space: the choices.
@@ -103,63 +107,56 @@ class InBandSampler(BaseSampler, ABC):
     def propose(self, past: Past) -> Proposed:
         """Propose members of the band. Where the study has seen all of them, this is asked again."""
 
-    def choose(self, study: Study, trials: Sequence[FrozenTrial], place: int) -> Chosen:
+    def choose(self, study: Study, trials: Sequence[FrozenTrial], place: int, own: int | None = None) -> Chosen:
         """A member that no trial has, for this place in the sequence of proposals.
 
         Args:
-            trials: all of the study but the one that this is for, if there is one yet.
+            trials: all of the study, in the order of their numbers.
+            own: number of the trial that this is for, where it is among them.
 
         Raises SpaceExhausted where the band holds nothing new.
         """
-        new_history = History(self.band.rows, study.directions, self.lag, self.group)
-        past = self._histories.setdefault(study, new_history).past(trials, place, self.seed)
+        past = self._history(study).past(trials, place, self.seed, own)
         # Small matrices lose by several threads, and their sums' last digits depend on how many there are.
         with _libraries().limit(limits=1):
             return self._new(past)
+
+    def _history(self, study: Study) -> History:
+        if study not in self._histories:
+            self._histories[study] = History(self.band.rows, study.directions, self.lag, self.group)
+        return self._histories[study]
 
     def _new(self, past: Past) -> Chosen:
         passed_over = 0
         for _ in range(MAX_TRIES):
             proposed = self.propose(past)
             for row in proposed.rows:
-                if row.tobytes() not in past.seen:
+                if not past.has(row.tobytes()):
                     return Chosen(row, proposed.origin, passed_over)
                 passed_over += 1
         for _ in range(MAX_TRIES**2):
             row = self.band.sample_uniform(past.rng)
-            if row.tobytes() not in past.seen:
+            if not past.has(row.tobytes()):
                 return Chosen(row, "random", passed_over)
             passed_over += 1
-        left = [row for row in self.band.members(MAX_LISTED) if row.tobytes() not in past.seen]
+        left = [row for row in self.band.members(MAX_LISTED) if not past.has(row.tobytes())]
         if not left:
             raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
         return Chosen(past.rng.choice(left), "random", passed_over)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Choose the trial's member, unless it is an enqueued one.
-
-        As soon as a trial begins rather than when it is first asked for a slot: another worker sees the choice at once.
-
-        Raises SpaceExhausted where the band holds nothing new, and SamplerError for a trial that was enqueued with some of the slots
-        alone or with a member outside the band; the trial then failed.
-        """
-        try:
-            with self._lock:
-                self._begin(study, trial)
-        except UserError:
-            # Optuna has begun the trial already; nobody else would end it.
-            study.tell(trial.number, state=TrialState.FAIL)
-            raise
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All slots of the space: a member is chosen as a whole."""
         return dict(self._distributions)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """The answers chosen when the trial began."""
-        # `trial` is a copy from before that.
-        chosen = study._storage.get_trial(trial._trial_id).system_attrs.get(ROW)
-        row = self._chosen_for(study, trial).row if chosen is None else np.array(chosen)
+        """A member that no trial has, as answers to all slots.
+
+        Raises SpaceExhausted where the band holds nothing new.
+        """
+        with self._lock:
+            row = self.choose(study, study.get_trials(deepcopy=False), place_of(trial), trial.number).row
+            # Another thread's trial may begin before this one has been asked for all of its slots.
+            self._history(study).choose(trial.number, row)
         answers = self.band.rows.parameters(row)
         return {
             name: answers[name] if self._distributions.get(name) == expected else self.sample_independent(study, trial, name, expected)
@@ -172,31 +169,6 @@ class InBandSampler(BaseSampler, ABC):
             raise SamplerError(f"{param_name}: got {param_distribution}, expected {self._distributions[param_name]}")
         own = RandomSampler(seed=random.Random(f"{self.seed}/{trial.number}/{param_name}").getrandbits(32))
         return own.sample_independent(study, trial, param_name, param_distribution)
-
-    def _begin(self, study: Study, trial: FrozenTrial) -> None:
-        enqueued = trial.system_attrs.get("fixed_params", {}).keys() & self._distributions.keys()
-        if enqueued:
-            row = self._enqueued(trial)
-        else:
-            chosen = self._chosen_for(study, trial)
-            row = chosen.row
-            study._storage.set_trial_user_attr(trial._trial_id, "proposal", chosen.origin)
-        study._storage.set_trial_system_attr(trial._trial_id, ROW, row.tolist())
-
-    def _enqueued(self, trial: FrozenTrial) -> NDArray[np.int64]:
-        where = f"trial {trial.number}: enqueued"
-        row = row_of(trial, self.band.rows)
-        if row is None:
-            told = trial.system_attrs["fixed_params"]
-            raise SamplerError(f"{where}: got {told}, expected an option of {self.band.space.name} for every slot")
-        if not self.band.admits(row[None])[0]:
-            costs = dict(zip(self.band.budget.limits, self.band.costs(row[None])[0].tolist(), strict=True))
-            raise SamplerError(f"{where}: got costs of {costs}, expected something within {self.band.budget}")
-        return row
-
-    def _chosen_for(self, study: Study, trial: FrozenTrial) -> Chosen:
-        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        return self.choose(study, others, place_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         """What is read from studies is read again where a copy is used, in another process for instance."""

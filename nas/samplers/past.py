@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from proxies.band.additive_cost import Rows
 
-ROW = "in_band:row"
-"""The system attribute of a trial that says which member it stands for, before it is asked for its slots."""
 PLACE = "place"
 """The user attribute of a trial that says where in the sequence of proposals it stands, where that is not its number."""
 SUM_WEIGHT = 0.05
@@ -33,7 +29,7 @@ class Past:
         directions: of the objectives.
         scores: of these, (n,), greater for the better. Several objectives are one score here, weighed anew for every trial.
         pending: members of earlier trials whose values it may not know, (m, slots), known or not.
-        seen: bytes of the rows of all trials: finished, failed, running and waiting.
+        finished, unfinished: bytes of the rows of all trials that have ended, however, and of those that have not.
         rng: of the trial's place, for all that is random in its proposal.
         first: the past of the first place of its group; none where this is the first.
     """
@@ -43,13 +39,18 @@ class Past:
     directions: tuple[StudyDirection, ...]
     scores: NDArray[np.float64]
     pending: NDArray[np.int64]
-    seen: frozenset[bytes]
+    finished: Set[bytes]
+    unfinished: Set[bytes]
     rng: random.Random
     first: Past | None = None
 
+    def has(self, key: bytes) -> bool:
+        """Whether a trial stands for the row of these bytes."""
+        return key in self.finished or key in self.unfinished
+
     def new(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some rows that no trial has."""
-        return rows[[key not in self.seen for key in keys_of(rows)]]
+        return rows[[not self.has(key) for key in keys_of(rows)]]
 
     @property
     def known(self) -> set[bytes]:
@@ -58,27 +59,23 @@ class Past:
 
 
 class Reader:
-    """Reads a study's trials again and again, and tells of each finished one once."""
+    """Reads a study's trials again and again, and looks at each finished one once."""
 
     def __init__(self) -> None:
-        # Numbers of trials: all below the first one were told, and these beside them.
-        self._first = 0
-        self._told: set[int] = set()
+        self._num_read = 0
+        # Numbers of those that had not finished then.
+        self._unfinished: list[int] = []
 
     def __call__(self, trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Those that have finished since the last call, and those that have not.
 
         Args:
-            trials: all that are there by now, or all but some that have not finished, in the order of their numbers.
+            trials: all of the study, in the order of their numbers.
         """
-        begin = bisect_left(trials, self._first, key=attrgetter("number"))
-        recent = [trial for trial in trials[begin:] if trial.number not in self._told]
-        finished = [trial for trial in recent if trial.state.is_finished()]
-        self._told.update(trial.number for trial in finished)
-        while self._first in self._told:
-            self._told.remove(self._first)
-            self._first += 1
-        return finished, [trial for trial in recent if not trial.state.is_finished()]
+        recent = [trials[number] for number in (*self._unfinished, *range(self._num_read, len(trials)))]
+        left = [trial for trial in recent if not trial.state.is_finished()]
+        self._num_read, self._unfinished = len(trials), [trial.number for trial in left]
+        return [trial for trial in recent if trial.state.is_finished()], left
 
 
 class History:
@@ -96,30 +93,41 @@ class History:
         self._lag = lag
         self._group = group
         self._read = Reader()
-        self._seen: set[bytes] = set()
+        self._finished: set[bytes] = set()
+        # By trial number: what this process has chosen, and no storage may hold yet.
+        self._chosen: dict[int, NDArray[np.int64]] = {}
         self._by_place: dict[int, NDArray[np.int64]] = {}
         # Of trials with values, in the order of their places.
         self._places = np.empty(0, dtype=np.int64)
         self._known = np.empty((0, len(rows.names)), dtype=np.int64)
         self._values = np.empty((0, len(self._directions)))
 
-    def past(self, trials: Sequence[FrozenTrial], place: int, seed: int) -> Past:
+    def past(self, trials: Sequence[FrozenTrial], place: int, seed: int, own: int | None = None) -> Past:
         """What a trial in this place may know.
 
         Args:
-            trials: all the others of the study, in the order of their numbers.
+            trials: all of the study, in the order of their numbers.
+            own: number of the trial itself, where it is among them.
         """
         finished, others = self._read(trials)
         for trial in finished:
             self._add(trial)
-        unfinished = [(trial, row) for trial in others if (row := row_of(trial, self._rows)) is not None]
-        seen = frozenset(self._seen.union(row.tobytes() for _, row in unfinished))
+        unfinished = [(trial, row) for trial in others if trial.number != own and (row := self._row_of(trial)) is not None]
+        keys = {row.tobytes() for _, row in unfinished}
         first = place - place % self._group
-        at_first = None if first == place else self._past(unfinished, first, seed, seen)
-        return self._past(unfinished, place, seed, seen, at_first)
+        at_first = None if first == place else self._past(unfinished, first, seed, keys)
+        return self._past(unfinished, place, seed, keys, at_first)
+
+    def choose(self, number: int, row: NDArray[np.int64]) -> None:
+        """Remember what a trial stands for, until all of its slots have been asked for."""
+        self._chosen[number] = row
+
+    def _row_of(self, trial: FrozenTrial) -> NDArray[np.int64] | None:
+        row = row_of(trial, self._rows)
+        return self._chosen.get(trial.number) if row is None else row
 
     def _past(
-        self, unfinished: Sequence[tuple[FrozenTrial, NDArray[np.int64]]], place: int, seed: int, seen: frozenset[bytes],
+        self, unfinished: Sequence[tuple[FrozenTrial, NDArray[np.int64]]], place: int, seed: int, keys: Set[bytes],
         first: Past | None = None,
     ) -> Past:  # fmt: skip
         until = place - self._lag
@@ -133,13 +141,14 @@ class History:
         values = self._values[:count]
         waiting = np.array([pending[its_place] for its_place in sorted(pending)], dtype=np.int64).reshape(-1, len(self._rows.names))
         scores = _scores(values, self._directions, rng)
-        return Past(self._known[:count], values, self._directions, scores, waiting, seen, rng, first)
+        return Past(self._known[:count], values, self._directions, scores, waiting, self._finished, keys, rng, first)
 
     def _add(self, trial: FrozenTrial) -> None:
         row = row_of(trial, self._rows)
+        self._chosen.pop(trial.number, None)
         if row is None:
             return
-        self._seen.add(row.tobytes())
+        self._finished.add(row.tobytes())
         place = place_of(trial)
         self._by_place[place] = row
         if trial.state is TrialState.COMPLETE:
@@ -172,13 +181,12 @@ def place_of(trial: FrozenTrial) -> int:
 
 
 def row_of(trial: FrozenTrial, rows: Rows) -> NDArray[np.int64] | None:
-    """The member of any trial, also of one that waits or has just begun; None where it has none of this space.
+    """The member that a trial's parameters say; None where they say none of this space, or none yet.
 
     Slots that do not count may be missing.
     """
     first = {name: options[0] for name, options in zip(rows.names, rows.options, strict=True)}
-    chosen = trial.system_attrs.get(ROW)
-    told = (rows.parameters(np.array(chosen)) if chosen else {}) | trial.system_attrs.get("fixed_params", {}) | trial.params
+    told = trial.params
     try:
         row = rows.row(first | told)
     except KeyError:

@@ -52,7 +52,7 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
     how.add_argument("--standalone-steps", type=whole_number(1), help=f"its steps, with --evaluator standalone ({STANDALONE_STEPS})")
     how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
     where.add_argument("--storage", type=argument_of, help="of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
-                       "(SQLite in the run's directory)")  # fmt: skip
+                       "(a journal in the run's directory)")  # fmt: skip
     where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
     where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
     where.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")

@@ -1,23 +1,24 @@
-"""The writing side of a study: what to evaluate next is proposed inside the band, told, and proposed again where it failed.
+"""The writing side of a study: what to evaluate next is proposed inside the band, told, and proposed again where it was cut off.
 
-Any number of processes may use one study at a time. They take turns to propose, and a trial appears with all that is known
-of it in one step: whatever moment a process dies at, the study holds no half of a proposal.
+Any number of processes may use one study at a time. They take turns to propose, and a trial appears with all of its parameters
+in one step: whatever moment a process dies at, the study holds no half of a proposal, and no value without the trial's files.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from importlib import metadata
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.runs.process_identity import Owner, this_process
 from nas.runs.storage_url import without_password
@@ -40,9 +41,7 @@ from supernet.accuracy import Score
 OWNER = "owner"
 """The user attribute of a trial that says which process evaluates it, or has it evaluated."""
 EXCESS = "over_budget"
-"""The user attribute of a trial that holds its constraint's value, not above 0, where a person looks for it."""
-MAX_IN_A_ROW = 10
-"""So many failures without a result between them are no accidents."""
+"""The user attribute of a trial that says by which share of the limit it lies outside the budget, so never above 0."""
 
 
 class ArchitectureStudy(StudyRecord):
@@ -67,10 +66,11 @@ class ArchitectureStudy(StudyRecord):
         lag: int = 1, first: Sequence[Parent] = (), judge: str = "", artifacts: Path | None = None,
     ) -> None:  # fmt: skip
         self._url = storage
-        self._storage = open_storage(storage)
-        with told(storage), self._storage.turn():
+        opened = open_storage(storage)
+        self._turn, self._optuna = opened.turn, opened.optuna
+        with told(storage), self._turn():
             directions = [objective.direction for objective in objectives]
-            study = optuna.create_study(storage=self._storage.optuna, study_name=name, directions=directions, load_if_exists=True)
+            study = optuna.create_study(storage=self._optuna, study_name=name, directions=directions, load_if_exists=True)
             facts = {
                 "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
                 "lag": lag, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
@@ -92,16 +92,15 @@ class ArchitectureStudy(StudyRecord):
         self._first = tuple(first)
         self._schedule = Schedule(lag)
         self._read = Reader()
-        self._artifacts = None if artifacts is None else Artifacts(artifacts, name)
+        self._artifacts = None if artifacts is None else Artifacts(artifacts, name, self._optuna)
         self._proposer = make_sampler(sampler, band, seed, lag)
-        self._study_id = self._storage.optuna.get_study_id_from_name(name)
-        self._heartbeat = Heartbeat(self._storage.optuna, self._study_id)
+        self._study_id = self._optuna.get_study_id_from_name(name)
+        self._heartbeat = Heartbeat(self._optuna, self._study_id)
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(options) for name, options in band.space.slots.items()
         }
-        # Trial numbers to identifiers.
-        self._open: dict[int, int] = {}
-        self._in_a_row = 0
+        # Numbers of the trials that this process evaluates.
+        self._open: set[int] = set()
         self._num_results = super().num_results
 
     @property
@@ -122,12 +121,12 @@ class ArchitectureStudy(StudyRecord):
             try:
                 yield
             finally:
-                for trial_id in self._open.values():
-                    self._fail(trial_id, INTERRUPTED)
+                for number in self._open:
+                    self._end(number, {FAILURE: INTERRUPTED}, TrialState.FAIL)
                 self._open.clear()
 
     def ask(self, num_results: int) -> Proposal | None:
-        """The next architecture to evaluate: inside the band, and none that a trial has had already but one that failed.
+        """The next architecture to evaluate: inside the band, and none that a trial has had already but one that was interrupted.
 
         Args:
             num_results: no more than are needed for so many results are given out.
@@ -138,7 +137,7 @@ class ArchitectureStudy(StudyRecord):
         Raises:
             SpaceExhausted: every member of the band is in the study.
         """
-        with self._storage.turn():
+        with self._turn():
             trials = self._settled(self._trials())
             turn = self._schedule.next_turn(trials, num_results)
             self._num_results = self._schedule.num_complete
@@ -146,27 +145,18 @@ class ArchitectureStudy(StudyRecord):
 
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:
         """Record what a proposal scored, and how long that took; None where this process was taken for dead and another evaluates it."""
-        trial_id = self._open.pop(proposal.number)
-        self._in_a_row = 0
+        self._open.remove(proposal.number)
         values = [objective.value(score, proposal.amounts) for objective in self.objectives]
         attributes = {SCORE: asdict(score), SECONDS: round(seconds, 3)}
-        try:
-            self._storage.end_trial(trial_id, attributes, TrialState.COMPLETE, values)
-        except UpdateFinishedTrialError:
+        if not self._end(proposal.number, attributes, TrialState.COMPLETE, values):
             return None
         self._num_results += 1
         return Result(proposal.number, proposal.architecture, proposal.amounts, proposal.place, score, seconds)
 
-    def give_back(self, proposal: Proposal, reason: str) -> None:
-        """A proposal could not be evaluated: its trial failed, and it is proposed again, a few times at most.
-
-        Raises:
-            StudyError: the last evaluations have all failed.
-        """
-        self._fail(self._open.pop(proposal.number), reason)
-        self._in_a_row += 1
-        if self._in_a_row == MAX_IN_A_ROW:
-            raise StudyError(f"search: got {MAX_IN_A_ROW} failed evaluations in a row, the last one since {reason}, expected results")
+    def fail(self, proposal: Proposal, reason: str) -> None:
+        """A proposal's evaluation has failed for good: its trial failed, and its place in the sequence is given up."""
+        self._open.remove(proposal.number)
+        self._end(proposal.number, {FAILURE: reason}, TrialState.FAIL)
 
     def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
         passed_over = 0
@@ -184,30 +174,20 @@ class ArchitectureStudy(StudyRecord):
         amounts = self.band.amounts(row) | {"macs": cost.macs, "params": cost.params}
         if not self.band.budget.admits(amounts):
             raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
-        number, excess = len(trials), self.band.budget.excess(amounts)
         attributes = {
             "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process()),
-            EXCESS: round(excess, 6), PASSED_OVER: passed_over,
+            EXCESS: round(self.band.budget.excess(amounts), 6), PASSED_OVER: passed_over,
         }  # fmt: skip
-        # As a list, which is what the dashboard knows constraints by.
-        constraints = {"constraints": [excess]}
-        if self._artifacts is not None:
-            self._artifacts.write(number, architecture, self._origin(number, amounts | attributes))
-        # Not `create_trial`, which checks again, slot by slot, that these are options.
-        trial = FrozenTrial(
-            number,
-            TrialState.RUNNING,
-            value=None,
-            datetime_start=datetime.now(),
-            datetime_complete=None,
-            params=self.band.rows.parameters(row),
-            distributions=self._distributions,
+        trial = create_trial(
+            state=TrialState.RUNNING, params=self.band.rows.parameters(row), distributions=self._distributions,
             user_attrs=amounts | attributes,
-            system_attrs=constraints | ({} if self._artifacts is None else self._artifacts.attributes(number)),
-            intermediate_values={},
-            trial_id=-1,
-        )
-        self._open[number] = self._storage.optuna.create_new_trial(self._study_id, trial)
+        )  # fmt: skip
+        trial_id = self._optuna.create_new_trial(self._study_id, trial)
+        # The next one, unless somebody else has enqueued a trial meanwhile, who takes no turns.
+        number = next(number for number in count(len(trials)) if self._id_of(number) == trial_id)
+        self._open.add(number)
+        if self._artifacts is not None:
+            self._artifacts.upload(trial_id, number, architecture, self._origin(number, amounts | attributes))
         return Proposal(number, architecture, amounts, turn.place)
 
     def _restore_artifacts(self) -> None:
@@ -215,15 +195,15 @@ class ArchitectureStudy(StudyRecord):
         if self._artifacts is None:
             return
         for trial in self._trials():
-            # Whatever else was added to the study has no architecture.
-            if "fingerprint" in trial.user_attrs and not self._artifacts.exist(trial.number):
-                self._artifacts.write(trial.number, self.space.replay(trial.params), self._origin(trial.number, trial.user_attrs))
+            if lost := self._artifacts.lost(trial):
+                origin = self._origin(trial.number, trial.user_attrs)
+                self._artifacts.restore(lost, trial.number, self.space.replay(trial.params), origin)
 
     def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The trials, where those that a dead process has left under way have failed."""
         left = [trial for trial in self._read(trials)[1] if trial.state is TrialState.RUNNING and self._is_left(trial)]
         for trial in left:
-            self._fail(trial._trial_id, INTERRUPTED)
+            self._end(trial.number, {FAILURE: INTERRUPTED}, TrialState.FAIL)
         return self._trials() if left else trials
 
     def _is_left(self, trial: FrozenTrial) -> bool:
@@ -233,9 +213,18 @@ class ArchitectureStudy(StudyRecord):
             return trial.number not in self._open
         return self._heartbeat.is_dead(owner)
 
-    def _fail(self, trial_id: int, reason: str) -> None:
-        with suppress(UpdateFinishedTrialError):
-            self._storage.end_trial(trial_id, {FAILURE: reason}, TrialState.FAIL)
+    def _end(self, number: int, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Give a trial its last user attributes, its values and its state; False where it has ended already."""
+        trial_id = self._id_of(number)
+        try:
+            for key, value in attributes.items():
+                self._optuna.set_trial_user_attr(trial_id, key, value)
+            return self._optuna.set_trial_state_values(trial_id, state, values)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _id_of(self, number: int) -> int:
+        return self._optuna.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

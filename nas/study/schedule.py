@@ -1,4 +1,4 @@
-"""What is to be evaluated next, as the trials say: places of a sequence, each of which is taken until it has its value.
+"""What is to be evaluated next, as the trials say: places of a sequence, each of which is taken until its evaluation has ended.
 
 The schedule looks at the trials alone, not at who asks: that is why one worker and many, interrupted or not, go through
 the same sequence.
@@ -18,10 +18,8 @@ FAILURE = "failure"
 """The user attribute of a failed trial that says why."""
 INTERRUPTED = "interrupted"
 """The failure of a trial whose process was stopped or killed."""
-MAX_FAILURES = 3
-"""How often an evaluation fails before its place is given up."""
 MAX_INTERRUPTIONS = 30
-"""How often it is interrupted: a network that is too large for the memory has its process killed each time."""
+"""How often an evaluation is interrupted before it is given up: too large a network for the memory has its process killed each time."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Turn:
 
     Args:
         place: in the sequence of proposals.
-        repeated: a trial of this place that failed; none where the place is new.
+        repeated: a trial of this place that was interrupted; none where the place is new.
     """
 
     place: int
@@ -51,8 +49,7 @@ class Schedule:
         self.num_complete = 0
         self._lag = lag
         self._read = Reader()
-        self._taken: set[int] = set()
-        self._failed: dict[int, list[FrozenTrial]] = defaultdict(list)
+        self._interrupted: dict[int, list[FrozenTrial]] = defaultdict(list)
         self._greatest = -1
 
     def next_turn(self, trials: Sequence[FrozenTrial], num_results: int) -> Turn | None:
@@ -69,24 +66,19 @@ class Schedule:
         if len(under_way) + self.num_complete >= num_results:
             return None
         begun = {place_of(trial) for trial in left}
-        for place in sorted(self._failed.keys() - self._taken - begun):
-            if is_to_be_repeated(self._failed[place]):
-                return Turn(place, self._failed[place][-1])
+        if to_repeat := self._interrupted.keys() - begun:
+            place = min(to_repeat)
+            return Turn(place, self._interrupted[place][-1])
         place = max(self._greatest, *begun, -1) + 1
         return Turn(place) if place - self._lag < min(under_way, default=place) else None
 
     def _add(self, trial: FrozenTrial) -> None:
         place = place_of(trial)
         self._greatest = max(self._greatest, place)
-        if trial.state is TrialState.FAIL:
-            self._failed[place].append(trial)
-        else:
-            self._taken.add(place)
-            self.num_complete += trial.state is TrialState.COMPLETE
-
-
-def is_to_be_repeated(trials: Sequence[FrozenTrial]) -> bool:
-    """Whether the trials of a place, which have all failed, have not done so too often."""
-    failures = [trial.user_attrs.get(FAILURE) for trial in trials]
-    interruptions = failures.count(INTERRUPTED)
-    return len(failures) - interruptions < MAX_FAILURES and interruptions < MAX_INTERRUPTIONS
+        self.num_complete += trial.state is TrialState.COMPLETE
+        if trial.state is TrialState.FAIL and trial.user_attrs.get(FAILURE) == INTERRUPTED:
+            self._interrupted[place].append(trial)
+            if len(self._interrupted[place]) < MAX_INTERRUPTIONS:
+                return
+        # Its evaluation has ended, or is given up.
+        self._interrupted.pop(place, None)

@@ -1,31 +1,28 @@
-"""Where studies live: SQLite, a journal file or PostgreSQL, and the turns that several processes take on one of them."""
+"""Where studies live: Optuna's own storages on SQLite, a journal file or PostgreSQL, and the turns that processes take on one of them."""
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
-from optuna.trial import TrialState
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.runs.storage_url import JOURNAL, POSTGRESQL, StorageError, checked, file_of, without_password
-from nas.study.database import Database
 
-PATIENCE = 60.0
-"""Seconds that a process waits for others that write to the same SQLite file."""
-LOCK = zlib.crc32(b"token-mixer-nas")
-"""Number of a PostgreSQL server's lock, one a database."""
+WAIT_SECONDS = 60.0
+"""How long a process waits for others that write to the same SQLite file."""
+LOCK_KEY = zlib.crc32(b"token-mixer-nas")
+"""Key of a PostgreSQL server's advisory lock, one a database."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +46,8 @@ class Storage:
             return
         with self.turns.begin() as connection:
             # Ends with the transaction, and that with the connection.
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
             yield
-
-    def end_trial(self, trial_id: int, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None) -> None:
-        """Give a trial its last user attributes, then its values and its state.
-
-        Raises:
-            optuna.exceptions.UpdateFinishedTrialError: it has ended already.
-        """
-        if isinstance(self.optuna, Database):
-            self.optuna.end_trial(trial_id, attributes, state, values)
-            return
-        for key, value in attributes.items():
-            self.optuna.set_trial_user_attr(trial_id, key, value)
-        self.optuna.set_trial_state_values(trial_id, state, values)
 
 
 def open_storage(url: str) -> Storage:
@@ -80,11 +64,10 @@ def open_storage(url: str) -> Storage:
             turns = FileLock(f"{file}.lock")
         with Storage(optuna.storages.InMemoryStorage(), turns).turn():
             if file is None:
-                return Storage(Database(address, engine_kwargs={"pool_pre_ping": True}), turns)
-            if not url.startswith(JOURNAL):
-                return Storage(Database(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}}), turns)
-            _forget_half_a_line(file)
-            return Storage(JournalStorage(JournalFileBackend(str(file), _JournalLock(f"{file}.append.lock"))), turns)
+                return Storage(_database(address, pool_pre_ping=True), turns)
+            if url.startswith(JOURNAL):
+                return Storage(_journal(file), turns)
+            return Storage(_database(url, connect_args={"timeout": WAIT_SECONDS}), turns)
 
 
 @contextmanager
@@ -105,26 +88,50 @@ def _first_line(error: BaseException) -> str:
     return f"{(str(error) or type(error).__name__).splitlines()[0]:.200}"
 
 
-class _JournalLock(BaseJournalFileLock):
-    """Who appends to a journal. Nobody has to wait for a process that was killed, unlike with Optuna's own locks."""
+def _database(address: str, **engine: object) -> BaseStorage:
+    # As Optuna itself opens it for a study: finished trials are read once.
+    return get_storage(RDBStorage(address, engine_kwargs=engine))
 
-    def __init__(self, path: str) -> None:
-        self._lock = FileLock(path)
+
+def _journal(file: Path) -> BaseStorage:
+    backend = JournalFileBackend(str(file), _JournalLock(file))
+    try:
+        with file.open("rb") as lines:
+            if lines.read(1) not in (b"", b"{"):
+                raise ValueError("not JSON")
+        return JournalStorage(backend)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {_first_line(error)}"
+        raise StorageError(f"storage: {file}: got something else ({told}), expected a journal of Optuna's; choose another file") from None
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Who appends to a journal. It ends with the process that holds it; Optuna's own locks outlive one that is killed by half a minute.
+
+    Whoever takes it removes the half line that a writer may have left, killed or on a full disk: nothing behind it could be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
+        self._file = file
+        self._held = FileLock(f"{file}.append.lock")
 
     def acquire(self) -> bool:
-        self._lock.acquire()
+        self._held.acquire()
+        _remove_half_line(self._file)
         return True
 
     def release(self) -> None:
-        self._lock.release()
+        self._held.release()
 
 
-def _forget_half_a_line(file: Path) -> None:
-    """Where the disk was full as a line was appended, a part of it stands there, behind which nothing can be read."""
-    if not file.exists():
-        return
+def _remove_half_line(file: Path) -> None:
+    """Cut a file behind its last whole line."""
     with file.open("r+b") as journal:
-        content = journal.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            journal.truncate(whole)
+        size = journal.seek(0, os.SEEK_END)
+        if not size:
+            return
+        journal.seek(size - 1)
+        if journal.read(1) != b"\n":
+            journal.seek(0)
+            journal.truncate(journal.read().rfind(b"\n") + 1)

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 BUDGET = "3MFLOPs"
 AS_IF_NOT_GIVEN = ("--steps", "250", "--batch-size", "64")
@@ -39,8 +41,12 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    (name,) = optuna.get_all_study_names(f"sqlite:///{folder}/run/study.db")
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/run/study.db").trials
+    return study_of(folder / "run").trials
+
+
+def study_of(run: Path) -> optuna.Study:
+    """The study in a search's directory, as Optuna itself opens it."""
+    return optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(run / "study.journal"))))
 
 
 def rows_of(trials: Path) -> list[dict[str, str]]:

@@ -6,14 +6,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import optuna
 import pytest
 
 from nas.audit import __main__ as audit
 from nas.evaluators.bias_correction import shares_of
 from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.audit.table import load_bench
-from nas.runs.storage_url import sqlite_url
 from nas.search import __main__ as search
 from nas.study.record import Result, StudyRecord
 from nas.train import __main__ as train
@@ -22,7 +20,7 @@ from proxies.macs import cost_of
 from space.errors import UserError
 from space.files import dump_architecture, load_space, parse_space
 from space.search_space import SearchSpace
-from tests.nas.small_search import SPACE
+from tests.nas.small_search import SPACE, study_of
 
 TINY = parse_space(SPACE, "tiny")
 BUDGET = parse_budget("3MFLOPs")
@@ -174,8 +172,7 @@ def test_a_search_can_subtract_what_an_audit_found(run: Path, capsys: pytest.Cap
 
 def results_of(folder: Path) -> list[Result]:
     """Of a run's search, in the order of its trials."""
-    study = optuna.load_study(study_name=None, storage=sqlite_url(folder))
-    return sorted(StudyRecord(study).results(), key=lambda result: result.number)
+    return sorted(StudyRecord(study_of(folder)).results(), key=lambda result: result.number)
 
 
 def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def test_a_full_disk_and_one_that_may_not_be_written(
     assert main(arguments) == 0
 
 
-SPOILT = {"config.json": "not a run's config", "supernet.safetensors": "the checkpoint is damaged", "study.db": "storage: "}
+SPOILT = {"config.json": "not a run's config", "supernet.safetensors": "the checkpoint is damaged"}
 
 
 @pytest.mark.parametrize("cut", [pytest.param(0.0, marks=pytest.mark.soak), 0.9])
@@ -165,13 +165,18 @@ def test_half_of_a_file_that_a_search_goes_on_from_is_named(name: str, cut: floa
     whole = cut_off(file, cut)
     before = contents(folder / "run")
     more = command(folder, "--trials", "3")
-    if file.stat().st_size or name != "study.db":
-        assert SPOILT[name] in mistaken(search.main, more)
-        after = contents(folder / "run")
-        assert all(after[path] == content for path, content in before.items() if path == file or path.name not in (".lock", "config.json"))
-        file.write_bytes(whole)
-    # An empty file is an empty database.
+    assert SPOILT[name] in mistaken(search.main, more)
+    after = contents(folder / "run")
+    assert all(after[path] == content for path, content in before.items() if path == file or path.name not in (".lock", "config.json"))
+    file.write_bytes(whole)
     assert search.main(more) == 0
+
+
+@pytest.mark.parametrize("cut", [pytest.param(0.0, marks=pytest.mark.soak), 0.9])
+def test_a_search_goes_on_from_what_is_left_of_its_study(cut: float, folder: Path) -> None:
+    run_whole(search.main, command(folder, "--trials", "2"))
+    cut_off(folder / "run" / "study.journal", cut)
+    assert search.main(command(folder, "--trials", "3")) == 0
 
 
 def cut_off(file: Path, share: float) -> bytes:

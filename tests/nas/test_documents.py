@@ -31,7 +31,7 @@ from tests.postgresql import free_port
 PROGRAM = ".venv/bin/"
 TORCHRUN = f"{PROGRAM}torchrun --standalone "
 PYTHON = f"{PROGRAM}python -m nas."
-DASHBOARD = f"{PROGRAM}optuna-dashboard sqlite:///runs/mine/study.db --artifact-dir runs/mine/artifacts"
+DASHBOARD = f"{PROGRAM}optuna-dashboard runs/mine/study.journal --artifact-dir runs/mine/artifacts"
 TENSORBOARD = f"{PROGRAM}tensorboard --logdir runs"
 SERVERS = (DASHBOARD, TENSORBOARD)
 DOCUMENTED_STORAGE = "postgresql://me@host/studies"

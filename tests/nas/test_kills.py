@@ -20,7 +20,7 @@ from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
 from nas.evaluators.standalone import Conditions, Training, train_all
 from nas.execution.pool import in_processes
 from nas.retrain import __main__ as retrain
-from nas.runs.storage_url import sqlite_url
+from nas.runs.storage_url import journal_url
 from nas.search import __main__ as search
 from nas.study.record import open_study
 from nas.study.storage import open_storage
@@ -125,11 +125,11 @@ def searching_options(work: Path, out: Path) -> list[str]:
 
 def made_by_searching(out: Path) -> Made:
     """Every file's content but times and trials' numbers: a killed evaluation has one, too."""
-    study = open_storage(sqlite_url(out)).optuna
+    study = open_storage(journal_url(out)).optuna
     (only,) = study.get_all_studies()
-    trials = study.get_all_trials(only._study_id)
+    trials = study.get_all_trials(study.get_study_id_from_name(only.study_name))
     assert all(trial.state in (TrialState.COMPLETE, TrialState.FAIL) for trial in trials)
-    names = {file.name for file in out.iterdir() if not file.name.startswith("study.db")} - {"config.json", "run.lock"}
+    names = {file.name for file in out.iterdir() if not file.name.startswith("study.journal")} - {"config.json", "run.lock"}
     files: Made = {name: (out / name).read_bytes() for name in names if name.endswith(".safetensors")}
     # Its header tells how long the training took.
     files["supernet.safetensors"] = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "supernet.safetensors").items()}
@@ -142,7 +142,7 @@ def num_repeated(out: Path) -> int:
     """Evaluations of a search that were begun more than once."""
     if not (out / "trials.csv").exists():
         return 0
-    return len(open_study(sqlite_url(out)).interrupted())
+    return len(open_study(journal_url(out)).interrupted())
 
 
 KINDS = {

@@ -99,16 +99,17 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     assert proposal is not None
     storage = open_storage(url).optuna
     (stored,) = storage.get_all_studies()
-    trial_id = storage.get_trial_id_from_study_id_trial_number(stored._study_id, proposal.number)
+    study_id = storage.get_study_id_from_name(stored.study_name)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, proposal.number)
     storage.set_trial_user_attr(trial_id, OWNER, asdict(elsewhere))
     watching = opened(url, "random")
-    watching._heartbeat = Heartbeat(storage, stored._study_id, silence=0.3)
+    watching._heartbeat = Heartbeat(storage, study_id, silence=0.3)
     following = watching.ask(TRIALS)
     assert following is not None
     assert following.architecture != proposal.architecture
     for sign in range(3):
         time.sleep(0.2)
-        storage.set_study_user_attr(stored._study_id, f"alive:elsewhere:{elsewhere.process}:{elsewhere.started}", sign)
+        storage.set_study_user_attr(study_id, f"alive:elsewhere:{elsewhere.process}:{elsewhere.started}", sign)
         assert not watching._heartbeat.is_dead(elsewhere)
     time.sleep(0.4)
     again = watching.ask(TRIALS)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from nas.samplers.by_name import sampler_names
-from nas.study.architecture_study import MAX_IN_A_ROW, ArchitectureStudy
+from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of
-from nas.study.record import Proposal, StudyError
-from nas.study.schedule import MAX_FAILURES
+from nas.study.record import Proposal
+from nas.study.schedule import MAX_INTERRUPTIONS
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
 from space.files import parse_space
@@ -43,10 +43,10 @@ def score(proposal: Proposal) -> Score:
 
 
 def searched(storage: str, sampler: str, workers: int, rng: random.Random, accidents: float = 0.0) -> list[str]:
-    """Fingerprints in the order of their proposals, when workers finish in any order and some are lost with all that they know.
+    """Fingerprints in the order of their proposals, when workers finish in any order and the process is lost with all that it knows.
 
     Args:
-        accidents: share of steps at which a worker is lost, or the whole process.
+        accidents: share of steps at which it is.
     """
     study = opened(storage, sampler)
     under_way: list[Proposal] = []
@@ -56,8 +56,6 @@ def searched(storage: str, sampler: str, workers: int, rng: random.Random, accid
         proposal = under_way.pop(rng.randrange(len(under_way)))
         if rng.random() >= accidents:
             study.tell(proposal, score(proposal), 0.1)
-        elif rng.random() < 0.5:
-            study.give_back(proposal, "of an accident")
         else:
             study, under_way = opened(storage, sampler), []
     results = study.results()
@@ -80,8 +78,8 @@ def test_nobody_is_asked_before_what_is_to_be_known_is_known(tmp_path: Path) -> 
     for proposal in others:
         study.tell(proposal, score(proposal), 0.1)
     assert study.ask(TRIALS) is None
-    study.give_back(first, "of an accident")
-    # The first one is to be done again.
+    study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
+    # The first one was interrupted, and is to be done again.
     again = asked(study)
     assert again.architecture == first.architecture
     assert study.ask(TRIALS) is None
@@ -95,29 +93,48 @@ def test_no_more_is_given_out_than_is_wanted(tmp_path: Path) -> None:
     assert study.ask(2) is None
     study.tell(first, score(first), 0.1)
     assert study.ask(2) is None
-    study.give_back(second, "of an accident")
-    assert asked(study, 2).architecture == second.architecture
+    study.fail(second, "of an accident")
+    assert asked(study, 2).place == 2
 
 
-def test_what_fails_again_and_again_is_given_up(tmp_path: Path) -> None:
+def test_what_has_failed_is_given_up(tmp_path: Path) -> None:
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
     first = asked(study)
-    study.give_back(first, "of an accident")
-    for _ in range(MAX_FAILURES - 1):
-        again = asked(study)
-        assert again.architecture == first.architecture
-        study.give_back(again, "of an accident")
+    study.fail(first, "of an accident")
+    second = asked(study)
+    assert (second.place, second.architecture != first.architecture) == (1, True)
+    study.tell(second, score(second), 0.1)
+    assert study.failures() == {first.number: "of an accident"}
+    # Also where the search is continued.
+    third = asked(opened(f"sqlite:///{tmp_path / 'study.db'}", "random"))
+    assert (third.place, third.architecture != first.architecture) == (2, True)
+
+
+def test_a_failure_changes_no_other_proposal(tmp_path: Path) -> None:
+    """The surrogate learns from one less; where it only draws at random nothing changes at all."""
+    studies = [opened(f"journal:{tmp_path / name}", "random") for name in ("failing", "whole")]
+    sequences: list[list[str]] = []
+    for study in studies:
+        proposals = []
+        for place in range(8):
+            proposals.append(asked(study))
+            if study is studies[0] and place == 3:
+                study.fail(proposals[-1], "of an accident")
+            else:
+                study.tell(proposals[-1], score(proposals[-1]), 0.1)
+        sequences.append([proposal.architecture.fingerprint for proposal in proposals])
+    assert sequences[0] == sequences[1]
+
+
+def test_what_is_interrupted_again_and_again_is_given_up(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path / 'study.journal'}"
+    first = asked(opened(url, "random"))
+    for _ in range(MAX_INTERRUPTIONS - 1):
+        assert asked(opened(url, "random")).architecture == first.architecture
+    study = opened(url, "random")
     assert asked(study).architecture != first.architecture
-    assert list(study.failures().values()) == ["of an accident"] * MAX_FAILURES
-
-
-def test_failures_without_end_end_the_search(tmp_path: Path) -> None:
-    study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
-    for _ in range(MAX_IN_A_ROW - 1):
-        study.give_back(asked(study), "of an accident")
-    last = asked(study)
-    with pytest.raises(StudyError, match="failed evaluations in a row, the last one since of an accident"):
-        study.give_back(last, "of an accident")
+    assert len(study.interrupted()) == MAX_INTERRUPTIONS
+    assert not study.failures()
 
 
 def asked(study: ArchitectureStudy, num_results: int = TRIALS) -> Proposal:

@@ -21,8 +21,9 @@ from proxies.cost import Budget
 MINI = mini_problem(0, ("macs", "latency"))
 BANDS = {
     "of other slots": ListedBand(MINI.space, MINI.cost, MINI.budget),
+    # And of another one: Optuna begins more trials than these have members.
     "of the same slots": ListedBand(
-        Space("xy", {"x": (1, 10, 100), "y": (-1, -10, -100)}, {}, ()),
+        Space("xy", {"x": (1, 10, 100), "y": (-1, -10, -100), "z": (0, 1, 2)}, {}, ()),
         Cost((Term(("x",), {"macs": np.array([1, 2, 3])}), Term(("y",), {"macs": np.array([1, 2, 3])}))),
         Budget({"macs": 5}, floor=0.0),
     ),

@@ -4,7 +4,7 @@ import copy
 import itertools
 import multiprocessing
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -141,9 +141,8 @@ def test_copies_propose_the_same(name: str, band_of_kind: Callable[[], Band]) ->
     study = new_study(name, band)
     search(study, band, 33)
     sampler = study.sampler
-    trial = optuna.trial.FrozenTrial(
-        number=33, trial_id=study._storage.create_new_trial(study._study_id), state=TrialState.RUNNING, value=None, datetime_start=None,
-        datetime_complete=None, params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={})
+    study.ask()
+    trial = study.trials[-1]
     proposals = []
     for other in (sampler, copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
         other.reseed_rng()
@@ -171,18 +170,54 @@ def test_another_process_may_continue(name: str, tmp_path: Path) -> None:
     assert same(found[:5], begun)
 
 
-def test_a_finished_trial_is_told_once_whoever_asks_meanwhile() -> None:
+def test_a_finished_trial_is_told_once_whenever_it_finishes() -> None:
     study, read = optuna.create_study(), Reader()
-    trials = [study.ask() for _ in range(5)]
+    for _ in range(4):
+        study.ask()
     told: list[int] = []
-    for number, asks in ((0, 1), (2, 1), (3, 4), (1, 4), (4, 1)):
+    for number in (0, 2, 3, 1, 4):
+        study.ask()
         study.tell(number, 0.0)
-        # Who asks leaves its own trial out, which has not finished.
-        others = [trial for trial in study.get_trials() if trial.number != trials[asks].number or trial.state.is_finished()]
-        finished, unfinished = read(others)
+        finished, unfinished = read(study.get_trials())
         told += [trial.number for trial in finished]
-        assert [trial.number for trial in others] == sorted({*told, *(trial.number for trial in unfinished)})
+        assert [trial.number for trial in study.get_trials()] == sorted({*told, *(trial.number for trial in unfinished)})
     assert told == [0, 2, 3, 1, 4]
+
+
+class Counted(list[optuna.trial.FrozenTrial]):
+    """Trials that count how often one of them is looked at."""
+
+    num_looks = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.num_looks += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Iterator[optuna.trial.FrozenTrial]:
+        for trial in super().__iter__():
+            self.num_looks += 1
+            yield trial
+
+
+@every_sampler
+def test_a_proposal_looks_at_no_finished_trial_again(name: str) -> None:
+    """Neither where there are many, nor behind one that never ends."""
+    band = mini_band()
+    study = new_study(name, band)
+    sampler = make_sampler(name, band, 0)
+    looks = []
+    study.enqueue_trial({})
+    zombie = study.ask()
+    asked(zombie, band)
+    for _ in range(40):
+        trials = Counted(study.get_trials(deepcopy=False))
+        chosen = sampler.choose(study, trials, len(trials))
+        looks.append(trials.num_looks)
+        distributions = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
+        params = band.rows.parameters(chosen.row)
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=score_of(chosen.row)))  # type: ignore[arg-type]
+    # The one that never ends, and the one that has ended since.
+    assert looks == [1] + [2] * 39
 
 
 @every_sampler
@@ -200,36 +235,39 @@ def test_a_band_is_searched_to_its_last_member_and_then_ends(name: str) -> None:
     study = new_study(name, band)
     assert distinct(search(study, band, band.count)) == distinct(list(band.members(10**6)))
     with pytest.raises(SpaceExhausted, match="staged") as error:
-        study.ask()
+        asked(study.ask(), band)
     assert "\n" not in str(error.value)
-    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
 
 
 @every_sampler
-def test_running_waiting_and_failed_trials_count_as_seen(name: str) -> None:
+def test_optimize_ends_with_the_band(name: str) -> None:
+    band = small_band()
+    study = new_study(name, band)
+    with pytest.raises(SpaceExhausted):
+        study.optimize(lambda trial: few_choices(asked(trial, band)), band.count + 10)
+    states = [trial.state for trial in study.get_trials()]
+    assert states == [TrialState.COMPLETE] * band.count + [TrialState.FAIL]
+
+
+@every_sampler
+def test_running_and_failed_trials_count_as_seen(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
     failed = next(band.members(1))
     distributions: dict[str, BaseDistribution] = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
     study.add_trial(optuna.create_trial(state=TrialState.FAIL, params=band.rows.parameters(failed), distributions=distributions))
-    running = [study.ask() for _ in range(20)]  # Not asked for their slots yet.
+    running = [study.ask() for _ in range(20)]
+    first_slot = next(iter(band.space.slots.items()))
+    for trial in running:
+        # The others are not asked for yet.
+        trial.suggest_categorical(*first_slot)
     found = search(study, band, band.count - 21)
     with pytest.raises(SpaceExhausted):
-        study.ask()
+        asked(study.ask(), band)
     begun = [asked(trial, band) for trial in running]
     taken = [failed, *found, *begun]
     assert len(taken) == band.count
     assert distinct(taken) == distinct(list(band.members(10**6)))
-
-
-def test_waiting_trials_count_as_seen() -> None:
-    band = small_band()
-    study = new_study("random", band)
-    waiting = next(band.members(1))
-    trial = study.ask()
-    study.enqueue_trial(band.rows.parameters(waiting))
-    past = History(band.rows, study.directions).past([other for other in study.trials if other.number != trial.number], 0, seed=0)
-    assert past.seen == {waiting.tobytes()}
 
 
 def test_what_others_evaluate_is_pending() -> None:
@@ -265,24 +303,21 @@ def test_slots_that_do_not_count_may_be_left_out(name: str) -> None:
 
 
 @every_sampler
-@pytest.mark.parametrize("change", ["half", "unknown", "outside"])
-def test_an_enqueued_trial_that_cannot_be_served_fails_in_one_line(name: str, change: str) -> None:
+def test_what_an_enqueued_trial_fixes_wins(name: str) -> None:
+    """Also where the band does not hold it; the search goes on inside."""
     band = small_band()
     study = new_study(name, band)
-    told = band.rows.parameters(next(band.members(1)))
-    if change == "half":
-        del told["stage1.block1.mixer"]
-    elif change == "unknown":
-        told["stage1.block1.mixer"] = "mixer99"
-    else:
-        every = np.array(list(itertools.product(*map(range, band.rows.sizes))))
-        told = band.rows.parameters(every[~band.admits(band.rows.canonical(every))][0])
-    study.enqueue_trial(told)
-    with pytest.raises(SamplerError, match=r"^trial 0: enqueued: got .*, expected ") as error:
-        study.ask()
-    assert "\n" not in str(error.value)
-    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
-    assert len(search(study, band, 1)) == 1
+    every = np.array(list(itertools.product(*map(range, band.rows.sizes))))
+    outside = band.rows.canonical(every[~band.admits(band.rows.canonical(every))])[0]
+    half = dict(list(band.rows.parameters(next(band.members(1))).items())[::2])
+    for fixed in (band.rows.parameters(outside), half):
+        study.enqueue_trial(fixed)
+    taken = search(study, band, 2)
+    assert same(taken[:1], [outside])
+    assert half.items() <= study.trials[1].params.items()
+    found = search(study, band, 35)
+    assert band.admits(np.array(found)).all()
+    assert len(distinct([*taken, *found])) == 37
 
 
 @every_sampler
@@ -336,13 +371,23 @@ def test_several_objectives_spread_over_the_front(name: str) -> None:
 
 
 @every_sampler
-def test_optimize_works_too_and_says_how_trials_came_about(name: str) -> None:
+def test_optimize_proposes_what_ask_does(name: str) -> None:
     band = mini_band()
-    study = new_study(name, band, direction="minimize")
-    study.optimize(lambda trial: len({trial.suggest_categorical(*slot) for slot in band.space.slots.items()}), n_trials=36)
-    origins = [trial.user_attrs["proposal"] for trial in study.trials]
+    study = new_study(name, band)
+    study.optimize(lambda trial: score_of(asked(trial, band)), n_trials=36)
+    found = [band.rows.row(trial.params) for trial in study.trials]
+    assert same(found, search(new_study(name, band), band, 36, score_of))
+    assert band.admits(np.array(found)).all()
+
+
+@every_sampler
+def test_a_proposal_says_how_it_came_about(name: str) -> None:
+    band = mini_band()
+    study = new_study(name, band)
+    search(study, band, 36, score_of)
+    origins = [make_sampler(name, band, 0).choose(study, study.trials[:place], place).origin for place in (0, 33, 34, 35)]
     assert origins[0] == "random"
-    assert name == "random" or set(origins[-3:]) <= {"mutation", "crossover", "tpe", "surrogate"}
+    assert name == "random" or set(origins[1:]) <= {"mutation", "crossover", "tpe", "surrogate"}
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -365,7 +410,7 @@ def test_the_surrogate_begins_with_what_is_known() -> None:
     for row in known:
         study.enqueue_trial(band.rows.parameters(row))
     own = search(study, band, 20, score_of)[10:]
-    assert study.trials[10].user_attrs["proposal"] == "surrogate"
+    assert make_sampler("surrogate", band, 0).choose(study, study.trials[:10], 10).origin == "surrogate"
     assert np.mean([score_of(row) for row in own]) > np.quantile(truth, 0.9)
 
 

@@ -34,7 +34,7 @@ from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
 from tests.killing import run_whole, running
 from tests.nas.conftest import Mistaken
-from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, rows_of, trials_of
+from tests.nas.small_search import AS_IF_NOT_GIVEN, BUDGET, SPACE, command, rows_of, study_of, trials_of
 from tests.pictures import write_pictures
 
 
@@ -52,7 +52,6 @@ def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Pat
     for trial in trials:
         assert {"stage1.width", "stage2.depth", "stage1.ffn", "stage2.block2.mixer", "stage1.block1.position"} <= trial.params.keys()
         assert budget.least <= trial.user_attrs["macs"] <= budget.limits["macs"]
-        assert all(value <= 0 for value in trial.constraints.values())
         assert trial.user_attrs["over_budget"] <= 0
     best = load_architecture(run / "best.yaml")
     provenance = load_provenance(run / "best.yaml")
@@ -123,8 +122,7 @@ def test_a_race_stops_who_has_lost(folder: Path) -> None:
 
 
 def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searched: Path) -> None:
-    (name,) = optuna.get_all_study_names(f"sqlite:///{searched}/run/study.db")
-    study = optuna.load_study(study_name=name, storage=f"sqlite:///{searched}/run/study.db")
+    study = study_of(searched / "run")
     victim = study.trials[2]
     process = subprocess.Popen(["true"])
     process.wait()
@@ -294,7 +292,7 @@ def test_any_trial_can_be_exported(searched: Path, capsys: pytest.CaptureFixture
     output = searched / "third.yaml"
     assert export.main(["--study", str(searched / "run"), "--trial", "3", "--output", str(output)]) == 0
     assert load_architecture(output).fingerprint == trials_of(searched)[3].user_attrs["fingerprint"]
-    by_url = ["--study", f"sqlite:///{searched}/run/study.db", "--trial", "3", "--output", str(searched / "again.yaml")]
+    by_url = ["--study", f"journal:{searched}/run/study.journal", "--trial", "3", "--output", str(searched / "again.yaml")]
     assert export.main(by_url) == 0
     assert load_architecture(searched / "again.yaml").fingerprint == load_architecture(output).fingerprint
     capsys.readouterr()
@@ -364,7 +362,7 @@ def test_the_dashboard_opens_the_study(searched: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    dashboard = [str(Path(sys.executable).parent / "optuna-dashboard"), f"sqlite:///{searched}/run/study.db", "--port", str(port)]
+    dashboard = [str(Path(sys.executable).parent / "optuna-dashboard"), f"{searched}/run/study.journal", "--port", str(port)]
     with subprocess.Popen(dashboard, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             studies = json.loads(fetch(f"http://127.0.0.1:{port}/api/studies"))["study_summaries"]

@@ -43,7 +43,7 @@ def test_every_trial_is_counted_once_whatever_came_of_it(tmp_path: Path) -> None
         failing = study.ask(8)
         assert failing is not None
         assert study.tally().under_way == 1
-        study.give_back(failing, "of an accident")
+        study.fail(failing, "of an accident")
         for accuracy in (0.3, 0.9, 0.6):
             proposal = study.ask(8)
             assert proposal is not None
@@ -51,7 +51,7 @@ def test_every_trial_is_counted_once_whatever_came_of_it(tmp_path: Path) -> None
         assert study.ask(8) is not None
     tally = study.tally()
     assert (len(tally.evaluated), tally.under_way, tally.failed, tally.interrupted) == (3, 0, 1, 1)
-    assert [one.place for one in tally.evaluated] == [0, 1, 2]
+    assert [one.place for one in tally.evaluated] == [1, 2, 3]
     assert tally.best is not None
     assert tally.best.score.accuracy == 0.9
     assert study.results()[0].number == tally.best.number
