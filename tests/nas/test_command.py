@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -33,7 +34,7 @@ PROVOKED: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "a folder for a file": (lambda folder: folder.read_text(), errno.EISDIR, ": Is a directory; expected a file"),
     "a file for a folder": (lambda folder: next((folder / "file").iterdir()), errno.ENOTDIR, "file: Not a directory; expected a folder"),
     "inside a file": (lambda folder: write_atomically(folder / "file" / "x.yaml", "x"), errno.ENOTDIR, "file/x.yaml: Not a directory"),
-    "a name too long": (lambda folder: write_atomically(folder / ("x" * 250), "x"), errno.ENAMETOOLONG, "File name too long; choose a shorter"),
+    "a name too long": (lambda folder: write_atomically(folder / ("x" * 250), "x"), errno.ENAMETOOLONG, "name too long; choose a shorter"),
     "nowhere to write": (lambda folder: write_atomically(folder / "none" / "x.yaml", "x"), errno.ENOENT, "none/x.yaml: No such file"),
     "onto a folder": (lambda folder: write_atomically(folder / "full", "x"), errno.EISDIR, "full: Is a directory; expected a file"),
     "there already": (lambda folder: (folder / "full").mkdir(), errno.EEXIST, "full: File exists; "),
@@ -45,9 +46,8 @@ def test_what_the_file_system_refuses_names_the_file_and_what_to_do(what: str, t
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
     provoke, number, expected = PROVOKED[what]
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         provoke(tmp_path)
-    assert caught.value.errno == number
     assert exit_code_of(lambda: provoke(tmp_path)) == FAILED
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: /")
@@ -77,7 +77,8 @@ def test_only_a_full_disk_asks_for_space(number: int, capsys: pytest.CaptureFixt
 
 def test_a_full_disk_is_told_where_no_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(raising(OSError(errno.ENOSPC, "No space left on device"))) == FAILED
-    assert capsys.readouterr().err == "error: disk: No space left on device; free some space there or choose another place, then run again\n"
+    advice = "free some space there or choose another place, then run again"
+    assert capsys.readouterr().err == f"error: disk: No space left on device; {advice}\n"
 
 
 def test_what_does_not_fit_is_named_though_writing_names_no_file(tmp_path: Path) -> None:
@@ -85,12 +86,12 @@ def test_what_does_not_fit_is_named_though_writing_names_no_file(tmp_path: Path)
     previous, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, previous[1]))
     try:
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)) as caught:
             write_atomically(tmp_path / "large.bin", "x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, previous)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "large.bin"))
+    assert caught.value.filename == str(tmp_path / "large.bin")
     assert not list(tmp_path.iterdir())
 
 
@@ -192,9 +193,11 @@ def test_options_are_written_out(short: str, mistaken: Mistaken) -> None:
 @pytest.mark.parametrize("read", [whole_number(1), number(0, 10)])
 @given(text=st.text(max_size=30) | st.sampled_from(["0,1", "1,000", "1e400", "nan", "9" * 5000, "１", "-0"]))
 def test_any_text_is_a_number_or_one_line_that_quotes_it(read: Callable[[str], float], text: str) -> None:
+    complaint = ""
     try:
         assert read(text) >= 0
     except argparse.ArgumentTypeError as error:
-        assert repr(text)[:60] in str(error)
-        assert len(str(error).splitlines()) == 1
-        assert len(str(error)) < 300
+        complaint = str(error)
+    assert not complaint or repr(text)[:60] in complaint
+    assert len(complaint.splitlines()) <= 1
+    assert len(complaint) < 300
