@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from nas.cli.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
 from nas.execution import Stop
-from nas.runs.directory import versions_of_run
 from nas.runs.lock import holder_of
 from nas.runs.process_identity import is_alive
 from nas.runs.storage_url import argument_of, file_of
@@ -118,13 +117,15 @@ def run(config: JoinConfig) -> None:
 
 def _check_versions(run: Path) -> None:
     """JoinError where a run was made with other packages than there are here: they would score otherwise, if they can read it at all."""
+    from nas.runs.directory import versions_of_run
+
     for package, version in versions_of_run(run).items():
         try:
             ours = metadata.version(package)
         except metadata.PackageNotFoundError:
             ours = "none"
         if ours != version:
-            raise JoinError(f"{run}: made with {package} {version}, got {ours}; install that one here, or run the search again with this one")
+            raise JoinError(f"{run}: made with {package} {version}, got {ours}; install that, or run the search again with this")
 
 
 def _check_host(run: Path, storage: str) -> None:

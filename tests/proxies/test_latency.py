@@ -42,17 +42,17 @@ TARGET = Target()
 PARTS = SpaceParts(SPACE)
 
 
-def record(spread: float = 0.01, noise: float = 0.0, turns: float = 0.0) -> Record:
+def record(spread: float = 0.01, noise: float = 0.0, turns: float = 0.0, space: SearchSpace = SPACE) -> Record:
     """Made-up measurements: every part has its own time, and networks take what their parts do, but for a relative noise."""
     rng = random.Random(0)
-    parts = {key: rng.randrange(10_000, 1_000_000) for key in PARTS.parts}
+    parts = {key: rng.randrange(10_000, 1_000_000) for key in SpaceParts(space).parts}
     networks = []
     for _ in range(20):
-        keys = [key_of(part) for part in SPACE.sample(rng).parts]
+        keys = [key_of(part) for part in space.sample(rng).parts]
         total = round(sum(parts[key] for key in keys) * (1 + noise * rng.uniform(-1, 1)))
         networks.append(NetworkRecord(parts={key: keys.count(key) for key in keys}, nanoseconds=total, spread=spread))
-    pace = Pace(architecture=SPACE.smallest(), nanoseconds=1_000_000)
-    return Record(fingerprint=fingerprint_of(SPACE, TARGET), parts=parts, networks=tuple(networks), pace=pace, turns=turns)
+    pace = Pace(architecture=space.smallest(), nanoseconds=1_000_000)
+    return Record(fingerprint=fingerprint_of(space, TARGET), parts=parts, networks=tuple(networks), pace=pace, turns=turns)
 
 
 TABLE = LatencyTable(SPACE, TARGET, PARTS, record(noise=0.05))
