@@ -10,12 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nas import __version__
 from nas.runs.lock import LOCK, lock
 from nas.runs.storage_url import sqlite_url
 from space.errors import UserError
 from space.files import write_atomically
 
-PACKAGES = ("token-mixer-nas", "torch", "timm", "optuna")
+LIBRARIES = ("torch", "timm", "optuna")
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
 """What `write_atomically` calls a file that it has not finished."""
 
@@ -55,7 +56,7 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
                     difference = f"holds a run with {key} {found[key]!r}, got {written[key]!r}"
                     raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
             written = found | written
-        versions = {name: metadata.version(name) for name in PACKAGES}
+        versions = {"token-mixer-nas": __version__, **{name: metadata.version(name) for name in LIBRARIES}}
         write_atomically(file, json.dumps({"config": written, "versions": versions}, indent=2) + "\n")
         return held.pop_all()
 
