@@ -2,16 +2,36 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
+LOCK := requirements.lock
+LOCKER := build/locker
 
-.PHONY: install search test soak check clean
+.PHONY: install install-newest lock search test soak check clean
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+# Exactly what the lock names. What builds packages comes first: without isolation its version is the lock's too.
+$(STAMP): pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install "$$(grep '^setuptools==' $(LOCK))"
+	$(PIP) install --no-build-isolation --use-pep517 --requirement $(LOCK)
+	$(PIP) install --no-build-isolation --no-deps --editable .
 	touch $@
+
+# The newest versions that pyproject.toml admits instead, to see whether they work; `make clean install` goes back to the lock.
+install-newest:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[dev]'
+	touch $(STAMP)
+	$(PIP) freeze --exclude-editable
+
+# Write the lock anew; it keeps its versions as far as pyproject.toml admits them. All the newest: make lock ARGS=--upgrade
+lock:
+	$(PYTHON) -m venv $(LOCKER)
+	$(LOCKER)/bin/python -m pip --disable-pip-version-check install --quiet uv
+	$(LOCKER)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate \
+		--custom-compile-command 'make lock' --output-file $(LOCK) $(ARGS) pyproject.toml
 
 # The main job; more options as in: make search ARGS="--data digits --trials 200"
 search: install

@@ -6,6 +6,7 @@ import tomllib
 
 import yaml
 
+from nas import __version__
 from space.files import load_published, parent_names
 from tests.commands import ROOT
 
@@ -16,7 +17,7 @@ PERSON, ENTITY = {"given-names", "family-names"}, {"name"}
 def test_it_names_this_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert CITATION["cff-version"] == "1.2.0"
-    assert (CITATION["title"], CITATION["version"], CITATION["license"]) == (project["name"], project["version"], project["license"])
+    assert (CITATION["title"], CITATION["version"], CITATION["license"]) == (project["name"], __version__, project["license"])
     assert CITATION["message"]
     assert CITATION["authors"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nas import __version__
 from tests.commands import ROOT
 
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -52,7 +53,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
         told = Parser().parsestr(archive.read(name).decode())
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     project = PROJECT["project"]
-    assert (told["Name"], told["Version"], told["License-Expression"]) == (project["name"], project["version"], "Apache-2.0")
+    assert (told["Name"], told["Version"], told["License-Expression"]) == (project["name"], __version__, "Apache-2.0")
     assert told["Summary"] == project["description"]
     assert told.get_payload() == (ROOT / "README.md").read_text()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 from huggingface_hub import ModelCardData
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from nas import __version__
 from nas.export.format import Format, Trained
 from nas.export.program import SizedFormat
 from proxies.macs import cost_of
@@ -32,7 +32,7 @@ def card(form: Format, trained: Trained, provenance: Mapping[str, Any], results:
     if lines := list(_lineage(provenance, published)):
         sections.append("## Where it comes from\n\n" + "\n".join(lines))
     sections.append(
-        f"Written by token-mixer-nas {metadata.version('token-mixer-nas')}, whose code is under the Apache License 2.0. Weights that were "
+        f"Written by token-mixer-nas {__version__}, whose code is under the Apache License 2.0. Weights that were "
         "converted from an official release, or trained from one, stay under the terms of that release and of the data."
     )
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"

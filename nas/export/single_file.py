@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas import __version__
 from nas.export.format import Format, Trained, state_of
 from nas.export.sources import DROPPED, FUSING, Sources
 from space.architecture import Architecture, Part
@@ -84,7 +84,7 @@ def source_of(architecture: Architecture, fused: bool, weights: str) -> str:
     imports = {*sources.imports().splitlines(), "from pathlib import Path", "import torch", "from torch import nn"}
     fields = {name: getattr(architecture, name) for name in ("name", "in_chans", "num_classes")}
     fields["name"] = fields["name"].replace("\\", "/").replace('"', "'")
-    header = _HEADER.format(version=metadata.version("token-mixer-nas"), weights=weights, **fields)
+    header = _HEADER.format(version=__version__, weights=weights, **fields)
     build = _BUILD.format(expression=expression, weights=weights, built=built)
     return f"{header}\n{_merged(imports)}\n\n\n{sources.definitions()}\n\n\n{build}"
 

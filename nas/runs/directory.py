@@ -10,12 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nas import __version__
 from nas.runs.lock import LOCK, lock
 from nas.runs.storage_url import JOURNAL, SQLITE, journal_url
 from space.errors import UserError
 from space.files import write_atomically
 
-PACKAGES = ("token-mixer-nas", "torch", "timm", "optuna")
+LIBRARIES = ("torch", "timm", "optuna")
 CONFIG = "config.json"
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
 """What `write_atomically` calls a file that it has not finished."""
@@ -53,7 +54,7 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
         remove_leftovers(path)
         # Another command may have begun a run here meanwhile.
         merged = _merged(path, config, free)
-        versions = {name: metadata.version(name) for name in PACKAGES}
+        versions = {"token-mixer-nas": __version__, **{name: metadata.version(name) for name in LIBRARIES}}
         document = {"name": name_of_run(path), "config": merged, "versions": versions}
         write_atomically(path / CONFIG, json.dumps(document, indent=2) + "\n")
         return held.pop_all()

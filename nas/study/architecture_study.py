@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import metadata
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas import __version__
 from nas.runs.process_identity import Owner, this_process
 from nas.runs.storage_url import without_password
 from nas.samplers.by_name import make_sampler
@@ -82,7 +82,7 @@ class ArchitectureStudy(StudyRecord):
                 elif found[key] != value:
                     where = without_password(storage)
                     raise StudyError(f"{where}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
-            study.set_user_attr("version", metadata.version("token-mixer-nas"))
+            study.set_user_attr("version", __version__)
             with warnings.catch_warnings():
                 # Experimental in Optuna, and what makes the dashboard name them.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
