@@ -20,9 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nas.execution.local import run_local
+
 from experiments.benchmarks.parents import RESULTS, machine
 from nas.execution import BACKENDS, Stop, Workers
-from nas.execution.local import run_local
 from nas.execution.ray import run_ray
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of

@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+from nas.execution.pool import in_processes
 
 from nas.audit.correlation import Spread, spread_of
 from nas.cli.progress import Advance, phase
 from nas.evaluators.standalone import Conditions, Training, default_workers, train_all
-from nas.execution.pool import in_processes
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget

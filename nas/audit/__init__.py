@@ -1,1 +1,40 @@
-"""How far a ranking can be trusted: the truth of stand-alone training, what claims to predict it, and how the two agree."""
+"""Auditing: how well does a run's supernet, or any cheaper score, rank architectures? A sample is trained alone to find out.
+
+    from nas.audit import audit
+
+    print(*audit("runs/mine", architectures=32).verdict, sep="\\n")
+
+Importing this loads neither PyTorch nor Optuna.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.audit.pipeline import Audited
+
+
+def audit(run: str | Path, *, data: Any = None, progress: bool = False, **options: Any) -> Audited:
+    """Audit a run, as `python -m nas.audit --run RUN` does; an audit that was interrupted goes on.
+
+    Args:
+        run: directory of a search, or of a supernet's training.
+        data: the run's data set, where that was a caller's own object.
+        progress: whether progress and the verdict are printed.
+        options: the fields of `nas.audit.config.AuditConfig`, which are the command's options.
+
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.audit.config import AuditConfig
+    from nas.audit.pipeline import run_audit
+    from nas.cli.command_line import command_of
+    from nas.cli.console import open_console, quiet_console
+
+    config = AuditConfig(run=run, **options)
+    audited = run_audit(config, open_console() if progress else quiet_console(), command_of("nas.audit", config), data)
+    if audited is None:
+        raise ValueError("dry_run: got True, expected it of the command alone")
+    return audited

@@ -9,9 +9,9 @@ import numpy as np
 
 from nas.audit.correlation import Agreement, Spread, Values, advantage, agreement, perfect_predictor, spread_of
 from nas.audit.operator_bias import Bias, biases, corrections
-from nas.evaluators.bias_correction import shares_of
 from nas.audit.predictors import Predictor
 from nas.audit.sample import Member
+from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.standalone import Trained, Training
 
 SUPERNET, MACS = "supernet", "MACs"

@@ -1,50 +1,45 @@
-"""What an audit depends on."""
+"""What an audit depends on: the keyword arguments of `nas.audit.audit`, and the options of `python -m nas.audit`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from nas.cli.backend_options import BackendOptions
+from nas.cli.options import REQUIRED, Derived, option
+
+FREE = frozenset({"architectures", "seeds", "long", "short"})
+"""What may grow when an audit goes on: trainings are added to those that are done."""
 
 
-@dataclass(frozen=True)
-class AuditConfig:
-    """What an audit depends on.
+def _resolved(value: Any) -> Path:
+    return Path(value).resolve()
 
-    Args:
-        run: the directory of a search or of a supernet's training; tells space, data, image size and seed of the splits.
-        bench: folder of the sample and its trainings; audits of several runs may share it.
-        budget: its multiply-adds are those of the band; by default the run's.
-        architectures, seeds, steps, batch_size, long, short: as in `nas.audit.sample.Plan`.
-        sample_seed: of the draws.
-        workers: trainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
-        latency: the device on which the sample's networks are timed.
-        publish: folder for a copy of the table of all scores, with a page about it.
-        command: the arguments, as they were given.
-        dry_run: say what would be done, and do none of it.
-    """
 
-    run: Path
-    bench: Path
-    budget: str | None
-    architectures: int
-    seeds: int
-    steps: int
-    batch_size: int
-    long: float
-    short: tuple[int, ...]
-    sample_seed: int
-    workers: int
-    backend: str
-    ray_address: str | None
-    cpus_per_worker: int
-    gpus_per_worker: float | None
-    latency: str
-    publish: Path | None
-    command: tuple[str, ...]
-    dry_run: bool
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(BackendOptions):
+    """Everything that an audit depends on."""
+
+    run: Path = option(REQUIRED, "directory of a search, or of a supernet's training", convert=_resolved)
+    bench: Path = option(
+        Derived(lambda config: config.run / "audit"), "folder of the sample and its trainings, which several runs may share (RUN/audit)",
+        convert=_resolved,
+    )  # fmt: skip
+    budget: str | None = option(None, "half of the sample has about these multiply-adds: 450MFLOPs (the run's budget)")
+    architectures: int = option(32, "size of the sample", at_least=4)
+    seeds: int = option(2, "trainings of each", at_least=1)
+    steps: int = option(800, "steps of a training", at_least=1)
+    batch_size: int = option(32, "images a step", at_least=2)
+    long: float = option(0.25, "share to train five times as long as well", at_least=0, below=1.001)
+    short: tuple[int, ...] = option((50, 100, 200), "short trainings to judge as predictors (50 100 200)", at_least=1, nargs="*",
+                                    metavar="STEPS")  # fmt: skip
+    sample_seed: int = option(0, "of the sample")
+    latency: str = option("cpu:1t:bs1", "where the sample's networks are timed", metavar="DEVICE")
+    publish: Path | None = option(None, "also write the table of all scores there, with a page about it", metavar="FOLDER")
+    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
     @property
     def folder(self) -> Path:
         """Of the report; the run's own directory is another command's to write in."""
-        return (self.run / "audit").resolve()
+        return self.run / "audit"

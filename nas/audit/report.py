@@ -29,8 +29,8 @@ def write_report(
     found: Examination,
     facts: Mapping[str, str],
     of_operators: Mapping[str, Mapping[str, float]],
-) -> str:
-    """Write `report.md` and `report.json`; the verdict.
+) -> list[str]:
+    """Write `report.md` and `report.json`; the verdict, in sentences.
 
     Args:
         facts: what the report is of, by heading.
@@ -45,7 +45,7 @@ def write_report(
     write_atomically(folder / "report.md", "\n".join(lines) + "\n")
     content = asdict(found) | {"facts": dict(facts), "operators": dict(of_operators), "verdict": sentences}
     write_atomically(folder / REPORT, json.dumps(content, indent=1) + "\n")
-    return "\n".join(sentences)
+    return sentences
 
 
 def trust_in_words(folder: Path) -> str:

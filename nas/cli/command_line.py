@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -55,3 +56,18 @@ def _for_argparse(rule: Option) -> dict[str, Any]:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def command_of(module: str, config: Config) -> str:
+    """The command line that makes a config, with the options that were given."""
+    words = ["python", "-m", module]
+    for name, rule in options_of(type(config)).items():
+        value = getattr(config, name)
+        if name not in config.given or value is None:
+            continue
+        if rule.kind is bool:
+            words += [_flag(name) if value else f"--no-{_flag(name)[2:]}"]
+            continue
+        values = [*map(str, value)] if rule.is_several else [str(value)]
+        words += values if rule.is_positional else [_flag(name), *values]
+    return shlex.join(words)

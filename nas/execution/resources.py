@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from nas.execution.jobs import MakeDo, Workers
 
+
 @dataclass(frozen=True)
 class Resources:
     """Who does the jobs.

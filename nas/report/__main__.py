@@ -113,8 +113,8 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
 
 def _score(run: Path, asked: Swaps) -> None:
     from nas.cli.progress import phase
-    from nas.report.swaps import missing_of, score_swaps
     from nas.evaluators.supernet import load_evaluator
+    from nas.report.swaps import missing_of, score_swaps
     from nas.train.supernet_run import open_supernet_run
 
     missing = missing_of(run, asked)

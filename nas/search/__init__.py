@@ -1,0 +1,52 @@
+"""Searching: train a supernet, evaluate architectures inside a budget, let the best train alone, write the winner.
+
+    from nas.search import search
+
+    found = search("4.5GFLOPs", data="path/to/train", out="runs/mine")
+    found.best.architecture, found.best.cost, found.best.score
+
+Importing this loads neither PyTorch nor Optuna.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from space.errors import UserError
+
+if TYPE_CHECKING:
+    from nas.search.found import Found
+
+
+class NothingFound(UserError):
+    """A search that had no time to evaluate an architecture."""
+
+
+def search(budget: str, *, data: Any = "digits", progress: bool = False, **options: Any) -> Found:
+    """Search for the best architecture inside a budget, as `python -m nas.search --budget BUDGET` does.
+
+    A search that was interrupted, here or on the command line, goes on where the same `out` is given.
+
+    Args:
+        budget: hard limits, such as `4.5GFLOPs`, `25Mparams` or `4.5GFLOPs 12ms@cpu`.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        progress: whether progress and tables are printed.
+        options: the fields of `nas.search.config.SearchConfig`, which are the command's options. `evaluator` may also be a function
+            that takes an architecture and gives a `Score` or a number, greater for the better.
+
+    Returns:
+        The winner, the other architectures that were written, the finals and the Optuna study.
+
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.cli.console import open_console, quiet_console
+    from nas.search.config import SearchConfig
+    from nas.search.pipeline import run_search
+    from supernet.data.images import name_of_data
+
+    config = SearchConfig(budget=budget, data=name_of_data(data), **options)
+    found = run_search(config, open_console() if progress else quiet_console(), None if isinstance(data, str) else data)
+    if found is None:
+        raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more goes on")
+    return found

@@ -28,8 +28,7 @@ from supernet.accuracy import Score
 
 def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: FinalsRecord | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
-    for rank, finalist in enumerate(finalists, start=1):
-        name = "best" if rank == 1 else f"{name_of_others(study)}-{rank}"
+    for name, finalist in zip(names_of_files(study, len(finalists)), finalists, strict=True):
         architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
         provenance = study.provenance(finalist.result.number) | finalist.provenance | _provenance(finals, architecture.fingerprint)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
@@ -42,6 +41,11 @@ def _provenance(finals: FinalsRecord | None, fingerprint: str) -> dict[str, Any]
             scored = zip(finals.steps, finalist.rounds, strict=False)
             return {"finals": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in scored}}
     return {}
+
+
+def names_of_files(study: StudyRecord, count: int) -> list[str]:
+    """Of the files of so many architectures, best first."""
+    return [("best" if rank == 1 else f"{name_of_others(study)}-{rank}") for rank in range(1, count + 1)]
 
 
 def name_of_others(study: StudyRecord) -> str:
@@ -95,9 +99,10 @@ def print_table(
     """
     best = finalists[0].result
     targets = list(finalists[0].measured)
-    title = f"Accuracy {judged_by}, on {best.score.num_images} search images"
+    has_images = best.score.num_images > 0
+    title = f"Accuracy {judged_by}, on {best.score.num_images} search images" if has_images else f"Scores {judged_by}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    headings = ("", "trial", "accuracy %", "log-lik.", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
+    headings = ("", "trial", "accuracy %", "log-lik." if has_images else "score", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
     for heading in headings:
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for rank, finalist in enumerate(finalists, start=1):
@@ -121,11 +126,12 @@ def print_table(
     console.print(table)
     widths = "-".join(str(stage.width) for stage in best.architecture.stages)
     console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
-    console.print(
-        f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
-        "The best of many is also the luckiest; retrain before you compare.",
-        soft_wrap=True,
-    )
+    if has_images:
+        console.print(
+            f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
+            "The best of many is also the luckiest; retrain before you compare.",
+            soft_wrap=True,
+        )
     if trust:
         console.print(trust, soft_wrap=True)
     for quantity in targets:

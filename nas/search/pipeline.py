@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.execution.loop import Deadline
+from nas.runs.directory import RunError, check_run, open_run
+from nas.runs.storage_url import for_dashboard, without_password
 from nas.search.config import FREE, SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, format_amount, parse_budget, without_latency
@@ -42,7 +43,6 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     resolved = config.values() | {"image_size": supernet_run.image_size, "storage": _shown_storage(config)}
 
-    from nas.runs.directory import check_run, open_run
     from nas.study.objectives import objectives_of
 
     # What cannot be ends here, before the directory is that of such a search.
@@ -58,14 +58,15 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         return None
 
     from nas.cli.screen import Screen
+    from nas.latency.limits import within_latencies
     from nas.search.evaluation import evaluate, evaluator_of, open_search
     from nas.search.finish import finish
     from nas.search.found import Found, FoundArchitecture
+    from nas.search.outputs import names_of_files
     from nas.study.storage import open_storage, told
-    from nas.train.supernet_run import begin_supernet, scope_of, train_supernet
+    from nas.train.__main__ import scope_of, train_supernet
     from proxies.published import parents_within
 
-    begin = begin_supernet(config)
     with told(config.storage_url):
         # What cannot be reached or written ends here, before anything slow.
         open_storage(config.storage_url)
@@ -75,10 +76,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:
             screen.reach("latency")
-            band, tables = _within_latencies(console, band, budget, config)
+            band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed, config.out)
         if config.judged_by == "supernet" and config.supernet is None:
             scope = scope_of(supernet_run.space, band if config.scope == "band" else None)
-            train_supernet(screen, config, scope, supernet_run, begin, None if config.minutes is None else 30 * config.minutes)
+            train_supernet(screen, config, scope, supernet_run, None if config.minutes is None else 30 * config.minutes)
         parents = parents_within(supernet_run.space, budget)
         study = open_search(config, supernet_run, band, budget, parents)
         evaluate(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
@@ -86,6 +87,64 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     if not best:
         return None
     judge = supernet_run if config.judged_by == "supernet" else None
-    files = [config.out / f"{name}.yaml" for name in names_of_files(config, len(best))]
-    written = tuple(FoundArchitecture.of(result, file, judge) for result, file in zip(best, files, strict=True))
+    names = names_of_files(study, len(best))
+    written = tuple(FoundArchitecture.of(result, config.out / f"{name}.yaml", judge) for result, name in zip(best, names, strict=True))
     return Found(config.out, written, finals, study.study)
+
+
+def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
+    """What the supernet is trained and judged on, opened: another run's, or this one's own."""
+    from nas.train.supernet_run import SupernetRun, open_supernet_run
+
+    if config.supernet is None:
+        return SupernetRun.on_data(config.out, load_space(config.space), config.data if data is None else data, config.image_size, config.seed)
+    given = config.data if "data" in config.given else None
+    run = open_supernet_run(config.supernet, given if data is None else data)
+    if not run.weights_file.exists():
+        raise RunError(f"supernet: got {config.supernet}, which has no {run.weights_file.name}, expected the directory of a trained supernet")
+    return run
+
+
+def _corrections(config: SearchConfig, supernet_run: SupernetRun) -> Mapping[str, float] | None:
+    if not config.subtract_bias:
+        return None
+    from nas.audit.report import corrections_of
+
+    return corrections_of(supernet_run.folder)
+
+
+def _shown_storage(config: SearchConfig) -> str | None:
+    return config.storage and without_password(config.storage)
+
+
+def _phases(config: SearchConfig, budget: Budget) -> list[str]:
+    """What a search goes through, as its screen names it."""
+    asked = {
+        "count": True, "latency": bool(budget.targets), "supernet": config.judged_by == "supernet" and config.supernet is None,
+        "search": True, "finals": bool(config.finalists), "report": True,
+    }  # fmt: skip
+    return [phase for phase, is_asked in asked.items() if is_asked]
+
+
+def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
+    smallest, largest = (format_amount(amounts[band.budget.primary], band.budget.primary) for amounts in band.reachable)
+    images, splits = supernet_run.images()
+    share = f"{config.floor:.0%} to 100% of {budget}"
+    console.print(f"{band.space.name}: searching {share}, counted at {band.space.image_size} px", soft_wrap=True)
+    console.print(f"{_number(band.count_bounds)} architectures lie inside; the space reaches from {smallest} to {largest}", soft_wrap=True)
+    console.print(
+        f"{images.source}: {len(splits.train)} training, {len(splits.search)} search and {len(splits.calibration)} calibration images "
+        f"of {images.num_classes} classes at {supernet_run.image_size} px",
+        soft_wrap=True,
+    )
+    console.print(f"run directory: {config.out}", soft_wrap=True)
+    dashboard = Path(sys.executable).parent / "optuna-dashboard"
+    where = f"{for_dashboard(config.storage_url)} --artifact-dir {config.artifacts_folder}"
+    console.print(f"watch it: {dashboard} {where}\n", soft_wrap=True)
+
+
+def _number(bounds: tuple[int, int]) -> str:
+    """A count as people read it: exact up to a million, then rounded."""
+    least, most = bounds
+    about = "" if least == most else "about "
+    return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nas.audit import __main__ as audit
-from nas.evaluators.bias_correction import shares_of
 from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.audit.table import load_bench
+from nas.evaluators.bias_correction import shares_of
 from nas.search import __main__ as search
 from nas.study.record import Result, StudyRecord
 from nas.train import __main__ as train

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nas.execution.pool import in_processes
 
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Trained, Training
-from nas.execution.pool import in_processes
 from nas.search import __main__ as search
 from nas.search import finals
 from nas.search.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps

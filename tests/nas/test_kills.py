@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from nas.execution.pool import in_processes
 from optuna.trial import TrialState
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
 from nas.evaluators.standalone import Conditions, Training, train_all
-from nas.execution.pool import in_processes
 from nas.retrain import __main__ as retrain
 from nas.runs.storage_url import journal_url
 from nas.search import __main__ as search

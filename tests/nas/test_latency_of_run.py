@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nas.search.loop import evaluate, evaluator_of, open_search
 from rich.console import Console
 
 from nas import join
@@ -17,7 +18,6 @@ from nas.latency.limits import limited, within_latencies
 from nas.latency.run_tables import FOLDER, keep_tables, tables_of_run
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
-from nas.search.loop import evaluate, evaluator_of, open_search
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.space_cost import SpaceParts

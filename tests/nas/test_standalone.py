@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from nas.execution.pool import Each, in_processes
 
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Trained, Training, train_all
 from nas.execution import Workers
-from nas.execution.pool import Each, in_processes
 from nas.execution.ray import on_ray
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
