@@ -1,0 +1,45 @@
+"""The options that say where a command's jobs run; a config takes them on by inheriting them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nas.cli.options import Config, Group, OptionError, option
+
+BACKENDS = ("local", "ray")
+WHERE = Group("where jobs run")
+
+
+def _gpus(value: Any) -> float:
+    try:
+        share = float(value)
+    except (ValueError, TypeError):
+        share = -1.0
+    if not (0 <= share <= 1 or (share > 1 and share.is_integer())):
+        raise ValueError(f"got {value!r:.80}, expected a share of one GPU such as 0.25, or a whole number of them")
+    return share
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendOptions(Config):
+    """Where jobs run, and how many at a time. A config whose own `cpus_per_worker` says something without Ray leaves it out of `of_ray`."""
+
+    of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "cpus_per_worker", "gpus_per_worker")
+
+    workers: int = option(os.cpu_count() or 1, "jobs at a time, one a core unless told otherwise", group=WHERE, at_least=1)
+    backend: str = option("local", "where jobs run", group=WHERE, choices=BACKENDS)
+    cpus_per_worker: int = option(1, "cores that each worker reserves, with --backend ray", group=WHERE, at_least=1, metavar="N")
+    ray_address: str | None = option(None, "of a running Ray cluster to join (one of its own on this machine)", group=WHERE,
+                                     metavar="HOST:PORT")  # fmt: skip
+    gpus_per_worker: float | None = option(
+        None, "GPUs that each worker reserves, with --backend ray, such as 0.25 (its share of all, one at most)",
+        group=WHERE, metavar="N", convert=_gpus,
+    )  # fmt: skip
+
+    def check(self) -> None:
+        super().check()
+        for name in self.of_ray:
+            if self.backend == "local" and name in self.given:
+                raise OptionError(name, "needs backend=ray")

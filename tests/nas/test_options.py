@@ -1,0 +1,160 @@
+"""Options are declared once; the command line and a Python caller are held to the same rules."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from nas.cli.backend_options import BackendOptions
+from nas.cli.command import CommandParser
+from nas.cli.command_line import add_options, read
+from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
+from tests.test_layers import modules_loaded_by
+
+HOW = Group("how", "and for how long")
+
+
+def even(value: Any) -> int:
+    if int(value) % 2:
+        raise ValueError(f"got {value!r}, expected an even number")
+    return int(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baking(Config):
+    bread: Path = option(REQUIRED, "what to bake", is_positional=True)
+    others: tuple[str, ...] = option((), "what else", is_positional=True, nargs="*", metavar="bread")
+    loaves: int = option(2, "how many", group=HOW, at_least=1)
+    share: float = option(0.5, "of flour, 50% by default", group=HOW, above=0, below=1)
+    minutes: float | None = option(None, "at most", group=HOW, at_least=0)
+    oven: Literal["gas", "wood"] = option("gas", "of what kind", group=HOW)
+    logs: int | None = option(None, "of wood", group=HOW, convert=even)
+    seeds: tuple[int, ...] = option((1,), "on top", at_least=0)
+    cover: bool = option(True, "cover it")
+    dark: bool = option(False, "bake it well")
+    out: Path = option(Derived(lambda config: Path("oven") / config.bread), "where (oven/BREAD)", flags=("-o",))
+
+    def check(self) -> None:
+        if self.oven != "wood" and "logs" in self.given:
+            raise OptionError("logs", "needs oven=wood")
+        if self.dark and "minutes" in self.given:
+            raise OptionError("minutes", "not with dark=True: it takes as long as it takes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bakery(BackendOptions):
+    of_ray = ("ray_address", "gpus_per_worker")
+    cpus_per_worker: int = option(4, "threads of an oven", at_least=1)
+
+
+def parser(kind: type[Config] = Baking) -> CommandParser:
+    made = CommandParser(prog="bake")
+    add_options(made, kind)
+    return made
+
+
+def line(*argv: str) -> Baking:
+    return read(Baking, parser(), argv)
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        line(*argv)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_command_line_and_a_caller_make_the_same_config() -> None:
+    typed = line("rye", "oat", "--loaves", "3", "--oven", "wood", "--logs", "4", "--seeds", "1", "2", "--no-cover", "--dark", "-o", "here")
+    called = Baking(
+        bread="rye", others=["oat"], loaves=3, oven="wood", logs=4, seeds=[1, 2], cover=False, dark=True, out="here"
+    )  # fmt: skip
+    assert typed == called
+    assert typed.given == called.given == {"bread", "others", "loaves", "oven", "logs", "seeds", "cover", "dark", "out"}
+    assert called.out == Path("here")
+    assert called.seeds == (1, 2)
+    assert hash(typed) == hash(called)
+
+
+def test_what_is_not_given_is_as_declared() -> None:
+    assert line("rye").values() == Baking(bread=Path("rye")).values() == {
+        "bread": Path("rye"), "others": (), "loaves": 2, "share": 0.5, "minutes": None, "oven": "gas", "logs": None, "seeds": (1,),
+        "cover": True, "dark": False, "out": Path("oven/rye"),
+    }  # fmt: skip
+    assert Baking(bread="rye", minutes=None, out=None).given == {"bread"}
+
+
+@pytest.mark.parametrize(
+    ("given", "typed", "problem"),
+    [
+        ({"loaves": 0}, ["--loaves", "0"], "expected a whole number, 1 or more"),
+        ({"loaves": True}, ["--loaves", "many"], "expected a whole number, 1 or more"),
+        ({"loaves": 1.5}, ["--loaves", "1.5"], "expected a whole number, 1 or more"),
+        ({"loaves": None}, ["--loaves", ""], "expected a whole number, 1 or more"),
+        ({"share": 0}, ["--share", "0"], "expected a number, more than 0 and less than 1"),
+        ({"share": float("nan")}, ["--share", "nan"], "expected a number, more than 0 and less than 1"),
+        ({"minutes": -1}, ["--minutes", "-1"], "expected a number, at least 0"),
+        ({"oven": "sun"}, ["--oven", "sun"], "expected one of gas, wood"),
+        ({"seeds": [1, -2]}, ["--seeds", "1", "-2"], "expected a whole number, 0 or more"),
+        ({"seeds": []}, ["--seeds"], "expected"),
+        ({"oven": "wood", "logs": 3}, ["--oven", "wood", "--logs", "3"], "expected an even number"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], given: dict[str, Any], typed: list[str], problem: str
+) -> None:
+    name = list(given)[-1]
+    with pytest.raises(OptionError, match=f"^{name}: got .*{problem}") as error:
+        Baking(bread="rye", **given)
+    assert "\n" not in str(error.value)
+    told = complaint(capsys, "rye", *typed)
+    assert told.startswith(f"error: --{name}: ")
+    assert problem in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [{"others": "oat"}, {"dark": "yes"}, {"bread": 3}, {"others": 3}])
+def test_a_python_value_of_another_type_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=f"^{next(iter(given))}: got .*, expected"):
+        Baking(**{"bread": "rye"} | given)
+
+
+def test_an_option_that_says_nothing_is_refused_also_where_it_equals_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OptionError, match=r"^logs: needs oven=wood$"):
+        Baking(bread="rye", logs=2)
+    assert complaint(capsys, "rye", "--logs", "2") == "error: --logs: needs --oven wood; see bake --help\n"
+    assert complaint(capsys, "rye", "--minutes", "9", "--dark").startswith("error: --minutes: not with --dark: it takes")
+    with pytest.raises(OptionError, match=r"^ray_address: needs backend=ray"):
+        Bakery(ray_address="host:1")
+    assert Bakery(cpus_per_worker=4).cpus_per_worker == 4
+
+
+def test_an_unknown_option_is_refused_with_those_there_are() -> None:
+    with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of bread, others, loaves"):
+        Baking(bread="rye", loafs=3)
+
+
+def test_help_tells_groups_defaults_and_choices() -> None:
+    text = " ".join(parser().format_help().split())
+    assert "how: and for how long --loaves LOAVES how many (2) --share SHARE of flour, 50% by default (0.5)" in text
+    assert "--oven {gas,wood} of what kind (gas)" in text
+    assert "--cover, --no-cover" in text
+    assert "-o OUT where (oven/BREAD)" in text
+
+
+def test_a_config_comes_back_from_a_file_and_from_another_process() -> None:
+    config = Baking(bread="rye", seeds=(3,), out="here")
+    assert Baking.restored(json.loads(json.dumps(config.values(), default=str))) == config
+    travelled = pickle.loads(pickle.dumps(config))
+    assert (travelled, travelled.given) == (config, config.given)
+    with pytest.raises(KeyError):
+        Baking.restored({})
+
+
+def test_declaring_options_loads_nothing_heavy() -> None:
+    assert not modules_loaded_by("import nas.cli.command_line, nas.cli.backend_options") & {"torch", "optuna", "ray", "timm"}
