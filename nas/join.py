@@ -6,12 +6,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.cli.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
 from nas.execution import Stop
-from nas.runs.storage_url import argument_of
+from nas.runs.lock import holder_of
+from nas.runs.process_identity import is_alive
+from nas.runs.storage_url import argument_of, file_of
 from space.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.search.config import SearchConfig
+    from nas.study.record import StudyRecord
 
 POLL = 1.0
 """Seconds between two looks whether the search has begun."""
@@ -58,10 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: JoinConfig) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
+    _check_versions(config.run)
+
     from nas.search.config import search_config_of
 
     search = search_config_of(config.run)
     search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
+    _check_host(config.run, search.storage_url)
 
     from nas.cli.console import open_console
     from nas.train.supernet_run import open_supernet_run
@@ -80,23 +93,19 @@ def run(config: JoinConfig) -> None:
 
     from nas.audit.report import corrections_of
     from nas.cli.screen import Screen
-    from nas.latency.limits import within_latencies
+    from nas.latency.limits import limited
+    from nas.latency.run_tables import tables_of_run
     from nas.search.loop import evaluate, evaluator_of, open_search
-    from nas.study.record import StudyError, open_study
     from proxies.published import parents_within
 
-    deadline = time.monotonic() + 60 * config.wait
-    while True:
-        try:
-            open_study(search.storage_url, search.study_name)
-            break
-        except StudyError:
-            if time.monotonic() > deadline:
-                waited = f"got no study {search.study_name!r} within {config.wait:g} min"
-                raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None
-            time.sleep(POLL)
+    num_results = _wait_for_study(config, search, console).num_results
+    if num_results >= search.trials:
+        ended = f"{config.run}: all {search.trials} architectures of the search are evaluated; for more, run it again with more --trials"
+        console.print(ended, soft_wrap=True)
+        return
     if budget.targets:
-        band, _ = within_latencies(console, band, budget, search.latency_tables, search.seed)
+        # Not measured here: another machine's latencies would make another band.
+        band = limited(band, budget, tables_of_run(search.out, supernet_run.space, budget))
     parents = parents_within(supernet_run.space, budget)
     study = open_search(search, supernet_run, band, budget, parents)
     before = study.num_results
@@ -104,6 +113,46 @@ def run(config: JoinConfig) -> None:
     with Screen(console, ("search",)) as screen:
         evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials), screen, parents)
     console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
+
+
+def _check_versions(run: Path) -> None:
+    """JoinError where a run was made with other packages than there are here: they would score otherwise, if they can read it at all."""
+    from nas.runs.directory import versions_of_run
+
+    for package, version in versions_of_run(run).items():
+        try:
+            ours = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            ours = "none"
+        if ours != version:
+            raise JoinError(f"{run}: made with {package} {version}, got {ours}; install that, or run the search again with this")
+
+
+def _check_host(run: Path, storage: str) -> None:
+    """JoinError where a search runs on another host and its study is a file, which serves the processes of one."""
+    file, holder = file_of(storage), holder_of(run)
+    if file is not None and holder is not None and is_alive(holder.owner) is None:
+        where = f"a search on {holder.owner.host}, whose study {file} serves one host"
+        raise JoinError(f"{run}: got {where}; join it there, or begin it with --storage postgresql://USER@HOST/DATABASE")
+
+
+def _wait_for_study(config: JoinConfig, search: SearchConfig, console: Console) -> StudyRecord:
+    """The study of a search that has begun to evaluate; JoinError where it does not in time."""
+    from nas.study.record import StudyError, open_study
+
+    deadline = time.monotonic() + 60 * config.wait
+    is_told = False
+    while True:
+        try:
+            return open_study(search.storage_url, search.study_name)
+        except StudyError:
+            if time.monotonic() > deadline:
+                waited = f"got no study {search.study_name!r} within {config.wait:g} min"
+                raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None
+        if not is_told:
+            console.print(f"{config.run}: the search has not begun to evaluate; waiting up to {config.wait:g} min", soft_wrap=True)
+            is_told = True
+        time.sleep(POLL)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ _KNOWN = (
 )
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)"
 _AMOUNT = re.compile(rf"[\s,]*(?P<number>{_NUMBER})?\s*(?P<unit>[^\s,]*)", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _MAX_DIGITS = 18
 """No network is that large; the bound keeps `1e999999GFLOPs` from filling the memory."""
 
@@ -124,6 +125,25 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
     Raises BudgetError for a number without a unit, an unknown unit or target, a latency without a target, an amount that
     is not positive and finite, and for two limits on one quantity.
     """
+    try:
+        return Budget(_read_limits(text), floor=floor)
+    except _Unreadable as error:
+        meant = _DECIMAL_COMMA.sub(".", text)
+        hint = f"; decimals stand behind a point: {meant!r:.100}" if meant != text else ""
+        got = f"{text!r:.100}" if error.word == text else f"{error.word!r:.60} in {text!r:.100}"
+        raise BudgetError(f"budget: got {got}{error.complaint}{hint}") from None
+
+
+class _Unreadable(Exception):
+    """A word of a budget that cannot be read, and what is said of it."""
+
+    def __init__(self, word: str, complaint: str) -> None:
+        super().__init__(word, complaint)
+        self.word, self.complaint = word, complaint
+
+
+def _read_limits(text: str) -> dict[str, int]:
+    """The limits that a text sets, multiply-adds first."""
     limits: dict[str, int] = {}
     position = 0
     while text[position:].strip(" \t\n\r,"):
@@ -133,21 +153,23 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
         position = match.end()
         quantity, power = _read_unit(match["unit"], word)
         if match["number"] is None or quantity is None:
-            raise BudgetError(f"budget: got {word!r:.60}, expected {_KNOWN}")
+            raise _Unreadable(word, f", expected {_KNOWN}")
         if quantity in limits:
-            raise BudgetError(f"budget: got {word!r:.60} as a second limit on {quantity}, expected one a quantity")
+            raise _Unreadable(word, f" as a second limit on {quantity}, expected one a quantity")
         try:
             amount = Decimal(match["number"])
         except InvalidOperation:
             # Decimals have an end, too: at an exponent of eighteen digits.
             amount = Decimal("Infinity")
         if not amount.is_finite() or amount <= 0:
-            raise BudgetError(f"budget: got {word!r:.60}, expected a positive finite number in {_KNOWN}")
+            raise _Unreadable(word, f", expected a positive finite number in {_KNOWN}")
         if not 0 <= amount.adjusted() + power < _MAX_DIGITS:
-            raise BudgetError(f"budget: got {word!r:.60}, expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
+            raise _Unreadable(word, f", expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
         limits[quantity] = int(amount.scaleb(power))
+    if not limits:
+        raise _Unreadable(text, f", expected {_KNOWN}")
     ordered = sorted(limits, key=lambda quantity: _ORDER.get(quantity, len(_ORDER)))
-    return Budget({quantity: limits[quantity] for quantity in ordered}, floor=floor)
+    return {quantity: limits[quantity] for quantity in ordered}
 
 
 def without_latency(budget: Budget) -> Budget:
@@ -195,11 +217,11 @@ def _read_unit(unit: str, word: str) -> tuple[str | None, int]:
     time, at, target = unit.partition("@")
     if time.lower() in _POWER_OF_TIME:
         if not at:
-            raise BudgetError(f"budget: got {word!r:.60}, a latency without a device, expected one such as {word:.60}@cpu:1t:bs1")
+            raise _Unreadable(word, f", a latency without a device, expected one such as {word:.60}@cpu:1t:bs1")
         try:
             return latency_on(parse_target(target)), _POWER_OF_TIME[time.lower()]
         except TargetError as error:
-            raise BudgetError(f"budget: {error}") from None
+            raise _Unreadable(word, f": {error}") from None
     for prefix, power in PREFIXES.items():
         if unit.upper().startswith(prefix) and unit[len(prefix):].lower() in _QUANTITY_OF:
             return _QUANTITY_OF[unit[len(prefix):].lower()], power

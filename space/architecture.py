@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from space.errors import explain
 from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
 from space.limits import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_MAP, MAX_WIDTH, MIN_IMAGE_SIZE
 from space.names import Name
@@ -155,13 +154,6 @@ class Architecture(Value):
             except ValueError as error:
                 raise PydanticCustomError("part", "{text}", {"text": f"{_bracketed(part.path)}: {part.spec.label}: {error}"}) from None
         return self
-
-    def replace(self, **changes: Any) -> Architecture:
-        """The same architecture with other fields, checked again; SpaceError where it cannot have them."""
-        try:
-            return Architecture(**{name: getattr(self, name) for name in Architecture.model_fields} | changes)
-        except ValidationError as error:
-            raise explain(error, self.name) from None
 
     @property
     def depth(self) -> int:

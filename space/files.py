@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -122,7 +123,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
 
 
 def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> None:
-    """Write a file whole or not at all: under a temporary name first, then renamed.
+    """Write a file whole or not at all: under a temporary name first, then renamed. An OSError names the file.
 
     Args:
         durable: also through a loss of power, which the disk needs some milliseconds for.
@@ -135,8 +136,12 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> 
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # Errors of writing name no file, and others the temporary one, which nobody asked for.
+            error.filename, error.filename2 = str(path), None
         raise
     if durable:
         _sync_folder(path.parent)

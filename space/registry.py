@@ -19,12 +19,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from space.errors import SpaceError
+from space.errors import SpaceError, explain
 
 Class = TypeVar("Class", bound=type)
 
@@ -43,6 +43,14 @@ class Value(BaseModel):
                     expected = ", ".join(known for known in cls.model_fields if known != "type") or "no other key than type"
                     raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r:.60}; expected {expected}"})
         return data
+
+    def replace(self, **changes: Any) -> Self:
+        """The same value with other fields, checked again; SpaceError names the field that cannot be so."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            return type(self)(**fields | changes)
+        except ValidationError as error:
+            raise explain(error, str(fields.get("name", type(self).__name__))) from None
 
 
 class Spec(Value):
@@ -181,8 +189,11 @@ class Registry:
             raise PydanticCustomError("spec", "{text}", {"text": str(error).removeprefix(f"{self.kind}: ")}) from None
 
     def __call__(self, type: str, **options: Any) -> Spec:
-        """Make a spec in code: `MIXERS("ssa", sr_ratio=4)`."""
-        return self.entry(type).spec(type=type, **options)
+        """Make a spec in code: `MIXERS("ssa", sr_ratio=4)`; SpaceError for options that it does not take."""
+        try:
+            return self.entry(type).spec(type=type, **options)
+        except ValidationError as error:
+            raise explain(error, f"{self.kind}: {type}") from None
 
     def annotations(self) -> tuple[BeforeValidator, PlainSerializer]:
         """Pydantic metadata: a field annotated with these reads and writes specs of this registry."""

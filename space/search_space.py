@@ -225,10 +225,6 @@ class SearchSpace(Value):
             for stage, mixers in zip(self.stages, self.mixers, strict=True)
         )
 
-    def replace(self, **changes: Any) -> SearchSpace:
-        """The same space with other fields, checked again."""
-        return SearchSpace(**{name: getattr(self, name) for name in SearchSpace.model_fields} | changes)
-
 
 def _stands(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
     try:

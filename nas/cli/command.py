@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from space.errors import UserError
 
@@ -37,28 +37,70 @@ def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_sever
         print("\nstopped; everything finished so far is kept, the same command continues", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        # Without a file name it is no matter of the user's files, and the traceback is worth having.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) and error.filename is None:
+        complaint = _complaint_of(error)
+        if complaint is None:
             raise
-        where = error.filename or "disk"
-        print(f"error: {where}: {error.strerror}; free some space or choose another --out, then run again", file=sys.stderr)
+        print(f"error: {complaint}", file=sys.stderr)
         return FAILED
     return OK
 
 
+_FREE_SPACE = "free some space there or choose another place, then run again"
+_ASK_FOR_PERMISSION = "expected permission to use it; change its permissions or choose another path"
+_REACH = "check that its file system can be reached, then run again"
+_ADVICE = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EROFS: "choose a path that can be written",
+    errno.EACCES: _ASK_FOR_PERMISSION,
+    errno.EPERM: _ASK_FOR_PERMISSION,
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "expected a file",
+    errno.ENOTDIR: "expected a folder",
+    errno.EEXIST: "choose another path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EMFILE: "raise the limit of the process's open files (ulimit -n), then run again",
+    errno.ENFILE: "too many open files on this machine; close some, then run again",
+    errno.EIO: "check the disk",
+    errno.ETIMEDOUT: _REACH,
+    errno.ESTALE: _REACH,
+    errno.EHOSTDOWN: _REACH,
+}
+"""What a user can do about an error of the file system."""
+
+
+def _complaint_of(error: OSError) -> str | None:
+    """Which path it was, what happened to it and what to do; None where the error is no matter of a user's files."""
+    # Of a renaming the second name is the one that matters. A number is a descriptor, which we have mishandled.
+    path = error.filename if error.filename2 is None else error.filename2
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        # Writing names no file, and the disk may be full all the same.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        path = "disk"
+    where = os.fsdecode(path)
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{where if where.isprintable() else repr(where)}: {error.strerror}{f'; {advice}' if advice else ''}"
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Hear SIGTERM, by which schedulers and containers end a command, as Ctrl-C; where that is not heard, it ends the process at once."""
-    is_deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None) or threading.current_thread() is not threading.main_thread()
-    if is_deaf or _num_processes() > 1:
-        # Of several processes the others may wait for this one in the middle of a step.
+    """End a command by SIGTERM, as schedulers and containers do, just as by Ctrl-C, also where that is ignored: in background jobs.
+
+    Of the processes that torchrun has started SIGTERM ends each at once: the others may wait for it in the middle of a step.
+    """
+    if threading.current_thread() is not threading.main_thread() or _num_processes() > 1:
         yield
         return
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -93,7 +135,24 @@ def _num_processes() -> int:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
+    """An argument parser whose complaints are one line, and whose options are written out.
+
+    A script with an abbreviation would break, or mean something else, as soon as a command has another option of that beginning.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def given(self, argv: Sequence[str] | None = None) -> frozenset[str]:
+        """Names (`dest`) of what stands in a command line that `parse_args` takes, also where it says what is so by default."""
+        defaults = [(action, action.default) for action in self._actions]
+        for action, _ in defaults:
+            action.default = argparse.SUPPRESS
+        try:
+            return frozenset(vars(self.parse_args(argv)))
+        finally:
+            for action, default in defaults:
+                action.default = default
 
     def error(self, message: str) -> NoReturn:
         self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
@@ -113,7 +172,7 @@ def whole_number(least: int) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if value < least:
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number, {least} or more")
+            raise argparse.ArgumentTypeError(f"got {text!r:.60}, expected a whole number, {least} or more")
         return value
 
     return parse
@@ -128,7 +187,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not low <= value < high:
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected a number, at least {low:g} and less than {high:g}")
+            raise argparse.ArgumentTypeError(f"got {text!r:.60}, expected a number, at least {low:g} and less than {high:g}")
         return value
 
     return parse

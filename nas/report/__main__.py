@@ -70,12 +70,10 @@ def run(config: ReportConfig) -> None:
 
 
 def _open(run: Path) -> StudyRecord:
-    from nas.runs.directory import config_of_run, storage_of_run
+    from nas.runs.directory import name_of_run, storage_of_run
     from nas.study.record import open_study
 
-    found = config_of_run(run)
-    # A directory may have been renamed since; its own storage holds one study alone.
-    return open_study(storage_of_run(run), Path(found["out"]).name if found.get("storage") else None)
+    return open_study(storage_of_run(run), name_of_run(run))
 
 
 def _swaps(run: Path, record: StudyRecord) -> Swaps:

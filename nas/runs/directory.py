@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nas.runs.lock import LOCK, lock
-from nas.runs.storage_url import sqlite_url
+from nas.runs.storage_url import JOURNAL, SQLITE, sqlite_url
 from space.errors import UserError
 from space.files import write_atomically
 
 PACKAGES = ("token-mixer-nas", "torch", "timm", "optuna")
+CONFIG = "config.json"
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
 """What `write_atomically` calls a file that it has not finished."""
 
 
 class RunError(UserError):
     """A run directory that cannot be used."""
+
+
+def check_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> None:
+    """RunError where `open_run` would refuse a directory for what it holds. Nothing is written, so that a dry run can ask, too.
+
+    A command calls it before it checks whatever else can be wrong, and opens the run when nothing is: a directory that holds a config
+    is taken. Whether another command writes there just now is not asked.
+    """
+    _merged(path, config, free)
 
 
 def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> ExitStack:
@@ -31,33 +41,43 @@ def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = froze
 
     Args:
         config: the resolved config, written to `config.json` with the versions of what computes, beside what is there.
-        free: keys that may differ when a run continues, such as the number of trials.
+        free: keys that may differ when a run continues, such as the number of trials; `out` always may: directories are moved and copied.
 
     Raises:
         RunError: the directory holds another run, or files that are none.
         InUseError: another command writes in it.
     """
-    file = path / "config.json"
-    if path.exists() and not file.exists() and any(not _is_ours(child.name) for child in path.iterdir()):
-        raise RunError(f"{path}: not empty and not a run's directory; choose another --out")
+    check_run(path, config, free)
     path.mkdir(parents=True, exist_ok=True)
     with lock(path) as held:
         remove_leftovers(path)
-        # As a file gives it back: paths as text, tuples as lists.
-        written = json.loads(json.dumps(config, default=str))
-        if file.exists():
-            try:
-                found = dict(json.loads(file.read_text())["config"])
-            except (ValueError, KeyError, TypeError):
-                raise RunError(f"{file}: not a run's config; choose another --out") from None
-            for key in sorted(written.keys() & found.keys()):
-                if key not in free and written[key] != found[key]:
-                    difference = f"holds a run with {key} {found[key]!r}, got {written[key]!r}"
-                    raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
-            written = found | written
+        # Another command may have begun a run here meanwhile.
+        merged = _merged(path, config, free)
         versions = {name: metadata.version(name) for name in PACKAGES}
-        write_atomically(file, json.dumps({"config": written, "versions": versions}, indent=2) + "\n")
+        document = {"name": name_of_run(path), "config": merged, "versions": versions}
+        write_atomically(path / CONFIG, json.dumps(document, indent=2) + "\n")
         return held.pop_all()
+
+
+def _merged(path: Path, config: Mapping[str, Any], free: frozenset[str]) -> dict[str, Any]:
+    """What a directory's config and a command's own are together; RunError where they disagree."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: got a file, expected a folder; choose another --out")
+    # As a file gives it back: paths as text, tuples as lists.
+    written: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    if not (path / CONFIG).exists():
+        if path.exists() and any(not _is_ours(child.name) for child in path.iterdir()):
+            raise RunError(f"{path}: not empty and not a run's directory; choose another --out")
+        return written
+    try:
+        found = _config_in(path)
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{path / CONFIG}: not a run's config; choose another --out") from None
+    for key in sorted(written.keys() & found.keys() - free - {"out"}):
+        if written[key] != found[key]:
+            difference = f"holds a run with {key} {found[key]!r}, got {written[key]!r}"
+            raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
+    return found | written
 
 
 @contextmanager
@@ -91,10 +111,53 @@ def storage_of_run(path: Path) -> str:
 
 
 def config_of_run(path: Path) -> dict[str, Any]:
-    """The resolved config of a run's directory."""
+    """The resolved config of a run's directory, as if it had been made where it lies now."""
     try:
-        return dict(json.loads((path / "config.json").read_text())["config"])
+        return _config_in(path)
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: got no run's directory, expected one with a config.json") from None
+        raise RunError(f"{path}: got no run's directory, expected one with a {CONFIG}") from None
 
 
+def name_of_run(path: Path) -> str:
+    """What a run was called when it was made, as its study still is: its directory may have another name by now."""
+    try:
+        return str(json.loads((path / CONFIG).read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return path.resolve().name
+
+
+def versions_of_run(path: Path) -> dict[str, str]:
+    """By package, the version that a run was made or last continued with."""
+    config_of_run(path)
+    return dict(json.loads((path / CONFIG).read_text()).get("versions", {}))
+
+
+def _config_in(path: Path) -> dict[str, Any]:
+    config = dict(json.loads((path / CONFIG).read_text())["config"])
+    if "out" not in config:
+        return config
+    moves = list(_moves(Path(config["out"]), path.resolve()))
+    return {key: _moved(value, moves) for key, value in config.items()}
+
+
+def _moves(old: Path, new: Path) -> Iterator[tuple[Path, Path]]:
+    """The folders that have moved together with a run, as they were and are: its own, and those of runs that it lies in."""
+    if not old.is_absolute() or old == new:
+        return
+    yield old, new
+    child, now = old, new
+    while child.name == now.name and child != child.parent:
+        child, now = child.parent, now.parent
+        if (now / CONFIG).exists():
+            yield child, now
+
+
+def _moved(value: Any, moves: Sequence[tuple[Path, Path]]) -> Any:
+    """A value of a config, with paths and URLs of files in folders that have moved as they are now."""
+    if isinstance(value, list):
+        return [_moved(one, moves) for one in value]
+    if not isinstance(value, str):
+        return value
+    kind = next((kind for kind in (SQLITE, JOURNAL) if value.startswith(kind)), "")
+    file = Path(value.removeprefix(kind))
+    return next((f"{kind}{new / file.relative_to(old)}" for old, new in moves if file.is_relative_to(old)), value)

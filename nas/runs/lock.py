@@ -52,12 +52,12 @@ def lock(folder: Path) -> ExitStack:
         try:
             held.enter_context(FileLock(file, timeout=0, preserve_lock_file=True))
         except Timeout:
-            raise InUseError(f"{folder}: in use by {_in_words(_holder(file))}; wait for it or choose another directory") from None
+            raise InUseError(f"{folder}: in use by {_in_words(holder_of(folder))}; wait for it or choose another directory") from None
         except OSError as error:
             if error.errno not in KNOWS_NO_LOCKS:
                 raise
             is_sure = False
-        holder = _holder(file)
+        holder = holder_of(folder)
         if holder is not None and holder.owner != this_process():
             lives = is_alive(holder.owner)
             # Of a process on another host the kernel knows more than we do, if it knows locks at all.
@@ -66,22 +66,22 @@ def lock(folder: Path) -> ExitStack:
                 raise InUseError(f"{folder}: in use by {_in_words(holder)}; {hint}")
         ours = Holder(this_process(), _command(), time.strftime("%Y-%m-%d %H:%M"))
         file.write_text(json.dumps(asdict(ours)) + "\n")
-        held.callback(_clear, file)
+        held.callback(_clear, folder)
         return held.pop_all()
 
 
-def _holder(file: Path) -> Holder | None:
-    """Who is on record; none where nobody is, or just being written."""
+def holder_of(folder: Path) -> Holder | None:
+    """Who is on record in a directory, or was when it was killed; none where nobody is, or just being written."""
     with suppress(FileNotFoundError, ValidationError):
-        return _HOLDER.validate_json(file.read_bytes())
+        return _HOLDER.validate_json((folder / LOCK).read_bytes())
     return None
 
 
-def _clear(file: Path) -> None:
-    holder = _holder(file)
+def _clear(folder: Path) -> None:
+    holder = holder_of(folder)
     # Somebody may have deleted the directory, and another command begun a new one.
     if holder is not None and holder.owner == this_process():
-        file.write_bytes(b"")
+        (folder / LOCK).write_bytes(b"")
 
 
 def _in_words(holder: Holder | None) -> str:

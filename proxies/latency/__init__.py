@@ -2,10 +2,11 @@
 
 from proxies.latency.measure import measure_architecture, measure_architectures
 from proxies.latency.pace import Measured, Pace
-from proxies.latency.table import LatencyCost, LatencyTable, estimate_seconds, open_table, table_path
+from proxies.latency.table import LatencyCost, LatencyError, LatencyTable, estimate_seconds, open_table, read_table, table_path, write_table
 
 __all__ = [
     "LatencyCost",
+    "LatencyError",
     "LatencyTable",
     "Measured",
     "Pace",
@@ -13,5 +14,7 @@ __all__ = [
     "measure_architecture",
     "measure_architectures",
     "open_table",
+    "read_table",
     "table_path",
+    "write_table",
 ]

@@ -17,12 +17,12 @@ from space.search_space import SearchSpace
 def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
     """Facts by name, readable. A table is good where all are equal."""
     libraries = ["torch"] + (["onnxruntime"] if target.backend == "ort" else [])
-    return {
-        "target": str(target),
-        "device": _device_name(target),
-        **{library: version(library) for library in libraries},
-        "space": f"{space.name} {_digest(space.model_dump(exclude={'name'}))}",
-    }
+    return subject_of(space, target) | {"device": _device_name(target)} | {library: version(library) for library in libraries}
+
+
+def subject_of(space: SearchSpace, target: Target) -> dict[str, str]:
+    """The facts of a fingerprint that do not depend on the machine: of what a table tells latencies."""
+    return {"target": str(target), "space": f"{space.name} {_digest(space.model_dump(exclude={'name'}))}"}
 
 
 def key_of_fingerprint(fingerprint: dict[str, str]) -> str:

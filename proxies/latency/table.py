@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from proxies.band.additive_cost import Term
 from proxies.band.space_cost import SpaceParts, key_of
@@ -20,8 +21,8 @@ from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
-from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
-from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace
+from proxies.latency.measure import FINALIST, Effort, OnProgress, label_of, measure_architectures, measure_turns
+from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace, Repeats
 from proxies.target import Target
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
@@ -54,8 +55,20 @@ class NetworkRecord(Value):
     spread: Annotated[float, Field(ge=0)]
 
 
+class Fitted(Value):
+    """What was fitted to measurements: nanoseconds of a network as `proxies.latency.fit` explains them, and the margin.
+
+    The last digits of a fit depend on the machine that computes it. Hosts that are to predict alike share these.
+    """
+
+    constant: Annotated[float, Field(ge=0, le=1e15)]
+    scale: Annotated[float, Field(ge=0, le=1e6)]
+    step: Annotated[float, Field(ge=0, le=1e15)]
+    margin: Annotated[float, Field(gt=0, le=1e6)]
+
+
 class Record(Value):
-    """What was measured, as a file keeps it. Nothing fitted is in it.
+    """What was measured, as a file keeps it.
 
     Args:
         fingerprint: where and of what, see `fingerprint_of`.
@@ -63,6 +76,7 @@ class Record(Value):
         networks: whole networks to fit to.
         pace: that of the machine when these were measured, at which all latencies are told.
         turns: by how much it went up and down meanwhile, relative.
+        fitted: what hosts are to predict with; by default each fits by itself.
     """
 
     fingerprint: dict[str, str]
@@ -70,6 +84,31 @@ class Record(Value):
     turns: Annotated[float, Field(ge=0)]
     parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
+    fitted: Fitted | None = None
+
+
+class Unfinished(Value):
+    """A table under way, as a file beside it keeps it until it is finished.
+
+    Args:
+        fingerprint: as of a record.
+        architectures: the whole networks to fit to.
+        rounds: how many have been measured.
+        repeats: what they have measured, by part and by network (`label_of`).
+    """
+
+    fingerprint: dict[str, str]
+    architectures: tuple[Architecture, ...]
+    rounds: Annotated[int, Field(ge=1)]
+    repeats: Repeats
+
+    def is_of(self, parts: SpaceParts, target: Target) -> bool:
+        """Whether it is the table of a space on a target of this machine."""
+        labels = {label_of(number) for number in range(NUM_NETWORKS[target.backend])}
+        keys = {key_of(part) for architecture in self.architectures for part in architecture.parts}
+        is_whole = self.repeats.runs.keys() == parts.parts.keys() | labels and all(self.repeats.runs.values())
+        is_ours = len(self.architectures) == len(labels) and keys <= parts.parts.keys()
+        return is_whole and is_ours and self.fingerprint == fingerprint_of(parts.space, target)
 
 
 @dataclass(frozen=True)
@@ -89,6 +128,7 @@ class LatencyTable:
         errors: how well networks were predicted that the fit had not seen, leaving one out at a time.
         spread: of the measured networks' repeats, their median, relative.
         pace: that of the machine when the table was measured, at which its latencies are told.
+        record: what a file keeps of it.
     """
 
     def __init__(self, space: SearchSpace, target: Target, parts: SpaceParts, record: Record) -> None:
@@ -97,16 +137,17 @@ class LatencyTable:
         quickest = min(record.parts.values())
         beyond = {key: nanoseconds - quickest for key, nanoseconds in record.parts.items()}
         samples = [_sample(network, beyond) for network in record.networks]
-        fitted = fit(samples)
-        self._constant = round(fitted.constant)
-        self._amounts = {key: round(fitted.scale * nanoseconds + fitted.step) for key, nanoseconds in beyond.items()}
-        quantity = latency_on(target)
-        constant = Term((), {quantity: np.array(self._constant, dtype=np.int64)})
-        self.cost = LatencyCost(quantity, (constant, *parts.terms({quantity: self._amounts})))
         self._predicted, self._measured = left_out(samples), np.array([sample.network_ns for sample in samples], dtype=float)
         self.errors = errors(self._predicted, self._measured)
         self.spread = float(np.median([network.spread for network in record.networks]))
         self.pace, self._turns = record.pace, record.turns
+        self._fitted = record.fitted or Fitted(**asdict(fit(samples)), margin=self._margin(CONFIDENCE))
+        self.record = record.replace(fitted=self._fitted)
+        self._constant = round(self._fitted.constant)
+        self._amounts = {key: round(self._fitted.scale * nanoseconds + self._fitted.step) for key, nanoseconds in beyond.items()}
+        quantity = latency_on(target)
+        constant = Term((), {quantity: np.array(self._constant, dtype=np.int64)})
+        self.cost = LatencyCost(quantity, (constant, *parts.terms({quantity: self._amounts})))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -137,6 +178,9 @@ class LatencyTable:
 
     def margin(self, confidence: float = CONFIDENCE) -> float:
         """By what factor predictions must stay below a limit that networks are to meet with this confidence."""
+        return self._fitted.margin if confidence == CONFIDENCE else self._margin(confidence)
+
+    def _margin(self, confidence: float) -> float:
         return margin(self._predicted, self._measured, confidence, self.spread if self.spread > BUSY else 0.0)
 
     def limit_for(self, limit_ns: int, confidence: float = CONFIDENCE) -> int:
@@ -155,6 +199,8 @@ def open_table(
 ) -> LatencyTable:
     """Read a space's table from its file, or measure it, some minutes, and write that file.
 
+    What was measured when it is stopped or killed stands in a file beside; the next call on this machine goes on from there.
+
     Args:
         place: see `table_path`.
         draw: the networks that the fit is made on; even draws from the space by default.
@@ -163,21 +209,44 @@ def open_table(
     Raises LatencyError for a file from another device, library or space, and TargetError where this machine lacks the target.
     """
     backend_of(target)
-    parts, path, expected = SpaceParts(space), table_path(space, target, place), fingerprint_of(space, target)
+    path = table_path(space, target, place)
     if path.exists():
-        record = load_value(Record, path, SCHEMA)
-        differing = [name for name in expected if record.fingerprint.get(name) != expected[name]]
-        if differing or record.parts.keys() != parts.parts.keys():
-            name = differing[0] if differing else "parts"
-            got, wanted = (facts.get(name, "others") for facts in (record.fingerprint, expected))
-            raise LatencyError(f"{path}: {name}: measured on {got!r:.100}, expected {wanted!r}; name another file to measure it here")
-        if unknown := {key for network in record.networks for key in network.parts} - record.parts.keys():
-            raise LatencyError(f"{path}: networks: got the part {min(unknown)!r:.100}, expected those that were measured")
-    else:
-        record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"schema": SCHEMA, **record.model_dump()}, indent=1, ensure_ascii=False))
+        return read_table(space, target, path, fingerprint_of(space, target))
+    parts = SpaceParts(space)
+    # What cannot be written ends here, before anything slow.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = unfinished_path(path)
+    record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort, unfinished)
+    table = LatencyTable(space, target, parts, record)
+    write_table(table, path)
+    unfinished.unlink(missing_ok=True)
+    return table
+
+
+def read_table(space: SearchSpace, target: Target, path: Path, expected: Mapping[str, str]) -> LatencyTable:
+    """Read a table from its file.
+
+    Args:
+        expected: the facts of the file's fingerprint that have to be so: `subject_of` for whoever only predicts, `fingerprint_of` for
+            whoever measures with the table, too.
+
+    Raises LatencyError for a file of other facts or parts, SpaceError for one that is no table's.
+    """
+    record, parts = load_value(Record, path, SCHEMA), SpaceParts(space)
+    differing = [name for name in expected if record.fingerprint.get(name) != expected[name]]
+    if differing or record.parts.keys() != parts.parts.keys():
+        name = differing[0] if differing else "parts"
+        got, wanted = (facts.get(name, "others") for facts in (record.fingerprint, expected))
+        hint = "a table serves where it was measured: go on there, or choose another place for one of this machine"
+        raise LatencyError(f"{path}: {name}: measured on {got!r:.100}, expected {wanted!r}; {hint}")
+    if unknown := {key for network in record.networks for key in network.parts} - record.parts.keys():
+        raise LatencyError(f"{path}: networks: got the part {min(unknown)!r:.100}, expected those that were measured")
     return LatencyTable(space, target, parts, record)
+
+
+def write_table(table: LatencyTable, path: Path) -> None:
+    """Write a table's file, in a folder that exists."""
+    write_atomically(path, json.dumps({"schema": SCHEMA, **table.record.model_dump()}, indent=1, ensure_ascii=False))
 
 
 def table_path(space: SearchSpace, target: Target, place: Path | None = None) -> Path:
@@ -199,21 +268,49 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
     return len(SpaceParts(space).parts) * part + NUM_NETWORKS[target.backend] * network + EFFORT.seconds
 
 
-def _measured_record(parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort) -> Record:
+def unfinished_path(path: Path) -> Path:
+    """Where what was measured of a table is kept until it is finished."""
+    return path.with_name(f"{path.stem}.unfinished.json")
+
+
+def _measured_record(
+    parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort, unfinished: Path
+) -> Record:
+    begun = _read_unfinished(unfinished, parts, target)
     rng = random.Random(seed)
-    architectures = [draw(rng) for _ in range(NUM_NETWORKS[target.backend])]
-    session = measure_turns(parts.parts, parts.walks, architectures, target, effort, rng, on_progress=on_progress)
+    architectures = begun.architectures if begun else tuple(draw(rng) for _ in range(NUM_NETWORKS[target.backend]))
+    fingerprint = fingerprint_of(parts.space, target)
+
+    def keep(rounds: int, repeats: Repeats) -> None:
+        now = Unfinished(fingerprint=fingerprint, architectures=architectures, rounds=rounds, repeats=repeats)
+        # A loss of power costs some minutes of measuring, and no more.
+        write_atomically(unfinished, now.model_dump_json(), durable=False)
+
+    # In another order than what has been measured.
+    order = random.Random(f"{seed} after {begun.rounds if begun else 0} rounds")
+    session = measure_turns(
+        parts.parts, parts.walks, architectures, target, effort, order, on_progress=on_progress,
+        begun=(begun.rounds, begun.repeats) if begun else None, keep=keep,
+    )  # fmt: skip
     networks = [
         NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
         for architecture, whole in zip(architectures, session.networks, strict=True)
     ]
     return Record(
-        fingerprint=fingerprint_of(parts.space, target),
+        fingerprint=fingerprint,
         parts={key: part.nanoseconds for key, part in session.parts.items()},
         networks=tuple(networks),
         pace=session.pace,
         turns=session.turns,
     )
+
+
+def _read_unfinished(path: Path, parts: SpaceParts, target: Target) -> Unfinished | None:
+    """What was measured of a table; none where nothing was, or elsewhere, or where the file is damaged."""
+    with suppress(FileNotFoundError, ValidationError):
+        found = Unfinished.model_validate_json(path.read_bytes(), strict=False)
+        return found if found.is_of(parts, target) else None
+    return None
 
 
 def _sample(network: NetworkRecord, beyond: dict[str, int]) -> Sample:

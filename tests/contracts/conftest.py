@@ -52,7 +52,7 @@ def _values(registry: Registry, name: str, key: str, annotation: Any, field: Any
 
 def _accepts(registry: Registry, name: str, key: str, value: Any) -> bool:
     try:
-        registry(name, **{key: value})
+        registry.entry(name).spec(type=name, **{key: value})
     except ValidationError as error:
         return all(mistake["loc"][:1] != (key,) for mistake in error.errors())
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -12,6 +14,7 @@ import optuna
 import pytest
 
 from nas import join
+from nas.runs.lock import LOCK, Holder
 from nas.runs.process_identity import this_process
 from nas.search import __main__ as search
 from nas.study.architecture_study import OWNER
@@ -142,3 +145,43 @@ def test_what_is_no_search_cannot_be_helped(folder: Path, mistaken: Mistaken) ->
     assert train.main(["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--steps", "1", "--batch-size", "8",
                        "--out", str(folder / "run")]) == 0  # fmt: skip
     assert "expected that of a search" in mistaken(join.main, [str(folder / "run")])
+
+
+def test_a_search_that_has_ended_needs_no_help(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished / "run"
+    assert join.main([str(run)]) == 0
+    said = capsys.readouterr().out
+    assert said == f"{run}: all 5 architectures of the search are evaluated; for more, run it again with more --trials\n"
+
+
+def test_a_run_of_another_version_cannot_be_helped(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
+    run = shutil.copytree(finished / "run", tmp_path / "run")
+    document = json.loads((run / "config.json").read_text())
+    for package, version in document["versions"].items():
+        (run / "config.json").write_text(json.dumps(document | {"versions": document["versions"] | {package: "0.0.1"}}))
+        assert f"{run}: made with {package} 0.0.1, got {version}; install that" in mistaken(join.main, [str(run), "--dry-run"])
+    # Another version may know other settings, too: it is the version that is told.
+    del document["config"]["trials"]
+    (run / "config.json").write_text(json.dumps(document | {"versions": {"token-mixer-nas": "0.0.1"}}))
+    assert "made with token-mixer-nas 0.0.1" in mistaken(join.main, [str(run)])
+
+
+def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
+    run = shutil.copytree(finished / "run", tmp_path / "run")
+    elsewhere = replace(this_process(), host="elsewhere")
+    (run / LOCK).write_text(json.dumps(asdict(Holder(elsewhere, "nas.search", "2026-01-02 03:04"))))
+    complaint = mistaken(join.main, [str(run)])
+    assert f"{run}: got a search on elsewhere, whose study {run}/study.db serves one host; join it there, or begin it with" in complaint
+    # A server's study serves all.
+    complaint = mistaken(join.main, [str(run), "--wait", "0", "--storage", "postgresql://nobody@127.0.0.1:1/none"])
+    assert "storage: postgresql://nobody@127.0.0.1:1/none" in complaint
+
+
+def test_a_search_that_has_not_begun_is_waited_for(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = shutil.copytree(finished / "run", tmp_path / "run")
+    (run / "study.db").unlink()
+    assert join.main([str(run), "--wait", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {run}: got no study 'run' within 0 min, expected a search that has trained its supernet\n"
+    assert join.main([str(run), "--wait", "0.001"]) == 2
+    assert f"{run}: the search has not begun to evaluate; waiting up to 0.001 min\n" in capsys.readouterr().out

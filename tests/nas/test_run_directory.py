@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import filelock
 import psutil
 import pytest
 
-from nas.runs.directory import RunError, open_run
+from nas.runs.directory import RunError, check_run, config_of_run, name_of_run, open_run, storage_of_run
 from nas.runs.lock import LOCK, Holder, InUseError, lock
 from nas.runs.process_identity import this_process
 
@@ -176,3 +177,74 @@ def test_a_config_that_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(RunError, match=r"config\.json: not a run's config; choose another --out"):
         open_run(tmp_path, CONFIG)
+
+
+def make(folder: Path, /, **config: object) -> None:
+    """Make a run whose config names its directory, a storage and a file there, or go on with it."""
+    own = {"out": folder, "storage": f"sqlite:///{folder}/own/study.db", "others": [folder / "a.yaml"]}
+    with open_run(folder, CONFIG | own | config):
+        pass
+
+
+@pytest.mark.parametrize("take", [shutil.move, shutil.copytree])
+def test_a_directory_that_was_moved_or_copied_goes_on(tmp_path: Path, take: Callable[[Path, Path], object]) -> None:
+    make(tmp_path / "run")
+    moved = tmp_path / "elsewhere" / "renamed"
+    moved.parent.mkdir()
+    take(tmp_path / "run", moved)
+    # Whoever reads it finds its files where they are now.
+    assert config_of_run(moved)["out"] == str(moved)
+    assert storage_of_run(moved) == f"sqlite:///{moved}/own/study.db"
+    assert name_of_run(moved) == "run"
+    for _ in range(2):
+        make(moved)
+    again = tmp_path / "again"
+    shutil.move(moved, again)
+    make(again)
+    assert name_of_run(again) == "run"
+    assert json.loads((again / "config.json").read_text())["config"]["out"] == str(again)
+    # What decides is compared as ever.
+    with pytest.raises(RunError, match="holds a run with data 'digits', got 'probes'"):
+        make(again, data="probes")
+    with pytest.raises(RunError, match="holds a run with storage"):
+        make(again, storage=f"sqlite:///{tmp_path}/run/own/study.db")
+
+
+def test_a_run_inside_another_moves_with_it(tmp_path: Path) -> None:
+    (old, new), outside = (tmp_path / "a" / "run", tmp_path / "b"), tmp_path / "data"
+    make(old)
+    make(old / "comparison", run=old, others=[old / "next-2.yaml"], data=outside)
+    shutil.move(old, new)
+    config = config_of_run(new / "comparison")
+    assert (config["run"], config["others"], config["data"]) == (str(new), [str(new / "next-2.yaml")], str(outside))
+    make(new / "comparison", run=new, others=[new / "next-2.yaml"], data=outside)
+
+
+def test_what_lies_beside_a_run_has_not_moved_with_it(tmp_path: Path) -> None:
+    data = tmp_path / "a"
+    make(data / "runs" / "mine", data=data)
+    shutil.move(data / "runs", tmp_path / "runs")
+    assert config_of_run(tmp_path / "runs" / "mine")["data"] == str(data)
+
+
+def test_a_check_says_what_opening_would_and_writes_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "not" / "there"
+    check_run(run, CONFIG)
+    assert not list(tmp_path.iterdir())
+    with open_run(run, CONFIG):
+        # A dry run may look at a search that is under way.
+        check_run(run, CONFIG)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for path, config, complaint in (
+        (run, CONFIG | {"data": "probes"}, "holds a run with data 'digits', got 'probes'"),
+        (tmp_path, CONFIG, "not empty and not a run's directory"),
+        (tmp_path / "file", CONFIG, "got a file, expected a folder"),
+        (tmp_path / "broken", CONFIG, "not a run's config"),
+    ):
+        for refusing in (check_run, open_run):
+            with pytest.raises(RunError, match=complaint):
+                refusing(path, config)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxies.cost import Budget, BudgetError, Cost, format_budget, latency_on, parse_budget
-from proxies.target import Target, parse_target
+from proxies.target import Target, TargetError, parse_target
 
 LIMITS = st.integers(1, 10**17)
 BUDGETS = st.one_of(
@@ -95,14 +95,46 @@ def test_a_second_limit_on_one_quantity_is_refused(text: str) -> None:
         parse_budget(text)
 
 
-@given(st.text(max_size=40))
-def test_any_text_is_a_budget_or_one_line(text: str) -> None:
-    refusals = []
+NUMBERS = st.from_regex(r"[-+]?[0-9]{0,4}[.,_ ']?[0-9]{0,4}(e[0-9]{1,4})?", fullmatch=True)
+UNITS = st.sampled_from(["GFLOPs", "GMACs", "Mparams", "ms@cpu", "us@cuda:bs8", "ms", "ms@cpu:1t,bs1", "ms@tpu", "G FLOPs", "GB", ""])
+LIMIT_TEXTS = st.lists(st.builds("{}{}".format, NUMBERS, UNITS))
+BUDGET_TEXTS = st.builds(lambda separator, limits: separator.join(limits), st.sampled_from([" ", ",", ", ", ";"]), LIMIT_TEXTS)
+
+
+@given(st.text(max_size=40) | BUDGET_TEXTS)
+def test_any_text_is_a_budget_or_one_line_that_quotes_it(text: str) -> None:
     try:
-        parse_budget(text)
+        budget = parse_budget(text)
     except BudgetError as error:
-        refusals = str(error).splitlines()
-    assert len(refusals) <= 1
+        complaint = str(error)
+    else:
+        complaint = ""
+        assert parse_budget(format_budget(budget)) == budget
+    assert not complaint or repr(text)[:100] in complaint
+    assert len(complaint.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("4,5GFLOPs", "'4.5GFLOPs'"), ("4,5 GFLOPs 25Mparams", "'4.5 GFLOPs 25Mparams'"), ("4GFLOPs 2,5ms@cpu", "'4GFLOPs 2.5ms@cpu'"),
+     ("1,500MFLOPs", "'1.500MFLOPs'")],
+)  # fmt: skip
+def test_a_decimal_comma_is_answered_with_a_point(text: str, meant: str) -> None:
+    with pytest.raises(BudgetError, match=f"^budget: got .* in '{text}', .*; decimals stand behind a point: {meant}$"):
+        parse_budget(text)
+
+
+@given(st.text(max_size=40) | st.lists(st.sampled_from(["cpu", "cuda", "ort", "1t", "2,5t", "bs1", "bs", "fp16", ""])).map(":".join))
+def test_any_text_is_a_target_or_one_line_that_quotes_it(text: str) -> None:
+    try:
+        target = parse_target(text)
+    except TargetError as error:
+        complaint = str(error)
+    else:
+        complaint = ""
+        assert parse_target(str(target)) == target
+    assert not complaint or repr(text)[:60] in complaint
+    assert len(complaint.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.0, 1.5, float("nan"), float("inf")])

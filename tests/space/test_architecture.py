@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from space import Architecture, BlockSpec, StageSpec
 from space.errors import SpaceError
-from space.kinds import FFNS, MIXERS, NORMS, POSITIONS, STEMS
+from space.kinds import FFNS, MIXERS, NORMS, POSITIONS, REGISTRIES, STEMS
+from space.registry import Registry
 
-from .examples import hand_built, sampled
+from .examples import hand_built, sampled, tiny_space
 
 BLOCK = BlockSpec(mixer=MIXERS("global_mhra"), ffn=FFNS("mlp", ratio=2))
 
@@ -113,4 +114,38 @@ def test_a_change_that_is_impossible_says_why() -> None:
     architecture = Architecture(stem=STEMS("conv_stem", stride=4), stages=stages, image_size=64)
     with pytest.raises(SpaceError, match=r"stages\[1\].blocks\[0\].mixer: ssa\(sr_ratio=8.*\): got a 4x4 map") as caught:
         architecture.replace(image_size=32)
+    assert "\n" not in str(caught.value)
+
+
+VALUES = {
+    "space": tiny_space(), "stage": tiny_space().stages[0], "architecture": tiny_space().smallest(), "block": BLOCK, "mixer": BLOCK.mixer,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("space", {"image_size": 7}, "tiny: image_size: got 7, expected a value greater than or equal to 32"),
+        ("space", {"image_sise": 64}, "tiny: unknown key 'image_sise'; expected name, image_size"),
+        ("space", {"name": "a/b"}, "tiny: name: "),
+        ("stage", {"widths": [16, 8]}, "StageChoices: widths: got [16, 8], expected distinct values in ascending order"),
+        ("architecture", {"num_classes": "ten"}, "tiny: num_classes: got 'ten', expected an integer"),
+        ("block", {"mixer": "sssa"}, "BlockSpec: mixer: got 'sssa', expected one of "),
+        ("mixer", {"head_dim": 0}, "head_dim: got 0, expected a value greater than"),
+        ("mixer", {"ratio": 2}, "unknown key 'ratio'; expected head_dim"),
+    ],
+)
+def test_every_value_refuses_a_change_in_a_line_with_an_address(kind: str, changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        VALUES[kind].replace(**changes)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert VALUES[kind].replace() == VALUES[kind]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES.values(), ids=lambda registry: registry.kind)
+def test_a_spec_with_an_option_that_there_is_not_has_an_address(registry: Registry) -> None:
+    name = registry.names()[0]
+    with pytest.raises(SpaceError, match=f"^{registry.kind}: {name}: unknown key 'no_such'; expected ") as caught:
+        registry(name, no_such=1)
     assert "\n" not in str(caught.value)
