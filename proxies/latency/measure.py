@@ -18,7 +18,7 @@ import torch
 
 from proxies.band.space_cost import Keys
 from proxies.latency.backends import Backend, Clock, Run, backend_of
-from proxies.latency.pace import Measured, Pace, PacedTimes
+from proxies.latency.pace import Measured, Pace, PacedTimes, Repeats
 from proxies.macs import cost_of
 from proxies.target import Target
 from space.architecture import Architecture, Part
@@ -28,8 +28,12 @@ from space.network import build_network, build_part
 VISIT_NS = 20_000_000
 MOST_VISITED = 20
 """A network's turn is timed for so long, or so many runs, after it has warmed up for as many."""
+SECONDS_UNSAVED = 5.0
+"""What is measured by rounds is kept so often."""
 OnProgress = Callable[[int, int], None]
 """Told what is done, and of how much."""
+Keep = Callable[[int, Repeats], None]
+"""Keeps what so many rounds have measured."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def measure_turns(
     rng: random.Random,
     pace: Pace | None = None,
     on_progress: OnProgress = lambda done, total: None,
+    begun: tuple[int, Repeats] | None = None,
+    keep: Keep | None = None,
 ) -> Session:
     """Measure parts along walks through them (see `SpaceParts`), and whole networks, all in turn.
 
@@ -97,6 +103,8 @@ def measure_turns(
 
     Args:
         pace: an agreed one; else that of the session, told by the network of median multiply-adds.
+        begun: rounds of the same that another process has measured, and what; they count where the machine has its pace of then.
+        keep: is told every few seconds, between rounds, of all that was measured.
     """
     backend = backend_of(target)
     num_prepared = len(parts) + len(architectures)
@@ -115,14 +123,14 @@ def measure_turns(
         clock = backend.clock
         visits = [_Visits(run, clock) for run in networks]
 
-        def turns() -> list[tuple[Sequence[str | int], Callable[[], list[int]]]]:
+        def turns() -> list[tuple[Sequence[str], Callable[[], list[int]]]]:
             """One round in random order: labels, and what tells their times."""
-            drawn: list[tuple[Sequence[str | int], Callable[[], list[int]]]] = []
+            drawn: list[tuple[Sequence[str], Callable[[], list[int]]]] = []
             for walk in walks:
                 keys = [key for segment in walk for key in rng.sample(segment, len(segment))]
                 value = backend.value(_map_of(parts[keys[0]], target.batch))
                 drawn.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
-            drawn += [([i] * visit.num, visit.times) for i, visit in enumerate(visits)]
+            drawn += [([label_of(i)] * visit.num, visit.times) for i, visit in enumerate(visits)]
             rng.shuffle(drawn)
             return drawn
 
@@ -130,19 +138,29 @@ def measure_turns(
         for _, take in turns():  # A round to warm up, and to see how long one takes.
             take()
         num_rounds = effort.rounds(time.perf_counter() - started)
-        times = PacedTimes(_Visits(of_pace, clock).median, pace.nanoseconds if pace else None)
-        for done in range(1, num_rounds + 1):
+        done, repeats = begun or (0, None)
+        times = PacedTimes(_Visits(of_pace, clock).median, pace.nanoseconds if pace else None, repeats)
+        kept = time.monotonic()
+        for number in range(done + 1 if times.goes_on else 1, num_rounds + 1):
             for labels, take in turns():
                 times.add(labels, take())
-            if done == num_rounds:
+            if number == num_rounds:
                 times.settle()
-            on_progress(num_prepared + done, num_prepared + num_rounds)
+            elif keep is not None and time.monotonic() - kept >= SECONDS_UNSAVED:
+                keep(number, times.repeats())
+                kept = time.monotonic()
+            on_progress(num_prepared + number, num_prepared + num_rounds)
     return Session(
         {key: times.measured(key) for key in parts},
-        [times.measured(i) for i in range(len(architectures))],
+        [times.measured(label_of(i)) for i in range(len(architectures))],
         Pace(architecture=watched, nanoseconds=times.pace_ns),
         times.turns,
     )
+
+
+def label_of(network: int) -> str:
+    """What a network's runs are called, by its number; a part's are called by its key."""
+    return f"network {network}"
 
 
 class _Visits:

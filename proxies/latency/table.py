@@ -6,13 +6,14 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from proxies.band.additive_cost import Term
 from proxies.band.space_cost import SpaceParts, key_of
@@ -20,8 +21,8 @@ from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
-from proxies.latency.measure import FINALIST, Effort, OnProgress, measure_architectures, measure_turns
-from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace
+from proxies.latency.measure import FINALIST, Effort, OnProgress, label_of, measure_architectures, measure_turns
+from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace, Repeats
 from proxies.target import Target
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
@@ -84,6 +85,30 @@ class Record(Value):
     parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
     fitted: Fitted | None = None
+
+
+class Unfinished(Value):
+    """A table under way, as a file beside it keeps it until it is finished.
+
+    Args:
+        fingerprint: as of a record.
+        architectures: the whole networks to fit to.
+        rounds: how many have been measured.
+        repeats: what they have measured, by part and by network (`label_of`).
+    """
+
+    fingerprint: dict[str, str]
+    architectures: tuple[Architecture, ...]
+    rounds: Annotated[int, Field(ge=1)]
+    repeats: Repeats
+
+    def is_of(self, parts: SpaceParts, target: Target) -> bool:
+        """Whether it is the table of a space on a target of this machine."""
+        labels = {label_of(number) for number in range(NUM_NETWORKS[target.backend])}
+        keys = {key_of(part) for architecture in self.architectures for part in architecture.parts}
+        is_whole = self.repeats.runs.keys() == parts.parts.keys() | labels and all(self.repeats.runs.values())
+        is_ours = len(self.architectures) == len(labels) and keys <= parts.parts.keys()
+        return is_whole and is_ours and self.fingerprint == fingerprint_of(parts.space, target)
 
 
 @dataclass(frozen=True)
@@ -174,6 +199,8 @@ def open_table(
 ) -> LatencyTable:
     """Read a space's table from its file, or measure it, some minutes, and write that file.
 
+    What was measured when it is stopped or killed stands in a file beside; the next call on this machine goes on from there.
+
     Args:
         place: see `table_path`.
         draw: the networks that the fit is made on; even draws from the space by default.
@@ -186,9 +213,13 @@ def open_table(
     if path.exists():
         return read_table(space, target, path, fingerprint_of(space, target))
     parts = SpaceParts(space)
-    table = LatencyTable(space, target, parts, _measured_record(parts, target, draw or space.sample, seed, on_progress, effort))
+    # What cannot be written ends here, before anything slow.
     path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = unfinished_path(path)
+    record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort, unfinished)
+    table = LatencyTable(space, target, parts, record)
     write_table(table, path)
+    unfinished.unlink(missing_ok=True)
     return table
 
 
@@ -237,21 +268,49 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
     return len(SpaceParts(space).parts) * part + NUM_NETWORKS[target.backend] * network + EFFORT.seconds
 
 
-def _measured_record(parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort) -> Record:
+def unfinished_path(path: Path) -> Path:
+    """Where what was measured of a table is kept until it is finished."""
+    return path.with_name(f"{path.stem}.unfinished.json")
+
+
+def _measured_record(
+    parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort, unfinished: Path
+) -> Record:
+    begun = _read_unfinished(unfinished, parts, target)
     rng = random.Random(seed)
-    architectures = [draw(rng) for _ in range(NUM_NETWORKS[target.backend])]
-    session = measure_turns(parts.parts, parts.walks, architectures, target, effort, rng, on_progress=on_progress)
+    architectures = begun.architectures if begun else tuple(draw(rng) for _ in range(NUM_NETWORKS[target.backend]))
+    fingerprint = fingerprint_of(parts.space, target)
+
+    def keep(rounds: int, repeats: Repeats) -> None:
+        now = Unfinished(fingerprint=fingerprint, architectures=architectures, rounds=rounds, repeats=repeats)
+        # A loss of power costs some minutes of measuring, and no more.
+        write_atomically(unfinished, now.model_dump_json(), durable=False)
+
+    # In another order than what has been measured.
+    order = random.Random(f"{seed} after {begun.rounds if begun else 0} rounds")
+    session = measure_turns(
+        parts.parts, parts.walks, architectures, target, effort, order, on_progress=on_progress,
+        begun=(begun.rounds, begun.repeats) if begun else None, keep=keep,
+    )  # fmt: skip
     networks = [
         NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
         for architecture, whole in zip(architectures, session.networks, strict=True)
     ]
     return Record(
-        fingerprint=fingerprint_of(parts.space, target),
+        fingerprint=fingerprint,
         parts={key: part.nanoseconds for key, part in session.parts.items()},
         networks=tuple(networks),
         pace=session.pace,
         turns=session.turns,
     )
+
+
+def _read_unfinished(path: Path, parts: SpaceParts, target: Target) -> Unfinished | None:
+    """What was measured of a table; none where nothing was, or elsewhere, or where the file is damaged."""
+    with suppress(FileNotFoundError, ValidationError):
+        found = Unfinished.model_validate_json(path.read_bytes(), strict=False)
+        return found if found.is_of(parts, target) else None
+    return None
 
 
 def _sample(network: NetworkRecord, beyond: dict[str, int]) -> Sample:

@@ -1,8 +1,12 @@
-"""Labelled images behind one name: what `--data` and `--test-data` take.
+"""Labelled images behind one name or one object: what `data` and `test_data` take.
 
 - a folder or a .tar in ImageFolder layout, one folder a class, with or without train/ and val/ above the classes,
 - a name of `supernet.data.embedded.EMBEDDED`, such as `digits` and `probes`, which need no download,
-- a name of `timm.data.create_dataset`: `torch/cifar10`, `hfds/owner/set`. Only these are ever downloaded.
+- a name of `timm.data.create_dataset`: `torch/cifar10`, `hfds/owner/set`. Only these are ever downloaded,
+- in Python, a dataset of the caller's: any object of (image, target) with `classes`, see `supernet.data.own_dataset`.
+
+An `ImageSet` is opened once and passed on. To another process it travels as its name, which is opened there once, or as the
+caller's object.
 
 Nothing of a folder or tar is unpickled, and no code of a Hugging Face set is run. Sets of torchvision are read as torchvision does
 it: some, such as CIFAR, are pickles, which it downloads and checks against the digests of their publishers.
@@ -18,8 +22,8 @@ from __future__ import annotations
 import struct
 import tarfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -31,6 +35,7 @@ from PIL import Image, UnidentifiedImageError
 from space.errors import one_line
 from space.limits import MIN_IMAGE_SIZE
 from supernet.data.embedded import EMBEDDED
+from supernet.data.own_dataset import Dataset, OwnImages, identity_of
 from supernet.data.unreadable import DataError, Unreadable, UnreadableImage
 from supernet.randomness import seed_of
 
@@ -67,6 +72,7 @@ class ImageSet:
         class_names: in order of their labels.
         labels: (N,) int64.
         rows: (N,) numbers of the images in the reader.
+        opened_by: the function here, and its arguments, that opens it again in another process; None where that is not by name.
         mirror: whether an image's mirror image has the same label; not so for digits.
         crop: whether the greater part of an image has the same label; not so where things are counted.
     """
@@ -78,6 +84,7 @@ class ImageSet:
     reader: Reader
     mirror: bool = True
     crop: bool = True
+    opened_by: tuple[str, *tuple[Any, ...]] | None = None
     _decoded: dict[int, Image.Image] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -86,6 +93,16 @@ class ImageSet:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def identity(self) -> str:
+        """What a run's config calls the images: the name that they were opened by, or of a caller's dataset name, number, and digest."""
+        return self.opened_by[1] if self.opened_by else identity_of(self.source, self.class_names, self.labels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.opened_by is not None:
+            return _opened_again, (self.opened_by, identity_of(self.source, self.class_names, self.labels))
+        return ImageSet, (self.source, self.class_names, self.labels, self.rows, self.reader, self.mirror, self.crop)
 
     @property
     def in_chans(self) -> int:
@@ -104,6 +121,8 @@ class ImageSet:
         row = int(self.rows[index])
         try:
             image = self.reader.image(row).convert("RGB")
+        except DataError:
+            raise
         except Exception as error:  # Whatever a damaged file makes Pillow's decoders raise: their kinds are not documented.
             reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error) or type(error).__name__
             where = " ".join(self.reader.where(row).split())
@@ -129,45 +148,80 @@ class ImageSet:
         raise DataError(f"{self.source}: got no image that can be read")
 
 
-def open_images(source: str) -> ImageSet:
-    """Open the training part of a source: what lies under train/, or all of it where there is no such folder."""
-    if source in EMBEDDED:
-        return _embedded(source, "train")
-    images = _named(source, ("train",)) if _is_name(source) else _stored(Path(source), "train")
+def open_images(source: str | Path | Dataset | ImageSet) -> ImageSet:
+    """Open the training part of a source: what lies under train/, or all of it where there is no such folder, or in an object.
+
+    What is open already comes back as it is.
+    """
+    if isinstance(source, ImageSet):
+        return source
+    if not isinstance(source, str | Path):
+        return _checked(_owned(source))
+    name = str(source)
+    if name in EMBEDDED:
+        images: ImageSet | None = _embedded(name, "train")
+    else:
+        images = _named(name, ("train",)) if _is_name(name) else _stored(Path(name), "train")
     if images is None:
-        raise DataError(f"{source}: no images of a training part found")
+        raise DataError(f"{name}: no images of a training part found")
+    return replace(_checked(images), opened_by=(open_images.__name__, name))
+
+
+def _checked(images: ImageSet) -> ImageSet:
     if images.num_classes < 2:
-        raise DataError(f"{source}: got images of {images.num_classes} class, expected one folder a class and two classes at the least")
+        found = f"got images of {images.num_classes} class"
+        raise DataError(f"{images.source}: {found}, expected one folder a class and two classes at the least")
     if len(images) < MIN_TRAINING_IMAGES:
-        raise DataError(f"{source}: got {len(images)} images, expected at least {MIN_TRAINING_IMAGES}")
+        raise DataError(f"{images.source}: got {len(images)} images, expected at least {MIN_TRAINING_IMAGES}")
     return images
 
 
-def open_test_images(source: str, test_source: str | None, class_names: Sequence[str]) -> ImageSet | None:
+def open_test_images(
+    source: str | Path | Dataset | ImageSet, test_source: str | Path | Dataset | None, class_names: Sequence[str]
+) -> ImageSet | None:
     """Open the test part, its labels numbered like `class_names`; None where the source has none and no other is named.
 
-    The test part of a test source is what lies under val/, or all of it where there is no such folder. DataError where
-    it holds other classes than the training part or is the training part.
+    The test part of a test source is what lies under val/, or all of it where there is no such folder, or all of an object. DataError
+    where it holds other classes than the training part or is the training part.
     """
-    name = test_source or source
-    images: ImageSet | None
+    training = source.identity if isinstance(source, ImageSet) and source.opened_by else source
+    if test_source is not None and not isinstance(test_source, str | Path):
+        dataset = training.reader.dataset if isinstance(training, ImageSet) and isinstance(training.reader, OwnImages) else training
+        if test_source is dataset:
+            raise DataError(f"{OwnImages(test_source).name}: got the training data as test data, expected other images")
+        return _in_classes(_owned(test_source), training, class_names)
+    if test_source is None and not isinstance(training, str | Path):
+        return None
+    name = str(test_source or training)
+    images = _test_part(name, tuple(class_names), isinstance(training, str | Path) and Path(training).resolve() == Path(name).resolve())
+    if images is None and test_source is not None:
+        raise DataError(f"{name}: got the training data as test data, expected other images")
+    return images and _in_classes(images, training, class_names)
+
+
+def _test_part(name: str, class_names: tuple[str, ...], is_training_data: bool) -> ImageSet | None:
+    """The test part of a source by name; none where it has none and is the training data, too."""
     if name in EMBEDDED:
-        images = _embedded(name, "test")
+        images: ImageSet | None = _embedded(name, "test")
     elif _is_name(name):
         images = _named(name, ("validation", "test"))
     else:
-        images = _stored(Path(name), "test")
-        if images is None and test_source is not None:
-            if not _is_name(source) and Path(source).resolve() == Path(test_source).resolve():
-                raise DataError(f"{test_source}: got the training data as test data, expected other images")
-            images = _stored(Path(name), "all")
-    if images is None:
-        return None
+        images = _stored(Path(name), "test") or (None if is_training_data else _stored(Path(name), "all"))
+    return images and replace(images, opened_by=(_reopened_test.__name__, name, class_names, is_training_data))
+
+
+def _in_classes(images: ImageSet, training: object, class_names: Sequence[str]) -> ImageSet:
     unknown = [name for name in images.class_names if name not in class_names]
     if unknown:
-        raise DataError(f"{name}: got images of {', '.join(map(repr, unknown[:5]))}, expected only classes of {source}")
+        where = training if isinstance(training, str | Path) else "the training data"
+        raise DataError(f"{images.source}: got images of {', '.join(map(repr, unknown[:5]))}, expected only classes of {where}")
     labels = np.array([class_names.index(name) for name in images.class_names])[images.labels]
-    return ImageSet(images.source, tuple(class_names), labels, images.rows, images.reader, images.mirror, images.crop)
+    return replace(images, class_names=tuple(class_names), labels=labels)
+
+
+def _reopened_test(name: str, class_names: tuple[str, ...], is_training_data: bool) -> ImageSet | None:
+    images = _test_part(name, class_names, is_training_data)
+    return images and _in_classes(images, name, class_names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +263,18 @@ def split(images: ImageSet, seed: int, num_search: int | None = None, num_calibr
     ranked = order[np.argsort(place[order], kind="stable")]
     search, calibration, train = np.split(ranked, [num_search, num_search + num_calibration])
     return Splits(np.sort(train), np.sort(search), np.sort(calibration))
+
+
+_OPENERS: Mapping[str, Callable[..., ImageSet | None]] = {opener.__name__: opener for opener in (open_images, _reopened_test)}
+
+
+@lru_cache(maxsize=4)
+def _opened_again(opened_by: tuple[str, *tuple[Any, ...]], identity: str) -> ImageSet:
+    """In another process, which lives as long as a command: opened once, however many jobs bring the set along."""
+    images = _OPENERS[opened_by[0]](*opened_by[1:])
+    if images is None or identity_of(images.source, images.class_names, images.labels) != identity:
+        raise DataError(f"{opened_by[1]}: the images have changed since this run opened them; start it again")
+    return images
 
 
 class _Files:
@@ -269,6 +335,20 @@ def _embedded(name: str, part: str) -> ImageSet:
     return ImageSet(name, embedded.class_names, embedded.labels[rows], rows, reader, mirror=False, crop=embedded.crop)
 
 
+def _owned(dataset: Dataset) -> ImageSet:
+    if not isinstance(dataset, Dataset):
+        what = "an object of (image, target) by number with len() and classes"
+        raise DataError(f"data: got {type(dataset).__name__}, expected a path, the name of a set, or {what}")
+    reader = OwnImages(dataset)
+    labels = reader.labels()
+    return _image_set(reader.name, list(dataset.classes), labels, np.arange(len(labels)), reader, _may_be_mirrored(type(dataset).__name__))
+
+
+def _may_be_mirrored(name: str) -> bool:
+    """Mirrored letters and numbers are others, or none."""
+    return not any(word in name.lower() for word in ("mnist", "svhn", "digits"))
+
+
 def _is_name(source: str) -> bool:
     return source.split("/")[0].lower() in INDEXED_PREFIXES + STREAMED_PREFIXES and not Path(source).exists()
 
@@ -294,10 +374,8 @@ def _named(name: str, parts: tuple[str, ...]) -> ImageSet | None:
             return _image_set(name, names, np.array(list(reader.iter_targets())), np.arange(len(dataset)), _Files(reader, name))
         if not hasattr(dataset, "targets") or not hasattr(dataset, "classes"):
             raise DataError(f"{name}: got a set that does not list its labels, expected one with classes and targets")
-        # Mirrored letters and numbers are others, or none.
-        mirror = not any(word in name.lower() for word in ("mnist", "svhn", "digits"))
         labels = np.asarray(dataset.targets)
-        return _image_set(name, list(dataset.classes), labels, np.arange(len(labels)), _Dataset(dataset, name), mirror)
+        return _image_set(name, list(dataset.classes), labels, np.arange(len(labels)), _Dataset(dataset, name), _may_be_mirrored(name))
     raise DataError(f"{name}: cannot be opened ({reasons[0]}); {_EXPECTED}")
 
 

@@ -95,7 +95,7 @@ def test_a_search_goes_on_with_the_tables_that_it_was_begun_with(tmp_path: Path)
     assert one.record == other.record == first.record != later.record
     assert band.count_bounds == limited(BAND, BUDGET, tables).count_bounds
     measured_elsewhere(run)
-    with open_run(run, {}), pytest.raises(LatencyError, match=r"device: measured on 'another processor', expected .*; a table serves where"):
+    with open_run(run, {}), pytest.raises(LatencyError, match=r"device: measured on 'another processor', expected .*; a table"):
         within_latencies(console, BAND, BUDGET, cache, 0, run)
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pytest
 
-from nas.cli.backend_options import BackendOptions
 from nas.cli.command import CommandParser
 from nas.cli.command_line import add_options, read
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
@@ -47,9 +46,19 @@ class Baking(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bakery(BackendOptions):
-    of_ray = ("ray_address", "gpus_per_worker")
-    cpus_per_worker: int = option(4, "threads of an oven", at_least=1)
+class Workers(Config):
+    bakers: int = option(1, "at a time", group=HOW, at_least=1)
+    van: str | None = option(None, "who drives")
+
+    def check(self) -> None:
+        super().check()
+        if self.van and self.bakers < 2:
+            raise OptionError("van", "needs bakers=2, or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bakery(Workers, Baking):
+    bakers: int = option(4, "at a time", at_least=2)
 
 
 def parser(kind: type[Config] = Baking) -> CommandParser:
@@ -129,9 +138,15 @@ def test_an_option_that_says_nothing_is_refused_also_where_it_equals_its_default
         Baking(bread="rye", logs=2)
     assert complaint(capsys, "rye", "--logs", "2") == "error: --logs: needs --oven wood; see bake --help\n"
     assert complaint(capsys, "rye", "--minutes", "9", "--dark").startswith("error: --minutes: not with --dark: it takes")
-    with pytest.raises(OptionError, match=r"^ray_address: needs backend=ray"):
-        Bakery(ray_address="host:1")
-    assert Bakery(cpus_per_worker=4).cpus_per_worker == 4
+
+
+def test_commands_share_options_and_may_have_their_own_defaults() -> None:
+    with pytest.raises(OptionError, match=r"^van: needs bakers=2"):
+        Workers(van="me")
+    assert Bakery(bread="rye", van="me").bakers == 4
+    with pytest.raises(OptionError, match=r"^logs: needs oven=wood"):
+        Bakery(bread="rye", logs=2)
+    assert "--bakers BAKERS at a time (4)" in " ".join(parser(Bakery).format_help().split())
 
 
 def test_an_unknown_option_is_refused_with_those_there_are() -> None:
@@ -157,4 +172,4 @@ def test_a_config_comes_back_from_a_file_and_from_another_process() -> None:
 
 
 def test_declaring_options_loads_nothing_heavy() -> None:
-    assert not modules_loaded_by("import nas.cli.command_line, nas.cli.backend_options") & {"torch", "optuna", "ray", "timm"}
+    assert not modules_loaded_by("import nas.cli.command_line") & {"torch", "optuna", "ray", "timm"}

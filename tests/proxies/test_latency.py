@@ -17,7 +17,7 @@ from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort
-from proxies.latency.pace import BUSY, Pace, PacedTimes, summed_up
+from proxies.latency.pace import BUSY, Pace, PacedTimes, Repeats, summed_up
 from proxies.latency.table import LatencyError, NetworkRecord, Record
 from proxies.target import Target
 from space.errors import SpaceError, UserError
@@ -112,11 +112,11 @@ def test_repeats_on_a_busy_machine_are_told() -> None:
     assert summed_up([0, 0, 0]).nanoseconds == 1
 
 
-def paced(slowness: Sequence[float], agreed_ns: int | None = None) -> PacedTimes:
+def paced(slowness: Sequence[float], agreed_ns: int | None = None, begun: Repeats | None = None) -> PacedTimes:
     """A run of 3 s on a machine that changes its pace before each look at it, at which a second's run is watched."""
     looks = [round(1e9 * now) for now in slowness]
     upcoming = iter(looks)
-    times = PacedTimes(lambda: next(upcoming), agreed_ns)
+    times = PacedTimes(lambda: next(upcoming), agreed_ns, begun)
     for before, after in pairwise(looks):
         times.add(["run"], [3 * (before + after) // 2])
     return times
@@ -144,6 +144,27 @@ def test_what_was_measured_while_the_pace_changed_is_set_aside() -> None:
         times.add(["run"], [nanoseconds])
     assert times.measured("run").repeats == 2
     assert times.measured("run").nanoseconds == 3 * 10**9
+
+
+PHASES = st.lists(st.floats(1, 1.5), min_size=2, max_size=9)
+
+
+@given(PHASES, PHASES)
+def test_another_process_goes_on_with_what_one_has_timed(slowness: list[float], later: list[float]) -> None:
+    begun = Repeats.model_validate_json(paced(slowness).repeats().model_dump_json(), strict=False)
+    times = paced(later, begun=begun)
+    assert times.goes_on
+    assert len(times.repeats().runs["run"]) == len(slowness) + len(later) - 2
+    assert times.repeats().runs["run"][: len(slowness) - 1] == begun.runs["run"]
+    assert times.pace_ns == round(np.quantile([round(1e9 * now) for now in slowness + later], 0.25))
+    assert times.measured("run").nanoseconds == pytest.approx(3 * times.pace_ns, rel=1e-6)
+
+
+@pytest.mark.parametrize(("slowness", "goes_on"), [(1.0, True), (1.4, True), (0.7, True), (0.6, False), (1.6, False), (10.0, False)])
+def test_what_was_timed_at_another_pace_is_forgotten(slowness: float, goes_on: bool) -> None:
+    times = paced([slowness] * 3, begun=paced([1.0] * 5).repeats())
+    assert times.goes_on == goes_on
+    assert times.measured("run").repeats == (6 if goes_on else 2)
 
 
 def test_a_change_of_pace_is_told() -> None:

@@ -1,16 +1,23 @@
 """Measuring, for real, on what this machine has."""
 
+import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from proxies.latency import measure_architecture, open_table
+from proxies.band.space_cost import SpaceParts
+from proxies.latency import measure_architecture, open_table, table, table_path
 from proxies.latency.backends import CudaClock, backend_of
 from proxies.latency.measure import Effort
+from proxies.latency.table import Unfinished, unfinished_path
 from proxies.target import Target, TargetError, parse_target
 from space.network import build_network
 from space.search_space import SearchSpace
@@ -22,19 +29,98 @@ SPACE = SearchSpace.model_validate({
         "ffns": [{"type": "mlp", "ratio": 2}],
     }],
 })  # fmt: skip
+TARGET = Target()
 BRIEF = Effort(seconds=0, least_rounds=2)
 
 
 @pytest.mark.parametrize("text", ["cpu", "ort"])
 def test_a_table_is_measured_once_and_kept(tmp_path: Path, text: str) -> None:
     target, progress = parse_target(text), []
-    table = open_table(SPACE, target, tmp_path, on_progress=lambda done, total: progress.append((done, total)), effort=BRIEF)
+    found = open_table(SPACE, target, tmp_path, on_progress=lambda done, total: progress.append((done, total)), effort=BRIEF)
     again = open_table(SPACE, target, tmp_path, on_progress=lambda done, total: pytest.fail("measured again"))
     architecture = SPACE.sample(random.Random(0))
-    assert again.predict(architecture) == table.predict(architecture) > 0
+    assert again.predict(architecture) == found.predict(architecture) > 0
     assert progress[-1][0] == progress[-1][1]
     assert [done for done, _ in progress] == list(range(1, len(progress) + 1))
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+NUM_ROUNDS = 8
+STOPPED = f"""
+import sys
+from pathlib import Path
+from nas.cli.command import exit_code_of
+from proxies.latency import measure, open_table, table
+from proxies.latency.measure import Effort
+from proxies.latency.table import Unfinished, unfinished_path
+from tests.proxies.test_latency_targets import SPACE, TARGET
+measure.SECONDS_UNSAVED = 0.0
+table.NUM_NETWORKS = {{"eager": 5}}
+effort = Effort(seconds=0, least_rounds={NUM_ROUNDS})
+sys.exit(exit_code_of(lambda: open_table(SPACE, TARGET, Path(sys.argv[1]), effort=effort)))
+"""
+
+
+def stopped(folder: Path, by: signal.Signals) -> Path:
+    """The file that is left where measuring a table is stopped in its middle."""
+    unfinished = unfinished_path(table_path(SPACE, TARGET, folder))
+    with subprocess.Popen([sys.executable, "-c", STOPPED, str(folder)], stderr=subprocess.PIPE, text=True) as process:
+        while not (unfinished.exists() and json.loads(unfinished.read_text())["rounds"] >= 3):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(by)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == (-by if by == signal.SIGKILL else 130)
+    assert by == signal.SIGKILL or "everything finished so far is kept" in complaint
+    assert not table_path(SPACE, TARGET, folder).exists()
+    return unfinished
+
+
+def rounds_to_go(folder: Path) -> int:
+    """Measure a table to its end; how many rounds that took."""
+    progress = []
+    effort = Effort(seconds=0, least_rounds=NUM_ROUNDS)
+    open_table(SPACE, TARGET, folder, on_progress=lambda done, total: progress.append(total - done), effort=effort)
+    return progress.index(0) + 1 - len(SpaceParts(SPACE).parts) - 5
+
+
+@pytest.fixture
+def _few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
+
+
+@pytest.mark.usefixtures("_few_networks")
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_a_table_that_is_stopped_goes_on_from_there(tmp_path: Path, by: signal.Signals) -> None:
+    unfinished = stopped(tmp_path, by)
+    found = Unfinished.model_validate_json(unfinished.read_bytes(), strict=False)
+    # A machine that others use may be slower or quicker by now, which would be a reason to begin anew: let it have been so before.
+    slow, quick = 10 * found.repeats.looks[0], 1
+    looks = (*found.repeats.looks, *[slow] * len(found.repeats.looks), *[quick] * len(found.repeats.looks))
+    unfinished.write_text(found.replace(repeats=found.repeats.replace(looks=looks)).model_dump_json())
+    assert rounds_to_go(tmp_path) == NUM_ROUNDS - found.rounds
+    assert sorted(path.name for path in tmp_path.iterdir()) == [table_path(SPACE, TARGET, tmp_path).name]
+    assert open_table(SPACE, TARGET, tmp_path).predict(SPACE.smallest()) > 0
+
+
+@pytest.mark.usefixtures("_few_networks")
+def test_what_was_measured_elsewhere_or_at_another_pace_or_is_damaged_is_measured_anew(tmp_path: Path) -> None:
+    unfinished = stopped(tmp_path, signal.SIGKILL)
+    found = Unfinished.model_validate_json(unfinished.read_bytes(), strict=False)
+    others = {
+        "device": found.replace(fingerprint=found.fingerprint | {"device": "another"}),
+        "space": found.replace(fingerprint=found.fingerprint | {"space": "another"}),
+        "networks": found.replace(architectures=found.architectures[1:]),
+        "part": found.replace(repeats=found.repeats.replace(runs=dict(list(found.repeats.runs.items())[1:]))),
+        "pace": found.replace(repeats=found.repeats.replace(looks=tuple(100 * look for look in found.repeats.looks))),
+    }
+    contents = {what: other.model_dump_json() for what, other in others.items()}
+    contents |= {"half": unfinished.read_text()[:500], "empty": ""}
+    for what, content in contents.items():
+        unfinished.write_text(content)
+        assert rounds_to_go(tmp_path) == NUM_ROUNDS, what
+        table_path(SPACE, TARGET, tmp_path).unlink()
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["cpu", "cpu:2t:bs2", "cpu:bf16", "ort", "ort:2t"])

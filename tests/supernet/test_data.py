@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections import Counter
 from functools import cache
@@ -12,13 +13,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from supernet.data.batches import Augmentation, Batches, evaluation_batches, fixed_batch
-from supernet.data.images import ImageSet, open_images, open_test_images, split
+from supernet.data.images import ImageSet, _opened_again, open_images, open_test_images, split
 from supernet.data.unreadable import DataError
 from tests.pictures import COLOURS, pack, write_pictures
 
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 12, 10, 3), dtype=np.uint8)
 FORMS = ("folder", "tar")
 
 
@@ -256,3 +259,118 @@ def test_digits_are_never_mirrored() -> None:
     upright = fixed_batch(images, [3], 32)[0]
     for drawn in pixels:
         assert (drawn - upright[0]).abs().mean() < (drawn - mirrored[0]).abs().mean()
+
+
+class Own:
+    """A dataset as a caller writes one; `form` says what its images are."""
+
+    classes = ("ant", "bee", "cow")
+
+    def __init__(self, form: str = "pil", **fields: object) -> None:
+        self.form = form
+        self.decoded = 0
+        self.__dict__.update(fields)
+
+    def __len__(self) -> int:
+        return len(PIXELS)
+
+    def __getitem__(self, index: int) -> tuple[object, int]:
+        self.decoded += 1
+        pixels = PIXELS[index]
+        made = {
+            "pil": lambda: Image.fromarray(pixels), "array": lambda: pixels, "tensor": lambda: torch.from_numpy(pixels).permute(2, 0, 1),
+            "chw": lambda: pixels.transpose(2, 0, 1), "float": lambda: torch.rand(3, 8, 8), "odd": lambda: pixels[..., :2],
+        }  # fmt: skip
+        return made[self.form](), index % 3
+
+
+@pytest.mark.parametrize("form", ["pil", "array", "tensor", "chw"])
+def test_a_callers_dataset_is_read_as_it_is(form: str) -> None:
+    images = open_images(Own(form))
+    assert images.class_names == Own.classes
+    assert images.labels.tolist() == [0, 1, 2] * 10
+    assert all((np.asarray(images.read(i)) == PIXELS[i]).all() for i in range(30))
+    assert images.source == "a dataset of the caller's, Own"
+    assert open_images(images) is images
+    assert open_test_images(images, None, images.class_names) is None
+    batches = list(evaluation_batches(images, range(30), 32, 7))
+    assert torch.equal(torch.cat([labels for _, labels in batches]), torch.tensor([0, 1, 2] * 10))
+
+
+def test_labels_of_a_callers_dataset_need_no_decoding() -> None:
+    own = Own(targets=torch.tensor([0, 1, 2] * 10))
+    assert open_images(own).labels.tolist() == [0, 1, 2] * 10
+    assert own.decoded == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (Own("float"), "got an image of float32, expected a PIL image or uint8 pixels; leave out transforms"),
+        (Own("odd"), r"got pixels of shape \(12, 10, 2\), expected"),
+        (Own(targets=[0, 1]), "got 2 targets of 30 images"),
+        (Own(targets=[0, 1, 3] * 10), "expected whole numbers from 0 to 2"),
+        (Own(targets=[0.5] * 30), "expected whole numbers from 0 to 2"),
+        (Own(targets=[0] * 30), "got images of 1 class"),
+        (object(), "got object, expected a path, the name of a set, or an object of"),
+        (3, "got int, expected a path"),
+    ],
+)
+def test_objects_that_are_no_datasets_are_refused(own: object, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        open_images(own)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_callers_test_images_are_numbered_by_class_name() -> None:
+    training, test = Own(), Own(classes=("cow", "ant", "bee"))
+    found = open_test_images(open_images(training), test, Own.classes)
+    assert found is not None
+    assert found.labels.tolist() == [2, 0, 1] * 10
+    with pytest.raises(DataError, match="got the training data as test data"):
+        open_test_images(open_images(training), training, Own.classes)
+    with pytest.raises(DataError, match="got images of 'dog', expected only classes of the training data"):
+        open_test_images(open_images(training), Own(classes=("ant", "bee", "dog")), Own.classes)
+
+
+def test_a_dataset_is_known_by_name_number_classes_and_labels(tmp_path: Path) -> None:
+    one = open_images(Own()).identity
+    assert one == open_images(Own("array")).identity
+    others = (Own(targets=[1, 0, 2] * 10), Own(classes=("ant", "bee", "cat")), type("Other", (Own,), {})())
+    assert len({one, *(open_images(other).identity for other in others)}) == 4
+    assert one.startswith("a dataset of the caller's, Own: 30 images of 3 classes, ")
+    folder = str(write_pictures(tmp_path / "set" / "train").parent)
+    assert open_images(folder).identity == folder
+
+
+def test_a_set_travels_small_and_is_the_same_there(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    write_pictures(folder / "train", count=60)
+    write_pictures(folder / "val", count=2)
+    images = open_images(str(folder))
+    [images.read(index) for index in range(len(images))]
+    test = open_test_images(str(folder), None, images.class_names)
+    alone = open_test_images(open_images(Own()), str(write_pictures(tmp_path / "more", count=3)), images.class_names)
+    assert test is not None
+    assert alone is not None
+    for one in (images, test, alone, open_images("digits"), open_images(Own())):
+        content = pickle.dumps(one)
+        assert len(content) < 4000
+        there = pickle.loads(content)
+        assert (there.source, there.class_names, there.identity) == (one.source, one.class_names, one.identity)
+        assert (there.labels == one.labels).all()
+        assert there.read(1).tobytes() == one.read(1).tobytes()
+        if one.opened_by:
+            assert pickle.loads(content) is there
+    content = pickle.dumps(images)
+    (folder / "train" / "ant" / "0.png").unlink()
+    # As if in a process that has not opened it yet.
+    _opened_again.cache_clear()
+    with pytest.raises(DataError, match="the images have changed since"):
+        pickle.loads(content)
+
+
+def test_an_object_that_cannot_travel_is_named_in_one_line() -> None:
+    with pytest.raises(DataError, match="Own: got an object that cannot be sent to other processes") as caught:
+        pickle.dumps(open_images(Own(transform=lambda image: image)))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,97 @@
+"""A caller's dataset object as a source of labelled images: any with `len`, (image, target) by number, and `classes`, as torchvision's."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from space.errors import one_line
+from supernet.data.unreadable import DataError
+
+CHANNELS = (1, 3, 4)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images with their classes' numbers.
+
+    An image is a PIL image, a uint8 array (H, W), (H, W, C) or (C, H, W), or a uint8 tensor (C, H, W), (H, W) or (H, W, C). With
+    `targets`, the numbers of all images' classes, no image is decoded to list them.
+    """
+
+    classes: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]: ...
+
+
+class OwnImages:
+    """Reads the images of a caller's dataset. It travels to other processes as a pickle, which these open."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.name = f"a dataset of the caller's, {type(dataset).__name__}"
+
+    def labels(self) -> np.ndarray:
+        """The numbers of all images' classes, (N,) int64; DataError where they are none, or the first image is none."""
+        total, classes = len(self.dataset), list(self.dataset.classes)
+        if total:
+            # What is wrong with all of them is said now; what is wrong with one is a damaged image.
+            _as_image(self.dataset[0][0], self.name)
+        targets = getattr(self.dataset, "targets", None)
+        found = np.asarray([self.dataset[i][1] for i in range(total)] if targets is None else targets).reshape(-1)
+        if len(found) != total:
+            raise DataError(f"{self.name}: got {len(found)} targets of {total} images, expected one an image")
+        if total and (found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= len(classes)):
+            raise DataError(f"{self.name}: got targets such as {found[0]!r:.40}, expected whole numbers from 0 to {len(classes) - 1}")
+        return found.astype(np.int64)
+
+    def image(self, row: int) -> Image.Image:
+        return _as_image(self.dataset[row][0], self.where(row))
+
+    def where(self, row: int) -> str:
+        return f"{self.name}: image {row}"
+
+    def __reduce__(self) -> tuple[Callable[[bytes], OwnImages], tuple[bytes]]:
+        try:
+            return _unpacked, (pickle.dumps(self.dataset),)
+        except Exception as error:  # Whatever an object of the caller's raises.
+            reason = one_line(error)
+            raise DataError(f"{self.name}: got an object that cannot be sent to other processes ({reason}); expected one of a class in a "
+                            "module, without open files, or a single worker") from None  # fmt: skip
+
+
+def _unpacked(content: bytes) -> OwnImages:
+    return OwnImages(pickle.loads(content))
+
+
+def identity_of(name: str, class_names: Sequence[str], labels: np.ndarray) -> str:
+    """What tells one dataset from another in a run's config: name, number, and a digest of classes and labels, not of pixels."""
+    digest = hashlib.sha256("\0".join(class_names).encode() + b"\0\0" + labels.astype("<i8").tobytes()).hexdigest()[:16]
+    return f"{name}: {len(labels)} images of {len(class_names)} classes, {digest}"
+
+
+def _as_image(value: Any, where: str) -> Image.Image:
+    if isinstance(value, Image.Image):
+        return value
+    pixels, channels_first = (value.numpy(), True) if isinstance(value, Tensor) else (value, False)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        kind = str(pixels.dtype) if isinstance(pixels, np.ndarray) else type(value).__name__
+        raise DataError(f"{where}: got an image of {kind}, expected a PIL image or uint8 pixels; leave out transforms such as ToTensor")
+    if pixels.ndim == 3:
+        of_axis = {"first": pixels.shape[0] in CHANNELS, "last": pixels.shape[-1] in CHANNELS}
+        if of_axis["first"] and (channels_first or not of_axis["last"]):
+            pixels = pixels.transpose(1, 2, 0)
+        if pixels.shape[-1] == 1:
+            pixels = pixels[..., 0]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[-1] in CHANNELS):
+        expected = "(H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels"
+        raise DataError(f"{where}: got pixels of shape {tuple(value.shape)}, expected {expected}")
+    return Image.fromarray(np.ascontiguousarray(pixels))
