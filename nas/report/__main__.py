@@ -83,7 +83,7 @@ def _swaps(run: Path, record: StudyRecord) -> Swaps:
     from space.files import load_architecture
 
     origin = origin_of(run)
-    if not origin.supernet_run(run, record.space).weights_file.exists():
+    if not (origin.supernet_folder(run) / WEIGHTS).exists():
         raise RunError(f"--swaps: got {run}, which has no supernet.safetensors, expected a run with a supernet to score swaps with")
     return swaps_of(load_architecture(run / "best.yaml"), record.space, origin.budget)
 
@@ -104,7 +104,7 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
         seconds = (len(missing) + 1) * statistics.median(result.seconds for result in results) if missing else None
         phases.append(Phase("scoring", f"{len(missing)} swaps to score, {len(asked.swaps) - len(missing)} are scored already", seconds))
         origin, winner = origin_of(config.run), load_architecture(config.run / "best.yaml")
-        shared = origin.supernet_run(config.run, record.space).weights_file.stat().st_size
+        shared = (origin.supernet_folder(config.run) / WEIGHTS).stat().st_size
         memory["in all"] += shared + workload_of([winner], origin.image_size).passing_bytes(EVALUATION_BATCH)
         files[str(config.run / swaps.FILE)] = YAML_BYTES
     phases.append(Phase("writing", f"a page about {len(results)} trials", SECONDS_TO_WRITE))
@@ -119,7 +119,7 @@ def _score(run: Path, asked: Swaps) -> None:
 
     missing = missing_of(run, asked)
     if missing:
-        evaluator = load_evaluator(open_supernet_run(run))
+        evaluator = load_evaluator(open_supernet_run(origin_of(run).supernet_folder(run)))
         with phase("swaps", len(missing)) as advance:
             score_swaps(run, asked, evaluator, advance)
 

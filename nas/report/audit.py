@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from nas.audit.analysis import GROUPS
 from nas.audit.correlation import Agreement
 from nas.audit.report import REPORT
-from nas.report.origin import read_json
+from nas.runs.records.reading import read_json
 
 FOLDER = "audit"
 

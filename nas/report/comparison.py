@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.report.origin import read_json
+from nas.runs.records.reading import read_json
 from nas.runs.directory import RunError
 from supernet.intervals import Accuracy, over_seeds
 

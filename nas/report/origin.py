@@ -7,29 +7,18 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from nas.runs.directory import RunError
-from nas.train.supernet_run import SupernetRun
+from nas.runs.records.reading import read_json
 from proxies.cost import Budget, parse_budget
-from space.search_space import SearchSpace
 
-Content = TypeVar("Content")
 OF_SUPERNET = frozenset({"race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
 OF_STANDALONE = frozenset({"standalone_steps"})
-"""Options that `nas.search` takes with one evaluator alone."""
-
-
-def read_json(file: Path, expected: TypeAdapter[Content], what: str) -> Content:
-    """A file's content; RunError where it does not hold what it should."""
-    try:
-        return expected.validate_json(file.read_bytes())
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, found["loc"]))[:100]
-        raise RunError(f"{file}: {place or 'content'}: {found['msg']}, expected {what}") from None
+OF_OWN_SUPERNET = frozenset({"space", "image_size", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
+"""Options that `nas.search` takes with one evaluator alone, and those of a supernet that it trains itself."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +44,8 @@ class Origin:
     def command(self) -> str:
         """A command that does the same, with every option written out."""
         idle = OF_STANDALONE if self.evaluator == "supernet" else OF_SUPERNET
+        if self.config.get("supernet"):
+            idle = idle | OF_OWN_SUPERNET
         words = ["python", "-m", "nas.search"]
         for name, value in self.config.items():
             # What is off, empty or left to the search is not written.
@@ -74,9 +65,9 @@ class Origin:
         """Where the scores of the search come from, in words."""
         return "the supernet's weights" if self.evaluator == "supernet" else f"{self.standalone_steps} steps of training alone"
 
-    def supernet_run(self, folder: Path, space: SearchSpace) -> SupernetRun:
-        """The run; unlike `open_supernet_run` this does not read the data, which may have moved away since."""
-        return SupernetRun(folder.resolve(), space, self.data, self.image_size, self.seed)
+    def supernet_folder(self, run: Path) -> Path:
+        """Where the supernet lies that judged: in the run's directory, or in another one's."""
+        return Path(self.config.get("supernet") or run)
 
 
 @dataclass(frozen=True)

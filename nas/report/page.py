@@ -19,10 +19,10 @@ from nas.report.choices import Choice, best_of, choices_of
 from nas.report.comparison import Comparison, comparison_of
 from nas.report.entries import Entry, entries_of
 from nas.report.figures import Group
-from nas.report.finals import Finals, finals_of
 from nas.report.importance import LEAST_TRIALS, importances_of
 from nas.report.origin import Origin, check_run, origin_of
 from nas.report.swaps import Worths, by_block, worths_of
+from nas.runs.records.finals import FinalsRecord, read_finals
 from nas.search.outputs import mixers_in_words, name_of_others
 from nas.study.record import Result, StudyRecord
 from proxies.published import parents_within
@@ -43,7 +43,7 @@ class Findings:
     results: Sequence[Result]
     drawn: Sequence[Result]
     entries: Sequence[Entry]
-    finals: Finals | None
+    finals: FinalsRecord | None
     comparison: Comparison | None
     audit: Audit | None
     trust: str
@@ -84,7 +84,7 @@ def read_findings(run: Path, record: StudyRecord) -> Findings:
     best = record.front() if len(record.objectives) > 1 else best_of(results)
     return Findings(
         name=run.resolve().name, origin=origin, record=record, results=results, drawn=drawn, entries=entries,
-        finals=finals_of(run, origin, record.space, results, parents),
+        finals=read_finals(run),
         comparison=comparison, audit=audit_of(run), trust=trust_in_words(run) if origin.evaluator == "supernet" else "", best=best,
         choices=choices_of(best, results), worths=worths_of(run, winner), importances=importances_of(record.space, results),
     )  # fmt: skip

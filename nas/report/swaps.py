@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from nas.evaluators.supernet import SupernetEvaluator
-from nas.report.origin import read_json
+from nas.runs.records.reading import read_json
 from proxies.cost import Budget, Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture

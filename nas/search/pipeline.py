@@ -67,9 +67,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.train.__main__ import scope_of, train_supernet
     from proxies.published import parents_within
 
-    with told(config.storage_url):
-        # What cannot be reached or written ends here, before anything slow.
-        open_storage(config.storage_url)
+    if config.storage is not None:
+        with told(config.storage_url):
+            # What cannot be reached or written ends here.
+            open_storage(config.storage_url)
     minutes_end = None if config.minutes is None else start + 60 * config.minutes
     search_end = None if config.minutes is None else start + 60 * config.minutes * config.share_of_search
     with open_run(config.out, resolved, FREE), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:

@@ -76,6 +76,11 @@ class StudyRecord:
         self.objectives = tuple(Objective(**objective) for objective in study.user_attrs["objectives"])
 
     @property
+    def study(self) -> optuna.Study:
+        """The study as Optuna knows it."""
+        return self._study
+
+    @property
     def num_results(self) -> int:
         """Number of architectures evaluated so far."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

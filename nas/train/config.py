@@ -26,8 +26,10 @@ class SupernetConfig(Config):
     lr: float = option(1e-3, "peak learning rate", group=HOW, at_least=0)
     paths: str = option("uniform", "what a step runs", group=HOW, choices=PATHS)
     scope: str = option("space", "train in the whole space or in the budget's band", group=HOW, choices=SCOPES)
-    warm_start: tuple[str, ...] = option((), "begin with", group=HOW, nargs="+")
+    warm_start: tuple[str, ...] = option((), "begin with", group=HOW, nargs="*")
     seed: int = option(0, "of weights", group=HOW)
     out: Path = option(Derived(lambda c: Path("runs/x")), "the run's directory", group=WHERE, convert=lambda value: Path(value).resolve())
     latency_tables: Path | None = option(None, "where measured latencies are kept", group=WHERE)
     dry_run: bool = option(False, "say what would be done")
+
+TrainingConfig = SupernetConfig

@@ -60,7 +60,7 @@ class SupernetRun:
     @property
     def checkpoint_file(self) -> Path:
         """State of a training under way."""
-        return self.folder / "supernet.training.checkpoint.safetensors"
+        return self.folder / "supernet.checkpoint.safetensors"
 
     def images(self) -> tuple[ImageSet, Splits]:
         """The training part of the data and its splits, the same for everyone who asks."""

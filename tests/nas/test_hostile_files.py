@@ -84,7 +84,7 @@ def test_weights(door: Callable, suffix: str, form: Callable, folder: Path, mark
 
 
 @pytest.mark.parametrize("form", [bare, archived])
-@pytest.mark.parametrize("name", ["supernet.safetensors", "supernet.training.checkpoint.safetensors", "config.json"])
+@pytest.mark.parametrize("name", ["supernet.safetensors", "supernet.checkpoint.safetensors", "config.json"])
 def test_a_run_directory(name: str, form: Callable, folder: Path, marker: Path, mistaken: Mistaken) -> None:
     assert search.main(command(folder, "--minutes", "0.00001")) == 0
     # Without its weights a run trains again, from its checkpoint on.

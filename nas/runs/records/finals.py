@@ -9,7 +9,7 @@ from statistics import mean
 
 from pydantic import TypeAdapter
 
-from nas.runs.records.reading import read_record
+from nas.runs.records.reading import read_json
 from space.files import write_atomically
 from supernet.accuracy import Score
 
@@ -56,6 +56,11 @@ class FinalsRecord:
     tied: tuple[str, ...]
 
     @property
+    def num_images(self) -> int:
+        """Search images that all were scored on."""
+        return self.finalists[0].rounds[0][0].num_images
+
+    @property
     def winner(self) -> Finalist:
         """The best of those who compete."""
         return next(finalist for finalist in self.finalists if finalist.competes)
@@ -71,4 +76,5 @@ def write_finals(run: Path, record: FinalsRecord) -> None:
 
 def read_finals(run: Path) -> FinalsRecord | None:
     """The record of a run's directory; None where no finals were held. RunError where the file is damaged."""
-    return read_record(run / FILE, _RECORD, "the finals of a search")
+    file = run / FILE
+    return read_json(file, _RECORD, "the finals of a search") if file.is_file() else None

@@ -1,4 +1,4 @@
-"""Reading a record: what is not there is None, and what is damaged is named with its place."""
+"""Reading a JSON file of a run's directory: what is damaged is named with its place."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from nas.runs.directory import RunError
 
-Record = TypeVar("Record")
+Content = TypeVar("Content")
 
 
-def read_record(file: Path, expected: TypeAdapter[Record], what: str) -> Record | None:
-    """The content of a JSON file; None where there is none.
+def read_json(file: Path, expected: TypeAdapter[Content], what: str) -> Content:
+    """The content of a file.
 
     Args:
-        what: the file holds, in words.
+        what: it holds, in words.
 
     Raises:
-        RunError: the file holds something else.
+        RunError: it holds something else.
     """
     try:
         return expected.validate_json(file.read_bytes())
-    except FileNotFoundError:
-        return None
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, found["loc"]))[:100]
