@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas import __version__
 from nas.cli.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
-from nas.execution import Stop
 from nas.runs.lock import holder_of
 from nas.runs.process_identity import is_alive
 from nas.runs.storage_url import argument_of, file_of
@@ -70,10 +70,11 @@ def run(config: JoinConfig) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
     _check_versions(config.run)
 
-    from nas.search.config import search_config_of
+    from nas.search.config import SearchConfig, search_config_of
 
     search = search_config_of(config.run)
-    search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
+    here = {"backend": "local", "workers": config.workers, "ray_address": None, "storage": config.storage or search.storage}
+    search = SearchConfig.restored(search.values() | here)
     _check_host(config.run, search.storage_url)
 
     from nas.cli.console import open_console
@@ -81,7 +82,7 @@ def run(config: JoinConfig) -> None:
     from proxies.band.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
-    console, supernet_run = open_console(), open_supernet_run(search.out)
+    console, supernet_run = open_console(), open_supernet_run(search.supernet or search.out)
     budget = parse_budget(search.budget, search.floor)
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if config.dry_run:
@@ -93,9 +94,10 @@ def run(config: JoinConfig) -> None:
 
     from nas.audit.report import corrections_of
     from nas.cli.screen import Screen
+    from nas.execution.loop import Deadline
     from nas.latency.limits import limited
     from nas.latency.run_tables import tables_of_run
-    from nas.search.loop import evaluate, evaluator_of, open_search
+    from nas.search.evaluation import evaluate, evaluator_of, open_search
     from proxies.published import parents_within
 
     num_results = _wait_for_study(config, search, console).num_results
@@ -109,9 +111,9 @@ def run(config: JoinConfig) -> None:
     parents = parents_within(supernet_run.space, budget)
     study = open_search(search, supernet_run, band, budget, parents)
     before = study.num_results
-    corrections = corrections_of(search.out) if search.subtract_bias else None
+    corrections = corrections_of(supernet_run.folder) if search.subtract_bias else None
     with Screen(console, ("search",)) as screen:
-        evaluate(search, study, evaluator_of(search, supernet_run, corrections), Stop(search.trials), screen, parents)
+        evaluate(search, study, evaluator_of(search, supernet_run, corrections), Deadline(), screen, parents)
     console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
 
 
@@ -121,7 +123,7 @@ def _check_versions(run: Path) -> None:
 
     for package, version in versions_of_run(run).items():
         try:
-            ours = metadata.version(package)
+            ours = __version__ if package == "token-mixer-nas" else metadata.version(package)
         except metadata.PackageNotFoundError:
             ours = "none"
         if ours != version:

@@ -32,9 +32,10 @@ def audit(run: str | Path, *, data: Any = None, progress: bool = False, **option
     from nas.audit.pipeline import run_audit
     from nas.cli.command_line import command_of
     from nas.cli.console import open_console, quiet_console
+    from nas.cli.plan import refuse_dry_run
 
-    config = AuditConfig(run=run, **options)
+    refuse_dry_run(options)
+    config = AuditConfig(run=Path(run), **options)
     audited = run_audit(config, open_console() if progress else quiet_console(), command_of("nas.audit", config), data)
-    if audited is None:
-        raise ValueError("dry_run: got True, expected it of the command alone")
+    assert audited is not None
     return audited

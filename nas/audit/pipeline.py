@@ -105,8 +105,8 @@ def run_audit(config: AuditConfig, console: Console, command: str, data: Any = N
 
 
 def _report(
-    config: AuditConfig, console: Console, command: str, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training], results: Mapping[Training, Trained],
-    milliseconds: Mapping[str, Sequence[float]],
+    config: AuditConfig, console: Console, command: str, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training],
+    results: Mapping[Training, Trained], milliseconds: Mapping[str, Sequence[float]],
 ) -> Audited:  # fmt: skip
     from nas.audit import predictors
     from nas.audit.analysis import examine

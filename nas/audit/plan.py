@@ -32,13 +32,14 @@ def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Me
     asked = [*trainings.truth(list(members)), *trainings.short_ones(list(members)), *trainings.long_ones(list(members))]
     missing = [training for training in asked if conditions.result_of(training) is None]
     steps = sum(training.steps for training in missing)
-    training = slower_by(config.workers) * workload.training_seconds(steps, config.batch_size)
+    training = slower_by(config.resources.num_workers) * workload.training_seconds(steps, config.batch_size)
     _, splits = run.images()
     images = len(SCORES) * TRAINING_PASSES * ZERO_COST_IMAGES
     if run.weights_file.exists():
         images += EVALUATIONS * (len(splits.calibration) + len(splits.search))
     scoring = len(members) * workload.passing_seconds(images)
-    what = f"{len(missing)} of {len(asked)} trainings, {steps} steps of {config.batch_size} images, {config.workers} at a time"
+    workers = config.resources.num_workers
+    what = f"{len(missing)} of {len(asked)} trainings, {steps} steps of {config.batch_size} images, {workers} at a time"
     files = {
         f"{config.bench}/sample/": len(members) * YAML_BYTES,
         f"{config.bench}/latencies/": len(members) * RESULT_BYTES,
@@ -51,4 +52,4 @@ def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Me
         Phase("scoring", f"{len(members)} networks with the supernet and {len(SCORES)} zero-cost scores", scoring),
     )
     memory = {"for each worker": memory_now() + workload.training_bytes(config.batch_size)}
-    return Plan(phases, memory, files, config.workers * workload.checkpoint_bytes)
+    return Plan(phases, memory, files, config.resources.num_workers * workload.checkpoint_bytes)

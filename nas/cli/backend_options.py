@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.cli.options import Config, Group, OptionError, option
+
+if TYPE_CHECKING:
+    from nas.execution.resources import Resources
 
 BACKENDS = ("local", "ray")
 WHERE = Group("where jobs run")
@@ -28,7 +30,7 @@ class BackendOptions(Config):
 
     of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "cpus_per_worker", "gpus_per_worker")
 
-    workers: int = option(os.cpu_count() or 1, "jobs at a time, one a core unless told otherwise", group=WHERE, at_least=1)
+    workers: int | None = option(None, "jobs at a time (one a core; one where they compute on this machine's GPU)", group=WHERE, at_least=1)
     backend: str = option("local", "where jobs run", group=WHERE, choices=BACKENDS)
     cpus_per_worker: int = option(1, "cores that each worker reserves, with --backend ray", group=WHERE, at_least=1, metavar="N")
     ray_address: str | None = option(None, "of a running Ray cluster to join (one of its own on this machine)", group=WHERE,
@@ -43,3 +45,17 @@ class BackendOptions(Config):
         for name in self.of_ray:
             if self.backend == "local" and name in self.given:
                 raise OptionError(name, "needs backend=ray")
+
+    @property
+    def resources(self) -> Resources:
+        """Who does the jobs."""
+        from nas.execution.resources import Resources
+
+        workers = self.workers or self.default_workers()
+        return Resources(workers, self.backend, self.cpus_per_worker, self.gpus_per_worker, self.ray_address)
+
+    def default_workers(self) -> int:
+        """Jobs at a time where nothing is said."""
+        from nas.execution.resources import default_num_workers
+
+        return default_num_workers(self.backend, self.cpus_per_worker)

@@ -12,6 +12,7 @@ from torch import Tensor
 from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
+from space.network import TokenMixerNet, build_network
 from supernet.accuracy import Score, evaluate
 from supernet.calibration import calibrate
 from supernet.data.batches import evaluation_batches
@@ -52,10 +53,19 @@ class SupernetEvaluator:
         images = shuffled(self.images, seed=0)
         return RacingEvaluator(self.supernet, self.calibration, images, Race(keep, sum(len(labels) for _, labels in images)))
 
+    def network(self, architecture: Architecture) -> TokenMixerNet:
+        """A network of its own on the CPU, in evaluation mode, with the weights that the architecture inherits."""
+        network = build_network(architecture)
+        network.load_state_dict(self._inherited(architecture))
+        return network.eval()
+
     def write_weights(self, architecture: Architecture, file: Path) -> None:
         """Write the weights that an architecture inherits, batch norm statistics included, as its network's state dict."""
+        write_atomically(file, save(self._inherited(architecture)))
+
+    def _inherited(self, architecture: Architecture) -> dict[str, Tensor]:
         statistics = calibrate(self.supernet, architecture, self.calibration)
-        write_atomically(file, save(self.supernet.export(architecture, statistics)))
+        return self.supernet.export(architecture, statistics)
 
 
 @dataclass(frozen=True)

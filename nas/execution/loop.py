@@ -43,24 +43,24 @@ class Deadline:
         return self.at is not None and time.monotonic() >= self.at
 
 
-class Source(Protocol[Payload, Outcome]):
+class Source(Protocol):
     """Where jobs come from, and where their outcomes go."""
 
-    def next(self) -> Job[Payload] | None:
+    def next(self) -> Job[Any] | None:
         """A job to begin now; None where a job under way, here or elsewhere, has to finish first, or none is left."""
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, under way or not, here or elsewhere."""
 
-    def finish(self, key: int, outcome: Outcome, seconds: float) -> None:
+    def finish(self, key: int, outcome: Any, seconds: float) -> None:
         """A job is done, and its worker took so many seconds."""
 
     def fail(self, key: int, failure: Failure) -> None:
         """A job has failed `MAX_ATTEMPTS` times, the last time like this."""
 
 
-def run_jobs(source: Source[Any, Any], workers: Workers, deadline: Deadline = Deadline()) -> None:
+def run_jobs(source: Source, workers: Workers, deadline: Deadline = Deadline()) -> None:
     """Have a source's jobs done until it is finished or the deadline is over.
 
     Raises:

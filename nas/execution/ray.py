@@ -112,7 +112,8 @@ class RayWorkers:
         reserved = _connect(self._resources)
         # Beside the driver: what takes the one takes the other.
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._dispatcher = _Dispatcher.options(scheduling_strategy=beside).remote()
+        actor: Any = _Dispatcher
+        self._dispatcher = actor.options(scheduling_strategy=beside).remote()
         self._tune = _Tune(self._make_do, self._dispatcher, self.capacity, reserved, self._folder)
         self._tune.start()
 

@@ -80,6 +80,7 @@ def _swaps(run: Path, record: StudyRecord) -> Swaps:
     from nas.report.origin import origin_of
     from nas.report.swaps import swaps_of
     from nas.runs.directory import RunError
+    from nas.train.supernet_run import WEIGHTS
     from space.files import load_architecture
 
     origin = origin_of(run)
@@ -95,7 +96,7 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
     from nas.report import FILE, swaps
     from nas.report.origin import origin_of
     from nas.search.plan import REPORT_BYTES, YAML_BYTES
-    from nas.train.supernet_run import EVALUATION_BATCH
+    from nas.train.supernet_run import EVALUATION_BATCH, WEIGHTS
     from space.files import load_architecture
 
     results, phases, memory, files = record.results(), [], {"in all": memory_now()}, {}
@@ -114,6 +115,7 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
 def _score(run: Path, asked: Swaps) -> None:
     from nas.cli.progress import phase
     from nas.evaluators.supernet import load_evaluator
+    from nas.report.origin import origin_of
     from nas.report.swaps import missing_of, score_swaps
     from nas.train.supernet_run import open_supernet_run
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.runs.records.reading import read_json
 from nas.runs.directory import RunError
+from nas.runs.records.reading import read_json
 from supernet.intervals import Accuracy, over_seeds
 
 FOLDER = "comparison"

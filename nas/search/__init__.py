@@ -10,6 +10,7 @@ Importing this loads neither PyTorch nor Optuna.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from space.errors import UserError
@@ -22,14 +23,15 @@ class NothingFound(UserError):
     """A search that had no time to evaluate an architecture."""
 
 
-def search(budget: str, *, data: Any = "digits", progress: bool = False, **options: Any) -> Found:
+def search(budget: str, *, data: Any = None, progress: bool = False, **options: Any) -> Found:
     """Search for the best architecture inside a budget, as `python -m nas.search --budget BUDGET` does.
 
     A search that was interrupted, here or on the command line, goes on where the same `out` is given.
 
     Args:
         budget: hard limits, such as `4.5GFLOPs`, `25Mparams` or `4.5GFLOPs 12ms@cpu`.
-        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`; by
+            default `digits`, or the data of the `supernet`.
         progress: whether progress and tables are printed.
         options: the fields of `nas.search.config.SearchConfig`, which are the command's options. `evaluator` may also be a function
             that takes an architecture and gives a `Score` or a number, greater for the better.

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nas.cli.backend_options import WHERE as BACKEND
 from nas.cli.backend_options import BackendOptions
 from nas.cli.options import REQUIRED, Derived, OptionError, option
 from nas.runs.storage_url import checked, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
-
-if TYPE_CHECKING:
-    from nas.execution.resources import Resources
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
@@ -97,7 +93,8 @@ class SearchConfig(BackendOptions, SupernetConfig):
             raise OptionError("finalists", f"got {self.finalists}, expected one objective: a front has no winner")
         if self.workers is not None:
             if self.workers > self.parallel:
-                raise OptionError("workers", f"got {self.workers}, expected no more than parallel={self.parallel}, which decides what is proposed")
+                limit = f"no more than parallel={self.parallel}, which decides what is proposed"
+                raise OptionError("workers", f"got {self.workers}, expected {limit}")
             if self.race and self.workers > 1:
                 raise OptionError("workers", f"got {self.workers}, expected 1 with race=True: what a race scores depends on who met whom")
 
@@ -124,25 +121,11 @@ class SearchConfig(BackendOptions, SupernetConfig):
         """Of `minutes`, what training and search may take."""
         return 1 - FINALS_SHARE if self.finalists else 1.0
 
-    @property
-    def resources(self) -> Resources:
-        """Who evaluates, and who trains in the finals."""
-        from nas.execution.resources import Resources
-
-        workers = self.workers or self._default_workers()
-        return Resources(workers, self.backend, self.cpus_per_worker, self.gpus_per_worker, self.ray_address)
-
-    def _default_workers(self) -> int:
+    def default_workers(self) -> int:
+        """One where it matters who met whom, or where a caller's function may not survive a way to another process."""
         if self.race or self.judged_by == "caller":
-            # A caller's function may not survive a way to another process.
             return 1
-        if self.ray_address:
-            return self.parallel
-        import torch
-
-        if self.backend == "local" and torch.cuda.is_available():
-            return 1
-        return min(self.parallel, max((os.cpu_count() or 1) // self.cpus_per_worker, 1))
+        return self.parallel if self.ray_address else min(self.parallel, super().default_workers())
 
     @property
     def study_name(self) -> str:
@@ -169,7 +152,11 @@ def search_config_of(run: Path) -> SearchConfig:
     """The config of a search's directory, wherever that lies now; RunError where it is none of a search."""
     from nas.runs.directory import RunError, config_of_run
 
+    found = config_of_run(run)
+    if found.get("evaluator", EVALUATORS[0]) not in EVALUATORS:
+        judge = f"judged by {found['evaluator']}, a function of its caller's"
+        raise RunError(f"{run}: {judge}, expected a search whose evaluator the command line knows")
     try:
-        return SearchConfig.restored(config_of_run(run) | {"out": run.resolve()})
+        return SearchConfig.restored(found | {"out": run.resolve()})
     except (KeyError, OptionError):
         raise RunError(f"{run}: got the directory of another command, expected that of a search") from None

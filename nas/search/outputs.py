@@ -102,7 +102,8 @@ def print_table(
     has_images = best.score.num_images > 0
     title = f"Accuracy {judged_by}, on {best.score.num_images} search images" if has_images else f"Scores {judged_by}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    headings = ("", "trial", "accuracy %", "log-lik." if has_images else "score", "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
+    scores = ("accuracy %", "log-lik." if has_images else "score")
+    headings = ("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
     for heading in headings:
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for rank, finalist in enumerate(finalists, start=1):

@@ -44,11 +44,14 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     resolved = config.values() | {"image_size": supernet_run.image_size, "storage": _shown_storage(config)}
 
     from nas.study.objectives import objectives_of
+    from nas.train.training import check_warm_start, scope_of, train_supernet
 
     # What cannot be ends here, before the directory is that of such a search.
     objectives_of(config.objectives, budget)
     check_run(config.out, resolved, FREE)
     corrections = _corrections(config, supernet_run)
+    if config.judged_by == "supernet" and config.supernet is None:
+        check_warm_start(config, supernet_run)
     _introduce(console, config, band, budget, supernet_run)
     if config.dry_run:
         from nas.cli.plan import print_plan
@@ -64,7 +67,6 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.search.found import Found, FoundArchitecture
     from nas.search.outputs import names_of_files
     from nas.study.storage import open_storage, told
-    from nas.train.__main__ import scope_of, train_supernet
     from proxies.published import parents_within
 
     if config.storage is not None:
@@ -98,11 +100,12 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
     from nas.train.supernet_run import SupernetRun, open_supernet_run
 
     if config.supernet is None:
-        return SupernetRun.on_data(config.out, load_space(config.space), config.data if data is None else data, config.image_size, config.seed)
+        source = config.data if data is None else data
+        return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed)
     given = config.data if "data" in config.given else None
     run = open_supernet_run(config.supernet, given if data is None else data)
     if not run.weights_file.exists():
-        raise RunError(f"supernet: got {config.supernet}, which has no {run.weights_file.name}, expected the directory of a trained supernet")
+        raise RunError(f"supernet: got {config.supernet} without {run.weights_file.name}, expected the directory of a trained supernet")
     return run
 
 

@@ -11,9 +11,10 @@ from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
+from nas.runs.records.finals import read_finals
 from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
-from nas.search.finals import num_steps
+from nas.search.finals import num_steps, steps_of_rounds
 from nas.train.plan import CONFIG_BYTES, SAMPLES, latency_phases, training_phase
 from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
@@ -32,14 +33,14 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
     """
     drawn, phases = _drawn(band, supernet_run), latency_phases(config, band.space, targets)
     memory, shared, passing = {}, drawn, 0.0
-    if config.evaluator == "supernet":
+    if config.judged_by == "supernet" and config.supernet is None:
         training, shared = training_phase(config, supernet_run, band if config.scope == "band" else None)
         phases.append(training)
         memory["in training"] = memory_now() + shared.training_bytes(config.batch_size)
         passing = shared.checkpoint_bytes
     phases.append(_search_phase(config, drawn, supernet_run, _seconds_of_evaluations(config)))
-    if config.num_finalists:
-        phases.append(_finals_phase(config, drawn, sum(phase.seconds or 0.0 for phase in phases)))
+    if config.finalists:
+        phases.append(_finals_phase(config, drawn))
     memory["for each worker"] = _worker_bytes(config, drawn, shared)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
     return Plan(tuple(phases), memory, _files(config, drawn, shared), passing, note)
@@ -53,7 +54,7 @@ def plan_join(config: SearchConfig, band: ArchitectureBand, supernet_run: Supern
         band: without limits on latency.
     """
     drawn = _drawn(band, supernet_run)
-    shared = training_phase(config, supernet_run, None)[1] if config.evaluator == "supernet" else drawn
+    shared = training_phase(config, supernet_run, None)[1] if config.judged_by == "supernet" else drawn
     done = _seconds_of_evaluations(config)
     phase = _search_phase(config, drawn, supernet_run, done)
     phase = replace(phase, what=f"{phase.what}; less where others evaluate, too")
@@ -69,7 +70,7 @@ def _drawn(band: ArchitectureBand, supernet_run: SupernetRun) -> Workload:
 def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetRun, done: Sequence[float]) -> Phase:
     """What is left of the evaluations; at the pace of those that are done, where there are some: `done` is their seconds."""
     _, splits = supernet_run.images()
-    alone, workers = config.evaluator == "standalone", config.resources
+    alone, workers = config.judged_by == "standalone", config.resources
     if done:
         seconds = statistics.median(done) / workers.num_workers
     else:
@@ -81,17 +82,18 @@ def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetR
     return Phase("search", what, seconds * missing if missing else None)
 
 
-def _finals_phase(config: SearchConfig, drawn: Workload, seconds_before: float) -> Phase:
-    steps = num_steps(config.num_finalists)
-    what = f"the best train alone, {steps} steps, and published networks"
-    seconds = drawn.training_seconds(steps, BATCH_SIZE)
-    if config.finalists is None and config.minutes is None:
-        return Phase("finals", f"{what}, less to take a third of the time before", min(seconds, seconds_before / 3))
-    return Phase("finals", what, seconds)
+def _finals_phase(config: SearchConfig, drawn: Workload) -> Phase:
+    steps = num_steps(config.finalists, steps_of_rounds(config.finals_steps))
+    done = read_finals(config.out)
+    workers = config.resources
+    seconds = drawn.training_seconds(steps, BATCH_SIZE) * slower_by(workers.num_workers * workers.cpus)
+    what = f"the best train alone, {steps} steps, and published networks, {workers.num_workers} at a time"
+    is_done = done is not None and done.finished == len(done.steps)
+    return Phase("finals", what, None if is_done else seconds)
 
 
 def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> float:
-    if config.evaluator == "standalone":
+    if config.judged_by == "standalone":
         return memory_now() + drawn.training_bytes(BATCH_SIZE)
     return memory_now() + replace(drawn, params=shared.params).passing_bytes(max(CALIBRATION_BATCH, EVALUATION_BATCH))
 
@@ -99,11 +101,11 @@ def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> fl
 def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:
     files = {f"{config.artifacts_folder.name}/": config.trials * ARTIFACTS_BYTES}
     files |= {"config.json": CONFIG_BYTES, "best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
-    if config.evaluator == "supernet":
+    if config.judged_by == "supernet" and config.supernet is None:
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
         files[f"{FOLDER}/"] = num_bytes(config.steps)
-    if config.num_finalists or config.evaluator == "standalone":
-        trainings = config.num_finalists + (config.trials if config.evaluator == "standalone" else 0)
+    if config.finalists or config.judged_by == "standalone":
+        trainings = config.finalists + (config.trials if config.judged_by == "standalone" else 0)
         files[f"{config.standalone_folder.name}/"] = trainings * RESULT_BYTES
     if len(config.objectives) == 1:
         files |= {f"next-{rank}.yaml": YAML_BYTES for rank in range(2, config.keep + 1)}
