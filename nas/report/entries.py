@@ -52,7 +52,8 @@ class Entry:
     @property
     def ranking(self) -> Accuracy | None:
         """What it scored in the search."""
-        return None if self.result is None else of_score(self.result.score)
+        # A caller's evaluator that gives a number alone has looked at no images that we know of.
+        return None if self.result is None or not self.result.score.num_images else of_score(self.result.score)
 
 
 def entries_of(

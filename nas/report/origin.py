@@ -63,7 +63,8 @@ class Origin:
     @property
     def judged_by(self) -> str:
         """Where the scores of the search come from, in words."""
-        return "the supernet's weights" if self.evaluator == "supernet" else f"{self.standalone_steps} steps of training alone"
+        words = {"supernet": "the supernet's weights", "standalone": f"{self.standalone_steps} steps of training alone"}
+        return words.get(self.evaluator, self.evaluator)
 
     def supernet_folder(self, run: Path) -> Path:
         """Where the supernet lies that judged: in the run's directory, or in another one's."""

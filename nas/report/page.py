@@ -63,6 +63,16 @@ class Findings:
         return len(self.record.objectives) > 1
 
     @property
+    def has_images(self) -> bool:
+        """Whether scores are of images, and not numbers of a caller's evaluator."""
+        return self.results[0].score.num_images > 0
+
+    @property
+    def shows_accuracy(self) -> bool:
+        """Whether figures show accuracies: a front is one of log-likelihoods."""
+        return self.has_images and not self.is_front
+
+    @property
     def has_line(self) -> bool:
         """Whether the front is a line in a plane."""
         return len(self.record.objectives) == 2
@@ -171,7 +181,7 @@ def _searched(findings: Findings) -> list[Markup]:
         assert quantity is not None
 
         def place(result: Result, quantity: str = quantity, divisor: float = divisor) -> tuple[float, float]:
-            height = result.score.log_likelihood if findings.is_front else 100 * result.score.accuracy
+            height = 100 * result.score.accuracy if findings.shows_accuracy else result.score.log_likelihood
             return result.amounts[quantity] / divisor, height
 
         rest = [result for result in findings.results if result.number not in written | {winner.number}]
@@ -182,7 +192,7 @@ def _searched(findings: Findings) -> list[Markup]:
                   figures.ORANGE, "D", 22),
             Group(findings.winner.label, [place(winner)], figures.VERMILION, "*", 90),
         ]  # fmt: skip
-        about = "log-likelihood" if findings.is_front else "accuracy, %"
+        about = "accuracy, %" if findings.shows_accuracy else "log-likelihood" if findings.has_images else "score"
         unit = f"{name}, predicted" if quantity in findings.origin.budget.targets else name
         at = f"{findings.winner.label} at {place(winner)[0]:.3g}"
         alt = f"{about} of {len(findings.results)} evaluated architectures against {unit}; {at}"

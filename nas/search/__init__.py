@@ -43,12 +43,16 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
     from nas.cli.console import open_console, quiet_console
+    from nas.cli.plan import refuse_dry_run
     from nas.search.config import SearchConfig
     from nas.search.pipeline import run_search
-    from supernet.data.images import name_of_data
+    from supernet.data.images import name_of_data, open_images
 
-    config = SearchConfig(budget=budget, data=name_of_data(data), **options)
-    found = run_search(config, open_console() if progress else quiet_console(), None if isinstance(data, str) else data)
+    refuse_dry_run(options)
+    images = None if data is None or isinstance(data, str | Path) else open_images(data)
+    given = {} if data is None else {"data": name_of_data(images or data)}
+    config = SearchConfig(budget=budget, **given, **options)
+    found = run_search(config, open_console() if progress else quiet_console(), images)
     if found is None:
         raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more goes on")
     return found
