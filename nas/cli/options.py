@@ -98,7 +98,7 @@ class Option:
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise ValueError(f"got {value!r:.80}, expected a list")
         found = tuple(map(self._checked_one, value))
-        if not found and self.nargs == "+":
+        if not found and self.nargs == "+" and self.default != ():
             raise ValueError("got none, expected one at the least")
         return found
 

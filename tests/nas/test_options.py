@@ -35,6 +35,7 @@ class Baking(Config):
     logs: int | None = option(None, "of wood", group=HOW, convert=even)
     seeds: tuple[int, ...] = option((1,), "on top", at_least=0)
     cover: bool = option(True, "cover it")
+    toppings: tuple[str, ...] = option((), "over it")
     dark: bool = option(False, "bake it well")
     out: Path = option(Derived(lambda config: Path("oven") / config.bread), "where (oven/BREAD)", flags=("-o",))
 
@@ -93,7 +94,7 @@ def test_a_command_line_and_a_caller_make_the_same_config() -> None:
 def test_what_is_not_given_is_as_declared() -> None:
     assert line("rye").values() == Baking(bread=Path("rye")).values() == {
         "bread": Path("rye"), "others": (), "loaves": 2, "share": 0.5, "minutes": None, "oven": "gas", "logs": None, "seeds": (1,),
-        "cover": True, "dark": False, "out": Path("oven/rye"),
+        "cover": True, "toppings": (), "dark": False, "out": Path("oven/rye"),
     }  # fmt: skip
     assert Baking(bread="rye", minutes=None, out=None).given == {"bread"}
 
