@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.cli.options import OptionError
 from nas.cli.progress import duration
 
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -69,6 +70,12 @@ def print_plan(console: Console, plan: Plan) -> None:
     for file, size in plan.files.items():
         console.print(f"  {file}  {_size(size)}", soft_wrap=True)
     console.print("nothing was written")
+
+
+def refuse_dry_run(options: Mapping[str, object]) -> None:
+    """OptionError where a Python caller, who gets results back, asks for a dry run, which has none."""
+    if options.get("dry_run"):
+        raise OptionError("dry_run", "got True, expected it on the command line alone, which shows what would be done")
 
 
 def memory_now() -> float:

@@ -26,9 +26,12 @@ def phase(name: str, total: int, console: Console | None = None) -> Iterator[Adv
     """Show the progress of one phase: `with phase("training", total=400) as advance: ...`.
 
     Args:
-        console: where it is shown; inside a `nas.cli.screen.Screen`, that screen's.
+        console: where it is shown, unless it is quiet; inside a `nas.cli.screen.Screen`, that screen's.
     """
     console = console or Console()
+    if console.quiet:
+        yield lambda *_, **__: None
+        return
     pace = _Pace(total)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"))

@@ -48,7 +48,7 @@ class Screen:
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=REFRESHES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Screen:
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.quiet:
             try:
                 with unbroken():
                     self._live.start()

@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli.command import CommandParser, add_dry_run, exit_code_of, whole_number
-from nas.execution import BACKENDS, OF_RAY, add_ray_arguments, check_backend
-from nas.runs.storage_url import argument_of, for_dashboard, without_password
-from nas.search.config import EVALUATORS, PARALLEL, SAMPLERS, STANDALONE_STEPS, SearchConfig
-from nas.study.objectives import NAMES as OBJECTIVES
-from nas.train.__main__ import DEFAULT_FLOOR, add_supernet_arguments, resolve, scope_of, train_supernet
+from nas.cli.command import CommandParser, exit_code_of
+from nas.cli.command_line import add_options, read
+from nas.execution import OF_RAY
+from nas.runs.storage_url import for_dashboard, without_password
+from nas.search.config import SearchConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 FREE = frozenset({"trials", "minutes", "backend", "workers", *OF_RAY, "keep", "latency_tables", "dry_run", "finalists"})
 """What may change when a run continues: none of it decides what a trial scores."""
-OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
-"""Options that say nothing where no supernet is trained."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,46 +38,8 @@ def _parse(argv: Sequence[str] | None) -> SearchConfig:
         description="Train a weight-sharing supernet, search it for the best architecture inside a budget, and write that as YAML.",
         epilog="Run the same command again to continue an interrupted search.",
     )
-    what, how, where = add_supernet_arguments(parser, budget_is_required=True)
-    what.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["accuracy"], help="accuracy, and costs to trade it against")
-    how.add_argument("--trials", type=whole_number(1), default=120, help="architectures to evaluate (%(default)s)")
-    how.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[0], help="what proposes architectures (%(default)s)")
-    how.add_argument("--race", action="store_true", help="stop evaluating what is surely not among the best that are kept")
-    how.add_argument("--subtract-bias", action="store_true", help="correct scores by what nas.audit found of this run's supernet")
-    how.add_argument("--evaluator", choices=EVALUATORS, default=EVALUATORS[0], help="what judges: shared weights, or a short training")
-    how.add_argument("--standalone-steps", type=whole_number(1), help=f"its steps, with --evaluator standalone ({STANDALONE_STEPS})")
-    how.add_argument("--finalists", type=whole_number(0), help="how many of the best train alone at the end, 0 for none (8 if time allows)")
-    where.add_argument("--storage", type=argument_of, help="of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
-                       "(SQLite in the run's directory)")  # fmt: skip
-    where.add_argument("--keep", type=whole_number(1), default=5, help="architectures to write, the best included (%(default)s)")
-    where.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="where evaluations run (%(default)s)")
-    where.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")
-    where.add_argument("--parallel", type=whole_number(1), default=PARALLEL,
-                       help="evaluations that may be under way at once; decides what is proposed (%(default)s)")  # fmt: skip
-    where.add_argument("--cpus-per-worker", type=whole_number(1), default=1,
-                       help="threads of an evaluation, on which its last digits depend (%(default)s)")  # fmt: skip
-    add_ray_arguments(where)
-    add_dry_run(parser)
-    arguments = parser.parse_args(argv)
-    arguments.objectives = tuple(arguments.objectives)
-    if arguments.floor is None:
-        arguments.floor = DEFAULT_FLOOR if len(arguments.objectives) == 1 else 0.0
-    idle = [name for name in OF_SUPERNET if getattr(arguments, name) != parser.get_default(name)]
-    if arguments.evaluator != "supernet" and idle:
-        parser.error(f"--{idle[0].replace('_', '-')} needs --evaluator supernet")
-    if arguments.race and arguments.subtract_bias:
-        parser.error("--race and --subtract-bias exclude each other: a race compares images, a bias is that of whole scores")
-    if arguments.evaluator == "supernet" and arguments.standalone_steps is not None:
-        parser.error("--standalone-steps needs --evaluator standalone")
-    arguments.standalone_steps = arguments.standalone_steps or STANDALONE_STEPS
-    if len(arguments.objectives) > 1 and arguments.finalists:
-        parser.error("--finalists needs one objective: a front has no winner")
-    check_backend(parser, arguments)
-    if arguments.workers and arguments.workers > arguments.parallel:
-        limit = f"no more than --parallel {arguments.parallel}, which decides what is proposed"
-        parser.error(f"--workers: got {arguments.workers}, expected {limit}")
-    resolve(arguments)
-    return SearchConfig(**vars(arguments))
+    add_options(parser, SearchConfig)
+    return read(SearchConfig, parser, argv)
 
 
 def run(config: SearchConfig) -> None:
@@ -122,12 +80,13 @@ def run(config: SearchConfig) -> None:
     from nas.search.finish import conclude
     from nas.search.loop import evaluate, evaluator_of, open_search
     from nas.study.storage import open_storage, told
+    from nas.train.training import scope_of, train_supernet
     from proxies.published import parents_within
 
     # A missing audit ends here, before the directory is that of such a search.
     corrections = corrections_of(config.out) if config.subtract_bias else None
     storage = config.storage and without_password(config.storage)
-    resolved = asdict(config) | {"image_size": supernet_run.image_size, "storage": storage}
+    resolved = config.values() | {"image_size": supernet_run.image_size, "storage": storage}
     with open_run(config.out, resolved, FREE), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
         # What cannot be reached or written ends here, before anything slow.
         open_storage(config.storage_url)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.runs.storage_url import sqlite_url
-from nas.train.config import SupernetConfig
+from nas.cli.options import REQUIRED, Derived, OptionError, option
+from nas.runs.storage_url import checked, sqlite_url
+from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
 
 if TYPE_CHECKING:
     from nas.execution import Workers
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
+OBJECTIVES = ("accuracy", "latency", "macs", "params")
+OF_SUPERNET = ("race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start")
+"""Options that say nothing where no supernet is trained."""
 EVALUATORS = ("supernet", "standalone")
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
@@ -25,46 +29,50 @@ FINALS_SHARE = 0.25
 """Of `--minutes`, what is kept for the finals; without, they take a third of the time before them at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchConfig(SupernetConfig):
-    """Everything that a search depends on. Training the supernet takes half of its minutes at most.
+    """Everything that a search depends on."""
 
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it, counted and measured at the space's image size.
-        objectives: accuracy, and costs to trade it against.
-        trials: architectures to evaluate in all.
-        parallel: how many evaluations may be under way at once. What is proposed depends on it, and not on the number of workers.
-        cpus_per_worker: threads of an evaluation, on which its last digits depend.
-        gpus_per_worker: that Ray reserves for a worker; by default its share of all, one at most.
-        workers: evaluations at a time; by default one a core, one on a GPU, and one for a race, whose scores depend on who met whom.
-        race: whether evaluations of what is surely not among the best are stopped.
-        subtract_bias: whether log-likelihoods are corrected by what the audit of the run's supernet found.
-        evaluator: what judges an architecture: a supernet's weights, or a short training alone.
-        standalone_steps: steps of such a training.
-        storage: URL of the study; by default SQLite in the run's directory.
-        keep: architectures to write, the winner included; with several objectives the whole front is written.
-        finalists: how many of the best train alone at the end; by default 8, if it takes a third of the time before at most.
-        dry_run: say what would be done, and do none of it.
-    """
+    budget: str = option(REQUIRED, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
+    objectives: tuple[str, ...] = option(("accuracy",), "accuracy, and costs to trade it against", group=WHAT, choices=OBJECTIVES)
+    floor: float = option(
+        Derived(lambda config: 0.9 if len(config.objectives) == 1 else 0.0),
+        "least share of the budget to use (0.9; with several objectives 0)", group=WHAT, at_least=0, below=1,
+    )  # fmt: skip
+    trials: int = option(120, "architectures to evaluate", group=HOW, at_least=1)
+    sampler: str = option(SAMPLERS[0], "what proposes architectures", group=HOW, choices=SAMPLERS)
+    race: bool = option(False, "stop evaluating what is surely not among the best that are kept", group=HOW)
+    subtract_bias: bool = option(False, "correct scores by what nas.audit found of this run's supernet", group=HOW)
+    evaluator: str = option(EVALUATORS[0], "what judges: shared weights, or a short training", group=HOW, choices=EVALUATORS)
+    standalone_steps: int = option(STANDALONE_STEPS, "its steps, with --evaluator standalone", group=HOW, at_least=1)
+    finalists: int | None = option(None, "how many of the best train alone at the end, 0 for none (8)", group=HOW, at_least=0)
+    storage: str | None = option(None, "of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
+                                 "(SQLite in the run's directory)", group=WHERE, convert=checked)  # fmt: skip
+    keep: int = option(5, "architectures to write, the best included", group=WHERE, at_least=1)
+    backend: str = option("local", "where evaluations run", group=WHERE, choices=("local", "ray"))
+    workers: int | None = option(None, "evaluations at a time (one a core; on a GPU one)", group=WHERE, at_least=1)
+    parallel: int = option(PARALLEL, "evaluations that may be under way at once; decides what is proposed", group=WHERE, at_least=1)
+    cpus_per_worker: int = option(1, "threads of an evaluation, on which its last digits depend", group=WHERE, at_least=1)
+    ray_address: str | None = option(None, "of a running Ray cluster to join", group=WHERE, metavar="HOST:PORT")
+    gpus_per_worker: float | None = option(None, "GPUs that each worker reserves, with --backend ray", group=WHERE, at_least=0)
 
-    budget: str
-    objectives: tuple[str, ...]
-    trials: int
-    parallel: int
-    cpus_per_worker: int
-    sampler: str
-    race: bool
-    subtract_bias: bool
-    evaluator: str
-    standalone_steps: int
-    backend: str
-    workers: int | None
-    ray_address: str | None
-    gpus_per_worker: float | None
-    storage: str | None
-    keep: int
-    finalists: int | None
-    dry_run: bool
+    def check(self) -> None:
+        super().check()
+        for name in OF_SUPERNET:
+            if self.evaluator != "supernet" and name in self.given:
+                raise OptionError(name, "needs evaluator=supernet")
+        if self.race and self.subtract_bias:
+            raise OptionError("race", "excludes subtract_bias=True: a race compares images, a bias is that of whole scores")
+        if self.evaluator == "supernet" and "standalone_steps" in self.given:
+            raise OptionError("standalone_steps", "needs evaluator=standalone")
+        if len(self.objectives) > 1 and self.finalists:
+            raise OptionError("finalists", "needs one objective: a front has no winner")
+        for name in ("ray_address", "gpus_per_worker"):
+            if self.backend == "local" and name in self.given:
+                raise OptionError(name, "needs backend=ray")
+        if self.workers and self.workers > self.parallel:
+            limit = f"no more than parallel={self.parallel}, which decides what is proposed"
+            raise OptionError("workers", f"got {self.workers}, expected {limit}")
 
     @property
     def num_finalists(self) -> int:
@@ -115,12 +123,9 @@ class SearchConfig(SupernetConfig):
 
 def search_config_of(run: Path) -> SearchConfig:
     """The config of a search's directory, wherever that lies now; RunError where it is none of a search."""
-    from pydantic import TypeAdapter, ValidationError
-
     from nas.runs.directory import RunError, config_of_run
 
-    found = config_of_run(run) | {"out": run.resolve()}
     try:
-        return TypeAdapter(SearchConfig).validate_python({name: found[name] for name in SearchConfig.__dataclass_fields__}, strict=False)
-    except (KeyError, ValidationError):
+        return SearchConfig.restored(config_of_run(run) | {"out": run.resolve()})
+    except (KeyError, OptionError):
         raise RunError(f"{run}: got the directory of another command, expected that of a search") from None

@@ -1,0 +1,41 @@
+"""Training a weight-sharing supernet, for searches to go on from.
+
+    from nas.train import train
+
+    supernet = train("450MFLOPs", data="path/to/train", out="runs/mine")
+    network = supernet.network(architecture)
+
+Importing this loads neither PyTorch nor Optuna.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.train.trained import TrainedSupernet
+
+
+def train(budget: str | None = None, *, data: Any = "digits", progress: bool = False, **options: Any) -> TrainedSupernet:
+    """Train a supernet, as `python -m nas.train` does; a training that was interrupted, here or there, goes on where `out` is the same.
+
+    Args:
+        budget: hard limits, such as `4.5GFLOPs`, where it is to be trained in their band; none for the whole space.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        progress: whether progress is printed.
+        options: the fields of `nas.train.config.TrainingConfig` but `dry_run`, which are the command's options.
+
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.cli.console import open_console, quiet_console
+    from nas.cli.plan import refuse_dry_run
+    from nas.train.config import TrainingConfig
+    from nas.train.training import run_training
+    from supernet.data.images import name_of_data, open_images
+
+    refuse_dry_run(options)
+    images = None if isinstance(data, str | Path) else open_images(data)
+    config = TrainingConfig(budget=budget, data=name_of_data(images or data), **options)
+    return run_training(config, open_console() if progress else quiet_console(), images)

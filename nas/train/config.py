@@ -1,53 +1,69 @@
-"""What a supernet's training depends on, alone or as a part of a search."""
+"""What a supernet's training depends on, alone or as a part of a search: keyword arguments of `nas.train.train`, options of `nas.train`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from nas.cli.data_option import HELP, source_named
+from nas.cli.options import Config, Derived, Group, OptionError, option
+
+WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
+PATHS = ("uniform", "fair", "sandwich")
+SCOPES = ("space", "band")
+FREE = frozenset({"minutes", "latency_tables", "dry_run"})
+"""What may change when a training continues."""
 
 
-@dataclass(frozen=True)
-class SupernetConfig:
-    """Everything that a supernet depends on but its budget.
-
-    Args:
-        space: name of a search space, or a YAML file.
-        floor: least share of the budget's first limit to use.
-        data: as `supernet.data.images.open_images` reads it; its training part alone is read.
-        image_size: side in pixels at which the supernet is trained and judged; by default the data's own.
-        out: the run's directory.
-        minutes: when to end at the latest.
-        steps, batch_size, lr: of the supernet's training.
-        paths: what a step trains, a name in `supernet.paths.STRATEGIES`.
-        scope: whether that lies anywhere in the space or in the budget's band.
-        warm_start: published networks and their weights to begin with, `NAME=FILE` each.
-        latency_tables: folder for tables of measured latencies; by default the user's cache.
-    """
-
-    space: str
-    floor: float
-    data: str
-    image_size: int | None
-    out: Path
-    seed: int
-    minutes: float | None
-    steps: int
-    batch_size: int
-    lr: float
-    paths: str
-    scope: str
-    warm_start: tuple[str, ...]
-    latency_tables: Path | None
+def _weights_source(value: Any) -> str:
+    name, sign, file = str(value).partition("=")
+    if not (name and sign and file):
+        raise ValueError(f"got {value!r:.80}, expected NAME=FILE, such as davit-t=weights.safetensors")
+    return f"{name}={Path(file).resolve()}"
 
 
-@dataclass(frozen=True)
+def _default_out(config: SupernetConfig) -> Path:
+    name = "-".join((Path(config.space).stem, config.budget or config.scope, Path(config.data).stem))
+    return (Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")).resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetConfig(Config):
+    """Everything that a supernet depends on."""
+
+    budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
+    space: str = option("hybrid-224", "hybrid-224, hybrid-32 or a YAML file", group=WHAT)
+    floor: float = option(0.9, "least share of the budget to use", group=WHAT, at_least=0, below=1)
+    data: str = option("digits", HELP, group=WHAT, convert=source_named)
+    image_size: int | None = option(None, "side in pixels for training and judging the supernet (the data's own)", group=WHAT, at_least=32)
+    minutes: float | None = option(
+        None, "end after this time at the latest; a later run has as long again; in a search, half of it goes to training",
+        group=HOW, at_least=0, below=1e6,
+    )  # fmt: skip
+    steps: int = option(250, "steps of supernet training", group=HOW, at_least=1)
+    batch_size: int = option(64, "images a step", group=HOW, at_least=2)
+    lr: float = option(1e-3, "peak learning rate", group=HOW, at_least=0, below=10)
+    paths: str = option(PATHS[0], "what a step of supernet training runs", group=HOW, choices=PATHS)
+    scope: str = option(SCOPES[0], "train in the whole space or in the budget's band", group=HOW, choices=SCOPES)
+    warm_start: tuple[str, ...] = option(
+        (), "begin with published networks' weights: davit-t=weights.safetensors uniformer-s=...",
+        group=HOW, convert=_weights_source, metavar="NAME=FILE",
+    )  # fmt: skip
+    seed: int = option(0, "of weights, data order, paths and proposals", group=HOW)
+    out: Path = option(
+        Derived(_default_out), "the run's directory (runs/SPACE-BUDGET-DATA)", group=WHERE, convert=lambda value: Path(value).resolve()
+    )
+    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", group=WHERE, metavar="FOLDER")
+    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(SupernetConfig):
-    """What to train.
+    """What to train."""
 
-    Args:
-        budget: as `proxies.cost.parse_budget` reads it; not needed for training anywhere in the space.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    budget: str | None
-    dry_run: bool
+    def check(self) -> None:
+        super().check()
+        if self.scope == "band" and self.budget is None:
+            raise OptionError("budget", "missing, expected one such as 4.5GFLOPs, since scope=band needs it")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.data.batches import Batches, evaluation_batches
 from supernet.data.images import ImageSet, Splits, open_images, split
+from supernet.data.own_dataset import Dataset
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
@@ -30,14 +32,15 @@ MAX_CALIBRATION_IMAGES = 256
 
 @dataclass(frozen=True)
 class SupernetRun:
-    """Where a supernet lives and what it is trained and judged on. Small, so that workers receive it whole.
+    """Where a supernet lives and what it is trained and judged on. It travels small, so that workers receive it whole.
 
     Args:
         folder: the run's directory; every worker must reach it.
         space: with the classes of the data.
-        data: as `open_images` reads it.
+        data: the `ImageSet.identity` of the images.
         image_size: side in pixels.
         seed: of the initial weights, the splits, the order of images and the paths.
+        opened: the images; by default they are opened by name when they are first asked for.
     """
 
     folder: Path
@@ -45,13 +48,16 @@ class SupernetRun:
     data: str
     image_size: int
     seed: int
+    opened: ImageSet | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def on_data(cls, folder: Path, space: SearchSpace, data: str, image_size: int | None, seed: int) -> SupernetRun:
+    def on_data(
+        cls, folder: Path, space: SearchSpace, data: str | Path | Dataset | ImageSet, image_size: int | None, seed: int
+    ) -> SupernetRun:
         """A run on data that gives the space its classes and channels, and the image size where none is asked for."""
         images = open_images(data)
         space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
-        return cls(folder, space, data, image_size or images.default_image_size(), seed)
+        return cls(folder, space, images.identity, image_size or images.default_image_size(), seed, images)
 
     @property
     def weights_file(self) -> Path:
@@ -65,13 +71,28 @@ class SupernetRun:
 
     def images(self) -> tuple[ImageSet, Splits]:
         """The training part of the data and its splits, the same for everyone who asks."""
-        images = open_images(self.data)
+        return self._material
+
+    @cached_property
+    def _material(self) -> tuple[ImageSet, Splits]:
+        images = open_images(self.data) if self.opened is None else self.opened
         num_search = min(len(images) // 5, MAX_SEARCH_IMAGES)
         num_calibration = min(len(images) // 10, MAX_CALIBRATION_IMAGES)
         if num_calibration > CALIBRATION_BATCH:
             # Whole batches: statistics are averaged batch by batch.
             num_calibration -= num_calibration % CALIBRATION_BATCH
         return images, split(images, self.seed, num_search, num_calibration)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The splits follow from the rest.
+        state = self.__dict__.copy()
+        material = state.pop("_material", None)
+        return state if material is None else state | {"opened": material[0]}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a training to go on from, or its result."""
+        return self.weights_file.exists() or self.checkpoint_file.exists()
 
     def train(
         self,
@@ -148,7 +169,12 @@ class SupernetRun:
         )
 
 
-def open_supernet_run(folder: Path) -> SupernetRun:
-    """The run of a directory, as the command made it that wrote its config there."""
+def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None = None) -> SupernetRun:
+    """The run of a directory, as the command made it that wrote its config there. Whoever only searches it leaves its weights alone.
+
+    Args:
+        data: instead of the data that it was trained on, such as the same images at another path; they need the same classes.
+    """
     config = config_of_run(folder)
-    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), config["data"], config["image_size"], config["seed"])
+    source = config["data"] if data is None else data
+    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])

@@ -21,11 +21,15 @@ def warm_start(supernet: Supernet, sources: Sequence[str]) -> list[str]:
         sources: `NAME=FILE`, a published network's name or an architecture's file, and its weights: official, or as
             `nas.convert` writes them.
     """
-    networks = [_trained(*source.split("=", 1)) for source in sources]
     lines = []
-    for source, filled in zip(sources, fill(supernet, *networks), strict=True):
+    for source, filled in zip(sources, fill(supernet, *trained_networks(sources)), strict=True):
         lines.append(f"{source}: filled {filled.num_tensors} shared tensors, {filled.share:.1%} of the supernet's parameters")
     return lines
+
+
+def trained_networks(sources: Sequence[str]) -> list[TokenMixerNet]:
+    """The networks of the sources, with their weights; SpaceError where one cannot be read."""
+    return [_trained(*source.split("=", 1)) for source in sources]
 
 
 def _trained(name: str, file: str) -> TokenMixerNet:

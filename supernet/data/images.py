@@ -35,7 +35,7 @@ from PIL import Image, UnidentifiedImageError
 from space.errors import one_line
 from space.limits import MIN_IMAGE_SIZE
 from supernet.data.embedded import EMBEDDED
-from supernet.data.own_dataset import Dataset, OwnImages, identity_of
+from supernet.data.own_dataset import OF_CALLER, Dataset, OwnImages, identity_of
 from supernet.data.unreadable import DataError, Unreadable, UnreadableImage
 from supernet.randomness import seed_of
 
@@ -158,6 +158,8 @@ def open_images(source: str | Path | Dataset | ImageSet) -> ImageSet:
     if not isinstance(source, str | Path):
         return _checked(_owned(source))
     name = str(source)
+    if name.startswith(OF_CALLER):
+        raise DataError(f"{name}: was an object, which has no name to open it by; give it again as data")
     if name in EMBEDDED:
         images: ImageSet | None = _embedded(name, "train")
     else:
@@ -165,6 +167,11 @@ def open_images(source: str | Path | Dataset | ImageSet) -> ImageSet:
     if images is None:
         raise DataError(f"{name}: no images of a training part found")
     return replace(_checked(images), opened_by=(open_images.__name__, name))
+
+
+def name_of_data(source: str | Path | Dataset | ImageSet) -> str:
+    """What a run's config calls a source: `ImageSet.identity`."""
+    return str(source) if isinstance(source, str | Path) else open_images(source).identity
 
 
 def _checked(images: ImageSet) -> ImageSet:

@@ -14,6 +14,7 @@ from torch import Tensor
 from space.errors import one_line
 from supernet.data.unreadable import DataError
 
+OF_CALLER = "a dataset of the caller's"
 CHANNELS = (1, 3, 4)
 
 
@@ -37,7 +38,7 @@ class OwnImages:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.name = f"a dataset of the caller's, {type(dataset).__name__}"
+        self.name = f"{OF_CALLER}, {type(dataset).__name__}"
 
     def labels(self) -> np.ndarray:
         """The numbers of all images' classes, (N,) int64; DataError where they are none, or the first image is none."""

@@ -151,7 +151,7 @@ def train(
         checkpoint: written now and then, with the last landmark in a second file beside it; `remove_checkpoint` when all is done.
         slices: where a forward that runs parts of parameters takes them from.
         carried: what `on_step` gathers, in terms of JSON; a checkpoint keeps it, and going on from there sets it back.
-        max_seconds: stop after this time, that of earlier runs included.
+        max_seconds: stop after this time; that of earlier runs is not counted.
         on_save: called before a checkpoint is written: whoever goes on from that is told of no step up to it again.
 
     Raises:
@@ -162,12 +162,13 @@ def train(
     training = _Training(model, forward, batches, config, slices or Slices(), {} if carried is None else carried)
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint)
+    end_seconds = None if max_seconds is None else training.seconds + max_seconds
     if training.precision is None:
         training.precision = precision_of(training.device) if config.precision == "auto" else config.precision
     with interruptions() as interrupted:
         stream = training.stream()
         clock = _Clock()
-        is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
+        is_late, is_stopped, is_due = training.agreed(end_seconds, interrupted, clock)
         while training.step < config.steps and not is_late and not is_stopped:
             start = time.perf_counter()
             try:
@@ -179,7 +180,7 @@ def train(
             if on_step is not None:
                 on_step(StepReport(training.step, loss, lr, training.skipped, training.average))
             training.seconds += time.perf_counter() - start
-            is_late, is_stopped, is_due = training.agreed(max_seconds, interrupted, clock)
+            is_late, is_stopped, is_due = training.agreed(end_seconds, interrupted, clock)
             if checkpoint is not None:
                 if training.step % LANDMARK_STEPS == 0 and training.step < config.steps:
                     training.save(_landmark_of(checkpoint))
@@ -384,9 +385,9 @@ class _Training:
             else:
                 self.average[name].copy_(buffer)
 
-    def agreed(self, max_seconds: float | None, interrupted: threading.Event, clock: _Clock) -> tuple[bool, bool, bool]:
+    def agreed(self, end_seconds: float | None, interrupted: threading.Event, clock: _Clock) -> tuple[bool, bool, bool]:
         """Whether any process finds that the time is over, that it shall stop, that a checkpoint is due: all decide alike."""
-        wishes = (max_seconds is not None and self.seconds >= max_seconds, interrupted.is_set(), clock.is_due)
+        wishes = (end_seconds is not None and self.seconds >= end_seconds, interrupted.is_set(), clock.is_due)
         if self.process.num_processes == 1:
             return wishes
         is_late, is_stopped, is_due = total(torch.tensor(wishes).float()).tolist()
