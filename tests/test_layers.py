@@ -84,7 +84,6 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
         "search --space hybrid-32 --budget 60MFLOPs",
         "train --space hybrid-32 --budget 60MFLOPs",
         "retrain davit-t --data digits --recipe deit",
-        "retrain topformer-s --data digits --against parents",
     ],
 )
 def test_a_dry_run_loads_nothing_that_it_does_not_need(command: str) -> None:

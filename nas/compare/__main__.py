@@ -1,7 +1,4 @@
-"""`python -m nas.compare --run runs/x`: retrain a search's winner, published networks and random ones alike, and test them.
-
-`python -m nas.retrain ARCHITECTURE --against parents` is the same without a search: any architecture, and no random ones.
-"""
+"""`python -m nas.compare --run runs/x`: retrain a search's winner, published networks and random ones alike, and test them."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.command import CommandParser, add_dry_run, exit_code_of, whole_number
+from nas.cli.command_line import add_options
 from nas.compare.config import CompareConfig
 from nas.execution import OF_RAY, Workers, add_backend_arguments, check_backend, each_on
-from nas.retrain.arguments import add_recipe_arguments
+from nas.retrain.config import RecipeChoice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +45,7 @@ def _parse(argv: Sequence[str] | None) -> CompareConfig:
     parser.add_argument("others", nargs="*", metavar="architecture", help="more to compare: a YAML file, or a published network's name")
     parser.add_argument("--run", type=Path, required=True, help="directory of a search")
     parser.add_argument("--test-data", help="images to test on (the test part of the run's data, such as its val/)")
-    add_recipe_arguments(parser)
+    add_options(parser, RecipeChoice)
     parser.add_argument("--seeds", type=whole_number(1), default=3, help="retrainings of each (%(default)s)")
     parser.add_argument("--random", type=whole_number(0), default=5, help="how many to draw at random inside the budget (%(default)s)")
     add_backend_arguments(parser, "retrainings")
@@ -84,7 +82,7 @@ def run(config: CompareConfig) -> None:
     _ = comparison.retraining(contenders[0].architecture, 0).teacher
     if config.dry_run:
         from nas.cli.plan import print_plan
-        from nas.retrain.plan import plan_comparison
+        from nas.compare.plan import plan_comparison
 
         retrainings = [(one, comparison.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
         print_plan(console, plan_comparison(config, retrainings))

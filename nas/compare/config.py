@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.retrain.arguments import RecipeChoice
+from nas.retrain.config import RecipeChoice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig(RecipeChoice):
     """Everything that a comparison depends on.
 

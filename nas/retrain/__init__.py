@@ -1,0 +1,54 @@
+"""Retraining: an architecture trained as a network of its own, and measured on test images.
+
+    from nas.retrain import retrain
+
+    retrained = retrain("runs/mine/best.yaml", data="path/to/train", test_data="path/to/val")
+    retrained.test.accuracy, retrained.test.interval95, retrained.weights_file
+    network = retrained.network()
+
+Importing this loads neither PyTorch nor Optuna.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.retrain.retrained import Retrained
+
+
+def retrain(
+    architecture: Any, *, data: Any = "digits", test_data: Any = None, recipe: str = "short", progress: bool = False, **options: Any
+) -> Retrained:
+    """Train an architecture alone, as `python -m nas.retrain` does; a training that was interrupted, here or there, goes on where `out`
+    is the same.
+
+    Args:
+        architecture: an `Architecture`, a YAML file, a published network's name, or what holds one, such as a search's `found.best`.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        test_data: likewise; by default the test part of `data`, where that has one.
+        recipe: a name or a YAML file.
+        progress: whether progress and the results are printed.
+        options: the fields of `nas.retrain.config.RetrainConfig` but `dry_run`, which are the command's options. `inherit=True` begins
+            with the weights beside the file, or with those of `found.best`.
+
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.cli.console import open_console, quiet_console
+    from nas.cli.plan import refuse_dry_run
+    from nas.retrain.config import RetrainConfig
+    from nas.retrain.pipeline import run_retraining
+    from supernet.data.images import name_of_data, open_images, open_test_images
+
+    refuse_dry_run(options)
+    images = None if isinstance(data, str | Path) else open_images(data)
+    tested, test_name = None, test_data
+    if not isinstance(test_data, str | Path | None):
+        images = images or open_images(data)
+        tested = open_test_images(images, test_data, images.class_names)
+        test_name = tested and tested.identity
+    named = {"data": name_of_data(images or data), "test_data": test_name}
+    config = RetrainConfig(architecture=architecture, recipe=recipe, **named, **options)
+    return run_retraining(config, open_console() if progress else quiet_console(), images, tested)

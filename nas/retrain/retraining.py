@@ -31,7 +31,7 @@ from supernet.data.images import ImageSet, Splits, split
 from supernet.intervals import over_images
 from supernet.randomness import seeded
 from supernet.training.distributed import is_first, num_processes, this_process, total, wait_for_all
-from supernet.training.engine import StepReport, TrainConfig, TrainingError, TrainReport, remove_checkpoint, train
+from supernet.training.engine import StepReport, TrainConfig, TrainingError, TrainReport, check_training, remove_checkpoint, train
 from supernet.training.losses import Taught
 
 WEIGHTS, BEST = "weights.safetensors", "best.safetensors"
@@ -44,6 +44,10 @@ OnStep = Callable[[int, str], None]
 
 def _quiet(step: int, note: str) -> None:
     """Follows a training without a word."""
+
+
+def _silent(line: str) -> None:
+    """Tells nobody."""
 
 
 class Accuracy(TypedDict):
@@ -108,15 +112,24 @@ class Retraining:
         how = (recipe.distillation, recipe.distillation_weight, recipe.temperature)
         return open_teacher(recipe.teacher, recipe.teacher_weights, *how, self.images.num_classes, self.image_size)
 
-    def run(self, max_seconds: float | None = None, on_step: OnStep = _quiet) -> dict[str, Any]:
+    def check(self) -> None:
+        """UserError where `run` would end before its first step: so that no directory is taken for a training that cannot be."""
+        check_training(self.recipe.batch_size, self.train_config)
+        _ = self.teacher
+        if self.inherit is not None:
+            load_weights(build_network(self.architecture), self.inherit, other_classes=True)
+
+    def run(self, max_seconds: float | None = None, on_step: OnStep = _quiet, say: Callable[[str], None] = _silent) -> dict[str, Any]:
         """Train, or go on, and write everything; the results, which are those in `result.json`.
 
         Args:
+            max_seconds: when this run of the training ends at the latest; earlier ones are not counted.
             on_step: told the number of steps done, and how it goes in words.
+            say: told what else there is to know.
         """
         results = self._results()
-        if results is None or not (results["finished"] or (max_seconds is not None and results["seconds"] >= max_seconds)):
-            results = self._train_and_test(max_seconds, on_step)
+        if results is None or not results["finished"]:
+            results = self._train_and_test(max_seconds, on_step, say)
         if results["finished"]:
             remove_checkpoint(self._checkpoint)
         return results
@@ -143,11 +156,11 @@ class Retraining:
             return None
         return found if isinstance(found, dict) and found.keys() >= {"finished", "seconds"} else None
 
-    def _train_and_test(self, max_seconds: float | None, on_step: OnStep) -> dict[str, Any]:
+    def _train_and_test(self, max_seconds: float | None, on_step: OnStep, say: Callable[[str], None]) -> dict[str, Any]:
         with seeded("weights", self.seed):
             network = build_network(self.architecture, self.recipe.drop_path)
         if self.inherit is not None and load_weights(network, self.inherit, other_classes=True):
-            print(f"{self.inherit}: its head is for other classes and begins at random")
+            say(f"{self.inherit}: its head is for other classes and begins at random")
         # As the maps inside lie anyway: convolutions need not turn their weights.
         network = network.to(memory_format=torch.channels_last)
         self._write("architecture.yaml", dump_architecture(self.architecture))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.retrain.arguments import FOLDER
+from nas.retrain.config import FOLDER
 from space.errors import SpaceError, UserError, one_line
 from space.official.files import read_weights
 from supernet.training.losses import Taught

@@ -21,6 +21,7 @@ from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.scope import Scope, whole
 from supernet.training.distributed import num_processes
+from supernet.training.engine import StepReport, TrainConfig, check_training
 
 
 def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet:
@@ -75,6 +76,7 @@ def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
     check_run(config.out, resolved, FREE)
+    check_training(config.batch_size, _train_config(config))
     check_warm_start(config, supernet_run)
     return resolved
 
@@ -99,7 +101,6 @@ def train_supernet(
     from nas.cli.progress import phase
     from nas.train.view import training_view
     from supernet.network import Supernet
-    from supernet.training.engine import StepReport, TrainConfig
 
     def begin(supernet: Supernet) -> None:
         if not config.warm_start:
@@ -109,7 +110,6 @@ def train_supernet(
         for line in warm_start(supernet, config.warm_start):
             console.print(line, soft_wrap=True)
 
-    training = TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
     console, losses = screen.console, dict[int, float]()
     screen.reach("supernet", lambda width, height: training_view(losses, width, height))
     with phase("supernet training", config.steps, console) as advance:
@@ -118,8 +118,12 @@ def train_supernet(
             losses[report.step] = report.loss
             advance(at=report.step, note=f"loss {report.loss:.2f}")
 
-        facts = supernet_run.train(scope, config.paths, training, config.batch_size, max_seconds, begin, on_step, goes_on)
+        facts = supernet_run.train(scope, config.paths, _train_config(config), config.batch_size, max_seconds, begin, on_step, goes_on)
     ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
     skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
     console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
     return facts
+
+
+def _train_config(config: SupernetConfig) -> TrainConfig:
+    return TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)

@@ -30,7 +30,7 @@ from supernet.data.batches import Batches, places_of_part
 from supernet.randomness import reseed, seeded
 from supernet.slices import Slices, Touched, update
 from supernet.training.checkpoint import CheckpointError, flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
-from supernet.training.distributed import average, this_process, total, wait_for_all
+from supernet.training.distributed import average, num_processes, this_process, total, wait_for_all
 from supernet.training.interruptions import interruptions
 from supernet.training.losses import Output, Taught, loss_of
 from supernet.training.precision import Precision, precision_of
@@ -223,6 +223,43 @@ class _Clock:
         self._wait = max(SECONDS_UNSAVED, (self._written - start) / WRITING_SHARE)
 
 
+def check_training(batch_size: int, config: TrainConfig) -> None:
+    """TrainingError where `train` would refuse a configuration before its first step: so that nothing is written for it."""
+    _parts_of(batch_size, config, num_processes())
+    if config.optimizer not in FUSED:
+        _optimizer_of(nn.Linear(1, 1), config)
+
+
+def _is_mixed(config: TrainConfig) -> bool:
+    return config.mixup > 0 or config.cutmix > 0
+
+
+def _parts_of(batch_size: int, config: TrainConfig, processes: int) -> int:
+    """In how many parts a batch is trained on, in all processes together."""
+    parts = config.accumulate * processes
+    multiple = 2 * parts if _is_mixed(config) or parts > 1 else 1
+    if batch_size % multiple:
+        why = f"to be mixed in pairs, in {parts} equal parts" if _is_mixed(config) else f"to be trained on in {parts} equal parts"
+        raise TrainingError(f"batch size: got {batch_size}, expected a multiple of {multiple}, {why}")
+    return parts
+
+
+def _optimizer_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    # Imported here: it takes seconds, and not everyone who names a recipe trains.
+    from timm.optim import create_optimizer_v2
+
+    try:
+        # A step of hundreds of small tensors is four times as fast fused.
+        more: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
+        optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **more)
+    except (ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({reason})") from None
+    if getattr(optimizer, "is_second_order", False):
+        raise TrainingError(f"optimizer: got {config.optimizer!r}, expected one that needs gradients of first order alone")
+    return optimizer
+
+
 class _DivergedError(Exception):
     """Too many steps in a row without a finite loss."""
 
@@ -235,7 +272,6 @@ class _Training:
     ) -> None:
         # Imported here: they take seconds, and not everyone who names a recipe trains.
         from timm.data import Mixup
-        from timm.optim import create_optimizer_v2
         from timm.scheduler import create_scheduler_v2
 
         self.process = this_process()
@@ -249,27 +285,14 @@ class _Training:
         # Once: walking through a supernet takes milliseconds.
         self.parameters = list(self.model.named_parameters())
         self.names = {id(parameter): name for name, parameter in self.parameters}
-        try:
-            # A step of hundreds of small tensors is four times as fast fused.
-            more: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
-            self.optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **more)
-        except (ValueError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({reason})") from None
-        if getattr(self.optimizer, "is_second_order", False):
-            raise TrainingError(f"optimizer: got {config.optimizer!r}, expected one that needs gradients of first order alone")
+        self.optimizer = _optimizer_of(model, config)
         self.scheduler, _ = create_scheduler_v2(
             self.optimizer, "cosine", num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
             step_on_epochs=False, updates_per_epoch=1,
         )  # fmt: skip
-        mixing = config.mixup > 0 or config.cutmix > 0
-        self.parts = config.accumulate * self.process.num_processes
-        multiple = 2 * self.parts if mixing or self.parts > 1 else 1
-        if batches.batch_size % multiple:
-            why = f"to be mixed in pairs, in {self.parts} equal parts" if mixing else f"to be trained on in {self.parts} equal parts"
-            raise TrainingError(f"batch size: got {batches.batch_size}, expected a multiple of {multiple}, {why}")
+        self.parts = _parts_of(batches.batch_size, config, self.process.num_processes)
         self.mix = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
-                         num_classes=batches.num_classes) if mixing else None  # fmt: skip
+                         num_classes=batches.num_classes) if _is_mixed(config) else None  # fmt: skip
         state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self.average = {name: tensor.detach().clone() for name, tensor in state.items()} if config.ema_decay is not None else None
         self.precision: Precision | None = None

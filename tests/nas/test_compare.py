@@ -11,7 +11,6 @@ import pytest
 
 from nas.compare import __main__ as compare
 from nas.compare.comparison import Accuracies, Contender, median_of_random, table_of
-from nas.retrain import __main__ as retrain
 from nas.search import __main__ as search
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
@@ -80,21 +79,6 @@ def test_what_cannot_be_compared_is_refused(searched: Path, mistaken: Mistaken) 
     assert "no best.yaml" in mistaken(compare.main, options(searched))
     assert "needs --backend ray" in mistaken(compare.main, options(searched, "--ray-address", "127.0.0.1:1"))
     assert not retrained(searched)
-
-
-def test_an_architecture_is_compared_with_the_parents_that_cost_no_more(folder: Path, mistaken: Mistaken) -> None:
-    write_pictures(folder / "images" / "val", count=4)
-    (folder / "recipe.yaml").write_text(RECIPE)
-    options = ["--data", str(folder / "images"), "--recipe", str(folder / "recipe.yaml"), "--against", "parents"]
-    command = ["topformer-s", *options, "--seeds", "1", "--workers", "1", "--out", str(folder / "out")]
-    assert retrain.main(command) == 0
-    with (folder / "out" / "comparison.csv").open() as file:
-        assert sorted(row["network"] for row in csv.DictReader(file)) == ["topformer-s", "topformer-t"]
-    page = (folder / "out" / "comparison.md").read_text()
-    assert "python -m nas.retrain topformer-s" in page
-    assert "topformer-s leads by" in page
-    assert "--minutes: not with --against" in mistaken(retrain.main, [*command, "--minutes", "1"])
-    assert "--seeds: needs --against" in mistaken(retrain.main, ["davit-t", "--seeds", "2"])
 
 
 ARCHITECTURE = load_space("hybrid-32").smallest()

@@ -95,7 +95,6 @@ SMALL = {
     ),
     f"{PYTHON}compare --run runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
     f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small(),
-    f"{RETRAIN_MINE} --against parents --seeds 3": Small(f"{EPOCH} --seeds 1 --workers 1 --image-size 32", is_long=True),
     f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),
     f"{TORCHRUN}--nproc-per-node 2 -m nas.retrain davit-t --recipe deit --data path/to/train --test-data path/to/val": Small(
         f"{EPOCH} --image-size 32", is_long=True

@@ -60,17 +60,6 @@ def test_a_dry_run_tells_time_memory_and_disk_and_writes_nothing(
     assert out.endswith("nothing was written\n")
 
 
-def test_a_comparison_of_any_architecture_has_a_dry_run(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(place)
-    shutil.copytree(place / "images" / "train", place / "images" / "val", dirs_exist_ok=True)
-    arguments = "topformer-s --data images --against parents --seeds 2 --epochs 1 --batch-size 8 --out compared --dry-run"
-    assert exit_code("retrain", arguments.split()) == 0
-    assert "4 of 4 retrainings" in capsys.readouterr().out
-    assert not (place / "compared").exists()
-
-
 def test_a_supernet_is_as_large_as_foretold() -> None:
     space = load_space("hybrid-32")
     with torch.device("meta"):

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform
 from timm.data.auto_augment import RandAugment
 from torch import Tensor, nn
 from torch._dynamo.exc import InternalTorchDynamoError
 
-from nas.retrain import retraining
+from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
 from nas.retrain.recipe import DEIT_POLICY, load_recipe, recipe_names
 from nas.retrain.retraining import accuracy
+from nas.train.__main__ import main as train_main
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_space
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data.images import open_images, open_test_images, split
+from supernet.data import images as images_module
+from supernet.data.images import ImageSet, open_images, open_test_images, split
 from supernet.training.engine import StepReport, TrainReport, train
 from tests.pictures import write_pictures
 
@@ -188,6 +193,119 @@ def test_minutes_end_a_training_and_more_minutes_continue_it(work: Path, capsys:
     assert json.loads((work / "run" / "result.json").read_text())["finished"]
 
 
+def test_minutes_are_those_of_one_run(work: Path) -> None:
+    how = {"data": "set", "recipe": "recipe.yaml", "out": "run", "minutes": 0.00001}
+    assert [retrain("tiny.yaml", **how).facts["steps"] for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (["--inherit", "5.safetensor"], ["--inherit", "5.safetensors"]),
+        (["--inherit"], []),
+        (["--batch-size", "7"], ["--batch-size", "8"]),
+        (["--accumulate", "4"], ["--accumulate", "3"]),
+        (["--recipe", "odd.yaml"], []),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_mistake_leaves_nothing_that_refuses_the_right_command(work: Path, wrong: list[str], right: list[str], more: list[str]) -> None:
+    save_file(build_network(TINY).state_dict(), work / "5.safetensors")
+    (work / "odd.yaml").write_text(RECIPE + "optimizer: none_such\n")
+    assert main([*COMMAND, "--epochs", "1", "--out", "run", *wrong, *more]) == 2
+    assert not (work / "run").exists()
+    assert main([*COMMAND, "--epochs", "1", "--out", "run", *right, "--dry-run"]) == 0
+
+
+def test_a_dry_run_refuses_what_the_command_refuses(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+    assert main([*COMMAND, "--epochs", "2", "--out", "run", "--dry-run"]) == 2
+    assert "holds a run with epochs 1, got 2" in capsys.readouterr().err
+
+
+class Own:
+    """A caller's data set, that of a part of a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.images = open_images(folder)
+        self.classes = self.images.class_names
+        self.targets = self.images.labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.images.read(index), int(self.targets[index])
+
+
+def test_python_and_the_command_line_go_on_with_each_others_runs(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {"data": "set", "recipe": "recipe.yaml"}
+    assert main([*COMMAND, "--minutes", "0.00001", "--out", "run"]) == 0
+    capsys.readouterr()
+    retrained = retrain(TINY, out="run", **how)
+    assert capsys.readouterr().out == ""
+    assert retrained.facts["finished"]
+    assert main([*COMMAND, "--out", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert retrained.test is not None
+    assert retrained.test.images == 12
+    low, high = retrained.test.interval95
+    assert low <= retrained.test.accuracy <= high
+    assert f"{retrained.test.accuracy:.2%} of 12 images (95 %: {low:.2%} to {high:.2%})" in shown
+    network = retrained.network()
+    assert not network.training
+    test = open_test_images("set", None, open_images("set").class_names)
+    assert test is not None
+    assert accuracy(network, test, range(12), 32)["accuracy"] == retrained.test.accuracy
+    assert retrained.weights_file.exists()
+    assert retrained.best_weights_file == work / "run" / "best.safetensors"
+
+    own = retrain(TINY, data=Own("set/train"), test_data=Own("set/val"), out="own", recipe="recipe.yaml")
+    same_weights(work / "own", work / "run")
+    assert own.test == retrained.test
+    config = json.loads((work / "own" / "config.json").read_text())["config"]
+    assert config["test_data"].startswith("a dataset of the caller's, Own: 12 images of 3 classes, ")
+    with pytest.raises(UserError, match="holds a run with data"):
+        retrain(TINY, data="set", test_data=Own("set/val"), out="own", recipe="recipe.yaml")
+
+
+def test_it_begins_with_what_a_result_holds(work: Path) -> None:
+    @dataclass
+    class Found:
+        architecture: Architecture
+        weights_file: Path | None
+
+    save_file(build_network(TINY).state_dict(), work / "found.safetensors")
+    how = {"data": "set", "recipe": "recipe.yaml", "epochs": 1, "inherit": True}
+    found = retrain(Found(TINY, work / "found.safetensors"), out="found", **how)
+    shutil.copy(work / "found.safetensors", work / "tiny.safetensors")
+    retrain("tiny.yaml", out="file", **how)
+    same_weights(found.folder, work / "file")
+    for given, said in ((TINY, "inherit: got no weights beside tiny"), (Found(TINY, None), "inherit: got no weights beside tiny")):
+        with pytest.raises(UserError, match=said):
+            retrain(given, out="other", **how)
+    with pytest.raises(UserError, match="architecture: got int, expected a YAML file"):
+        retrain(3, out="other", **how)
+    assert not (work / "other").exists()
+
+
+def test_data_are_opened_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    stored = images_module._stored
+
+    def counted(path: Path, part: str) -> ImageSet | None:
+        opened.append(part)
+        return stored(path, part)
+
+    monkeypatch.setattr(images_module, "_stored", counted)
+    assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
+    assert opened == ["train", "test"]
+    opened.clear()
+    how = ["--space", "hybrid-32", "--data", "set", "--steps", "1", "--batch-size", "4", "--out", "supernet"]
+    assert train_main(how) == 0
+    assert opened == ["train"]
+
+
 def test_without_a_test_part_it_says_so(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tiny.yaml", "--data", "set/train", "--recipe", "recipe.yaml", "--epochs", "1", "--out", "run"]) == 0
     shown = capsys.readouterr().out
@@ -215,7 +333,7 @@ def test_a_damaged_test_image_is_left_out_and_told_of(work: Path, capsys: pytest
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
     assert json.loads((work / "run" / "result.json").read_text())["test"]["images"] == 11
     (told,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
-    assert "1 of 12 images so far cannot be read and are passed over: set/val/ant/0.png (" in told
+    assert f"1 of 12 images so far cannot be read and are passed over: {work}/set/val/ant/0.png (" in told
 
 
 def test_inherited_weights_are_where_it_begins(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,7 +456,7 @@ def test_a_mistake_in_a_recipe_has_an_address(tmp_path: Path, line: str, said: s
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from nas.retrain import main\n"
+        "from nas.retrain.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'torch', 'timm', 'optuna', 'ray', 'sklearn'} & set(sys.modules)\n"

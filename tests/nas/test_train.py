@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from nas.search import __main__ as search
 from nas.train import __main__ as train
+from nas.train import train as train_here
+from nas.train.config import PATHS, SCOPES
 from nas.train.scopes import inside
+from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.latency import table
 from proxies.latency.measure import Effort
-from space.files import load_space
+from space.errors import UserError
+from space.files import dump_architecture, load_space
+from space.network import build_network
+from supernet.data.images import open_images
 from supernet.paths import STRATEGIES
 from supernet.training.checkpoint import load_checkpoint
 from tests.nas.small_search import BUDGET, trials_of
@@ -29,7 +39,7 @@ def options(folder: Path, *more: str) -> list[str]:
 BAND = ("--budget", BUDGET, "--floor", "0.5")
 
 
-@pytest.mark.parametrize("scope", train.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("paths", STRATEGIES)
 def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scope: str) -> None:
     how = (*BAND, "--paths", paths, "--scope", scope)
@@ -97,7 +107,7 @@ def test_training_in_a_band_needs_a_budget(folder: Path, capsys: pytest.CaptureF
 
 
 def test_the_command_line_offers_every_strategy() -> None:
-    assert set(train.PATHS) == set(STRATEGIES)
+    assert set(PATHS) == set(STRATEGIES)
 
 
 def test_a_bands_scope_tells_what_the_budget_admits(folder: Path) -> None:
@@ -112,16 +122,16 @@ def test_a_bands_scope_tells_what_the_budget_admits(folder: Path) -> None:
         assert (excess <= 0) == band.contains(space.replay(answers))
 
 
-def test_a_supernet_begins_with_a_networks_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from safetensors.torch import save_file
-
-    from space.files import dump_architecture
-    from space.network import build_network
-
+def small_source(folder: Path) -> str:
+    """A small network's file and weights, as `--warm-start` takes them."""
     architecture = load_space(folder / "tiny.yaml").smallest()
     (folder / "small.yaml").write_text(dump_architecture(architecture))
     save_file(build_network(architecture).state_dict(), folder / "small.safetensors")
-    source = f"{folder}/small.yaml={folder}/small.safetensors"
+    return f"{folder}/small.yaml={folder}/small.safetensors"
+
+
+def test_a_supernet_begins_with_a_networks_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = small_source(folder)
     assert train.main(options(folder, *BAND, "--warm-start", source)) == 0
     out = capsys.readouterr().out
     assert "shared tensors" in out
@@ -129,3 +139,95 @@ def test_a_supernet_begins_with_a_networks_weights(folder: Path, capsys: pytest.
     (folder / "small.safetensors").write_bytes(b"?")
     assert train.main([*options(folder, *BAND, "--warm-start", source), "--out", str(folder / "other")]) == 2
     assert "small.safetensors: cannot be read as safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_mistyped_source_leaves_nothing_that_refuses_the_right_one(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    source = small_source(folder)
+    assert train.main(options(folder, "--warm-start", f"{source}x", *more)) == 2
+    assert "small.safetensorsx: got no file" in capsys.readouterr().err
+    assert not (folder / "run").exists()
+    assert train.main(options(folder, "--warm-start", source)) == 0
+
+
+def test_a_dry_run_refuses_what_the_command_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(options(folder)) == 0
+    assert train.main(options(folder, "--dry-run")) == 0
+    assert "done already" in capsys.readouterr().out
+    assert train.main(options(folder, "--seed", "1", "--dry-run")) == 2
+    assert "holds a run with seed 0, got 1" in capsys.readouterr().err
+
+
+def test_python_and_the_command_line_train_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(options(folder, "--minutes", "0.00001")) == 0
+    capsys.readouterr()
+    how = {"space": folder / "tiny.yaml", "data": folder / "images", "steps": 3, "batch_size": 8}
+    trained = train_here(out=folder / "run", **how)
+    assert capsys.readouterr().out == ""
+    assert (trained.folder, trained.facts["steps"], trained.facts["finished"]) == (folder / "run", 3, True)
+    other = train_here(out=folder / "other", progress=True, **how)
+    assert f"weights: {folder}/other/supernet.safetensors" in " ".join(capsys.readouterr().out.split())
+    ours, theirs = (load_checkpoint(one.run.weights_file)[0] for one in (trained, other))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert train.main(options(folder, "--out", str(folder / "other"))) == 0
+    assert open_supernet_run(folder / "run") == trained.run
+
+    architecture = trained.run.space.smallest()
+    network = trained.network(architecture)
+    assert not network.training
+    assert network(torch.randn(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_mistakes_of_a_python_caller_are_one_line(folder: Path) -> None:
+    for given, said in (
+        ({"steps": 0}, "steps: got 0, expected a whole number, 1 or more"),
+        ({"step": 3}, "step: got an option that there is not, expected one of budget, space"),
+        ({"scope": "band"}, "budget: missing, expected one such as 4.5GFLOPs, since scope=band needs it"),
+        ({"dry_run": True}, "dry_run: got True, expected it on the command line alone"),
+        ({"data": 3}, "data: got int, expected a path, the name of a set, or an object"),
+        ({"space": folder / "none.yaml"}, "expected one of hybrid-224, hybrid-32 or a YAML file"),
+    ):
+        with pytest.raises(UserError) as caught:
+            train_here(out=folder / "run", **given)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not (folder / "run").exists()
+
+
+class Pictures:
+    """A caller's data set, that of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.images = open_images(str(folder))
+        self.classes = self.images.class_names
+        self.targets = self.images.labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.images.read(index), int(self.targets[index])
+
+
+def test_a_callers_data_set_trains_as_its_folder_does(folder: Path) -> None:
+    how = {"space": folder / "tiny.yaml", "steps": 3, "batch_size": 8}
+    own = train_here(data=Pictures(folder / "images"), out=folder / "own", **how)
+    named = train_here(data=folder / "images", out=folder / "named", **how)
+    ours, theirs = (load_checkpoint(one.run.weights_file)[0] for one in (own, named))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    identity = json.loads((folder / "own" / "config.json").read_text())["config"]["data"]
+    assert identity.startswith("a dataset of the caller's, Pictures: 60 images of 3 classes, ")
+
+    fewer = Pictures(folder / "images")
+    fewer.targets = fewer.targets[::-1].copy()
+    with pytest.raises(UserError, match=r"holds a run with data .*got .a dataset of the caller's, Pictures"):
+        train_here(data=fewer, out=folder / "own", **how)
+    with pytest.raises(UserError, match="was an object, which has no name to open it by; give it again"):
+        open_supernet_run(folder / "own")
+    again = open_supernet_run(folder / "own", Pictures(folder / "images"))
+    assert again == own.run
+    there = pickle.loads(pickle.dumps(own.run))
+    assert there == own.run
+    assert (there.images()[1].search == own.run.images()[1].search).all()

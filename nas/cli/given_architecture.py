@@ -1,0 +1,53 @@
+"""The architecture that a command is given: a YAML file, a published network's name, a value, or what holds one, as a search's result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from space.architecture import Architecture
+
+EXPECTED = "a YAML file, a published network's name, an Architecture, or what holds one as its `architecture`"
+
+
+def given_architecture(value: Any) -> Any:
+    """An option's value: a file or a name as text, anything else as it is; ValueError where it holds no architecture."""
+    if isinstance(value, str | Path):
+        return str(value)
+    # Imported here, as below: it loads PyTorch.
+    from space.architecture import Architecture
+
+    if isinstance(value, Architecture) or isinstance(getattr(value, "architecture", None), Architecture):
+        return value
+    raise ValueError(f"got {type(value).__name__}, expected {EXPECTED}")
+
+
+def architecture_of(value: Any) -> Architecture:
+    """The architecture, read where it is a file's."""
+    from space.architecture import Architecture
+    from space.files import load_architecture
+
+    if isinstance(value, str):
+        return load_architecture(value)
+    return value if isinstance(value, Architecture) else value.architecture
+
+
+def name_of(value: Any) -> str:
+    """What a run's config calls it: the file, or its name."""
+    return value if isinstance(value, str) else architecture_of(value).name
+
+
+def provenance_of(value: Any) -> dict[str, Any]:
+    """Where its file says that it comes from; empty where it does not."""
+    from space.files import load_provenance
+
+    return load_provenance(value) if isinstance(value, str) else {}
+
+
+def weights_file_of(value: Any) -> Path | None:
+    """Where its weights lie: beside its file, or where its holder says; none of a plain value."""
+    if isinstance(value, str):
+        return Path(value).with_suffix(".safetensors")
+    found = getattr(value, "weights_file", None)
+    return None if found is None else Path(found)

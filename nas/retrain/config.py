@@ -1,0 +1,105 @@
+"""What a retraining depends on: keyword arguments of `nas.retrain.retrain`, options of `nas.retrain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas.cli.data_option import HELP, source_named
+from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
+from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
+
+if TYPE_CHECKING:
+    from nas.retrain.recipe import Recipe
+
+FOLDER = "local-dir:"
+"""Stands before a teacher's folder, as in timm."""
+RECIPE = Group("recipe", "what is not given here is as the recipe says")
+BESIDE = Path()
+FREE = frozenset({"minutes", "dry_run", "architecture"})
+"""What may change when a retraining continues; the architecture's fingerprint decides, not where it stands."""
+
+
+def _absolute(value: Any) -> str:
+    return str(Path(value).resolve())
+
+
+def _teacher(value: Any) -> str:
+    folder = str(value).removeprefix(FOLDER)
+    return str(value) if folder == str(value) else FOLDER + _absolute(folder)
+
+
+def _inherited(value: Any) -> Path | None:
+    if isinstance(value, bool):
+        return BESIDE if value else None
+    if not isinstance(value, str | Path):
+        raise ValueError(f"got {value!r:.80}, expected a safetensors file, or True for the one beside the architecture")
+    return Path(value) if value == BESIDE else Path(value).resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeChoice(Config):
+    """A recipe, by name or file, and what is to differ from it; the other fields are those of `nas.retrain.recipe.Recipe`."""
+
+    recipe: str = option("short", "short, deit or a YAML file", group=RECIPE)
+    epochs: int | None = option(None, "times that all images are seen; the warm-up follows", group=RECIPE, at_least=1)
+    batch_size: int | None = option(None, "images a step, on all GPUs together; the learning rate follows", group=RECIPE, at_least=2)
+    lr: float | None = option(None, "peak learning rate", group=RECIPE, above=0, below=10)
+    accumulate: int | None = option(None, "parts of a batch to train on one after the other: less memory", group=RECIPE, at_least=1)
+    precision: Literal["auto", "fp32", "bf16"] | None = option(None, "auto is bf16 on a GPU with units for it, else fp32", group=RECIPE)
+    compile: bool | None = option(None, "train through torch.compile", group=RECIPE)
+    teacher: str | None = option(
+        None, "to learn from: local-dir:FOLDER, hf-hub:OWNER/NAME, or a name of timm's with --teacher-weights",
+        group=RECIPE, convert=_teacher, metavar="NETWORK",
+    )  # fmt: skip
+    teacher_weights: str | None = option(None, "the teacher's weights, .safetensors", group=RECIPE, convert=_absolute, metavar="FILE")
+    distillation: Literal["hard", "soft"] | None = option(
+        None, "learn the class that the teacher tells, or its probabilities", group=RECIPE
+    )
+
+    def load(self) -> Recipe:
+        """The recipe to train by. UserError where there is none, or its parts do not go together."""
+        from nas.retrain.recipe import load_recipe
+
+        changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name != "recipe"}
+        return load_recipe(self.recipe).adapted(**changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainConfig(RecipeChoice):
+    """Everything that a retraining depends on."""
+
+    architecture: Any = option(
+        REQUIRED, "YAML file, such as a search's best.yaml, or a published network's name", is_positional=True, convert=given_architecture
+    )
+    data: str = option("digits", HELP, convert=source_named)
+    test_data: str | None = option(None, "images to test on, likewise (the test part of --data, such as its val/)", convert=source_named)
+    image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
+    minutes: float | None = option(None, "end training after this time at the latest; a later run has as long again", at_least=0, below=1e6)
+    inherit: Path | None = option(
+        None, "begin with the supernet's weights: a safetensors file, by default the one beside the YAML",
+        nargs="?", const=BESIDE, convert=_inherited, metavar="FILE",
+    )  # fmt: skip
+    out: Path = option(
+        Derived(lambda config: (Path("runs") / f"retrain-{Path(name_of(config.architecture)).stem}").resolve()),
+        "the run's directory (runs/retrain-ARCHITECTURE)", convert=lambda value: Path(value).resolve(),
+    )  # fmt: skip
+    seed: int = option(0, "of weights, data order and augmentation")
+    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
+
+    def check(self) -> None:
+        super().check()
+        if self.inherit == BESIDE and self.inherited_file is None:
+            raise OptionError("inherit", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
+
+    @property
+    def inherited_file(self) -> Path | None:
+        """The weights to begin with; none where it begins at random."""
+        if self.inherit == BESIDE:
+            found = weights_file_of(self.architecture)
+            return None if found is None else found.resolve()
+        return self.inherit
+
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"architecture": name_of(self.architecture), "inherit": self.inherited_file}

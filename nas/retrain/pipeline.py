@@ -1,0 +1,100 @@
+"""A retraining from its config to its results."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.cli.given_architecture import architecture_of
+from nas.cli.progress import duration, phase
+from nas.retrain.config import FREE, RetrainConfig
+from nas.retrain.retrained import Measured, Retrained
+from nas.retrain.retraining import Retraining
+from nas.runs.directory import check_run, open_run_of_all
+from supernet.data.images import ImageSet, open_images, open_test_images
+
+
+def run_retraining(
+    config: RetrainConfig, console: Console, images: ImageSet | None = None, test_images: ImageSet | None = None
+) -> Retrained:
+    """Train, test, write the results; what an earlier run of the same config finished is not done again.
+
+    Args:
+        images, test_images: those of a caller; by default the config names them.
+    """
+    retraining, resolved = _checked(config, images, test_images)
+    with open_run_of_all(config.out, resolved, FREE):
+        _introduce(console, config, retraining)
+        with phase(f"training {retraining.architecture.name}", retraining.train_config.steps, console) as advance:
+            seconds = None if config.minutes is None else 60 * config.minutes
+            results = retraining.run(seconds, lambda step, note: advance(at=step, note=note), partial(console.print, soft_wrap=True))
+    retrained = Retrained(config.out, retraining.architecture, results)
+    _conclude(console, retrained)
+    return retrained
+
+
+def show_plan(config: RetrainConfig, console: Console) -> None:
+    """Print what `run_retraining` would do, or refuse what it would refuse."""
+    from nas.cli.plan import print_plan
+    from nas.retrain.plan import plan_retraining
+
+    retraining, _ = _checked(config, None, None)
+    _introduce(console, config, retraining)
+    print_plan(console, plan_retraining(retraining, config.minutes))
+
+
+def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageSet | None) -> tuple[Retraining, dict[str, Any]]:
+    """The retraining, and the resolved config, as the run's directory keeps it; UserError where it cannot be, or not there."""
+    architecture, recipe = architecture_of(config.architecture), config.load()
+    images = open_images(config.data) if images is None else images
+    # Opened now so that a mistyped path does not cost a training; read at the end only.
+    test_images = open_test_images(images, config.test_data, images.class_names) if test_images is None else test_images
+    image_size = config.image_size or images.default_image_size()
+    resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
+    architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherited_file, config.out)
+    check_run(config.out, resolved, FREE)
+    retraining.check()
+    return retraining, resolved
+
+
+def _introduce(console: Console, config: RetrainConfig, retraining: Retraining) -> None:
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    recipe = retraining.recipe
+    test = f"{len(retraining.test_images)} to test" if retraining.test_images else "no test part"
+    part = f"{len(retraining.splits.train)} images to train, {len(retraining.splits.search)} to validate, {test}"
+    say(f"{config.data}: {retraining.images.num_classes} classes, {part}, at {retraining.image_size} px")
+    if not retraining.test_images:
+        say(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
+    epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"
+    say(f"recipe {config.recipe}: {epochs}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}")
+    if recipe.teacher is not None:
+        say(f"teacher: {recipe.teacher}, {recipe.distillation} distillation with weight {recipe.distillation_weight:g}")
+
+
+def _conclude(console: Console, retrained: Retrained) -> None:
+    def shown(found: Measured) -> str:
+        low, high = found.interval95
+        return f"{found.accuracy:.2%} of {found.images} images (95 %: {low:.2%} to {high:.2%})"
+
+    facts = retrained.facts
+    table = Table("", "", title=retrained.architecture.name, show_header=False)
+    table.add_row("test accuracy", shown(retrained.test) if retrained.test else "not measured: no test part")
+    table.add_row("validation accuracy", shown(retrained.validation))
+    ended = "" if facts["finished"] else f" of {facts['planned_steps']}, ended by --minutes"
+    if best := facts.get("best"):
+        table.add_row("best epoch", f"{best['epoch']}, with {best['validation_accuracy']:.2%} of validation images")
+    table.add_row("training", f"{facts['steps']} steps{ended}, {duration(facts['seconds'])}")
+    table.add_row("arithmetic", f"{facts['precision']} on {facts['device']}")
+    if facts["skipped_steps"]:
+        table.add_row("skipped steps", f"{facts['skipped_steps']} without a finite loss")
+    table.add_row("parameters", f"{facts['params'] / 1e6:.2f} M")
+    table.add_row("weights", str(retrained.weights_file))
+    if best:
+        table.add_row("weights of the best epoch", str(retrained.best_weights_file))
+    console.print(table)
