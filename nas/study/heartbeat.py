@@ -13,10 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.runs.process_identity import Owner, is_alive, this_process
 
-BEAT = 15.0
-"""Seconds between two signs."""
-SILENCE = 90.0
-"""Whoever gave none for so many seconds is dead."""
+INTERVAL_SECONDS = 15.0
+"""Between two signs of life."""
+GRACE_SECONDS = 90.0
+"""A process that gives no sign for so long is taken for dead."""
 
 
 class Heartbeat:
@@ -24,13 +24,13 @@ class Heartbeat:
 
     Args:
         storage, study_id: where the study is.
-        silence: seconds after which an owner on another host is taken for dead, counted from the first look at it.
+        grace_seconds: after which an owner on another host is taken for dead, counted from the first look at it.
     """
 
-    def __init__(self, storage: BaseStorage, study_id: int, silence: float = SILENCE) -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, grace_seconds: float = GRACE_SECONDS) -> None:
         self._storage = storage
         self._study_id = study_id
-        self._silence = silence
+        self._grace_seconds = grace_seconds
         self._last: dict[Owner, tuple[object, float]] = {}
 
     @contextmanager
@@ -45,7 +45,7 @@ class Heartbeat:
                 while True:
                     self._storage.set_study_user_attr(self._study_id, _key(this_process()), signs)
                     signs += 1
-                    if ended.wait(BEAT):
+                    if ended.wait(INTERVAL_SECONDS):
                         return
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -66,7 +66,7 @@ class Heartbeat:
         if sign != seen:
             self._last[owner] = sign, now
             return False
-        return now - since > self._silence
+        return now - since > self._grace_seconds
 
 
 def _key(owner: Owner) -> str:

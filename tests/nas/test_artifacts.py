@@ -104,7 +104,7 @@ def test_what_was_deleted_is_there_again_when_the_search_goes_on(tmp_path: Path)
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 @pytest.mark.parametrize("step", range(9))
 def test_a_process_that_dies_at_any_step_leaves_no_value_without_files(kind: str, step: int, tmp_path: Path) -> None:
-    """A trial appears, has two files written and named, ends with its attributes and its value: between any two of these nothing is lost."""
+    """A trial appears, has two files named and written, has attributes and ends: between any two of these nothing is lost."""
     url = url_of(kind, tmp_path)
     process = multiprocessing.get_context("fork").Process(target=_die, args=(tmp_path, url, step))
     process.start()

@@ -106,7 +106,7 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, proposal.number)
     storage.set_trial_user_attr(trial_id, OWNER, asdict(elsewhere))
     watching = opened(url, "random")
-    watching._heartbeat = Heartbeat(storage, study_id, silence=0.3)
+    watching._heartbeat = Heartbeat(storage, study_id, grace_seconds=0.3)
     following = watching.ask(TRIALS)
     assert following is not None
     assert following.architecture != proposal.architecture
