@@ -40,6 +40,12 @@ _WORDS = {
     "bool_type": "true or false",
     "string_type": "text",
 }
+_BOUNDS = {
+    "greater_than": "greater than",
+    "greater_than_equal": "greater than or equal to",
+    "less_than": "less than",
+    "less_than_equal": "less than or equal to",
+}
 
 
 def explain(error: ValidationError, where: str) -> SpaceError:
@@ -53,10 +59,13 @@ def explain(error: ValidationError, where: str) -> SpaceError:
         limits = first["ctx"]
         bound = f"at least {limits['min_length']}" if first["type"] == "too_short" else f"at most {limits['max_length']}"
         message = f"got {limits['actual_length']} entries, expected {bound}"
+    elif first["type"] in _BOUNDS:
+        (limit,) = first["ctx"].values()
+        message = f"got {first['input']!r:.60}, expected a value {_BOUNDS[first['type']]} {limit:.15g}"
+    elif first["type"] in _WORDS:
+        message = f"got {first['input']!r:.60}, expected {_WORDS[first['type']]}"
     elif message.startswith("Input should be "):
-        expected = _WORDS.get(first["type"], message.removeprefix("Input should be "))
-        expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
-        message = f"got {first['input']!r:.60}, expected {expected}"
+        message = f"got {first['input']!r:.60}, expected {message.removeprefix('Input should be ')}"
     else:
         message = message.removeprefix("Value error, ")
     # Keys and names are the file's own, and may be long or hold line breaks.

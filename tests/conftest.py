@@ -1,4 +1,11 @@
-"""What all tests share: one thread (the tensors are small), a fixed seed a test, no deadline for generated examples."""
+"""What all tests share: one thread (the tensors are small), a fixed seed a test, no deadline for generated examples.
+
+Trainings run on a GPU where there is one. A test that brings tensors of its own asks the network, the images that the forward is
+given, or `this_process().device` where they belong, and compares in the main memory. No stand-in for a GPU is sound here: weights'
+slices are told apart by their addresses, which PyTorch's devices without hardware (meta, lazy, those written in Python) do not have.
+"""
+
+import os
 
 import pytest
 import torch
@@ -9,6 +16,10 @@ from supernet.training import engine
 pytest_plugins = ["tests.postgresql"]
 
 torch.set_num_threads(1)
+if torch.cuda.is_available():
+    # Trainings are compared bit for bit; some of a GPU's fast kernels add up in any order.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 

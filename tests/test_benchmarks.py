@@ -1,18 +1,23 @@
-"""What the benchmark compares is comparable, and it runs."""
+"""Every benchmark runs, and what one compares is comparable."""
 
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments.benchmarks import backends
-from experiments.benchmarks.parents import main
+from experiments.benchmarks import commands
 from experiments.benchmarks.plain import PlainNetwork
 from experiments.benchmarks.probes import drawn, only
 from proxies.macs import cost_of
 from space import build_network, load_space, parent_names
-
-from .space.examples import randomised, shortened
+from tests.commands import ROOT, exit_code
+from tests.nas.small_search import BUDGET, SPACE, command
+from tests.space.examples import randomised, shortened
 
 
 @pytest.mark.parametrize("name", [name for name in parent_names() if not name.startswith("davit") and not name.endswith(("-b", "-l"))])
@@ -26,22 +31,66 @@ def test_the_plain_formulation_has_the_same_logits_and_parameters(name: str) -> 
     assert sum(parameter.numel() for parameter in plain.parameters()) == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
-    output = tmp_path / "table.md"
-    main(["--parents", "topformer-t", "--batches", "1", "--image-size", "64", "--rounds", "1", "--seconds", "0", "--threads", "1",
-          "--output", str(output)])
-    rows = [line.split("|")[1:5] for line in output.read_text().splitlines() if line.startswith("| topformer-t")]
-    cases = [[cell.strip() for cell in row] for row in rows]
-    assert cases == [["topformer-t", "1", dtype, passes] for dtype in ("fp32", "bf16") for passes in ("forward", "forward+backward")]
+SCRIPTS = sorted(file.stem for file in (ROOT / "experiments" / "benchmarks").glob("*.py") if "__main__" in file.read_text())
+PAGE, RUN = "page.md", "run"
+FEW: dict[str, str] = {
+    "backends": f"--trials 8 --evaluations 10 --seconds 0.01 --simulated 4 --backends local --storages journal --output {PAGE}",
+    "band": f"--space tiny.yaml --budget {BUDGET} --draws 10 --lookups 10 --output {PAGE}",
+    "commands": f"--only help --runs 1 --output {PAGE}",
+    "evaluation": f"--run {RUN} --architectures 3 --timed 1 --rounds 1 --replays 2 --keep 1 --output {PAGE}",
+    "imagenet": "--batch-size 1",
+    "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
+    "parents": f"--parents topformer-t --batches 1 --image-size 64 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
+    "probes": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
+    "samplers": "--instances 1 --cell-instances 1 --staged-instances 1 --max-trials 5 --samplers random --known 20 --processes 1"
+    f" --output {PAGE}",
+    "supernet": f"--cases tiny.yaml:4 --architectures 2 --rounds 1 --output {PAGE}",
+}
+"""Options with which each script ends in seconds."""
 
 
-def test_the_benchmark_of_backends_writes_its_page(tmp_path: Path) -> None:
-    output = tmp_path / "page.md"
-    few = ["--trials", "8", "--evaluations", "10", "--seconds", "0.01", "--simulated", "4"]
-    backends.main([*few, "--backends", "local", "--storages", "journal", "--output", str(output)])
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.read_text().splitlines() if line.startswith("| ")]
-    assert [row[:2] for row in rows if row[0] == "journal"] == [["journal", "1"], ["journal", "10"]]
-    assert [len(row) for row in rows if row[0] == "local"] == [7, 5]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place to work in, with a small space and what a search in it left."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    (folder / "tiny.yaml").write_text(SPACE)
+    assert exit_code("search", command(folder, "--trials", "2", "--data", "digits", "--out", str(folder / RUN))) == 0
+    return folder
+
+
+def benchmark(folder: Path, script: str, options: Sequence[str]) -> str:
+    """Run a script as a person does; the tables that it wrote, or printed where it writes none."""
+    page = folder / PAGE
+    page.unlink(missing_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]
+    ended = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
+    assert ended.returncode == 0, ended.stderr
+    return page.read_text() if page.name in options else ended.stdout
+
+
+def tables(text: str) -> list[list[str]]:
+    """The rows of each Markdown table of a text."""
+    groups = itertools.groupby(text.splitlines(), key=lambda line: line.startswith("|"))
+    return [list(rows) for is_table, rows in groups if is_table]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_benchmark_runs_and_fills_its_tables(script: str, folder: Path) -> None:
+    assert script in FEW, "a new benchmark needs options here that let it end in seconds"
+    found = tables(benchmark(folder, script, FEW[script].split()))
+    assert found
+    for heading, rule, *rows in found:
+        assert rows
+        assert {row.count("|") for row in (rule, *rows)} == {heading.count("|")}
+
+
+@pytest.mark.soak
+def test_every_command_that_is_timed_runs(folder: Path) -> None:
+    names = [case.name for case in commands.CASES if case.name != "the default search"]
+    only = [word for name in names for word in ("--only", name)]
+    ((_, _, *rows),) = tables(benchmark(folder, "commands", [*only, "--runs", "1", "--run", RUN, "--output", PAGE]))
+    assert [row.split("|")[1].strip() for row in rows] == names
 
 
 @pytest.mark.parametrize("mixer", ["local_mhra", "ssa", "channel_group"])

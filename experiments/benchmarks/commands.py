@@ -1,6 +1,6 @@
 """How long the commands take that a person waits for: help, a refused budget, plans of all commands, the default search.
 
-    python experiments/benchmarks/commands.py --output experiments/results/commands.md
+    python -m experiments.benchmarks.commands --output experiments/results/commands.md
 
 Plans of what goes on from a search read what `make search` leaves. Each command runs as a process of its own; the median of
 several runs is told beside the least and the greatest, and beside what importing PyTorch takes. Nothing else should run on
@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
     parser.add_argument("--only", choices=[case.name for case in CASES], action="append", help="time only this one; may be repeated")
+    parser.add_argument("--runs", type=int, help="of each command; by default five or what suits it")
     parser.add_argument("--run", type=Path, default=Path("runs/hybrid-224-4.5GFLOPs-digits"), help="a search's directory (%(default)s)")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only is None or case.name in arguments.only]
@@ -76,12 +77,13 @@ def main() -> None:
             from safetensors.torch import save_file
 
             save_file(timm.create_model("davit_tiny").state_dict(), weights)
-        rows = [row_of(case, {"run": str(arguments.run), "out": f"{folder}/out", "weights": str(weights)}) for case in cases]
+        names = {"run": str(arguments.run), "out": f"{folder}/out", "weights": str(weights)}
+        rows = [row_of(case, names, arguments.runs) for case in cases]
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "timm", "optuna"))
     lines = [
         "# Commands, as a person waits for them",
         "",
-        f"Command: `python experiments/benchmarks/commands.py --output {arguments.output}`.",
+        f"Command: `python -m experiments.benchmarks.commands --output {arguments.output}`.",
         f"Machine: {processor()}, {len(cores())} cores. Python {platform.python_version()}, {packages}.",
         "",
         "| what | command | seconds: median (least to greatest) | runs | goal |",
@@ -91,13 +93,13 @@ def main() -> None:
     arguments.output.write_text("\n".join(lines) + "\n")
 
 
-def row_of(case: Case, names: Mapping[str, str]) -> str:
-    """Time a case; a row of the table."""
-    seconds = [once(case, names) for _ in range(case.runs)]
+def row_of(case: Case, names: Mapping[str, str], runs: int | None) -> str:
+    """Time a case, `case.runs` times where no number is given; a row of the table."""
+    seconds = [once(case, names) for _ in range(runs or case.runs)]
     shown = f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
     print(f"{case.name}: {shown} s", flush=True)
     goal = "" if case.goal_seconds is None else f"{case.goal_seconds:g}"
-    return f"| {case.name} | `python {case.arguments}` | {shown} | {case.runs} | {goal} |"
+    return f"| {case.name} | `python {case.arguments}` | {shown} | {len(seconds)} | {goal} |"
 
 
 def once(case: Case, names: Mapping[str, str]) -> float:

@@ -203,12 +203,12 @@ def gap(job: Job) -> Outcome:
     return job, gaps, done.wasted
 
 
-def milliseconds(sampler: str, in_file: bool, proposals: int = 21) -> list[float]:
-    """Times of proposals, the storing of 40 parameters included, in a study of 1,000 finished trials, in memory or in an SQLite file."""
-    problem, band, finished = _finished()
+def milliseconds(sampler: str, in_file: bool, known: int, proposals: int = 21) -> list[float]:
+    """Times of proposals, the storing of 40 parameters included, in a study of `known` finished trials, in memory or in SQLite."""
+    problem, band, finished = _finished(known)
     with tempfile.TemporaryDirectory() as folder:
         if in_file:
-            url = f"sqlite:///{shutil.copy(_finished_file(), folder)}"
+            url = f"sqlite:///{shutil.copy(_finished_file(known), folder)}"
             study = optuna.load_study(study_name=FINISHED, storage=url, sampler=SAMPLERS[sampler](band, 0))
         else:
             study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize")
@@ -227,17 +227,17 @@ FINISHED = "finished"
 
 
 @functools.cache
-def _finished_file() -> Path:
-    """An SQLite file with a study of the finished trials; it takes a minute to write."""
+def _finished_file(known: int) -> Path:
+    """An SQLite file with a study of the finished trials; a thousand take a minute to write."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     study = optuna.create_study(study_name=FINISHED, storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
-    study.add_trials(_finished()[2])
+    study.add_trials(_finished(known)[2])
     return folder / "study.db"
 
 
 @functools.cache
-def _finished(known: int = 1000) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
+def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
     """A staged problem, its band, and so many trials of members drawn from it."""
     problem = staged_problem(FIRST_INSTANCE, TAILS[1], GENTLE)
     band = Band(problem.space, problem.cost, problem.budget)
@@ -262,6 +262,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), help=f"beside {AGING!r} (all)")
     parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, help="of a search (%(default)s)")
+    parser.add_argument("--known", type=int, default=1000, help="finished trials of the study that proposals are timed in (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(%(default)s)")
     arguments = parser.parse_args(argv)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -285,9 +286,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     quieten()
     samplers = [sampler for sampler in asked if sampler not in SLOW or arguments.slow_instances]
     pairs = list(itertools.product(samplers, STORAGES))
-    times = {(sampler, where): milliseconds(sampler, STORAGES[where]) for sampler, where in track(pairs, "times")}
+    times = {(sampler, where): milliseconds(sampler, STORAGES[where], arguments.known) for sampler, where in track(pairs, "times")}
     command = f"python -m experiments.benchmarks.samplers {' '.join(sys.argv[1:] if argv is None else argv)}".strip()
-    write_atomically(arguments.output, report(outcomes, times, samplers, command, minutes))
+    write_atomically(arguments.output, report(outcomes, times, samplers, command, minutes, arguments.known))
     kept.unlink()
     print(arguments.output.read_text())
 
@@ -327,7 +328,8 @@ def run_all(jobs: Sequence[Job]) -> list[Outcome]:
 
 
 def report(
-    outcomes: Iterable[Outcome], times: Mapping[tuple[str, str], list[float]], samplers: Sequence[str], command: str, minutes: float
+    outcomes: Iterable[Outcome], times: Mapping[tuple[str, str], list[float]], samplers: Sequence[str], command: str, minutes: float,
+    known: int,
 ) -> str:
     """The tables, as Markdown."""
     found: dict[tuple[str, str, str], list[Outcome]] = {}
@@ -373,7 +375,7 @@ def report(
 
         lines += table(kind, [str(tail) for tail in TAILS], staged_cell)
     lines += ["## Wasted trials and time", ""]
-    lines += ["Mean shares of trials over all searches. Times at 1,000 trials of the staged space, storing 40 slots included.", ""]
+    lines += [f"Mean shares of trials over all searches. Times at {known:,} trials of the staged space, storing 40 slots included.", ""]
     heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]
     lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for sampler in samplers:

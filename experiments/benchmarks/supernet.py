@@ -111,7 +111,7 @@ def step_of_supernet(
     space: SearchSpace, architectures: Sequence[Architecture], images: Tensor, labels: Tensor
 ) -> Callable[[int], None]:
     """One step of the supernet on one of the architectures."""
-    in_turn = Strategy(lambda scope, seed: lambda step: (architectures[step],))
+    in_turn = Strategy(lambda scope, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
     training = PathTraining(Supernet(space), in_turn, whole(space), 0).to(images.device).train()
     optimizer = create_optimizer_v2(training, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
     parameters = list(training.named_parameters())

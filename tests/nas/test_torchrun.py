@@ -67,13 +67,14 @@ class Elastic(nn.Module):
 
 
 def run(config: TrainConfig, checkpoint: Path, on_step: Callable[[StepReport], None] | None = None) -> dict[str, Tensor]:
-    """Train from the checkpoint on; weights and averages."""
+    """Train from the checkpoint on; weights and averages, in the main memory."""
     with seeded("elastic"):
         model = Elastic()
     batches = Batches(open_images("digits"), np.arange(64), 8, 32, seed=3)
     average = train(model, model, batches, config, slices=model.slices, checkpoint=checkpoint, on_step=on_step).average
     assert average is not None
-    return model.state_dict() | {f"average.{name}": tensor for name, tensor in average.items()}
+    found = model.state_dict() | {f"average.{name}": tensor for name, tensor in average.items()}
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def retrained(out: Path) -> dict[str, Tensor]:

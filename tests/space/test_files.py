@@ -1,6 +1,8 @@
 """What a file says is what one gets back, and a mistake in it has an address."""
 
+import errno
 import itertools
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -93,7 +95,7 @@ def test_a_space_in_code_reads_back_as_itself() -> None:
 
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("sr_ratio: 4", "sr_ration: 4", "stages[1].blocks[0].mixer: unknown key 'sr_ration'; expected sr_ratio, head_dim"),
-    ("sr_ratio: 4", "sr_ratio: 3", "stages[1].blocks[0].mixer.sr_ratio: got 3, expected 1, 2, 4 or 8"),
+    ("sr_ratio: 4", "sr_ratio: 3", "stages[1].blocks[0].mixer.sr_ratio: got 3, expected 1, 2, 4"),
     (", sr_ratio: 4", "", "stages[1].blocks[0].mixer: missing key 'sr_ratio'"),
     ("type: ssa", "type: sse", "stages[1].blocks[0].mixer: got 'sse', expected one of "),
     ("type: ssa, ", "", "stages[1].blocks[0].mixer: got {'sr_ratio': 4}, expected a mapping with the key 'type'"),
@@ -131,14 +133,17 @@ def test_a_mistake_has_an_address(file: Path, old: str, new: str, message: str) 
     ("- 1\n- 2\n", "schema: got 'list', expected 'architecture/1'"),
     ("just text", "schema: got 'str', expected 'architecture/1'"),
     ("a: b: c", "not valid YAML: line 1: "),
-    ("!!python/object/apply:os.system [ls]", "not valid YAML: line 1: could not determine a constructor"),
+    ("!!python/object/apply:os.system [ls]", "not valid YAML: line 1: "),
     ("\x00", "not valid YAML: "),
     (b"\xff\xfe\xfa", "cannot be read: not UTF-8 text"),
-    ("[" * 900_000, "not valid YAML: line 1: got 51 levels of lists and mappings, expected at most 50"),
-    ("- " * 450_000, "not valid YAML: line 1: got 51 levels of lists and mappings, expected at most 50"),
+    # So deep that PyYAML may refuse them before we count.
+    ("[" * 900_000, "not valid YAML: line 1: "),
+    ("- " * 450_000, "not valid YAML: line 1: "),
+    ("[" * 51 + "]" * 51, "not valid YAML: line 1: got 51 levels of lists and mappings, expected at most 50"),
+    ("- " * 51, "not valid YAML: line 1: got 51 levels of lists and mappings, expected at most 50"),
     ("x" * (MAX_FILE_BYTES + 1), f"got a larger file, expected at most {MAX_FILE_BYTES} bytes"),
     ("schema: architecture/1\nstages: &a [*a]\n", "not valid YAML: line 2: got an alias inside its own anchor"),
-    ("schema: architecture/1\na: &a {x: y}\nstages: [*b]\n", "not valid YAML: line 3: found undefined alias"),
+    ("schema: architecture/1\na: &a {x: y}\nstages: [*b]\n", "not valid YAML: line 3: "),
 ])
 def test_what_is_no_architecture_says_so(file: Path, content: str | bytes, message: str) -> None:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -169,14 +174,14 @@ def test_aliases_nest_no_deeper_than_brackets(file: Path) -> None:
     ("!!int ''", "got '', expected 'int'"),
     ("!!float _", "got '_', expected 'float'"),
     ("!!bool foo", "got 'foo', expected 'bool'"),
-    ("!!binary '@@'", ""),
-    ("!!set {a: b}", ""),
-    ("'" + "x" * 100_000 + "'", ""),
-    ("\"\\ud800\"", "found invalid Unicode character escape code"),
+    ("!!binary '@@'", None),
+    ("!!set {a: b}", None),
+    ("'" + "x" * 100_000 + "'", None),
+    ("\"\\ud800\"", ""),
 ])
-def test_what_yaml_makes_of_a_scalar_is_never_a_traceback(file: Path, scalar: str, message: str) -> None:
+def test_what_yaml_makes_of_a_scalar_is_never_a_traceback(file: Path, scalar: str, message: str | None) -> None:
     file.write_text(ARCHITECTURE.replace("image_size: 64", f"image_size: {scalar}"))
-    expected = f"{file}: not valid YAML: line 3: {message}" if message else f"{file}: image_size: got "
+    expected = f"{file}: image_size: got " if message is None else f"{file}: not valid YAML: line 3: {message}"
     with pytest.raises(SpaceError, match="^" + re.escape(expected)) as caught:
         load_architecture(file)
     assert len(str(caught.value)) < 1000
@@ -237,9 +242,9 @@ def test_sizes_that_no_machine_holds_are_refused(file: Path, old: str, new: str,
         load_architecture(file)
 
 
-@pytest.mark.parametrize(("name", "message"), [("missing.yaml", "No such file"), (".", "Is a directory")])
-def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(SpaceError, match=f"^{re.escape(str(tmp_path / name))}: cannot be read: {message}"):
+@pytest.mark.parametrize(("name", "code"), [("missing.yaml", errno.ENOENT), (".", errno.EISDIR)])
+def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, code: int) -> None:
+    with pytest.raises(SpaceError, match=f"^{re.escape(f'{tmp_path / name}: cannot be read: {os.strerror(code)}')}$"):
         load_architecture(tmp_path / name)
 
 
@@ -254,7 +259,7 @@ def test_an_unknown_space_lists_the_named_ones() -> None:
     ({"widths": ["64"]}, r"stages\[0\]\.widths\[0\]: got '64', expected an integer"),
     ({"mixers": ["window", "window"]}, r"stages\[0\]\.mixers: got window twice, expected distinct choices"),
     ({"mixers": "window"}, r"stages\[0\]\.mixers: got 'window', expected a list"),
-    ({"mixers": [{"type": "ssa", "sr_ratio": [1, 3]}]}, r"stages\[0\]\.mixers\.sr_ratio: got 3, expected 1, 2, 4 or 8"),
+    ({"mixers": [{"type": "ssa", "sr_ratio": [1, 3]}]}, r"stages\[0\]\.mixers\.sr_ratio: got 3, expected 1, 2, 4"),
     ({"mixers": [{"type": "global_mhra", "head_dim": list(range(1, 2000))}]}, r"stages\[0\]\.mixers: got more than 1000 combinations"),
     ({"mixers": [{"type": "global_mhra", "head_dim": 48}]}, r"stages\[0\]\.mixers: none of them can stand at a 56x56 map"),
     ({"depths": [0]}, r"stages\[0\]\.depths\[0\]: got 0, expected a value greater"),

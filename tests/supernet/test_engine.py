@@ -28,6 +28,7 @@ from supernet.data.images import open_images
 from supernet.randomness import seed_of, seeded
 from supernet.training import engine
 from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from supernet.training.distributed import this_process
 from supernet.training.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
 from supernet.training.losses import Taught
 from supernet.training.precision import precision_of
@@ -71,7 +72,8 @@ def run(model: nn.Module, config: TrainConfig, **options: object) -> TrainReport
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    """A copy of what a network holds, in the main memory, wherever it was trained."""
+    return {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -199,7 +201,7 @@ def test_a_step_without_a_finite_loss_changes_nothing() -> None:
         return model(images * (float("nan") if step == 2 else 1.0))
 
     def look(report: StepReport) -> None:
-        states.append(state(model) | {f"average/{name}": tensor.clone() for name, tensor in (report.average or {}).items()})
+        states.append(state(model) | {f"average/{name}": tensor.to("cpu", copy=True) for name, tensor in (report.average or {}).items()})
         losses.append(report.loss)
 
     report = train(model, forward, batches(), EVERYTHING, on_step=look)
@@ -328,9 +330,10 @@ def test_every_image_is_in_one_part_beside_the_one_it_is_mixed_with(processes: i
 
 
 def test_a_teacher_is_learnt_from_beside_the_labels() -> None:
-    (_, labels) = next(batches().stream(0, 1))
+    device = this_process().device
+    labels = next(batches().stream(0, 1))[1].to(device)
     torch.manual_seed(0)
-    start, teacher = torch.randn(8, 10), torch.randn(8, 10)
+    start, teacher = torch.randn(8, 10).to(device), torch.randn(8, 10).to(device)
     logits = start.clone().requires_grad_()
     # As DeiT writes it, in its equation 2.
     divergence = F.kl_div((logits / 3).log_softmax(1), (teacher / 3).log_softmax(1), reduction="batchmean", log_target=True)
