@@ -102,8 +102,8 @@ def run(config: JoinConfig) -> None:
 
     num_results = _wait_for_study(config, search, console).num_results
     if num_results >= search.trials:
-        ended = f"{config.run}: all {search.trials} architectures of the search are evaluated; for more, run it again with more --trials"
-        console.print(ended, soft_wrap=True)
+        ended = f"no architecture left to evaluate, {num_results} in all; for more, run the search again with more --trials"
+        console.print(f"{config.run}: {ended}", soft_wrap=True)
         return
     if budget.targets:
         # Not measured here: another machine's latencies would make another band.
@@ -148,12 +148,12 @@ def _wait_for_study(config: JoinConfig, search: SearchConfig, console: Console) 
         try:
             return open_study(search.storage_url, search.study_name)
         except StudyError:
+            if not is_told:
+                console.print(f"{config.run}: the search has not begun to evaluate; waiting up to {config.wait:g} min", soft_wrap=True)
+                is_told = True
             if time.monotonic() > deadline:
                 waited = f"got no study {search.study_name!r} within {config.wait:g} min"
                 raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None
-        if not is_told:
-            console.print(f"{config.run}: the search has not begun to evaluate; waiting up to {config.wait:g} min", soft_wrap=True)
-            is_told = True
         time.sleep(POLL)
 
 

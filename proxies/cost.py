@@ -128,9 +128,9 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
     try:
         return Budget(_read_limits(text), floor=floor)
     except _Unreadable as error:
-        meant = _DECIMAL_COMMA.sub(".", text)
+        meant = _DECIMAL_COMMA.sub(".", text) if error.word.isdigit() else text
         hint = f"; decimals stand behind a point: {meant!r:.100}" if meant != text else ""
-        got = f"{text!r:.100}" if error.word == text else f"{error.word!r:.60} in {text!r:.100}"
+        got = f"{text!r:.100}" if hint or error.word == text else f"{error.word!r:.60} in {text!r:.100}"
         raise BudgetError(f"budget: got {got}{error.complaint}{hint}") from None
 
 

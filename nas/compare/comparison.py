@@ -9,7 +9,6 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from statistics import mean
@@ -23,7 +22,7 @@ from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import write_atomically
-from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.images import ImageSet
 from supernet.intervals import difference_over_seeds, over_seeds
 
 
@@ -89,27 +88,21 @@ class Comparison:
     """What all retrainings share.
 
     Args:
-        data, test_data: as `supernet.data.images.open_test_images` reads them.
+        images, test_images: to train and validate on, and to test on.
         folder: of the retrainings' folders.
     """
 
-    data: str
-    test_data: str | None
+    images: ImageSet
+    test_images: ImageSet
     recipe: Recipe
     image_size: int
     folder: Path
 
-    def images(self) -> tuple[ImageSet, ImageSet | None]:
-        """To train on and to test on."""
-        images = open_images(self.data)
-        return images, open_test_images(self.data, self.test_data, images.class_names)
-
     def retraining(self, architecture: Architecture, seed: int) -> Retraining:
         """One of them, not begun."""
-        images, test_images = _images_of(self)
         out = self.folder / f"{architecture.fingerprint}-{seed}"
         # Loading in other processes would take the cores of other trainings.
-        return Retraining(architecture, self.recipe, images, test_images, self.image_size, seed, None, out, num_workers=0)
+        return Retraining(architecture, self.recipe, self.images, self.test_images, self.image_size, seed, None, out, num_workers=0)
 
     def retrain(self, run: Run) -> float:
         """Do one retraining in this process, in one thread, or go on with it; its test accuracy."""
@@ -145,12 +138,6 @@ def compare(
     jobs.check()
     rows = [Accuracies(one, tuple(found[one.architecture.fingerprint, seed] for seed in range(seeds))) for one in contenders]
     return sorted(rows, key=lambda row: row.mean, reverse=True)
-
-
-@lru_cache(maxsize=1)
-def _images_of(comparison: Comparison) -> tuple[ImageSet, ImageSet | None]:
-    """Listed once by a process."""
-    return comparison.images()
 
 
 def median_of_random(rows: Sequence[Accuracies]) -> Accuracies | None:

@@ -1,47 +1,67 @@
-"""What a comparison depends on."""
+"""What a comparison depends on: the keyword arguments of `nas.compare.compare`, and the options of `python -m nas.compare`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from nas.cli.backend_options import BackendOptions
+from nas.cli.data_option import source_named
+from nas.cli.given_architecture import given_architecture, name_of
+from nas.cli.options import REQUIRED, Derived, OptionError, option
 from nas.retrain.config import RecipeChoice
+
+FREE = frozenset({
+    "seeds", "random", "others", "workers", "backend", "cpus_per_worker", "gpus_per_worker", "ray_address", "latency_tables", "subject",
+})  # fmt: skip
+"""What may change when a comparison goes on: retrainings are added to those that are done."""
+
+
+def _default_out(config: CompareConfig) -> Path:
+    if config.run is not None:
+        return config.run / "comparison"
+    return (Path("runs") / f"{Path(name_of(config.subject)).stem}-against-parents").resolve()
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(RecipeChoice):
-    """Everything that a comparison depends on.
+class CompareConfig(BackendOptions, RecipeChoice):
+    """Everything that a comparison depends on."""
 
-    Args:
-        run: a search's directory; tells space, budget, data, image size and seed of the draws. None where an architecture is given.
-        architecture: what is compared with others, where it is not a search's; the budget is the one it was found within, or what it costs.
-        data, image_size: of such an architecture.
-        others: further architectures, YAML files or published networks' names.
-        test_data: by default the test part of the run's data.
-        seeds: retrainings of each network.
-        random: networks drawn at random from the budget's band.
-        workers: retrainings at a time.
-        backend: where they run; `ray_address` is that of a running cluster to join, `cpus_per_worker` and `gpus_per_worker` are reserved.
-        latency_tables: folder for tables of measured latencies, for a budget with one; by default the user's cache.
-        out: the comparison's directory.
-        command: as it was given, from `nas.` on.
-        dry_run: say what would be done, and do none of it.
-    """
+    subject: Any = option(
+        REQUIRED, "directory of a search that has ended, or an architecture: a YAML file, or a published network's name",
+        is_positional=True, convert=given_architecture,
+    )  # fmt: skip
+    others: tuple[Any, ...] = option((), "more to compare: a YAML file, or a published network's name", is_positional=True, nargs="*",
+                                     convert=given_architecture)  # fmt: skip
+    data: str | None = option(None, "images to train on (the search's); needed where an architecture is compared", convert=source_named)
+    test_data: str | None = option(None, "images to test on (the test part of the data, such as its val/)", convert=source_named)
+    image_size: int | None = option(None, "side in pixels (the search's, or the data's own)", at_least=32)
+    seeds: int = option(3, "retrainings of each", at_least=1)
+    random: int = option(
+        Derived(lambda config: 5 if config.run is not None else 0), "how many to draw at random inside the budget of a search (5)",
+        at_least=0,
+    )  # fmt: skip
+    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", metavar="FOLDER")
+    out: Path = option(Derived(_default_out), "the comparison's directory (RUN/comparison)", convert=lambda value: Path(value).resolve())
+    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
-    run: Path | None
-    architecture: Path | None
-    data: str | None
-    image_size: int | None
-    others: tuple[str, ...]
-    test_data: str | None
-    seeds: int
-    random: int
-    workers: int
-    backend: str
-    ray_address: str | None
-    cpus_per_worker: int
-    gpus_per_worker: float | None
-    latency_tables: Path | None
-    out: Path
-    command: tuple[str, ...]
-    dry_run: bool
+    def check(self) -> None:
+        super().check()
+        if self.run is None:
+            if self.data is None:
+                raise OptionError("data", f"missing, expected the images to compare {name_of(self.subject)} on")
+            if self.random:
+                raise OptionError("random", "says nothing beside an architecture; expected a search's directory, which has a budget")
+        else:
+            for name in ("data", "image_size"):
+                if name in self.given:
+                    raise OptionError(name, f"is that of the search in {self.run}; leave it out")
+
+    @property
+    def run(self) -> Path | None:
+        """The search's directory; none where an architecture is compared."""
+        return Path(self.subject).resolve() if isinstance(self.subject, str) and Path(self.subject).is_dir() else None
+
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"subject": name_of(self.subject), "others": tuple(map(name_of, self.others))}

@@ -32,7 +32,7 @@ def plan_comparison(config: CompareConfig, retrainings: Sequence[tuple[Contender
         seconds += workload.training_seconds(steps, one.recipe.batch_size) + validating_seconds(one, workload)
         seconds += workload.passing_seconds(images)
     networks = ", ".join(dict.fromkeys(contender.label for contender, _ in retrainings))
-    what = f"{len(left)} of {len(retrainings)} retrainings, {config.workers} at a time: {networks}"
+    what = f"{len(left)} of {len(retrainings)} retrainings, {config.resources.num_workers} at a time: {networks}"
     largest = max(workloads.values(), key=lambda workload: workload.training_bytes(1))
     weights = sum(COPIES_OF_WEIGHTS * workloads[contender.architecture.fingerprint].weights_bytes for contender, _ in retrainings)
     files = {
@@ -40,5 +40,5 @@ def plan_comparison(config: CompareConfig, retrainings: Sequence[tuple[Contender
         f"{config.out}/comparison.md and comparison.csv": SMALL_FILES,
     }
     memory = {"for each worker": memory_now() + largest.training_bytes(images_at_a_time(retrainings[0][1]))}
-    training = Phase("retraining", what, slower_by(config.workers) * seconds if left else None)
-    return Plan((training,), memory, files, config.workers * largest.checkpoint_bytes)
+    training = Phase("retraining", what, slower_by(config.resources.num_workers) * seconds if left else None)
+    return Plan((training,), memory, files, config.resources.num_workers * largest.checkpoint_bytes)

@@ -50,7 +50,7 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
 
     refuse_dry_run(options)
     images = None if data is None or isinstance(data, str | Path) else open_images(data)
-    given = {} if data is None else {"data": name_of_data(images or data)}
+    given: dict[str, Any] = {} if data is None else {"data": name_of_data(images or data)}
     config = SearchConfig(budget=budget, **given, **options)
     found = run_search(config, open_console() if progress else quiet_console(), images)
     if found is None:

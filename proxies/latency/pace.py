@@ -24,7 +24,7 @@ BUSY = 0.15
 """A greater spread than this is not the device's own."""
 MAX_TURN = 0.1
 """Where the pace changes by more between two looks at it, what was measured in between is set aside."""
-MAX_APART = 1.5
+MAX_APART = 2.0
 """A machine's slow and quick phases differ by less, and networks slow down alike between them."""
 LOOK_EVERY_NS = 1_000_000_000
 Nanoseconds = Annotated[int, Field(ge=1, le=10**15)]

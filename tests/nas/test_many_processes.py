@@ -152,7 +152,7 @@ def test_a_search_that_has_ended_needs_no_help(finished: Path, capsys: pytest.Ca
     run = finished / "run"
     assert join.main([str(run)]) == 0
     said = capsys.readouterr().out
-    assert said == f"{run}: all 5 architectures of the search are evaluated; for more, run it again with more --trials\n"
+    assert said == f"{run}: no architecture left to evaluate, 5 in all; for more, run the search again with more --trials\n"
 
 
 def test_a_run_of_another_version_cannot_be_helped(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
@@ -185,4 +185,4 @@ def test_a_search_that_has_not_begun_is_waited_for(finished: Path, tmp_path: Pat
     said = capsys.readouterr()
     assert said.err == f"error: {run}: got no study 'run' within 0 min, expected a search that has trained its supernet\n"
     assert join.main([str(run), "--wait", "0.001"]) == 2
-    assert f"{run}: the search has not begun to evaluate; waiting up to 0.001 min\n" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{run}: the search has not begun to evaluate; waiting up to 0.001 min\n"

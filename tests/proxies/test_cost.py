@@ -120,7 +120,7 @@ def test_any_text_is_a_budget_or_one_line_that_quotes_it(text: str) -> None:
      ("1,500MFLOPs", "'1.500MFLOPs'")],
 )  # fmt: skip
 def test_a_decimal_comma_is_answered_with_a_point(text: str, meant: str) -> None:
-    with pytest.raises(BudgetError, match=f"^budget: got .* in '{text}', .*; decimals stand behind a point: {meant}$"):
+    with pytest.raises(BudgetError, match=f"^budget: got '{text}', expected .*; decimals stand behind a point: {meant}$"):
         parse_budget(text)
 
 

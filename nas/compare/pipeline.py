@@ -1,0 +1,179 @@
+"""A comparison from its config to its table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nas.cli.given_architecture import architecture_of, name_of, provenance_of
+from nas.cli.progress import phase
+from nas.compare.comparison import Accuracies, Comparison, Contender, compare, retrainer, table_of, write_comparison
+from nas.compare.config import FREE, CompareConfig
+from nas.execution.resources import open_workers
+from nas.latency.limits import limited
+from nas.latency.run_tables import tables_of_run
+from nas.runs.directory import RunError, check_run, config_of_run, open_run
+from nas.train.supernet_run import open_supernet_run
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.cost import Budget, parse_budget, without_latency
+from proxies.macs import cost_of
+from proxies.published import parents_within
+from space.architecture import Architecture
+from space.files import load_architecture
+from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.unreadable import DataError
+
+MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found.
+
+    Args:
+        folder: of `comparison.md` and `comparison.csv`.
+        rows: test accuracies of every network by seed, best first.
+        subject: the row of the network that was compared with the others.
+    """
+
+    folder: Path
+    rows: tuple[Accuracies, ...]
+    subject: Accuracies
+
+
+def run_comparison(
+    config: CompareConfig, console: Console, command: str, data: Any = None, test_data: Any = None
+) -> Compared | None:
+    """Retrain as far as that is not done, then write and print the table; None for a dry run.
+
+    Args:
+        command: that the table names.
+        data, test_data: those of a caller; by default the config names them.
+    """
+    recipe = config.load()
+    subject = _of_run(config.run, data) if config.run is not None else _of_architecture(config, data)
+    images = subject.images
+    test_images = open_test_images(images, config.test_data, images.class_names) if test_data is None else test_data
+    if test_images is None:
+        raise DataError(f"{images.source}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
+    comparison = Comparison(images, test_images, recipe, subject.image_size, config.out)
+    resolved = config.values() | {
+        "data": images.identity, "image_size": comparison.image_size, "recipe": recipe.model_dump(),
+        "fingerprint": subject.architecture.fingerprint,
+    }  # fmt: skip
+    # What cannot be ends here, before the directory is that of such a comparison.
+    check_run(config.out, resolved, FREE)
+    contenders = _contenders(config, subject)
+    comparison.retraining(contenders[0].architecture, 0).check()
+    if config.dry_run:
+        from nas.cli.plan import print_plan
+        from nas.compare.plan import plan_comparison
+
+        retrainings = [(one, comparison.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
+        print_plan(console, plan_comparison(config, retrainings))
+        return None
+    about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
+    with open_run(config.out, resolved, FREE):
+        console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {about}", soft_wrap=True)
+        with (
+            phase("retraining", config.seeds * len(contenders), console) as advance,
+            open_workers(partial(retrainer, comparison), config.resources, config.out / "ray") as workers,
+        ):
+            rows = compare(contenders, config.seeds, workers, lambda run, accuracy: advance(1, f"{run}: {accuracy:.1%}"))
+        return _report(console, config, command, comparison, rows, subject.label, f"{about}, at {comparison.image_size} px")
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is compared with others, and under which conditions.
+
+    Args:
+        architecture: priced at its own image size, with the classes of the data.
+        image_size: at which all train.
+        band: from which random ones are drawn; none of an architecture alone.
+        seed: of these draws.
+    """
+
+    label: str
+    architecture: Architecture
+    images: ImageSet
+    image_size: int
+    budget: Budget
+    band: ArchitectureBand | None = None
+    seed: int = 0
+
+
+def _of_run(run: Path, data: Any) -> _Subject:
+    searched = config_of_run(run)
+    if not (run / "best.yaml").exists():
+        raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
+    supernet_run = open_supernet_run(Path(searched.get("supernet") or run), data)
+    space, budget = supernet_run.space, parse_budget(searched["budget"], searched["floor"])
+    alike = {"image_size": space.image_size, "num_classes": space.num_classes, "in_chans": space.in_chans}
+    best = load_architecture(run / "best.yaml").replace(**alike)
+    band = limited(ArchitectureBand(space, without_latency(budget)), budget, tables_of_run(run, space, budget))
+    return _Subject("found", best, supernet_run.images()[0], supernet_run.image_size, budget, band, searched["seed"])
+
+
+def _of_architecture(config: CompareConfig, data: Any) -> _Subject:
+    images = open_images(config.data if data is None else data)
+    architecture = architecture_of(config.subject).replace(num_classes=images.num_classes, in_chans=images.in_chans)
+    found_within = provenance_of(config.subject).get("budget")
+    budget = parse_budget(found_within, 0.0) if isinstance(found_within, str) else Budget({"macs": cost_of(architecture).macs}, 0.0)
+    return _Subject(architecture.name, architecture, images, config.image_size or images.default_image_size(), budget)
+
+
+def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
+    """The subject, others, published networks, random members of the band; every architecture once."""
+    own, budget = subject.architecture, subject.budget
+    alike = {"num_classes": own.num_classes, "in_chans": own.in_chans, "image_size": own.image_size}
+    found = [(subject.label, own)]
+    found += [(Path(name_of(one)).stem, architecture_of(one).replace(**alike)) for one in config.others]
+    found += [(parent.architecture.name, parent.architecture) for parent in parents_within(own, budget)]
+    contenders: dict[str, Contender] = {}
+    for label, architecture in found:
+        contenders.setdefault(architecture.fingerprint, Contender(label, architecture))
+    if subject.band is None or not config.random:
+        return list(contenders.values())
+    rng = random.Random(f"{subject.seed} comparison")
+    wanted = len(contenders) + config.random
+    for _ in range(MAX_DRAWS):
+        if len(contenders) == wanted:
+            return list(contenders.values())
+        drawn = subject.band.draw(rng)
+        label = f"random {1 + config.random - (wanted - len(contenders))}"
+        contenders.setdefault(drawn.fingerprint, Contender(label, drawn, is_random=True))
+    raise RunError(f"--random: got {config.random}, expected no more than there are architectures inside {budget}")
+
+
+def _report(
+    console: Console, config: CompareConfig, command: str, comparison: Comparison, rows: Sequence[Accuracies], label: str, data: str
+) -> Compared:
+    found = next(row for row in rows if row.contender.label == label)
+    cells = table_of(rows, found)
+    about = {
+        "made by": f"`{command}`",
+        "data": data,
+        "cost": f"of an image of {found.contender.architecture.image_size} px",
+        "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "
+        f"{comparison.recipe.lr:g}",
+        "spread": f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)",
+    }
+    write_comparison(config.out, cells, rows, about)
+    table = Table(title="Test accuracy, retrained alike", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, heading in enumerate(cells[0]):
+        table.add_column(heading, justify="right" if place in (1, 2) else "left", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"{about['spread']}.", soft_wrap=True)
+    console.print(f"table: {config.out / 'comparison.md'}", soft_wrap=True)
+    return Compared(config.out, tuple(rows), found)
