@@ -124,6 +124,7 @@ def _of_run(run: Path, data: Any) -> _Subject:
 
 
 def _of_architecture(config: CompareConfig, data: Any) -> _Subject:
+    assert config.data is not None
     images = open_images(config.data if data is None else data)
     architecture = architecture_of(config.subject).replace(num_classes=images.num_classes, in_chans=images.in_chans)
     found_within = provenance_of(config.subject).get("budget")

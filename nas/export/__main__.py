@@ -197,7 +197,7 @@ def _print_plan(name: str, what: str, seconds: float, files: dict[str, float], m
 def _write_besides(
     config: ExportConfig, form: Format, trained: Trained, provenance: dict[str, Any], results: dict[str, Any], folder: Path
 ) -> None:
-    from nas.draw import render
+    from nas.draw.rendering import render
     from nas.export.card import card
     from space.files import dump_architecture, load_published
 

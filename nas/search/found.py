@@ -11,9 +11,7 @@ from proxies.cost import Cost
 from space.architecture import Architecture
 
 if TYPE_CHECKING:
-    import optuna
-
-    from nas.study.record import Result
+    from nas.study.record import Result, Study
     from nas.train.supernet_run import SupernetRun
     from space.network import TokenMixerNet
     from supernet.accuracy import Score
@@ -73,7 +71,7 @@ class Found:
     folder: Path
     architectures: tuple[FoundArchitecture, ...]
     finals: FinalsRecord | None
-    study: optuna.Study
+    study: Study
 
     @property
     def best(self) -> FoundArchitecture:

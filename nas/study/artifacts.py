@@ -13,7 +13,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.draw import render
+from nas.draw.rendering import render
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name

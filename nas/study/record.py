@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import optuna
+from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.runs.storage_url import without_password
@@ -76,7 +77,7 @@ class StudyRecord:
         self.objectives = tuple(Objective(**objective) for objective in study.user_attrs["objectives"])
 
     @property
-    def study(self) -> optuna.Study:
+    def study(self) -> Study:
         """The study as Optuna knows it."""
         return self._study
 

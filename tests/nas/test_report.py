@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from nas.audit import __main__ as audit
 from nas.compare import __main__ as compare
+from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
 from nas.report.choices import best_of, choices_of
 from nas.report.importance import importances_of
@@ -28,7 +29,6 @@ from nas.report.page import millions
 from nas.report.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
 from nas.runs.directory import storage_of_run
 from nas.search import __main__ as search
-from nas.search import finals
 from nas.search.config import search_config_of
 from nas.study.record import Result, open_study
 from nas.train.supernet_run import open_supernet_run
