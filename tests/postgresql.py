@@ -45,6 +45,13 @@ def installed_programs() -> Path | None:
 @contextmanager
 def running_postgresql(programs: Path) -> Iterator[NewDatabase]:
     """Run a cluster, which the calls of what is yielded make databases in."""
+    with restartable_postgresql(programs) as (new_database, _):
+        yield new_database
+
+
+@contextmanager
+def restartable_postgresql(programs: Path) -> Iterator[tuple[NewDatabase, Callable[[], None]]]:
+    """The same, and what restarts it: whoever is connected is cut off."""
     password = secrets.token_hex()
     with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
         data, secret, log = Path(folder, "data"), Path(folder, "password"), Path(folder, "log")
@@ -85,8 +92,11 @@ def running_postgresql(programs: Path) -> Iterator[NewDatabase]:
                 connection.execute(f"CREATE DATABASE {name}")
             return f"{server}/{name}"
 
+        def restart() -> None:
+            run("pg_ctl", "restart", "--wait", "--mode=fast", f"--log={log}", f"--options={options}")
+
         try:
-            yield new_database
+            yield new_database, restart
         finally:
             run("pg_ctl", "stop", "--mode=immediate")
 

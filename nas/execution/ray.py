@@ -33,7 +33,7 @@ SETTINGS = {
     # Tune would write down again and again what it needs to continue; whoever hands out the jobs knows what is done.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
     # A lost worker or node is told of in one line, by the loop.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|has been marked dead",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": r"A worker died or was killed|has been marked dead|Raylet is terminated|\(raylet\)|state-dump",
 }
 # Ray reads them when it is imported; what the user has set stays.
 os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
@@ -95,7 +95,7 @@ class RayWorkers:
                 if found or timeout_seconds is not None:
                     break
         except _Lost as error:
-            return self._reopened(one_line(error) or type(error).__name__)
+            return self._reopened(f"{type(error).__name__}: {one_line(error).partition('.')[0]}".removesuffix(": "))
         if found:
             self._reconnects = 0
         self._under_way.difference_update(key for key, _ in found)

@@ -1,0 +1,35 @@
+"""A search as a program of its own, whose driver can be killed: `main([FOLDER, NAME, SECONDS, STORAGE, ADDRESS])`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before anything else imports Ray, which reads our settings when it is imported.
+import nas.execution.ray  # noqa: F401
+from nas.cli.command import exit_code_of
+from nas.search import search
+from tests.nas.evaluators import ByFingerprint
+from tests.nas.small_search import BUDGET
+
+NUM_TRIALS = 60
+
+
+def main(argv: Sequence[str]) -> int:
+    """Search, or go on; with an address on that Ray cluster, by three workers.
+
+    Args:
+        argv: a folder with a space and images, the name of the run's directory in it, the seconds that an evaluation takes at most, the
+            study's storage or nothing for the run's own, and a cluster's address or nothing.
+    """
+    folder, (name, seconds, storage, address) = Path(argv[0]), argv[1:]
+    where = {"backend": "ray", "workers": 3, "ray_address": address, "gpus_per_worker": 0} if address else {"workers": 1}
+    judge = ByFingerprint(folder / "log", float(seconds))
+
+    def run() -> None:
+        search(
+            BUDGET, space=str(folder / "tiny.yaml"), floor=0.5, data=folder / "images", evaluator=judge, sampler="evolution",
+            trials=NUM_TRIALS, finalists=3, finals_steps=8, storage=storage or None, out=folder / name, **where,
+        )  # fmt: skip
+
+    return exit_code_of(run)
