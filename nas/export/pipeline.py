@@ -54,11 +54,12 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
         return architecture_of(config.architecture), provenance_of(config.architecture)
     # Imported here: Optuna takes a second, and most exports are not of trials.
     from nas.runs.directory import storage_of_run
+    from nas.runs.storage_url import JOURNAL
     from nas.study.record import open_study
 
     assert config.study is not None
     assert config.trial is not None
-    storage = config.study if "://" in config.study else storage_of_run(Path(config.study))
+    storage = config.study if "://" in config.study or config.study.startswith(JOURNAL) else storage_of_run(Path(config.study))
     study = open_study(storage, config.study_name)
     return study.architecture(config.trial), study.provenance(config.trial)
 
