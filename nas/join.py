@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,10 +70,11 @@ def run(config: JoinConfig) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
     _check_versions(config.run)
 
-    from nas.search.config import search_config_of
+    from nas.search.config import SearchConfig, search_config_of
 
     search = search_config_of(config.run)
-    search = replace(search, backend="local", workers=config.workers, ray_address=None, storage=config.storage or search.storage)
+    here = {"backend": "local", "workers": config.workers, "ray_address": None, "storage": config.storage or search.storage}
+    search = SearchConfig.restored(search.values() | here)
     _check_host(config.run, search.storage_url)
 
     from nas.cli.console import open_console
