@@ -53,7 +53,7 @@ def run(config: DrawConfig) -> None:
         raise DrawingError(f"--output: got the folder {config.output.parent}, expected one that exists")
     if config.output.is_dir():
         raise DrawingError(f"--output: got the folder {config.output}, expected a file")
-    from nas.draw import render
+    from nas.draw.rendering import render
     from space.files import load_architecture, write_atomically
 
     start = time.perf_counter()

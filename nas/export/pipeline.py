@@ -16,7 +16,7 @@ from rich.console import Console
 from nas.cli.given_architecture import architecture_of, provenance_of
 from nas.cli.plan import Phase, Plan, memory_so_far, print_plan
 from nas.cli.progress import duration
-from nas.draw import render
+from nas.draw.rendering import render
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
 from nas.export.format import Format, Trained, differences, image_sizes

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nas.audit.report import trust_in_words
-from nas.draw import drawing_of
+from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
 from nas.report.audit import Audit, audit_of
 from nas.report.choices import Choice, best_of, choices_of

@@ -17,7 +17,7 @@ from typing import Any
 
 from optuna.artifacts import ArtifactMeta
 
-from nas.draw import render
+from nas.draw.rendering import render
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name

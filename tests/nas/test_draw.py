@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from torch import nn
 
-from nas.draw import drawing_of
 from nas.draw.__main__ import main
 from nas.draw.layout import Box, Drawing, lay_out
 from nas.draw.palette import fill_of
+from nas.draw.rendering import drawing_of
 from nas.draw.svg import svg_of
 from proxies.macs import cost_of, part_cost
 from space import Architecture, dump_architecture, load_architecture, parent_names
