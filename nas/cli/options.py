@@ -183,7 +183,8 @@ class Config:
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
-        """The config whose `values` a file holds; they went together when they were written. KeyError where one is missing."""
+        """The config of `values`, as a file holds them, or with others among them: what goes together is not asked again, unlike by
+        `dataclasses.replace`, to which all options are given ones. KeyError where one is missing."""
         config = cls.__new__(cls)
         for name, rule in options_of(cls).items():
             object.__setattr__(config, name, _checked(name, rule, values[name]))

@@ -1,31 +1,47 @@
-"""What a trained network can be handed on as: one file a format, each written and loaded back by the same class."""
+"""Exporting: a trained network for other people's code, or an architecture as a file.
+
+    from nas.export import export
+
+    export(retrained, format="onnx", out="exported/mine")
+    export(found.best, out="best.yaml")
+
+Importing this loads neither PyTorch nor Optuna.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nas.export.format import Format
-
-FORMATS = ("timm", "onnx", "torch-export", "module")
-FUSABLE = ("onnx", "torch-export", "module")
-"""The formats that hold an inference network; a timm model goes on training."""
+from pathlib import Path
+from typing import Any
 
 
-def format_named(name: str) -> Format:
-    """The format of one of these names."""
-    if name == "timm":
-        from nas.export.timm_folder import TimmFolder
+def export(
+    architecture: Any = None, *, format: str = "yaml", weights: str | Path | None = None, out: str | Path | None = None,
+    progress: bool = False, **options: Any,
+) -> tuple[Path, ...]:  # fmt: skip
+    """Write a network and compare what was written with it, as `python -m nas.export` does.
 
-        return TimmFolder()
-    if name == "onnx":
-        from nas.export.onnx_graph import OnnxGraph
+    Args:
+        architecture: an `Architecture`, a YAML file, a published network's name, or what holds one, such as `retrain`'s result and a
+            search's `found.best`; none with `study` and `trial`.
+        format: `timm`, `onnx`, `torch-export`, `module`, or `yaml`, the architecture alone.
+        weights: a file; by default those of what holds the architecture, which a search's result inherited from its supernet.
+        out: the folder to write, NAME-FORMAT by default; of `yaml`, the file.
+        progress: whether it is printed what was compared and written.
+        options: the other fields of `nas.export.config.ExportConfig` but `dry_run`, which are the command's options. `labels` may also be
+            the names themselves.
 
-        return OnnxGraph()
-    if name == "torch-export":
-        from nas.export.program import Program
+    Returns:
+        The files that were written.
 
-        return Program()
-    from nas.export.single_file import SingleFile
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.cli.console import open_console, quiet_console
+    from nas.cli.plan import refuse_dry_run
+    from nas.export.config import ExportConfig
+    from nas.export.pipeline import run_export
 
-    return SingleFile()
+    refuse_dry_run(options)
+    given: dict[str, Any] = {"architecture": architecture, "format": format, "weights": weights, "out": out}
+    config = ExportConfig(**given, **options)
+    return run_export(config, open_console() if progress else quiet_console())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.runs.directory import config_of_run
+from nas.runs.directory import RunError, config_of_run
 from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.data.batches import Batches
@@ -28,6 +29,8 @@ CALIBRATION_BATCH = 64
 EVALUATION_BATCH = 256
 MAX_SEARCH_IMAGES = 1000
 MAX_CALIBRATION_IMAGES = 256
+HEAD = re.compile(r"head/.+/fc/weight")
+"""Shared weights with a row a class."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,16 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     """The run of a directory, as the command made it that wrote its config there. Whoever only searches it leaves its weights alone.
 
     Args:
-        data: instead of the data that it was trained on, such as the same images at another path; they need the same classes.
+        data: instead of the data that it was trained on, such as the same images at another path.
+
+    Raises:
+        RunError: the directory is none of a run, or the data has another number of classes than the supernet.
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
-    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
+    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
+    if data is not None and run.weights_file.exists():
+        heads = {len(weight) for name, weight in load_checkpoint(run.weights_file)[0].items() if HEAD.fullmatch(name)}
+        if heads - {run.space.num_classes}:
+            raise RunError(f"data: got {run.space.num_classes} classes, expected the {heads.pop()} of the supernet in {folder}")
+    return run

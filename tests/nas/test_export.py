@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from nas.export import FORMATS, FUSABLE, format_named
+from nas.export import export as export_here
 from nas.export.__main__ import main
+from nas.export.by_name import FORMATS, FUSABLE, format_named
 from nas.export.format import ExportError, Format, Trained, differences
 from nas.export.program import CUT_MAPS
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
+from space.errors import UserError
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
 from space.registry import Spec
 from tests.contracts.conftest import specs_of
@@ -240,8 +242,8 @@ def test_mistakes_are_one_line(weights: Path, tmp_path: Path, mistaken: Mistaken
         return mistaken(main, [*arguments, "--output", str(tmp_path / "out")])
 
     given_weights = ("--weights", str(weights))
-    assert "--weights: expected with every --format but yaml" in complaint(small, "--format", "timm")
-    assert "'tflite'" in complaint(small, *given_weights, "--format", "tflite")
+    assert "--weights: expected with every format but yaml" in complaint(small, "--format", "timm")
+    assert "--format: got 'tflite', expected one of yaml, timm" in complaint(small, *given_weights, "--format", "tflite")
     assert "a fused network is for inference alone" in complaint(small, *given_weights, "--format", "timm", "--fuse")
     assert "got no file" in complaint(small, "--weights", str(tmp_path / "none.safetensors"), "--format", "timm")
     assert "got shape (10,), expected (1000,)" in complaint("topformer-t", *given_weights, "--format", "timm")
@@ -252,6 +254,58 @@ def test_mistakes_are_one_line(weights: Path, tmp_path: Path, mistaken: Mistaken
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").touch()
     assert "expected a new or an empty folder" in complaint(small, *given_weights, "--format", "timm")
+
+
+class Held:
+    """What a search or a retraining gives back, as far as an export asks."""
+
+    architecture = SMALL
+    weights_file: Path | None = None
+
+    def network(self) -> nn.Module:
+        return randomised(build_network(SMALL)).eval()
+
+
+def test_a_result_is_exported_with_its_weights(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = Held()
+    names = [f"class {number}" for number in range(10)]
+    files = export_here(held, format="timm", out=tmp_path / "network", labels=names)
+    held.weights_file = weights
+    export_here(held, format="timm", out=tmp_path / "file")
+    assert capsys.readouterr().out == ""
+    assert export(weights, "timm", tmp_path / "named") == 0
+    assert sorted(files) == sorted((tmp_path / "network").iterdir())
+    contents = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("network", "file", "named")]
+    assert len(set(contents)) == 1
+    assert json.loads((tmp_path / "network" / "config.json").read_text())["label_names"] == names
+    assert "87.50%" in (tmp_path / "file" / "README.md").read_text()
+    (file,) = export_here(SMALL, out=str(tmp_path / "best.yaml"), progress=True)
+    assert load_architecture(file).fingerprint == SMALL.fingerprint
+    assert f"wrote {tmp_path}/best.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"architecture": SMALL, "format": "timm"}, "weights: expected with every format but yaml, got format=timm"),
+        ({"architecture": SMALL}, "out: got none, expected the file to write with format=yaml"),
+        ({"architecture": SMALL, "format": "tflite"}, "format: got 'tflite', expected one of yaml, timm"),
+        ({"architecture": Held(), "format": "timm", "labels": ["a"]}, "labels: got 1 names, expected 10"),
+        ({"architecture": Held(), "format": "timm", "labels": 3}, "labels: got 3, expected a text file, or the names"),
+        ({"architecture": 3, "out": "x.yaml"}, "architecture: got int, expected a YAML file"),
+        ({"out": "x.yaml"}, "architecture: got both or none"),
+        ({"architecture": SMALL, "out": "x.yaml", "dry_run": True}, "dry_run: got True, expected it on the command line"),
+    ],
+)
+def test_mistakes_of_a_python_caller_are_one_line(
+    given: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        export_here(**given)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_operator_that_needs_another_package_has_no_single_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.parent.name}-{script.stem}")
 def test_a_script_tells_what_it_would_do(script: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = {"IMAGENET": str(place / "images"), "OUT": str(place / "out"), "NODES": "2", "HEAD": "10.0.0.1"}
+    out = place / ("out" if script.stem == "3-retrain" else "new")
+    told = {"IMAGENET": str(place / "images"), "OUT": str(out), "NODES": "2", "HEAD": "10.0.0.1"}
     path = f"{place / 'programs'}:{os.environ['PATH']}"
     before = sorted(place.rglob("*"))
     command = [script, "--dry-run"]

@@ -228,6 +228,8 @@ def test_a_callers_data_set_trains_as_its_folder_does(folder: Path) -> None:
         open_supernet_run(folder / "own")
     again = open_supernet_run(folder / "own", Pictures(folder / "images"))
     assert again == own.run
+    with pytest.raises(UserError, match="data: got 10 classes, expected the 3 of the supernet in"):
+        open_supernet_run(folder / "own", "digits")
     there = pickle.loads(pickle.dumps(own.run))
     assert there == own.run
     assert (there.images()[1].search == own.run.images()[1].search).all()

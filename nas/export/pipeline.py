@@ -1,0 +1,188 @@
+"""An export from its config to its files: read, write, load what was written, compare, and only then count it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.cli.given_architecture import architecture_of, provenance_of
+from nas.cli.plan import Phase, Plan, memory_so_far, print_plan
+from nas.cli.progress import duration
+from nas.draw.rendering import render
+from nas.export.by_name import format_named
+from nas.export.config import YAML, ExportConfig
+from nas.export.format import Format, Trained, differences, image_sizes
+from proxies.macs import cost_of
+from space.architecture import Architecture
+from space.errors import UserError
+from space.files import dump_architecture, load_published, write_atomically
+from space.names import as_name
+from space.network import TokenMixerNet, build_network
+from space.weights import load_weights
+
+BESIDES = ("README.md", "architecture.yaml", "architecture.svg")
+"""What every folder has besides the format's own files."""
+BESIDES_BYTES = 5e4
+MAX_TEXT_CHARS = 1_000_000
+
+
+class ExportCommandError(UserError):
+    """An export that was asked for in a way that cannot be."""
+
+
+def run_export(config: ExportConfig, console: Console) -> tuple[Path, ...]:
+    """Read, check, write; the files, none of a dry run."""
+    if not config.out.absolute().parent.is_dir():
+        raise ExportCommandError(f"out: got the folder {config.out.parent}, expected one that exists")
+    architecture, provenance = _architecture(config)
+    if config.format == YAML:
+        return _write_yaml(config, console, architecture, provenance)
+    return _write_folder(config, console, architecture, provenance)
+
+
+def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
+    """The architecture, and where it comes from."""
+    if config.architecture is not None:
+        return architecture_of(config.architecture), provenance_of(config.architecture)
+    # Imported here: Optuna takes a second, and most exports are not of trials.
+    from nas.runs.directory import storage_of_run
+    from nas.runs.storage_url import JOURNAL
+    from nas.study.record import open_study
+
+    assert config.study is not None
+    assert config.trial is not None
+    storage = config.study if "://" in config.study or config.study.startswith(JOURNAL) else storage_of_run(Path(config.study))
+    study = open_study(storage, config.study_name)
+    return study.architecture(config.trial), study.provenance(config.trial)
+
+
+def _write_yaml(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
+    if config.out.is_dir():
+        raise ExportCommandError(f"out: got the folder {config.out}, expected a file")
+    architecture = _sized(config, architecture)
+    text = dump_architecture(architecture.replace(name=as_name(config.out.stem)), provenance)
+    what = f"{config.out}, {cost_of(architecture)}" if config.trial is None else (
+        f"{config.out}: trial {config.trial}, {cost_of(architecture)}"
+    )  # fmt: skip
+    if config.dry_run:
+        _print_plan(console, "writing", what, 0.0, {str(config.out): len(text)})
+        return ()
+    write_atomically(config.out, text)
+    console.print(f"wrote {what}", soft_wrap=True)
+    return (config.out,)
+
+
+def _write_folder(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
+    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+        raise ExportCommandError(f"out: got {config.out}, which is there already, expected a new or an empty folder")
+    form = format_named(config.format)
+    form.check()
+    labels = _labels(config, architecture)
+    results = _results(config, architecture)
+    architecture = _sized(config, architecture)
+    network = _network(config, architecture)
+    trained = Trained(architecture, network.fuse() if config.fuse else network, config.fuse, labels)
+    sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, architecture))
+    if config.dry_run:
+        weights = sum(tensor.nbytes for tensor in trained.network.state_dict().values())
+        what = f"{config.format}, and comparing with the network what comes of that for images of {sizes}"
+        written = {f"{config.out}/{{{','.join((*form.files, *BESIDES))}}}": weights + BESIDES_BYTES}
+        _print_plan(console, "exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
+        return ()
+    start = time.perf_counter()
+    with _whole(config.out) as folder:
+        form.write(trained, folder)
+        for shape, difference in differences(form, trained, folder):
+            console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
+        _write_besides(config, form, trained, provenance, results, folder)
+        names = sorted(file.name for file in folder.iterdir())
+        sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
+    if not form.takes_any_size(architecture):
+        why = "the exporter cannot follow the maps of this architecture's mixers at others"
+        console.print(f"it takes images of {sizes} alone: {why}", soft_wrap=True)
+    console.print(f"wrote {', '.join(sizes_of_files)} into {config.out} in {duration(time.perf_counter() - start)}", soft_wrap=True)
+    return tuple(config.out / name for name in names)
+
+
+def _network(config: ExportConfig, architecture: Architecture) -> TokenMixerNet:
+    """The network with its weights, in evaluation mode."""
+    network = build_network(architecture).eval()
+    if config.weights_file is None:
+        network.load_state_dict(config.architecture.network().state_dict())
+    else:
+        load_weights(network, config.weights_file)
+    return network
+
+
+def _print_plan(console: Console, name: str, what: str, seconds: float, files: dict[str, float], more_memory: float = 0.0) -> None:
+    print_plan(console, Plan((Phase(name, what, seconds),), {"in all": memory_so_far() + more_memory}, files))
+
+
+def _write_besides(
+    config: ExportConfig, form: Format, trained: Trained, provenance: dict[str, Any], results: dict[str, Any], folder: Path
+) -> None:
+    # Imported here: it takes a second, and a dry run has no card.
+    from nas.export.card import card
+
+    published = load_published(config.architecture) if isinstance(config.architecture, str) else None
+    (folder / "README.md").write_text(card(form, trained, provenance, results, published), encoding="utf-8")
+    (folder / "architecture.yaml").write_text(dump_architecture(trained.architecture, provenance), encoding="utf-8")
+    (folder / "architecture.svg").write_bytes(render(trained.architecture, "svg"))
+
+
+def _sized(config: ExportConfig, architecture: Architecture) -> Architecture:
+    return architecture if config.image_size is None else architecture.replace(image_size=config.image_size)
+
+
+def _labels(config: ExportConfig, architecture: Architecture) -> tuple[str, ...]:
+    if config.labels is None:
+        return ()
+    is_file = isinstance(config.labels, Path)
+    labels = tuple(line.strip() for line in _text(config.labels).splitlines() if line.strip()) if is_file else config.labels
+    if len(labels) != architecture.num_classes:
+        where = config.labels if is_file else "labels"
+        raise ExportCommandError(f"{where}: got {len(labels)} names, expected {architecture.num_classes}, one a class")
+    return labels
+
+
+def _results(config: ExportConfig, architecture: Architecture) -> dict[str, Any]:
+    """What the retraining that made the weights measured, where its results lie beside them."""
+    file = None if config.weights_file is None else config.weights_file.with_name("result.json")
+    if file is None or not file.exists():
+        return {}
+    try:
+        results = json.loads(_text(file))
+        is_of_these = results["fingerprint"] == architecture.fingerprint
+    except (ValueError, KeyError, TypeError):
+        raise ExportCommandError(f"{file}: got no results of a retraining; move it away from the weights") from None
+    return results if is_of_these else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(MAX_TEXT_CHARS)
+    except OSError as error:
+        raise ExportCommandError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ExportCommandError(f"{path}: cannot be read: not UTF-8 text") from None
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name, which becomes the output when all is done."""
+    folder = output.absolute().with_name(f".{output.name}.{os.getpid()}.tmp")
+    folder.mkdir()
+    try:
+        yield folder
+        folder.replace(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
