@@ -12,17 +12,19 @@ run goes on.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from nas.execution.pool import in_processes
 
 from nas.audit.correlation import Spread, spread_of
 from nas.cli.progress import Advance, phase
-from nas.evaluators.standalone import Conditions, Training, default_workers, train_all
+from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.execution.resources import Resources, open_workers
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, default=Path("runs/probes"), help="of the trainings")
     parser.add_argument("--output", type=Path, default=RESULTS / "probes.md")
     config = parser.parse_args(argv)
@@ -72,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for seed, architecture in enumerate(architectures)
             }
 
-            done = train_all(conditions, list(trainings), in_processes(config.workers), lambda training, result: advance())
-            for training, result in done.items():
+            for training, result in trained(conditions, list(trainings), config.workers, advance).items():
                 accuracies.setdefault((trainings[training], task), []).append(result.score.accuracy)
     lines = [
         "# What embedded images tell apart", "",
@@ -104,10 +105,22 @@ def spread(
         [Training(architecture.replace(num_classes=run.space.num_classes), config.steps, seed) for architecture in sample]
         for seed in range(SEEDS)
     ]
-    each = in_processes(config.workers)
-    done = train_all(conditions, [one for of_seed in trainings for one in of_seed], each, lambda training, result: advance())
+    done = trained(conditions, [one for of_seed in trainings for one in of_seed], config.workers, advance)
     by_seed = np.array([[done[training].score.log_likelihood for training in of_seed] for of_seed in trainings])
     return spread_of(by_seed), mean(result.score.accuracy for result in done.values())
+
+
+def trained(conditions: Conditions, trainings: Sequence[Training], num_workers: int, advance: Advance) -> dict[Training, Trained]:
+    """Do the trainings, or find them done."""
+    found: dict[Training, Trained] = {}
+
+    def note(training: Training, result: Trained) -> None:
+        found[training] = result
+        advance()
+
+    with open_workers(partial(training_alone, conditions), Resources(num_workers), conditions.folder / "ray") as workers:
+        train_all(conditions, trainings, workers, note).check()
+    return found
 
 
 def only(space: SearchSpace, mixer: str) -> SearchSpace:

@@ -16,6 +16,7 @@ SUPERNET = 'space="tiny.yaml", steps=2, batch_size=8'
 EPOCH = "epochs=1, batch_size=16"
 SMALL = {
     'search("4.5GFLOPs", data="path/to/train", supernet=': f'{TRIALS}, data="path/to/train", supernet=',
+    'search("4.5GFLOPs", evaluator=wide_and_shallow, trials=30': f'search("{BUDGET}", floor=0.5, space="tiny.yaml", evaluator=wide_and_shallow, trials=4',
     'search("4.5GFLOPs"': f"{TRIALS}, {SUPERNET}",
     "train(data=": f"train({SUPERNET}, data=",
     "retrain(found.best,": f"retrain(found.best, {EPOCH},",
@@ -51,7 +52,7 @@ def test_the_examples_run(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     names = run(*(code for code in snippets("python.md") if "nas.audit" not in code))
     assert names["logits"].shape == (1, 3)
     assert capsys.readouterr().out.splitlines()[-1] == "epochs: got 0, expected a whole number, 1 or more"
-    assert {path.name for path in (place / "runs").iterdir()} == {"mine", "small", "retrain-mine", "supernet", "noise"}
+    assert {path.name for path in (place / "runs").iterdir()} == {"mine", "small", "retrain-mine", "supernet", "noise", "by-hand"}
     assert (place / "best.yaml").exists()
 
 
