@@ -18,7 +18,8 @@ from proxies.cost import Budget, parse_budget
 OF_SUPERNET = frozenset({"race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
 OF_STANDALONE = frozenset({"standalone_steps"})
 OF_OWN_SUPERNET = frozenset({"space", "image_size", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
-"""Options that `nas.search` takes with one evaluator alone, and those of a supernet that it trains itself."""
+OF_FINALS = frozenset({"finals_steps"})
+"""Options that `nas.search` takes with one evaluator alone, those of a supernet that it trains itself, and those of finals."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Origin:
         idle = OF_STANDALONE if self.evaluator == "supernet" else OF_SUPERNET
         if self.config.get("supernet"):
             idle = idle | OF_OWN_SUPERNET
+        if not self.config.get("finalists"):
+            idle = idle | OF_FINALS
         words = ["python", "-m", "nas.search"]
         for name, value in self.config.items():
             # What is off, empty or left to the search is not written.

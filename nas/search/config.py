@@ -87,6 +87,8 @@ class SearchConfig(BackendOptions, SupernetConfig):
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:
             raise OptionError("standalone_steps", "says nothing without evaluator=standalone")
+        if not self.finalists and "finals_steps" in self.given:
+            raise OptionError("finals_steps", "says nothing where no finals are held; leave it out, or ask for finalists")
         if self.race and self.subtract_bias:
             raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
         if len(self.objectives) > 1 and self.finalists:

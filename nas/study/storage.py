@@ -61,7 +61,8 @@ def open_storage(url: str) -> Storage:
             turns: FileLock | sqlalchemy.Engine = sqlalchemy.create_engine(address)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            turns = FileLock(f"{file}.lock")
+            # Not with `.lock` alone: Optuna's own lock of a journal, which its dashboard takes to write, is called that.
+            turns = FileLock(f"{file}.turn.lock")
         with Storage(optuna.storages.InMemoryStorage(), turns).turn():
             if file is None:
                 return Storage(_database(address, pool_pre_ping=True), turns)

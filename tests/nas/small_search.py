@@ -10,8 +10,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 BUDGET = "3MFLOPs"
-AS_IF_NOT_GIVEN = ("--steps", "250", "--batch-size", "64")
-"""Options of a supernet's training as they are by default: a search without a supernet takes no others."""
 SPACE = """
 schema: search-space/1
 name: tiny
@@ -33,11 +31,16 @@ stages:
 """
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    """A small search; later options win over earlier ones."""
-    fixed = ["--space", str(folder / "tiny.yaml"), "--budget", BUDGET, "--floor", "0.5", "--data", str(folder / "images")]
-    small = ["--trials", "5", "--steps", "3", "--batch-size", "8", "--out", str(folder / "run"), "--keep", "2"]
-    return [*fixed, *small, "--finalists", "0", "--workers", "1", *more]
+def command(folder: Path, *more: str, trains: bool = True) -> list[str]:
+    """A small search without finals, in one worker; later options win over earlier ones.
+
+    Args:
+        trains: whether it trains a supernet; a search that trains none takes none of the options of that.
+    """
+    fixed = ["--budget", BUDGET, "--floor", "0.5", "--trials", "5", "--keep", "2", "--finalists", "0", "--workers", "1"]
+    training = ["--steps", "3", "--batch-size", "8"] if trains else []
+    where = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--out", str(folder / "run")]
+    return [*fixed, *training, *where, *more]
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:

@@ -22,7 +22,7 @@ from tests.nas.small_search import BUDGET
 
 ARGUMENTS = {
     "audit": "--run run --architectures 4 --steps 2 --short 1",
-    "compare": "--run run --test-data images/val --epochs 1",
+    "compare": "run --test-data images/val --epochs 1",
     "convert": "--parent davit.yaml --weights official.pth --output converted",
     "draw": "run/best.yaml",
     "export": "run/best.yaml --weights run/best.safetensors --format timm",

@@ -1,37 +1,45 @@
-"""Finals: who stays, who wins, and what is said when nobody clearly does."""
+"""Finals: who stays, who wins, what is said when nobody clearly does, and that no clock and no number of workers decides it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from nas.execution.pool import in_processes
 
-from nas.evaluators import standalone
-from nas.evaluators.standalone import Conditions, Trained, Training
+from nas.evaluators.standalone import Conditions, Trained, Training, training_alone
+from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
+from nas.execution.resources import Resources, open_workers
+from nas.runs.records.finals import FinalsRecord, read_finals
 from nas.search import __main__ as search
-from nas.search import finals
-from nas.search.finals import LEAST_LEFT, STEPS, Entrant, Stage, hold_finals, num_steps, plan_steps
+from nas.search.finals import LEAST_LEFT, Candidate, _settled, hold_finals, num_steps, steps_of_rounds
 from nas.train.supernet_run import SupernetRun
+from space.architecture import Architecture
 from space.files import load_architecture, load_provenance, load_space
 from supernet.accuracy import Score
-from tests.nas.small_search import AS_IF_NOT_GIVEN, command, trials_of
+from tests.killing import run_whole, running
+from tests.nas.conftest import Mistaken
+from tests.nas.small_search import command, rows_of, trials_of
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)
+NEVER = Deadline()
 
 
 def score(log_likelihood: float, stderr: float = 0.01) -> Score:
     return Score(0.5, 0.01, log_likelihood, stderr, 100)
 
 
-def entrants(count: int) -> list[Entrant]:
-    """Small distinct architectures; the supernet likes later ones better."""
+def candidates(count: int) -> list[Candidate]:
+    """Small distinct architectures; the search likes later ones better."""
     smallest = SPACE.parameters_of(SPACE.smallest())
     mixers = SPACE.slots["stage3.block1.mixer"]
     architectures = [SPACE.replay(smallest | {"stage3.block1.mixer": mixer}) for mixer in mixers[:count]]
-    return [Entrant(f"trial {i}", architecture, score(i / 10)) for i, architecture in enumerate(architectures)]
+    return [Candidate(f"trial {i}", architecture, score(i / 10)) for i, architecture in enumerate(architectures)]
 
 
 @pytest.fixture
@@ -40,98 +48,178 @@ def conditions(tmp_path: Path) -> Conditions:
     return Conditions(SupernetRun(tmp_path, SPACE, str(tmp_path / "images"), 32, seed=0), batch_size=4, folder=tmp_path / "finals")
 
 
-def test_the_better_half_goes_on_and_the_last_stage_has_more_seeds(conditions: Conditions) -> None:
-    taking_part, done = entrants(7), []
-    found = hold_finals(conditions, taking_part, (1, 2, 3), in_processes(1), lambda: False, lambda training, result: done.append(training))
-    assert [len(stage.scores) for stage in found.stages] == [7, 4, LEAST_LEFT]
-    assert [{len(scores) for scores in stage.scores.values()} for stage in found.stages] == [{1}, {1}, {2}]
+def held(
+    conditions: Conditions, taking_part: Sequence[Candidate], steps: Sequence[int], num_workers: int = 1, deadline: Deadline = NEVER
+) -> tuple[FinalsRecord, list[Training]]:
+    """The record of finals, and the trainings that were done, in their order."""
+    done: list[Training] = []
+
+    def note(training: Training, result: Trained) -> None:
+        done.append(training)
+
+    with open_workers(partial(training_alone, conditions), Resources(num_workers), conditions.folder / "ray") as workers:
+        return hold_finals(conditions, taking_part, steps, workers, deadline, note), done
+
+
+def test_rounds_follow_from_the_number_of_steps_alone() -> None:
+    assert steps_of_rounds(100) == (25, 50, 100)
+    assert steps_of_rounds(3) == (1, 1, 3)
+    # Seven train, four go on, three go on and train with two seeds.
+    assert num_steps(7, (25, 50, 100)) == 7 * 25 + 4 * 50 + 3 * 2 * 100
+
+
+def test_the_better_half_goes_on_and_the_last_round_has_more_seeds(conditions: Conditions) -> None:
+    taking_part = candidates(7)
+    found, done = held(conditions, taking_part, (1, 2, 3))
+    assert found.steps == (1, 2, 3)
+    assert found.finished == 3
+    of_rounds = [[one for one in found.finalists if len(one.rounds) > number] for number in range(3)]
+    assert list(map(len, of_rounds)) == [7, 4, LEAST_LEFT]
+    assert [{len(one.rounds[number]) for one in of_round} for number, of_round in enumerate(of_rounds)] == [{1}, {1}, {2}]
     assert sum(training.steps for training in done) == num_steps(7, (1, 2, 3))
-    for before, after in zip(found.stages, found.stages[1:], strict=False):
-        worst = min(before.scores[fingerprint][0].log_likelihood for fingerprint in after.scores)
-        assert all(scores[0].log_likelihood <= worst for fingerprint, scores in before.scores.items() if fingerprint not in after.scores)
-    assert sorted(entrant.label for entrant in found.ranking) == sorted(entrant.label for entrant in taking_part)
-    assert {entrant.architecture.fingerprint for entrant in found.ranking[:LEAST_LEFT]} == set(found.stages[-1].scores)
-    assert found.winner is found.ranking[0] is found.tied[0]
+    for number, (before, after) in enumerate(pairwise(of_rounds)):
+        worst = min(one.log_likelihood(number) for one in after)
+        assert all(one.log_likelihood(number) <= worst for one in before if one not in after)
+    assert {one.fingerprint: one.label for one in found.finalists} == {one.architecture.fingerprint: one.label for one in taking_part}
+    assert set(found.finalists[:LEAST_LEFT]) == set(of_rounds[-1])
+    assert found.winner is found.finalists[0]
+    assert found.winner.label == found.tied[0]
 
 
-def test_where_the_time_ends_the_stages_before_decide(conditions: Conditions) -> None:
-    def late_after(count: int) -> finals.Finals:
-        done: list[Training] = []
+def test_one_worker_and_two_hold_the_same_finals(conditions: Conditions, tmp_path: Path) -> None:
+    taking_part = candidates(4)
+    alone, _ = held(conditions, taking_part, (1, 2), 1)
+    together, _ = held(replace(conditions, folder=tmp_path / "others"), taking_part, (1, 2), 2)
+    assert together == alone
 
-        def note(training: Training, result: Trained) -> None:
-            done.append(training)
 
-        return hold_finals(conditions, entrants(4), (1, 2, 3), in_processes(1), lambda: len(done) >= count, note)
-
-    none, one = late_after(1), late_after(5)
-    assert not none.stages
+def test_finals_without_any_time_leave_the_order_of_the_search(conditions: Conditions) -> None:
+    over = Deadline(time.monotonic())
+    none, done = held(conditions, candidates(4), (1, 2, 3), deadline=over)
+    assert not done
+    assert none.finished == 0
     assert none.winner.label == "trial 0"
-    assert [stage.steps for stage in one.stages] == [1]
-    first = one.stages[0].scores
-    assert len(one.ranking) == 4
-    assert first[one.ranking[-1].architecture.fingerprint] == min(first.values(), key=lambda scores: scores[0].log_likelihood)
 
 
-def settled(*log_likelihoods: tuple[float, float], wins: bool = True) -> finals.Finals:
-    """The end of finals whose only stage gave these scores, by seed."""
-    left = [replace(entrant, wins=wins or i > 0) for i, entrant in enumerate(entrants(len(log_likelihoods)))]
+def test_where_only_the_first_round_is_done_it_decides(conditions: Conditions) -> None:
+    whole, done = held(conditions, candidates(4), (1, 2, 3))
+    for training in done:
+        if training.steps > 1:
+            conditions.file_of(training).unlink()
+    one, _ = held(conditions, candidates(4), (1, 2, 3), deadline=Deadline(time.monotonic()))
+    assert (one.steps, one.finished) == (whole.steps, 1)
+    assert {finalist.fingerprint: finalist.rounds[0] for finalist in one.finalists} == {
+        finalist.fingerprint: finalist.rounds[0] for finalist in whole.finalists
+    }
+    assert one.finalists[-1].log_likelihood(0) == min(finalist.log_likelihood(0) for finalist in one.finalists)
+
+
+def failing(conditions: Conditions, victims: Sequence[Architecture]) -> partial[object]:
+    return partial(_failing, conditions, frozenset(one.fingerprint for one in victims))
+
+
+def _failing(conditions: Conditions, victims: frozenset[str]) -> object:
+    do = training_alone(conditions)
+
+    def attempt(training: Training) -> Trained:
+        if training.architecture.fingerprint in victims:
+            raise ArithmeticError("no network of this world")
+        return do(training)
+
+    return attempt
+
+
+def test_who_cannot_be_trained_is_eliminated_with_the_reason(conditions: Conditions, capfd: pytest.CaptureFixture[str]) -> None:
+    taking_part = candidates(4)
+    with open_workers(failing(conditions, [taking_part[1].architecture]), Resources(1), conditions.folder) as workers:
+        found = hold_finals(conditions, taking_part, (1, 2), workers, NEVER, lambda training, result: None)
+    assert found.finished == 2
+    (failed,) = [one for one in found.finalists if one.failure]
+    assert (failed.label, failed.rounds, failed.failure) == ("trial 1", (), "ArithmeticError: no network of this world")
+    assert capfd.readouterr().err.count("tried again") == MAX_ATTEMPTS - 1
+    with open_workers(failing(conditions, [one.architecture for one in taking_part]), Resources(1), conditions.folder) as workers:
+        # Another number of steps: none of these is done already.
+        with pytest.raises(JobError, match=rf"(?s)failed {MAX_ATTEMPTS} times.*Traceback.*in attempt"):
+            hold_finals(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
+
+
+def order_of(*log_likelihoods: tuple[float, float]) -> tuple[list[str], list[str]]:
+    """Labels of those who cannot be told apart from the best and of the rest, after one round that gave these scores by seed."""
+    left = candidates(len(log_likelihoods))
     scores = {one.architecture.fingerprint: tuple(map(score, seeds)) for one, seeds in zip(left, log_likelihoods, strict=True)}
-    return finals._settled(left, [], [Stage(9, scores)])
+    tied, rest = _settled(left, [scores])
+    return [one.label for one in tied], [one.label for one in rest]
 
 
-def test_ties_are_the_supernets() -> None:
-    tied = settled((-1.00, -1.04), (-1.01, -1.05), (-1.90, -1.95))
-    assert [entrant.label for entrant in tied.tied] == ["trial 1", "trial 0"]
-    assert tied.winner.label == "trial 1"
-    assert tied.ranking[-1].label == "trial 2"
-    clear = settled((-1.00, -1.01), (-1.50, -1.51))
-    assert [entrant.label for entrant in clear.tied] == ["trial 0"]
-    noisy = settled((-1.0, -1.6), (-1.2, -1.7))
-    assert len(noisy.tied) == 2
+def test_ties_are_the_searchs() -> None:
+    assert order_of((-1.00, -1.04), (-1.01, -1.05), (-1.90, -1.95)) == (["trial 1", "trial 0"], ["trial 2"])
+    assert order_of((-1.00, -1.01), (-1.50, -1.51)) == (["trial 0"], ["trial 1"])
+    assert len(order_of((-1.0, -1.6), (-1.2, -1.7))[0]) == 2
 
 
-def test_a_published_network_may_come_first_but_does_not_win() -> None:
-    found = settled((-1.0, -1.01), (-1.5, -1.51), wins=False)
-    assert found.ranking[0].label == "trial 0"
-    assert found.winner.label == "trial 1"
-
-
-def test_steps_follow_the_time_and_stay_as_planned(tmp_path: Path) -> None:
-    needed = num_steps(8)
-    assert plan_steps(tmp_path / "a" / "steps.json", 8, needed) == STEPS
-    assert plan_steps(tmp_path / "a" / "steps.json", 8, 0) == STEPS
-    assert plan_steps(tmp_path / "b" / "steps.json", 8, 0.6 * needed) == tuple(int(0.6 * steps) for steps in STEPS)
-    assert plan_steps(tmp_path / "c" / "steps.json", 8, 0.4 * needed) == ()
-    assert not (tmp_path / "c").exists()
+def test_a_published_network_may_come_first_but_does_not_win(conditions: Conditions) -> None:
+    alike, _ = held(conditions, candidates(3), (1,))
+    visitors = [replace(one, competes=one.label != alike.finalists[0].label) for one in candidates(3)]
+    found, _ = held(conditions, visitors, (1,))
+    assert [one.label for one in found.finalists] == [one.label for one in alike.finalists]
+    assert not found.finalists[0].competes
+    assert found.winner.label == found.finalists[1].label
 
 
 def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(finals, "STEPS", (1, 2))
-    monkeypatch.setattr(finals, "MIN_STEPS", 1)
-    # What processes change is tested elsewhere; to start them takes longer than these trainings.
-    monkeypatch.setattr(standalone, "default_workers", lambda: 1)
     monkeypatch.setenv("COLUMNS", "140")
-    arguments = command(folder, "--finalists", "2")
+    arguments = command(folder, "--finalists", "2", "--finals-steps", "4")
     assert search.main(arguments) == 0
     out = capsys.readouterr().out
     assert "Finals: trained alone" in out
-    assert "2 steps" in out
-    rows = [line for line in out.splitlines() if line.startswith("trial ")]
-    assert len(rows) >= 2
-    best = load_architecture(folder / "run" / "best.yaml")
-    done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
-    assert any(name.startswith(best.fingerprint) for name in done)
+    assert all(f" {steps} steps" in out for steps in (1, 2, 4))
+    best, record = load_architecture(folder / "run" / "best.yaml"), read_finals(folder / "run")
+    assert record is not None
+    assert (record.steps, record.finished) == ((1, 2, 4), 3)
+    assert record.winner.fingerprint == best.fingerprint
+    rows = [line.split("  ")[0] for line in out.partition("Finals: trained alone")[2].splitlines()]
+    assert [row for row in rows if row in {one.label for one in record.finalists}] == [one.label for one in record.finalists]
     told = load_provenance(folder / "run" / "best.yaml")["finals"]
-    assert [len(scores) for scores in told.values()] == [1, 2]
-    assert all(score < 0 for scores in told.values() for score in scores)
+    scored = zip(record.steps, record.winner.rounds, strict=True)
+    assert told == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
+    assert [len(scores) for scores in told.values()] == [1, 1, 2]
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
+    done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert search.main(arguments) == 0
     assert {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()} == done
-    assert load_architecture(folder / "run" / "best.yaml") == best
+    assert (load_architecture(folder / "run" / "best.yaml"), read_finals(folder / "run")) == (best, record)
+
+
+def default_like(folder: Path, out: str, *more: str) -> list[str]:
+    """A small search that says nothing of finals but how short they are."""
+    argv = command(folder, "--finals-steps", "8", "--out", str(folder / out), *more)
+    place = argv.index("--finalists")
+    return [*argv[:place], *argv[place + 2 :]]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_search_that_is_killed_in_its_finals_ends_with_the_finals_that_it_would_have_had(folder: Path, workers: str) -> None:
+    """And with two workers those of one."""
+    run_whole(search.main, default_like(folder, "whole"))
+    whole = read_finals(folder / "whole")
+    assert whole is not None
+    assert whole.finished == len(whole.steps)
+    argv = default_like(folder, "run", "--workers", workers)
+    with running(search.main, argv) as (process, output):
+        # All trials are done, and the finals are under way.
+        while not any((folder / "run" / "standalone").glob("*.json")):
+            assert process.is_alive(), output.read_text()
+            time.sleep(0.02)
+    assert len(trials_of(folder)) == 5
+    assert not (folder / "run" / "best.yaml").exists()
+    run_whole(search.main, argv)
+    assert read_finals(folder / "run") == whole
+    assert rows_of(folder / "run" / "trials.csv") == rows_of(folder / "whole" / "trials.csv")
+    assert load_architecture(folder / "run" / "best.yaml").fingerprint == whole.winner.fingerprint
 
 
 def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = command(folder, "--evaluator", "standalone", "--standalone-steps", "2", "--trials", "3", *AS_IF_NOT_GIVEN)
+    arguments = command(folder, "--evaluator", "standalone", "--standalone-steps", "2", "--trials", "3", trains=False)
     assert search.main(arguments) == 0
     assert "after 2 steps alone" in " ".join(capsys.readouterr().out.split())
     written = {file.name for file in (folder / "run").iterdir()}
@@ -143,32 +231,32 @@ def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture
     assert provenance["log_likelihood"] == max(trial.value for trial in trials_of(folder))
 
 
-def test_steps_of_trainings_need_trainings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        search.main(command(folder, "--standalone-steps", "5"))
-    assert "--standalone-steps needs --evaluator standalone" in capsys.readouterr().err
-
-
-def test_without_time_the_supernet_chooses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [argument for argument in command(folder) if argument not in ("--finalists", "0")]
-    assert search.main(arguments) == 0
-    assert "no time for finals" in capsys.readouterr().out
-    assert not (folder / "run" / "standalone").exists()
+def test_finals_that_have_no_time_are_told_of_and_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = default_like(folder, "run")
+    assert search.main(argv) == 0
+    whole = read_finals(folder / "run")
+    (folder / "run" / "finals.json").unlink()
+    for file in (folder / "run" / "standalone").iterdir():
+        file.unlink()
+    capsys.readouterr()
+    assert search.main([*argv, "--minutes", "0"]) == 0
+    assert "The finals ended before their first round was over: the winner is the search's choice." in capsys.readouterr().out
+    assert search.main(argv) == 0
+    assert read_finals(folder / "run") == whole
 
 
 def test_a_dry_run_tells_of_trainings(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    arguments = command(folder, "--dry-run", "--finalists", "8", "--evaluator", "standalone", "--standalone-steps", "7", *AS_IF_NOT_GIVEN)
-    assert search.main(arguments) == 0
+    alone = ["--evaluator", "standalone", "--standalone-steps", "7"]
+    assert search.main(command(folder, "--dry-run", "--finalists", "8", *alone, trains=False)) == 0
     out = capsys.readouterr().out
-    assert f"the best train alone, {num_steps(8)} steps" in out
+    assert f"the best train alone, {num_steps(8, steps_of_rounds(100))} steps" in out
     assert "7 steps of training alone" in out
     assert "training " not in [line[:9] for line in out.splitlines()]
     assert search.main(command(folder, "--dry-run")) == 0
     assert "the best train alone" not in capsys.readouterr().out
 
 
-def test_a_front_has_no_finals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        search.main(command(folder, "--objectives", "accuracy", "macs", "--finalists", "2"))
-    assert "a front has no winner" in capsys.readouterr().err
+def test_a_front_has_no_finals(folder: Path, mistaken: Mistaken) -> None:
+    complaint = mistaken(search.main, command(folder, "--objectives", "accuracy", "macs", "--finalists", "2"))
+    assert "a front has no winner" in complaint

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nas.search.loop import evaluate, evaluator_of, open_search
 from rich.console import Console
 
 from nas import join
 from nas.cli.screen import Screen
-from nas.execution import Stop
+from nas.execution.loop import Deadline
 from nas.latency.limits import limited, within_latencies
 from nas.latency.run_tables import FOLDER, keep_tables, tables_of_run
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
+from nas.search.evaluation import evaluate, evaluator_of, open_search
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.space_cost import SpaceParts
@@ -102,7 +102,7 @@ def test_a_search_goes_on_with_the_tables_that_it_was_begun_with(tmp_path: Path)
 def search_on_another_machine(finished: Path, folder: Path) -> Path:
     """The directory of a search within milliseconds that has evaluated one of two architectures, on a machine unlike this one."""
     run = shutil.copytree(finished / "run", folder / "run")
-    (run / "study.db").unlink()
+    (run / "study.journal").unlink()
     supernet_run, document = open_supernet_run(run), json.loads((run / "config.json").read_text())
     document["config"] |= {"budget": "3MFLOPs 50ms@cpu", "trials": 1}
     (run / "config.json").write_text(json.dumps(document))
@@ -114,7 +114,7 @@ def search_on_another_machine(finished: Path, folder: Path) -> Path:
     band = limited(ArchitectureBand(supernet_run.space, without_latency(budget)), budget, {made_up.cost.quantity: made_up})
     study = open_search(config, supernet_run, band, budget, parents_within(supernet_run.space, budget))
     with Screen(Console(quiet=True), ("search",)) as screen:
-        evaluate(config, study, evaluator_of(config, supernet_run, None), Stop(1), screen, [])
+        evaluate(config, study, evaluator_of(config, supernet_run, None), Deadline(), screen, [])
     document["config"] |= {"trials": 3}
     (run / "config.json").write_text(json.dumps(document))
     return run

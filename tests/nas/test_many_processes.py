@@ -172,7 +172,7 @@ def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_p
     elsewhere = replace(this_process(), host="elsewhere")
     (run / LOCK).write_text(json.dumps(asdict(Holder(elsewhere, "nas.search", "2026-01-02 03:04"))))
     complaint = mistaken(join.main, [str(run)])
-    assert f"{run}: got a search on elsewhere, whose study {run}/study.db serves one host; join it there, or begin it with" in complaint
+    assert f"{run}: got a search on elsewhere, whose study {run}/study.journal serves one host; join it there, or begin it with" in complaint
     # A server's study serves all.
     complaint = mistaken(join.main, [str(run), "--wait", "0", "--storage", "postgresql://nobody@127.0.0.1:1/none"])
     assert "storage: postgresql://nobody@127.0.0.1:1/none" in complaint
@@ -180,7 +180,7 @@ def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_p
 
 def test_a_search_that_has_not_begun_is_waited_for(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run")
-    (run / "study.db").unlink()
+    (run / "study.journal").unlink()
     assert join.main([str(run), "--wait", "0"]) == 2
     said = capsys.readouterr()
     assert said.err == f"error: {run}: got no study 'run' within 0 min, expected a search that has trained its supernet\n"

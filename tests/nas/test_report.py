@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.audit import __main__ as audit
+from nas.cli.command import CommandParser
+from nas.cli.command_line import add_options, read
 from nas.compare import __main__ as compare
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
@@ -29,7 +31,7 @@ from nas.report.page import millions
 from nas.report.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
 from nas.runs.directory import storage_of_run
 from nas.search import __main__ as search
-from nas.search.config import search_config_of
+from nas.search.config import SearchConfig, search_config_of
 from nas.study.record import Result, open_study
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
@@ -97,16 +99,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pictures(folder / "images" / "train", count=20)
     write_pictures(folder / "images" / "val", count=4)
     (folder / "recipe.yaml").write_text(RECIPE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finals, "STEPS", (1, 2))
-        patch.setattr(finals, "MIN_STEPS", 1)
-        patch.setattr("nas.search.finish.default_workers", lambda: 1)
-        assert search.main(command(folder, "--trials", "50", "--sampler", "random", "--finalists", "2")) == 0
-    run = folder / "run"
-    shared = ["--run", str(run), "--workers", "1"]
-    assert compare.main([*shared, "--recipe", str(folder / "recipe.yaml"), "--random", "1", "--seeds", "2"]) == 0
+    finals = ["--finalists", "2", "--finals-steps", "2"]
+    assert search.main(command(folder, "--trials", "50", "--sampler", "random", *finals)) == 0
+    run = str(folder / "run")
+    assert compare.main([run, "--workers", "1", "--recipe", str(folder / "recipe.yaml"), "--random", "1", "--seeds", "2"]) == 0
     few = ["--architectures", "4", "--seeds", "2", "--steps", "2", "--batch-size", "8", "--short", "1", "--long", "0"]
-    assert audit.main([*shared, *few]) == 0
+    assert audit.main(["--run", run, "--workers", "1", *few]) == 0
     return folder
 
 
@@ -121,6 +119,7 @@ def bare(run: Path) -> Path:
     """The same where nothing was measured besides."""
     for name in ("audit", "comparison", "standalone"):
         shutil.rmtree(run / name)
+    (run / "finals.json").unlink()
     return run
 
 
@@ -220,18 +219,22 @@ def test_names_out_of_files_do_not_become_html(run: Path) -> None:
     assert page.text.count("<img src=x onerror=alert(1)>") >= 8
 
 
-def test_the_command_told_is_the_one_that_was_given(searched: Path) -> None:
-    told = shlex.split(origin_of(searched / "run").command)
+def told_config(run: Path) -> SearchConfig:
+    """What the command asks for that a page tells."""
+    told = shlex.split(origin_of(run).command)
     assert told[:3] == ["python", "-m", "nas.search"]
-    assert search._parse(told[3:]) == search_config_of(searched / "run")
+    parser = CommandParser(prog="python -m nas.search")
+    add_options(parser, SearchConfig)
+    return read(SearchConfig, parser, told[3:])
+
+
+def test_the_command_told_is_the_one_that_was_given(searched: Path) -> None:
+    assert told_config(searched / "run") == search_config_of(searched / "run")
 
 
 def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mistaken: Mistaken) -> None:
     judged = ["--evaluator", "standalone", "--standalone-steps", "1"]
-    alone = command(folder, "--trials", "3", *judged, "--objectives", "accuracy", "macs")
-    for option in ("--steps", "--batch-size", "--finalists"):
-        place = alone.index(option)
-        del alone[place : place + 2]
+    alone = command(folder, "--trials", "3", *judged, "--objectives", "accuracy", "macs", trains=False)
     assert search.main(alone) == 0
     page = page_of(folder / "run")
     for told in (
@@ -240,8 +243,7 @@ def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mi
     ):  # fmt: skip
         assert told in page.text
     assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--swaps"])
-    told = shlex.split(origin_of(folder / "run").command)
-    assert search._parse(told[3:]) == search_config_of(folder / "run")
+    assert told_config(folder / "run") == search_config_of(folder / "run")
 
 
 def test_measured_latencies_stand_in_the_table(run: Path) -> None:
@@ -364,7 +366,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
         ("audit/report.json", '{"verdict": 3}', "audit/report.json: verdict"),
         ("swaps.json", "{", "swaps.json: content"),
         ("comparison/comparison.csv", "network,fingerprint\nfound,1\n", "comparison.csv: got no table"),
-        ("standalone/steps.json", '["many"]', "steps.json: 0"),
+        ("finals.json", '{"steps": ["many"]}', "finals.json: steps.0"),
         ("config.json", '{"config": {"space": "tiny"}}', "config.json: "),
         ("best.yaml", "", "best.yaml"),
     ):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from nas.execution.pool import Each, in_processes
 
 from nas.evaluators import standalone
-from nas.evaluators.standalone import Conditions, Trained, Training, train_all
-from nas.execution import Workers
-from nas.execution.ray import on_ray
+from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.execution.resources import Resources, open_workers
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint
@@ -32,9 +31,20 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
     return Conditions(SupernetRun(folder, SPACE, str(folder / "images"), 32, seed=0), batch_size=4, folder=folder / "trainings")
 
 
-def do(conditions: Conditions, *trainings: Training, each: Each = in_processes(1)) -> list[Trained]:
-    done = train_all(conditions, trainings, each, lambda training, result: None)
-    return [done[training] for training in trainings]
+def ignore(training: Training, result: Trained) -> None:
+    """What follows a training is of no interest."""
+
+
+def do(
+    conditions: Conditions,
+    *trainings: Training,
+    resources: Resources = Resources(),
+    on_result: Callable[[Training, Trained], None] = ignore,
+) -> list[Trained]:
+    with open_workers(partial(training_alone, conditions), resources, conditions.folder / "ray") as workers:
+        train_all(conditions, trainings, workers, on_result).check()
+    done = [conditions.result_of(training) for training in trainings]
+    return [result for result in done if result is not None]
 
 
 def test_a_training_learns_and_keeps_its_curve(conditions: Conditions) -> None:
@@ -51,20 +61,19 @@ def test_what_is_done_is_not_done_again(conditions: Conditions, monkeypatch: pyt
     trainings = [Training(SMALL, 2, 0), Training(LARGER, 2, 0)]
     first = do(conditions, *trainings)
     monkeypatch.setattr(standalone, "train", None)
-    seen: list[Training] = []
-    again = train_all(conditions, trainings, in_processes(1), lambda training, result: seen.append(training))
-    assert again == dict(zip(trainings, first, strict=True))
-    assert seen == trainings
+    seen: list[tuple[Training, Trained]] = []
+    assert do(conditions, *trainings, on_result=lambda training, result: seen.append((training, result))) == first
+    assert seen == list(zip(trainings, first, strict=True))
 
 
-def test_an_interruption_keeps_what_is_done(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_keeps_what_is_done(conditions: Conditions) -> None:
     trainings = [Training(SMALL, 3, seed) for seed in (10, 11, 12)]
 
     def interrupt(training: Training, result: Trained) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_all(conditions, trainings, in_processes(1), interrupt)
+        do(conditions, *trainings, on_result=interrupt)
     assert [conditions.file_of(training).exists() for training in trainings] == [True, False, False]
 
 
@@ -116,13 +125,13 @@ def test_a_damaged_result_is_none(conditions: Conditions) -> None:
         assert again.score == first.score
 
 
-@pytest.mark.parametrize("each", [
-    in_processes(2), pytest.param(on_ray(Workers(2)), marks=pytest.mark.soak)
+@pytest.mark.parametrize("resources", [
+    Resources(2), pytest.param(Resources(2, "ray", gpus=0), marks=pytest.mark.soak)
 ], ids=["processes", "ray"])  # fmt: skip
-def test_where_it_runs_does_not_change_a_result(conditions: Conditions, tmp_path: Path, each: Each) -> None:
+def test_where_it_runs_does_not_change_a_result(conditions: Conditions, tmp_path: Path, resources: Resources) -> None:
     trainings = [Training(SMALL, 3, 20), Training(LARGER, 3, 20)]
     here = do(conditions, *trainings)
-    apart = do(replace(conditions, folder=tmp_path), *trainings, each=each)
+    apart = do(replace(conditions, folder=tmp_path), *trainings, resources=resources)
     assert [result.score for result in here] == [result.score for result in apart]
 
 
