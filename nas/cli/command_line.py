@@ -27,7 +27,8 @@ def add_options(parser: argparse.ArgumentParser, kind: type[Config]) -> None:
 
 def read(kind: type[ConfigT], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> ConfigT:
     """The config that a command line asks for; the parser, with its options added, ends the program where it cannot be."""
-    parsed = vars(parser.parse_args(argv))
+    # Positional arguments may stand before, between and after options: `nas.compare runs/mine --seeds 3 davit-t`.
+    parsed = vars(parser.parse_intermixed_args(argv))
     try:
         return kind(**parsed)
     except OptionError as error:

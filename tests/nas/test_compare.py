@@ -32,7 +32,7 @@ def searched(folder: Path) -> Path:
 
 
 def options(folder: Path, *more: str) -> list[str]:
-    return ["--run", str(folder / "run"), "--recipe", str(folder / "recipe.yaml"), "--random", "2", "--workers", "1", *more]
+    return [str(folder / "run"), "--recipe", str(folder / "recipe.yaml"), "--random", "2", "--workers", "1", *more]
 
 
 def retrained(folder: Path) -> dict[Path, int]:
@@ -123,7 +123,7 @@ def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(json.dumps({"config": config}))
     (tmp_path / "run" / "best.yaml").write_text(dump_architecture(winner))
-    assert compare.main(["--run", "run", "--random", "3", "--seeds", "1", "--dry-run"]) == 0
+    assert compare.main(["run", "--random", "3", "--seeds", "1", "--dry-run"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     # The winner, three random ones, and the eight published networks that fit at 224 px.
     assert "12 of 12 retrainings" in out

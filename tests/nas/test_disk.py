@@ -108,7 +108,7 @@ def an_export(folder: Path) -> Prepared:
 
 def a_comparison(folder: Path) -> Prepared:
     options = ["--recipe", str(folder / "recipe.yaml"), "--random", "1", "--seeds", "1", "--workers", "1"]
-    return compare.main, ["--run", str(searched(folder)), *options]
+    return compare.main, [str(searched(folder)), *options]
 
 
 def an_audit(folder: Path) -> Prepared:

@@ -93,7 +93,7 @@ SMALL = {
     f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/alone --evaluator standalone --standalone-steps 100": Small(
         f"{TRIALS} --standalone-steps 1 --workers 1"
     ),
-    f"{PYTHON}compare --run runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
+    f"{PYTHON}compare runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
     f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small(),
     f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),
     f"{TORCHRUN}--nproc-per-node 2 -m nas.retrain davit-t --recipe deit --data path/to/train --test-data path/to/val": Small(
