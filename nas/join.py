@@ -92,11 +92,11 @@ def run(config: JoinConfig) -> None:
         print_plan(console, plan_join(search, band, supernet_run))
         return
 
-    from nas.audit.report import corrections_of
     from nas.cli.screen import Screen
     from nas.execution.loop import Deadline
     from nas.latency.limits import limited
     from nas.latency.run_tables import tables_of_run
+    from nas.runs.records.audit import corrections_of
     from nas.search.evaluation import evaluate, evaluator_of, open_search
     from proxies.published import parents_within
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,8 +12,8 @@ from nas.cli.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of,
 if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
-    from torch import Tensor
 
+    from nas.evaluators.zero_cost import Scored
     from proxies.zero_cost.registry import Score
     from space.architecture import Architecture
     from supernet.data.images import ImageSet
@@ -42,15 +41,6 @@ class ScoreConfig:
     image_size: int | None
     seed: int
     dry_run: bool
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One architecture's scores, and the seconds that each took."""
-
-    name: str
-    values: tuple[float, ...]
-    seconds: tuple[float, ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +80,8 @@ def run(config: ScoreConfig) -> None:
     if config.dry_run:
         _plan(config, scores, architectures, side)
         return
+    from nas.evaluators.zero_cost import score, training_batch
+
     batch = training_batch(images, indices, config.batch_size, side, config.seed)
     scored = [score(architecture, scores, *batch, config.seed) for architecture in architectures]
     table = _table(scores, scored)
@@ -110,37 +102,6 @@ def _plan(config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[
     what = f"{len(architectures)} networks, {len(scores)} scores, {config.batch_size} images of {config.data} at {side} px"
     memory = {"in all": memory_now() + workload.training_bytes(config.batch_size)}
     print_plan(open_console(), Plan((Phase("scoring", what, seconds),), memory))
-
-
-def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> Scored:
-    """Build an architecture's network and score it; the same seed gives the same weights."""
-    from space.network import build_network
-    from supernet.randomness import seeded
-
-    with seeded("weights", seed):
-        network = build_network(architecture)
-    values, seconds = [], []
-    for one in scores:
-        start = time.perf_counter()
-        values.append(one(network, images_BCHW, labels_B))
-        seconds.append(time.perf_counter() - start)
-    return Scored(architecture.name, tuple(values), tuple(seconds))
-
-
-def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
-    """So many of the training images and their labels, drawn by the seed, without augmentation.
-
-    Args:
-        train: indices of the training images.
-        side: in pixels.
-    """
-    import numpy as np
-
-    from supernet.data.batches import fixed_batch
-    from supernet.randomness import seed_of
-
-    rng = np.random.default_rng(seed_of("scores", seed))
-    return fixed_batch(images, rng.choice(train, count, replace=False), side)
 
 
 def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:

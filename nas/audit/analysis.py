@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.audit.correlation import Agreement, Spread, Values, advantage, agreement, perfect_predictor, spread_of
+from nas.audit.correlation import Spread, Values, advantage, agreement, perfect_predictor, spread_of
 from nas.audit.operator_bias import Bias, biases, corrections
 from nas.audit.predictors import Predictor
 from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.standalone import Trained, Training
+from nas.runs.records.audit import GROUPS, SUPERNET, Agreement
 
-SUPERNET, MACS = "supernet", "MACs"
-GROUPS = ("overall", "band")
+MACS = "MACs"
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas.runs.records.audit import Agreement
+
 Values = NDArray[np.float64]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Rank correlations of two rankings of the same architectures, with bootstrap intervals over architectures (95 %).
-
-    Args:
-        tau: Kendall's, with ties (b).
-        rho: Spearman's.
-    """
-
-    tau: float
-    tau_interval: tuple[float, float]
-    rho: float
-    rho_interval: tuple[float, float]
-    count: int
 
 
 def agreement(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> Agreement:

@@ -9,9 +9,9 @@ from nas.audit.predictors import ZERO_COST_IMAGES
 from nas.audit.sample import Member
 from nas.audit.sample import Plan as Trainings
 from nas.cli.plan import Phase, Plan, memory_now
-from nas.cli.workload import slower_by, workload_of
-from nas.evaluators.standalone import TRAINING_PASSES, Conditions
-from nas.search.plan import RESULT_BYTES, YAML_BYTES
+from nas.cli.workload import TRAINING_PASSES, slower_by, workload_of
+from nas.evaluators.standalone import Conditions
+from nas.runs.sizes import RESULT_BYTES, YAML_BYTES
 from proxies.zero_cost.registry import SCORES
 
 SECONDS_TO_TIME = 1.0

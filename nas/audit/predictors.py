@@ -15,8 +15,8 @@ from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.standalone import Trained, Training
 from nas.evaluators.supernet import load_evaluator
-from nas.score import score as zero_cost_scores
-from nas.score import training_batch
+from nas.evaluators.zero_cost import score as zero_cost_scores
+from nas.evaluators.zero_cost import training_batch
 from nas.train.supernet_run import SupernetRun
 from proxies.zero_cost.registry import SCORES
 from supernet.accuracy import judge

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from nas.audit.analysis import GROUPS, SUPERNET, Examination, Truth
-from nas.audit.correlation import Agreement
+from nas.audit.analysis import Examination, Truth
 from nas.audit.operator_bias import LEAST
 from nas.audit.predictors import Predictor
 from nas.audit.sample import LONG
-from space.errors import UserError
+from nas.runs.records.audit import GROUPS, REPORT, SUPERNET, Agreement
 from space.files import write_atomically
 
-REPORT = "report.json"
 SURE_BIAS = 2
 """Biases of so many standard errors are worth a word."""
 WORTH_HAVING = 0.4
@@ -46,31 +44,6 @@ def write_report(
     content = asdict(found) | {"facts": dict(facts), "operators": dict(of_operators), "verdict": sentences}
     write_atomically(folder / REPORT, json.dumps(content, indent=1) + "\n")
     return sentences
-
-
-def trust_in_words(folder: Path) -> str:
-    """One sentence about how well a run's supernet ranks, from its audit; that none was made where there is none."""
-    file = folder / "audit" / REPORT
-    try:
-        return str(json.loads(file.read_text())["verdict"][0])
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return "How well this supernet ranks was not measured; nas.audit does that."
-
-
-def corrections_of(folder: Path) -> dict[str, float]:
-    """What a run's audit found to subtract from its supernet's log-likelihoods, as `nas.audit.operator_bias.corrected` does.
-
-    Raises UserError where there is no audit of a supernet.
-    """
-    file = folder / "audit" / REPORT
-    try:
-        content = json.loads(file.read_text())
-        has_supernet = SUPERNET in content["agreements"]["overall"]
-    except (OSError, ValueError, KeyError, TypeError):
-        has_supernet = False
-    if not has_supernet:
-        raise UserError(f"--subtract-bias: got no audit of a supernet in {file}; train one with nas.train, then audit it with nas.audit")
-    return dict(content["corrections"])
 
 
 def verdict(found: Examination) -> list[str]:

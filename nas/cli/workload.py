@@ -11,13 +11,14 @@ from functools import lru_cache
 
 import torch
 
-from nas.evaluators.standalone import TRAINING_PASSES
 from proxies.macs import part_activations, part_cost
 from space.architecture import Architecture
 
 EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
 """The share of a large matrix product's speed that whole networks reach."""
 MATRIX, REPEATS = 512, 5
+TRAINING_PASSES = 3
+"""A step of training takes about so many forward passes."""
 FLOAT = 4
 COPIES_OF_WEIGHTS = 4
 """Weights, gradients and two moments."""

@@ -37,8 +37,6 @@ from supernet.training.engine import StepReport, TrainConfig, remove_checkpoint,
 AUGMENTATION = Augmentation()
 BATCH_SIZE = 32
 """Of trainings that a search does."""
-TRAINING_PASSES = 3
-"""A step of training takes about so many forward passes."""
 DECISIVE = (
     "steps", "optimizer", "lr", "weight_decay", "warmup_steps", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob",
     "ema_decay", "precision", "seed",

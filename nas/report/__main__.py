@@ -95,7 +95,7 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
     from nas.cli.workload import workload_of
     from nas.report import FILE, swaps
     from nas.report.origin import origin_of
-    from nas.search.plan import REPORT_BYTES, YAML_BYTES
+    from nas.runs.sizes import REPORT_BYTES, YAML_BYTES
     from nas.train.supernet_run import EVALUATION_BATCH, WEIGHTS
     from space.files import load_architecture
 

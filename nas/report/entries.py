@@ -63,7 +63,7 @@ def entries_of(
     """All rows, the winner first; RunError where the directory's architectures are none of the study's.
 
     Args:
-        others: what the files behind the best are called, as `nas.search.outputs.name_of_others` says.
+        others: what the files behind the best are called, as `nas.report.wording.name_of_others` says.
         drawn: the results that were drawn at random, best first.
         parents: published networks within the budget.
     """

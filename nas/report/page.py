@@ -11,10 +11,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from nas.audit.report import trust_in_words
 from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
-from nas.report.audit import Audit, audit_of
 from nas.report.choices import Choice, best_of, choices_of
 from nas.report.comparison import Comparison, comparison_of
 from nas.report.entries import Entry, entries_of
@@ -22,8 +20,9 @@ from nas.report.figures import Group
 from nas.report.importance import LEAST_TRIALS, importances_of
 from nas.report.origin import Origin, check_run, origin_of
 from nas.report.swaps import Worths, by_block, worths_of
+from nas.report.wording import mixers_in_words, name_of_others
+from nas.runs.records.audit import Audit, audit_of, trust_in_words
 from nas.runs.records.finals import FinalsRecord, read_finals
-from nas.search.outputs import mixers_in_words, name_of_others
 from nas.study.record import Result, StudyRecord
 from proxies.published import parents_within
 from space.architecture import Architecture

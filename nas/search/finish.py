@@ -9,7 +9,6 @@ from functools import partial
 
 from rich.console import Console
 
-from nas.audit.report import trust_in_words
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, Trained, Training, training_alone
@@ -17,6 +16,7 @@ from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline
 from nas.execution.resources import open_workers
 from nas.report.page import write_report
+from nas.runs.records.audit import trust_in_words
 from nas.runs.records.finals import FinalsRecord, write_finals
 from nas.search.config import SearchConfig
 from nas.search.finalists import Finalist, choose_finalists, measured_latencies

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -14,13 +13,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.report.wording import mixers_in_words, name_of_others, names_of_files
 from nas.runs.records.finals import FinalsRecord
 from nas.search.finalists import Finalist
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from proxies.published import Parent
-from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name
 from supernet.accuracy import Score
@@ -41,16 +40,6 @@ def _provenance(finals: FinalsRecord | None, fingerprint: str) -> dict[str, Any]
             scored = zip(finals.steps, finalist.rounds, strict=False)
             return {"finals": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in scored}}
     return {}
-
-
-def names_of_files(study: StudyRecord, count: int) -> list[str]:
-    """Of the files of so many architectures, best first."""
-    return [("best" if rank == 1 else f"{name_of_others(study)}-{rank}") for rank in range(1, count + 1)]
-
-
-def name_of_others(study: StudyRecord) -> str:
-    """What stands behind the best: the next best, or with several objectives the other points of the front."""
-    return "next" if len(study.objectives) == 1 else "front"
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
@@ -197,9 +186,3 @@ def _latencies(targets: Sequence[str], measured: Mapping[str, Measured], amounts
         return f"({amounts[target] / 1e6:.3g})" if target in amounts else ""
 
     return [cell(target) for target in targets]
-
-
-def mixers_in_words(architecture: Architecture) -> str:
-    """How many blocks hold which mixer, most frequent first: `5 ssa, 3 window`."""
-    counts = Counter(block.mixer.type for stage in architecture.stages for block in stage.blocks)
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

@@ -62,10 +62,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     from nas.cli.screen import Screen
     from nas.latency.limits import within_latencies
+    from nas.report.wording import names_of_files
     from nas.search.evaluation import evaluate, evaluator_of, open_search
     from nas.search.finish import finish
     from nas.search.found import Found, FoundArchitecture
-    from nas.search.outputs import names_of_files
     from nas.study.storage import open_storage, told
     from proxies.published import parents_within
 
@@ -112,7 +112,7 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
 def _corrections(config: SearchConfig, supernet_run: SupernetRun) -> Mapping[str, float] | None:
     if not config.subtract_bias:
         return None
-    from nas.audit.report import corrections_of
+    from nas.runs.records.audit import corrections_of
 
     return corrections_of(supernet_run.folder)
 

@@ -12,16 +12,14 @@ from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
 from nas.runs.records.finals import read_finals
+from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
 from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
 from nas.search.finals import num_steps, steps_of_rounds
-from nas.train.plan import CONFIG_BYTES, SAMPLES, latency_phases, training_phase
+from nas.train.plan import SAMPLES, latency_phases, training_phase
 from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.target import Target
-
-STUDY_BYTES, TABLE_BYTES, ARTIFACTS_BYTES, YAML_BYTES, REPORT_BYTES, RESULT_BYTES = 13e3, 600.0, 7e3, 2e3, 1e6, 1e3
-"""Of a trial in the study, in `trials.csv` and for the dashboard, an architecture, a report, the result of a training alone."""
 
 
 def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun) -> Plan:

@@ -8,6 +8,7 @@ from random import Random
 
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.workload import Workload, workload_of
+from nas.runs.sizes import CONFIG_BYTES
 from nas.train.config import SupernetConfig
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
@@ -19,7 +20,6 @@ from supernet.paths import strategy
 from supernet.slicing import widest_parts
 
 SAMPLES = 4
-CONFIG_BYTES = 2e3
 
 
 def plan_training(config: SupernetConfig, supernet_run: SupernetRun, band: ArchitectureBand | None, targets: Sequence[Target]) -> Plan:
