@@ -1,16 +1,26 @@
-"""Workers in processes of this machine, which may be killed one by one, for want of memory for instance."""
+"""Workers in processes of this machine, which may be killed one by one, for want of memory for instance.
+
+They do not run the program that this one runs: a script that calls a command need not guard its last lines, and what it or a notebook
+defines itself is sent to them whole, as Ray sends it.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
+from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from nas.execution.jobs import Attempts, Failure, Finished, Job, MakeDo
 from nas.execution.threads import threads
@@ -22,7 +32,7 @@ class Subprocesses:
     """So many processes, each started with its first job and again after it was killed. They end with this process, however that ends.
 
     Args:
-        make_do: pickled, and called once in each process.
+        make_do: pickled, with what no module holds by value, and called once in each process.
         num_workers: processes.
         cpus: threads of each.
     """
@@ -80,10 +90,22 @@ def _start(make_do: MakeDo, cpus: int) -> _Process:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, _module_of(make_do)])
     pipe, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, make_do, cpus), daemon=True)
-    process.start()
+    process = context.Process(target=_serve, args=(theirs, cloudpickle.dumps(make_do), cpus), daemon=True)
+    with _hidden_main():
+        process.start()
     theirs.close()
     return _Process(process, pipe)
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep a process that is started from running this one's program again, as multiprocessing would have it do."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _module_of(make_do: Any) -> str:
@@ -92,12 +114,12 @@ def _module_of(make_do: Any) -> str:
     return str(getattr(make_do, "__module__", __name__))
 
 
-def _serve(pipe: connection.Connection, make_do: MakeDo, cpus: int) -> None:
+def _serve(pipe: connection.Connection, make_do: bytes, cpus: int) -> None:
     """Do what comes, until the other side is no more."""
     # Ctrl-C reaches all processes of a terminal; the first of them ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    attempt = Attempts(make_do)
+    attempt = Attempts(lambda: pickle.loads(make_do)())
     with threads(cpus):
         while True:
             try:

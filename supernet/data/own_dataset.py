@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import cloudpickle
 import numpy as np
 from PIL import Image
 from torch import Tensor
@@ -62,11 +63,11 @@ class OwnImages:
 
     def __reduce__(self) -> tuple[Callable[[bytes], OwnImages], tuple[bytes]]:
         try:
-            return _unpacked, (pickle.dumps(self.dataset),)
+            return _unpacked, (cloudpickle.dumps(self.dataset),)
         except Exception as error:  # Whatever an object of the caller's raises.
             reason = one_line(error)
-            raise DataError(f"{self.name}: got an object that cannot be sent to other processes ({reason}); expected one of a class in a "
-                            "module, without open files, or a single worker") from None  # fmt: skip
+            raise DataError(f"{self.name}: got an object that cannot be sent to other processes ({reason}); expected one without open "
+                            "files, or a single worker") from None  # fmt: skip
 
 
 def _unpacked(content: bytes) -> OwnImages:

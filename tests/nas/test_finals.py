@@ -137,10 +137,10 @@ def test_who_cannot_be_trained_is_eliminated_with_the_reason(conditions: Conditi
     (failed,) = [one for one in found.finalists if one.failure]
     assert (failed.label, failed.rounds, failed.failure) == ("trial 1", (), "ArithmeticError: no network of this world")
     assert capfd.readouterr().err.count("tried again") == MAX_ATTEMPTS - 1
-    with open_workers(failing(conditions, [one.architecture for one in taking_part]), Resources(1), conditions.folder) as workers:
-        # Another number of steps: none of these is done already.
-        with pytest.raises(JobError, match=rf"(?s)failed {MAX_ATTEMPTS} times.*Traceback.*in attempt"):
-            hold_finals(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
+    all_fail = open_workers(failing(conditions, [one.architecture for one in taking_part]), Resources(1), conditions.folder)
+    with all_fail as workers, pytest.raises(JobError, match=rf"(?s)failed {MAX_ATTEMPTS} times.*Traceback.*in attempt"):
+        # In other numbers of steps: none of these is done already.
+        hold_finals(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
 
 
 def order_of(*log_likelihoods: tuple[float, float]) -> tuple[list[str], list[str]]:

@@ -172,7 +172,7 @@ def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_p
     elsewhere = replace(this_process(), host="elsewhere")
     (run / LOCK).write_text(json.dumps(asdict(Holder(elsewhere, "nas.search", "2026-01-02 03:04"))))
     complaint = mistaken(join.main, [str(run)])
-    assert f"{run}: got a search on elsewhere, whose study {run}/study.journal serves one host; join it there, or begin it with" in complaint
+    assert f"{run}: got a search on elsewhere, whose study {run}/study.journal serves one host; join it there, or" in complaint
     # A server's study serves all.
     complaint = mistaken(join.main, [str(run), "--wait", "0", "--storage", "postgresql://nobody@127.0.0.1:1/none"])
     assert "storage: postgresql://nobody@127.0.0.1:1/none" in complaint

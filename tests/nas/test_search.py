@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 
 from nas.export import __main__ as export
 from nas.runs.process_identity import this_process
+from nas.runs.records.finals import read_finals
 from nas.samplers.by_name import sampler_names
 from nas.search import __main__ as search
 from nas.search.config import SAMPLERS
@@ -145,14 +146,14 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     assert trials[6].user_attrs["place"] == 5
 
 
-def test_one_worker_and_two_find_the_same(folder: Path) -> None:
+def test_one_worker_and_several_find_the_same_and_hold_the_same_finals(folder: Path) -> None:
     found = []
     on_interrupt = signal.getsignal(signal.SIGINT)
     for workers, backend in ((1, "local"), (3, "local"), (2, "ray")):
         out = folder / f"{backend}-{workers}"
         more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "12"]
-        assert search.main(command(folder, *more)) == 0
-        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint))
+        assert search.main(command(folder, *more, "--finalists", "3", "--finals-steps", "3")) == 0
+        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint, read_finals(out)))
         assert signal.getsignal(signal.SIGINT) is on_interrupt
     assert found[0] == found[1] == found[2]
 
@@ -365,7 +366,7 @@ IDLE_OPTIONS = (
 
 
 @pytest.mark.parametrize(("idle", "beside"), IDLE_OPTIONS, ids=" ".join)
-def test_an_option_that_would_do_nothing_is_refused_even_as_it_is_by_default(idle: list[str], beside: list[str], mistaken: Mistaken) -> None:
+def test_what_would_do_nothing_is_refused_even_as_it_is_by_default(idle: list[str], beside: list[str], mistaken: Mistaken) -> None:
     assert mistaken(search.main, ["--budget", BUDGET, *beside, *idle]).startswith(f"error: {idle[0]}: ")
 
 
