@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from space.registry import Registry, Spec
 
-NORMS = Registry("norm", "space.norms")
-POSITIONS = Registry("position", "space.positions")
-MIXERS = Registry("mixer", "space.mixers")
-FFNS = Registry("ffn", "space.ffns")
-STEMS = Registry("stem", "space.stems")
-DOWNSAMPLERS = Registry("downsampler", "space.downsamplers")
-HEADS = Registry("head", "space.heads")
+
+def _unpickled(kind: str, type: str, options: dict[str, Any]) -> Spec:
+    return REGISTRIES[kind](type, **options)
+
+
+NORMS = Registry("norm", "space.norms", _unpickled)
+POSITIONS = Registry("position", "space.positions", _unpickled)
+MIXERS = Registry("mixer", "space.mixers", _unpickled)
+FFNS = Registry("ffn", "space.ffns", _unpickled)
+STEMS = Registry("stem", "space.stems", _unpickled)
+DOWNSAMPLERS = Registry("downsampler", "space.downsamplers", _unpickled)
+HEADS = Registry("head", "space.heads", _unpickled)
 
 REGISTRIES = {registry.kind: registry for registry in (NORMS, POSITIONS, MIXERS, FFNS, STEMS, DOWNSAMPLERS, HEADS)}
 

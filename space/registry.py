@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from space.errors import SpaceError, explain
 
 Class = TypeVar("Class", bound=type)
+Unpickle = Callable[[str, str, dict[str, Any]], "Spec"]
 
 
 class Value(BaseModel):
@@ -106,13 +107,7 @@ class Spec(Value):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The classes of specs are made at run time, so pickle finds them by their names in the registry.
-        return _unpickled, (self.entry.kind, self.type, self.options)
-
-
-def _unpickled(kind: str, name: str, options: dict[str, Any]) -> Spec:
-    from space.kinds import REGISTRIES
-
-    return REGISTRIES[kind](name, **options)
+        return self.entry.unpickle, (self.entry.kind, self.type, self.options)
 
 
 @dataclass(frozen=True)
@@ -126,14 +121,21 @@ class Entry:
     traits: Mapping[str, Any]
     elastic: frozenset[str]
     spec: type[Spec]
+    unpickle: Unpickle
 
 
 class Registry:
-    """The operators of one kind. `package` holds the files that register them; it is imported on first use."""
+    """The operators of one kind.
 
-    def __init__(self, kind: str, package: str) -> None:
+    Args:
+        package: holds the files that register them; it is imported on first use.
+        unpickle: a function in a module, by which pickled specs find their registry again: kind, type and options in, spec out.
+    """
+
+    def __init__(self, kind: str, package: str, unpickle: Unpickle) -> None:
         self.kind = kind
         self._package = package
+        self._unpickle = unpickle
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str, *, paper: str = "", elastic: tuple[str, ...] = (), **traits: Any) -> Callable[[Class], Class]:
@@ -150,7 +152,7 @@ class Registry:
                 raise SpaceError(f"{self.kind}: {name!r} is registered already")
             fields = {"type": (Literal[name], name)} | _options_of(factory)
             spec = create_model(factory.__name__ + "Spec", __base__=Spec, **fields)
-            entry = Entry(self.kind, name, factory, paper, traits, frozenset(elastic), spec)
+            entry = Entry(self.kind, name, factory, paper, traits, frozenset(elastic), spec, self._unpickle)
             spec.entry = entry
             self._entries[name] = entry
             return factory

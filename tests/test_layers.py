@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ DOORS = {
     "ray": ("nas/execution/ray.py",),
     "fvcore": ("proxies/reference.py",),
 }
+
+
+ORDER = {
+    "nas": ("runs", "execution", "cli", "samplers", "draw", "study", "latency", "train", "export", "evaluators", "retrain", "report",
+            "audit", "compare", "search", "join", "score", "profile", "convert"),
+    "supernet": ("randomness", "intervals", "data", "training"),
+    "proxies": ("cost", "band"),
+}  # fmt: skip
+"""Folders and files of a package from the bottom up: none imports one that stands behind it. All of `nas`, some of the others."""
+MOST_ENTRIES = 20
 
 
 def sources() -> list[Path]:
@@ -46,6 +57,51 @@ def test_imports_go_downward_and_through_the_doors(path: Path) -> None:
     for library, doors in DOORS.items():
         assert library not in names or str(path).startswith(doors), f"{path} imports {library}; only {', '.join(doors)} may"
     assert not names & {"experiments", "tests"}
+
+
+def modules() -> dict[str, Path]:
+    """All files of the packages by the name that they are imported by."""
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in sources()}
+
+
+def imported_modules(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """The files of the packages that a file imports, lazily or not."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield from (name for name in (whole if whole in known else str(node.module),) if name in known)
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    known = modules()
+    sorter = TopologicalSorter({name: set(imported_modules(path, known)) - {name} for name, path in known.items()})
+    sorter.prepare()
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_arrows_between_the_folders_of_a_package_go_down(package: str) -> None:
+    order, known = ORDER[package], modules()
+    for name, path in known.items():
+        here = name.split(".")
+        if here[0] != package or len(here) < 2 or here[1] not in order:
+            continue
+        for target in imported_modules(path, known):
+            there = target.split(".")
+            if there[0] == package and len(there) > 1 and there[1] in order:
+                assert order.index(there[1]) <= order.index(here[1]), f"{path} imports {target}, which stands above it"
+
+
+def test_every_folder_of_nas_has_its_place_and_no_command_imports_another_ones_door() -> None:
+    entries = {path.name.removesuffix(".py") for path in (ROOT / "nas").iterdir() if not path.name.startswith("__")}
+    assert entries == set(ORDER["nas"])
+    assert len(entries) <= MOST_ENTRIES
+    known = modules()
+    for path in known.values():
+        doors = [name for name in imported_modules(path, known) if name.endswith(".__main__")]
+        assert not doors, f"{path} imports {doors}"
 
 
 def modules_loaded_by(code: str) -> set[str]:

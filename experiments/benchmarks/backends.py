@@ -23,7 +23,8 @@ from typing import Any
 from experiments.benchmarks.parents import RESULTS, machine
 from nas.cli.backend_options import BACKENDS
 from nas.execution.loop import run_jobs
-from nas.execution.resources import Resources, open_workers
+from nas.execution.opening import open_workers
+from nas.execution.resources import Resources
 from nas.search.proposals import Proposals
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of

@@ -74,7 +74,7 @@ def run_audit(config: AuditConfig, console: Console, command: str, data: Any = N
     from nas.audit.analysis import truth_of
     from nas.audit.latencies import latencies
     from nas.cli.progress import phase
-    from nas.execution.resources import open_workers
+    from nas.execution.opening import open_workers
     from nas.runs.lock import lock
 
     with ExitStack() as held:

@@ -17,7 +17,7 @@ from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.progress import phase
 from nas.compare.comparison import Accuracies, Comparison, Contender, compare, retrainer, table_of, write_comparison
 from nas.compare.config import FREE, CompareConfig
-from nas.execution.resources import open_workers
+from nas.execution.opening import open_workers
 from nas.latency.limits import limited
 from nas.latency.run_tables import tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run

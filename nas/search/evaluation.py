@@ -17,7 +17,7 @@ from nas.evaluators.evaluator import Evaluator, MakeEvaluator
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline, run_jobs
-from nas.execution.resources import open_workers
+from nas.execution.opening import open_workers
 from nas.runs.storage_url import StorageError
 from nas.search.config import SearchConfig
 from nas.search.proposals import Proposals

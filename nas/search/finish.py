@@ -14,7 +14,7 @@ from nas.cli.screen import Screen
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, Trained, Training, training_alone
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline
-from nas.execution.resources import open_workers
+from nas.execution.opening import open_workers
 from nas.report.page import write_report
 from nas.runs.records.audit import trust_in_words
 from nas.runs.records.finals import FinalsRecord, write_finals

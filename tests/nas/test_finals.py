@@ -13,7 +13,8 @@ import pytest
 
 from nas.evaluators.standalone import Conditions, Trained, Training, training_alone
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
-from nas.execution.resources import Resources, open_workers
+from nas.execution.opening import open_workers
+from nas.execution.resources import Resources
 from nas.runs.records.finals import FinalsRecord, read_finals
 from nas.search import __main__ as search
 from nas.search.finals import LEAST_LEFT, Candidate, _settled, hold_finals, num_steps, steps_of_rounds

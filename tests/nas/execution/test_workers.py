@@ -17,7 +17,8 @@ from ray.cluster_utils import Cluster
 
 from nas.execution.jobs import WorkersError
 from nas.execution.loop import MAX_ATTEMPTS, MAX_IN_A_ROW, Deadline, JobError, JobList, run_jobs
-from nas.execution.resources import Resources, open_workers
+from nas.execution.opening import open_workers
+from nas.execution.resources import Resources
 from space.errors import UserError
 from tests.nas.execution.duties import begun, make_do
 
