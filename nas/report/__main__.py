@@ -121,7 +121,7 @@ def _score(run: Path, asked: Swaps) -> None:
 
     missing = missing_of(run, asked)
     if missing:
-        evaluator = load_evaluator(open_supernet_run(origin_of(run).supernet_folder(run)))
+        evaluator = load_evaluator(open_supernet_run(run))
         with phase("swaps", len(missing)) as advance:
             score_swaps(run, asked, evaluator, advance)
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nas.cli.tensorboard import FOLDER, Scalars
 from nas.runs.directory import config_of_run
 from space.files import load_space
@@ -19,6 +21,7 @@ from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
 from supernet.scope import Scope
+from supernet.slicing import shared_tensors
 from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from supernet.training.distributed import is_first
 from supernet.training.engine import StepReport, TrainConfig, remove_checkpoint, train
@@ -89,6 +92,13 @@ class SupernetRun:
         material = state.pop("_material", None)
         return state if material is None else state | {"opened": material[0]}
 
+    def fits_weights(self) -> bool:
+        """Whether the trained weights are those of the run's space: of as many classes as the data have."""
+        weights = load_checkpoint(self.weights_file)[0]
+        with torch.device("meta"):
+            expected = shared_tensors(self.space)
+        return {name: tensor.shape for name, tensor in weights.items()} == {name: tensor.shape for name, tensor in expected.items()}
+
     @property
     def has_begun(self) -> bool:
         """Whether there is a training to go on from, or its result."""
@@ -158,8 +168,11 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     """The run of a directory, as the command made it that wrote its config there. Whoever only searches it leaves its weights alone.
 
     Args:
+        folder: of a training, or of a search; where that searched another run's supernet it is that run, on the search's data.
         data: instead of the data that it was trained on, such as the same images at another path; they need the same classes.
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
+    if config.get("supernet"):
+        return open_supernet_run(Path(config["supernet"]), source)
     return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import threading
 import random
+import threading
 from collections import Counter
 from functools import cache
 from pathlib import Path
