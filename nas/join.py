@@ -82,7 +82,7 @@ def run(config: JoinConfig) -> None:
     from proxies.band.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
-    console, supernet_run = open_console(), open_supernet_run(search.supernet or search.out)
+    console, supernet_run = open_console(), open_supernet_run(search.out)
     budget = parse_budget(search.budget, search.floor)
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if config.dry_run:

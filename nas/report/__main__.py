@@ -115,13 +115,12 @@ def _plan(config: ReportConfig, record: StudyRecord, asked: Swaps | None) -> Non
 def _score(run: Path, asked: Swaps) -> None:
     from nas.cli.progress import phase
     from nas.evaluators.supernet import load_evaluator
-    from nas.report.origin import origin_of
     from nas.report.swaps import missing_of, score_swaps
     from nas.train.supernet_run import open_supernet_run
 
     missing = missing_of(run, asked)
     if missing:
-        evaluator = load_evaluator(open_supernet_run(origin_of(run).supernet_folder(run)))
+        evaluator = load_evaluator(open_supernet_run(run))
         with phase("swaps", len(missing)) as advance:
             score_swaps(run, asked, evaluator, advance)
 

@@ -86,7 +86,7 @@ def finish(
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
     console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
-    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {config.data}", soft_wrap=True)
+    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {supernet_run.data}", soft_wrap=True)
     return [finalist.result for finalist in finalists], finals
 
 

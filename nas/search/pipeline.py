@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.execution.loop import Deadline
-from nas.runs.directory import RunError, check_run, open_run
+from nas.runs.directory import RunError, check_run, config_of_run, open_run
 from nas.runs.storage_url import for_dashboard, without_password
 from nas.search.config import FREE, SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
@@ -41,7 +41,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     supernet_run = _open_supernet_run(config, data)
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
-    resolved = config.values() | {"image_size": supernet_run.image_size, "storage": _shown_storage(config)}
+    resolved = _resolved(config, supernet_run)
 
     from nas.study.objectives import objectives_of
     from nas.train.training import check_warm_start, scope_of, train_supernet
@@ -106,7 +106,18 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
     run = open_supernet_run(config.supernet, given if data is None else data)
     if not run.weights_file.exists():
         raise RunError(f"supernet: got {config.supernet} without {run.weights_file.name}, expected the directory of a trained supernet")
+    if not run.fits_weights():
+        found = f"got images of {run.space.num_classes} classes"
+        raise RunError(f"data: {found}, expected as many as those have that the supernet in {config.supernet} was trained on")
     return run
+
+
+def _resolved(config: SearchConfig, supernet_run: SupernetRun) -> dict[str, Any]:
+    """The config as the run's directory keeps it, with what a given supernet brings along."""
+    resolved = config.values() | {"data": supernet_run.data, "image_size": supernet_run.image_size, "storage": _shown_storage(config)}
+    if config.supernet is None:
+        return resolved
+    return resolved | {"supernet": supernet_run.folder, "space": config_of_run(supernet_run.folder)["space"]}
 
 
 def _corrections(config: SearchConfig, supernet_run: SupernetRun) -> Mapping[str, float] | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.runs.directory import RunError, config_of_run
+from nas.runs.directory import config_of_run
 from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.data.batches import Batches
@@ -20,6 +21,7 @@ from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
 from supernet.scope import Scope
+from supernet.slicing import shared_tensors
 from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from supernet.training.distributed import is_first
 from supernet.training.engine import StepReport, TrainConfig, remove_checkpoint, train
@@ -29,8 +31,6 @@ CALIBRATION_BATCH = 64
 EVALUATION_BATCH = 256
 MAX_SEARCH_IMAGES = 1000
 MAX_CALIBRATION_IMAGES = 256
-HEAD = re.compile(r"head/.+/fc/weight")
-"""Shared weights with a row a class."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,13 @@ class SupernetRun:
         state = self.__dict__.copy()
         material = state.pop("_material", None)
         return state if material is None else state | {"opened": material[0]}
+
+    def fits_weights(self) -> bool:
+        """Whether the trained weights are those of the run's space: of as many classes as the data have."""
+        weights = load_checkpoint(self.weights_file)[0]
+        with torch.device("meta"):
+            expected = shared_tensors(self.space)
+        return {name: tensor.shape for name, tensor in weights.items()} == {name: tensor.shape for name, tensor in expected.items()}
 
     @property
     def has_begun(self) -> bool:
@@ -161,16 +168,11 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     """The run of a directory, as the command made it that wrote its config there. Whoever only searches it leaves its weights alone.
 
     Args:
-        data: instead of the data that it was trained on, such as the same images at another path.
-
-    Raises:
-        RunError: the directory is none of a run, or the data has another number of classes than the supernet.
+        folder: of a training, or of a search; where that searched another run's supernet it is that run, on the search's data.
+        data: instead of the data that it was trained on, such as the same images at another path; they need the same classes.
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
-    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
-    if data is not None and run.weights_file.exists():
-        heads = {len(weight) for name, weight in load_checkpoint(run.weights_file)[0].items() if HEAD.fullmatch(name)}
-        if heads - {run.space.num_classes}:
-            raise RunError(f"data: got {run.space.num_classes} classes, expected the {heads.pop()} of the supernet in {folder}")
-    return run
+    if config.get("supernet"):
+        return open_supernet_run(Path(config["supernet"]), source)
+    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
