@@ -9,17 +9,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from nas.execution.pool import in_processes
 from optuna.trial import TrialState
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
-from nas.evaluators.standalone import Conditions, Training, train_all
+from nas.evaluators.standalone import Conditions, Training, train_all, training_alone
+from nas.execution.in_process import InProcess
 from nas.retrain import __main__ as retrain
+from nas.runs.records.finals import read_finals
 from nas.runs.storage_url import journal_url
 from nas.search import __main__ as search
 from nas.study.record import open_study
@@ -94,11 +96,11 @@ def made_by_retraining(out: Path) -> Made:
     return files | {name: curves[name] for name in (LOSS, RATE, SKIPPED, VALIDATION)}
 
 
-def training_alone(argv: Sequence[str]) -> int:
+def trainings_alone(argv: Sequence[str]) -> int:
     save_often()
     work, out = map(Path, argv)
     conditions = Conditions(SupernetRun(work, SPACE, str(work / "set"), 32, seed=0), batch_size=4, folder=out)
-    train_all(conditions, TRAININGS, in_processes(1), lambda training, result: None)
+    train_all(conditions, TRAININGS, InProcess(partial(training_alone, conditions)), lambda training, result: None)
     return 0
 
 
@@ -120,7 +122,7 @@ def searching(argv: Sequence[str]) -> int:
 def searching_options(work: Path, out: Path) -> list[str]:
     (work / "space.yaml").write_text(SMALL_SPACE)
     small = ["--space", str(work / "space.yaml"), "--data", str(work / "set"), "--steps", "12", "--trials", "12", "--out", str(out)]
-    return search_command(work, *small)
+    return search_command(work, *small, "--finalists", "3", "--finals-steps", "8")
 
 
 def made_by_searching(out: Path) -> Made:
@@ -134,6 +136,10 @@ def made_by_searching(out: Path) -> Made:
     # Its header tells how long the training took.
     files["supernet.safetensors"] = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "supernet.safetensors").items()}
     files |= {name: str(load_architecture(out / name).stages) for name in names if name.endswith(".yaml")}
+    finals = read_finals(out)
+    assert finals is not None
+    files["finals.json"] = [(one.fingerprint, one.competes, one.rounds) for one in finals.finalists]
+    files["standalone"] = made_by_training_alone(out / "standalone")
     evaluated = sum(trial.state is TrialState.COMPLETE for trial in trials)
     return files | {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated}
 
@@ -148,7 +154,7 @@ def num_repeated(out: Path) -> int:
 KINDS = {
     "search": (searching, searching_options, made_by_searching),
     "retraining": (retraining, retraining_options, made_by_retraining),
-    "training alone": (training_alone, training_alone_options, made_by_training_alone),
+    "training alone": (trainings_alone, training_alone_options, made_by_training_alone),
 }
 Options = Callable[[Path, Path], list[str]]
 
@@ -157,7 +163,7 @@ def was_at(out: Path) -> str:
     """What a command was at when it was killed, as its files tell."""
     files = {file.name for file in out.glob("*")}
     if "supernet.safetensors" in files:
-        return "while it wrote its results" if "trials.csv" in files else "while it evaluated"
+        return "after the last trial" if "trials.csv" in files else "while it evaluated"
     if any(name.endswith((".json", "weights.safetensors")) and name != "config.json" for name in files):
         return "after a result"
     return "after a checkpoint" if any(name.endswith(".safetensors") for name in files) else "before the first checkpoint"
@@ -184,9 +190,9 @@ def test_killed_twice(work: Path, kind: str) -> None:
 def test_two_at_once_do_no_harm(work: Path) -> None:
     """Without a lock on what they share: the same trainings, the same checkpoints, the same results."""
     whole, shared = work / "alone", work / "shared"
-    run_whole(training_alone, training_alone_options(work, whole))
+    run_whole(trainings_alone, training_alone_options(work, whole))
     options = training_alone_options(work, shared)
-    with running(training_alone, options) as (one, output), running(training_alone, options) as (other, its_output):
+    with running(trainings_alone, options) as (one, output), running(trainings_alone, options) as (other, its_output):
         for process in (one, other):
             process.join(100)
         assert [one.exitcode, other.exitcode] == [0, 0], output.read_text() + its_output.read_text()
