@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from nas.runs.directory import RunError
 from nas.runs.records.reading import read_json
 from proxies.cost import Budget, parse_budget
+from supernet.data.own_dataset import OF_CALLER
 
 OF_SUPERNET = frozenset({"race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
 OF_STANDALONE = frozenset({"standalone_steps"})
@@ -42,21 +43,41 @@ class Origin:
     versions: Mapping[str, str]
 
     @property
+    def is_callers(self) -> bool:
+        """Whether data or evaluator are a Python caller's own, which no command line names."""
+        return self.evaluator not in ("supernet", "standalone") or self.data.startswith(OF_CALLER)
+
+    @property
     def command(self) -> str:
-        """A command that does the same, with every option written out."""
-        idle = OF_STANDALONE if self.evaluator == "supernet" else OF_SUPERNET
+        """A command that does the same, with every option written out; for what is a caller's own a call in Python."""
+        return self._call if self.is_callers else shlex.join(self._words)
+
+    @property
+    def _call(self) -> str:
+        own = {"data": "..."} if self.data.startswith(OF_CALLER) else {}
+        own |= {} if self.evaluator in ("supernet", "standalone") else {"evaluator": self.evaluator}
+        values = {name: repr(value) for name, value in self._options.items() if name != "budget"}
+        return f"search({', '.join([repr(self.config['budget']), *(f'{name}={value}' for name, value in (values | own).items())])})"
+
+    @property
+    def _words(self) -> list[str]:
+        words = ["python", "-m", "nas.search"]
+        for name, value in self._options.items():
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        return words
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """Without those that would say nothing, and what is off, empty or left to the search."""
+        idle = {"supernet": OF_STANDALONE, "standalone": OF_SUPERNET}.get(self.evaluator, OF_SUPERNET | OF_STANDALONE)
         if self.config.get("supernet"):
             idle = idle | OF_OWN_SUPERNET
         if not self.config.get("finalists"):
             idle = idle | OF_FINALS
-        words = ["python", "-m", "nas.search"]
-        for name, value in self.config.items():
-            # What is off, empty or left to the search is not written.
-            if name in idle or value is None or value is False or value == []:
-                continue
-            values = [] if value is True else value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-        return shlex.join(words)
+        return {
+            name: value for name, value in self.config.items() if not (name in idle or value is None or value is False or value == [])
+        }
 
     @property
     def data_name(self) -> str:

@@ -30,6 +30,7 @@ from proxies.latency import LatencyTable
 from proxies.published import Parent
 from proxies.reference import count_network
 from space.network import build_network
+from supernet.data.own_dataset import OF_CALLER
 
 
 def finish(
@@ -86,7 +87,8 @@ def finish(
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
     console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
-    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {supernet_run.data}", soft_wrap=True)
+    source = "..." if supernet_run.data.startswith(OF_CALLER) else supernet_run.data
+    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {source}", soft_wrap=True)
     return [finalist.result for finalist in finalists], finals
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import subprocess
@@ -84,6 +85,14 @@ def test_a_script_searches_its_own_data_with_its_own_evaluator_and_goes_on(folde
     assert [trial.value for trial in study_of(folder / "run").trials] == longer["trials"]
     whole = values_of(run_script(folder, "caller", 5, 40, "whole"))
     assert whole == longer
+    page = " ".join(html.unescape((folder / "run" / "report.html").read_text()).split())
+    for told in (
+        "This call does the same", "search('3MFLOPs', ", "data=...", "evaluator=__main__.share_of", "<th>score</th>",
+        f"<td>{longer['score']:.3f}</td>", "the number that __main__.share_of gave, greater for the better",
+    ):  # fmt: skip
+        assert told in page, told
+    assert "ranking accuracy" not in page.lower()
+    assert "0 search images" not in page
     other = run_script(folder, "caller", 5, 44, "run")
     assert other.returncode != 0
     assert "holds a run with data" in other.stderr.splitlines()[-1]
