@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.runs.directory import config_of_run
+from nas.runs.directory import RunError, config_of_run
 from space.files import load_space
 from space.search_space import SearchSpace
 from supernet.data.batches import Batches
@@ -169,10 +169,16 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
 
     Args:
         folder: of a training, or of a search; where that searched another run's supernet it is that run, on the search's data.
-        data: instead of the data that it was trained on, such as the same images at another path; they need the same classes.
+        data: instead of the data that it was trained on, such as the same images at another path.
+
+    Raises:
+        RunError: the directory is none of a run, or the data have another number of classes than the supernet.
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
     if config.get("supernet"):
         return open_supernet_run(Path(config["supernet"]), source)
-    return SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
+    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
+    if data is not None and run.weights_file.exists() and not run.fits_weights():
+        raise RunError(f"data: got {run.space.num_classes} classes, expected as many as the supernet in {folder} was trained on")
+    return run

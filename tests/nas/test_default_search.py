@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from space.files import load_architecture
 from tests.killing import running
 from tests.nas.small_search import rows_of
 
-KILLS = 20
-LEAST_AFTER_THE_LAST_TRIAL = 5
+TRAINING, EVALUATING, IN_FINALS = 2, 11, 7
+"""Kills: while the supernet trains, while architectures are evaluated, and between the last of these and the end."""
+TRIALS, TRAININGS = 120, 20
+"""Those of the search, and so many trainings at the least of its finals."""
 LIMIT_SECONDS = 3600.0
 COMMAND = ["--budget", "4.5GFLOPs"]
 
@@ -45,6 +48,26 @@ def num_trials(run: Path) -> int:
         return 0
 
 
+def num_trainings(run: Path) -> int:
+    return len(list((run / "standalone").glob("*.json")))
+
+
+def num_checkpoints(run: Path) -> float:
+    """Grows with each checkpoint of the supernet."""
+    file = run / "supernet.checkpoint.safetensors"
+    return file.stat().st_mtime if file.exists() else 0.0
+
+
+def moments(rng: random.Random) -> list[tuple[Callable[[Path], float], float]]:
+    """When to kill: as soon as a count has reached a number."""
+    trials = sorted(rng.sample(range(1, TRIALS), EVALUATING))
+    trainings = sorted(rng.sample(range(TRAININGS), IN_FINALS))
+    return [
+        *((num_checkpoints, 0.0) for _ in range(TRAINING)),
+        *((num_trials, number) for number in trials), *((num_trainings, number) for number in trainings),
+    ]  # fmt: skip
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(2 * LIMIT_SECONDS)
 def test_the_default_search_killed_twenty_times_ends_as_one_that_was_not(tmp_path: Path) -> None:
@@ -52,21 +75,20 @@ def test_the_default_search_killed_twenty_times_ends_as_one_that_was_not(tmp_pat
     with running(search.main, [*COMMAND, "--out", str(whole)]) as (process, output):
         process.join(LIMIT_SECONDS)
         assert process.exitcode == 0, output.read_text()
-    rng, kills, late = random.Random(0), 0, 0
-    for _ in range(KILLS + 1):
+    rng, late = random.Random(0), 0
+    for number, (count, enough) in enumerate(moments(rng)):
         with running(search.main, [*COMMAND, "--out", str(killed)]) as (process, output):
-            if kills < KILLS:
-                # A supernet's training goes on from a checkpoint, which is a minute old at most.
-                time.sleep(rng.uniform(7, 13) if (killed / WEIGHTS).exists() else rng.uniform(70, 100))
-                if process.is_alive():
-                    kills += 1
-                    process.kill()
-                    process.join()
-                    late += num_trials(killed) == 120
-                    continue
-            process.join(LIMIT_SECONDS)
-            assert process.exitcode == 0, output.read_text()
-            break
-    assert kills == KILLS, f"it ended after {kills} kills"
-    assert late >= LEAST_AFTER_THE_LAST_TRIAL
+            began = time.time()
+            # Of a supernet's training a new checkpoint is waited for; the rest is counted.
+            while process.is_alive() and count(killed) < (began if count is num_checkpoints else enough):
+                time.sleep(0.5)
+            time.sleep(rng.uniform(0, 3))
+            assert process.is_alive(), f"it ended before kill {number + 1}:\n{output.read_text()}"
+            process.kill()
+            process.join()
+            late += num_trials(killed) == TRIALS
+    with running(search.main, [*COMMAND, "--out", str(killed)]) as (process, output):
+        process.join(LIMIT_SECONDS)
+        assert process.exitcode == 0, output.read_text()
+    assert late >= IN_FINALS
     assert made(killed) == made(whole)

@@ -134,7 +134,7 @@ def test_an_audit_of_it_is_one_of_the_supernet_that_judged(second: Path) -> None
 def test_images_of_other_classes_are_refused(place: Path, folder: Path, mistaken: Mistaken) -> None:
     write_pictures(folder / "others" / "train", ("ant", "bee"), count=20)
     complaint = mistaken(search.main, of_supernet(folder, place / "run", "--data", str(folder / "others")))
-    assert f"data: got images of 2 classes, expected as many as those have that the supernet in {place / 'run'}" in complaint
+    assert f"data: got 2 classes, expected as many as the supernet in {place / 'run'} was trained on" in complaint
 
 
 def test_what_is_no_trained_supernet_is_refused(place: Path, folder: Path, mistaken: Mistaken) -> None:

@@ -16,7 +16,7 @@ SUPERNET = 'space="tiny.yaml", steps=2, batch_size=8'
 EPOCH = "epochs=1, batch_size=16"
 SMALL = {
     'search("4.5GFLOPs", data="path/to/train", supernet=': f'{TRIALS}, data="path/to/train", supernet=',
-    "evaluator=wide_and_shallow, trials=30": "evaluator=wide_and_shallow",
+    'search("4.5GFLOPs", evaluator=wide_and_shallow, trials=30': f'{TRIALS}, space="tiny.yaml", evaluator=wide_and_shallow',
     'search("4.5GFLOPs"': f"{TRIALS}, {SUPERNET}",
     "train(data=": f"train({SUPERNET}, data=",
     "retrain(found.best,": f"retrain(found.best, {EPOCH},",

@@ -37,6 +37,8 @@ def options(folder: Path, *more: str) -> list[str]:
 
 
 BAND = ("--budget", BUDGET, "--floor", "0.5")
+ALONE = ("--trials", "3", "--finalists", "0", "--workers", "1")
+"""A search of one worker, without finals."""
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -50,7 +52,7 @@ def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scop
     # Every path has one mixer in the first block.
     a_step = {"uniform": 1, "fair": 3, "sandwich": 4}[paths]
     assert sum(facts["updates"]["stages.0.blocks.0.mixer"].values()) == 3 * a_step
-    assert search.main(options(folder, *how, "--trials", "3", "--workers", "1")) == 0
+    assert search.main(options(folder, *how, *ALONE)) == 0
     assert weights.stat().st_mtime_ns == written
     assert len(trials_of(folder)) == 3
     # And the other way round: there is nothing left to train.
@@ -60,8 +62,8 @@ def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scop
 
 def test_a_supernet_of_the_whole_space_serves_a_budget_that_comes_later(folder: Path) -> None:
     assert train.main(options(folder)) == 0
-    assert search.main(options(folder, *BAND, "--trials", "2", "--workers", "1")) == 0
-    assert len(trials_of(folder)) == 2
+    assert search.main(options(folder, *BAND, *ALONE)) == 0
+    assert len(trials_of(folder)) == 3
 
 
 def test_latencies_are_looked_at_once(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def test_latencies_are_looked_at_once(folder: Path, capsys: pytest.CaptureFixtur
 
 def test_a_search_of_another_supernet_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(options(folder, *BAND, "--paths", "fair")) == 0
-    assert search.main(options(folder, *BAND, "--trials", "2", "--workers", "1")) == 2
+    assert search.main(options(folder, *BAND, *ALONE)) == 2
     assert "holds a run with paths 'fair', got 'uniform'" in capsys.readouterr().err
 
 
@@ -95,7 +97,7 @@ def test_minutes_end_a_training_and_more_minutes_continue_it(folder: Path) -> No
 
 def test_what_a_search_has_judged_with_stays(folder: Path) -> None:
     assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
-    assert search.main(options(folder, *BAND, "--trials", "2", "--workers", "1")) == 0
+    assert search.main(options(folder, *BAND, *ALONE)) == 0
     assert supernet(folder, "run")[1]["steps"] == 1
 
 
@@ -228,7 +230,7 @@ def test_a_callers_data_set_trains_as_its_folder_does(folder: Path) -> None:
         open_supernet_run(folder / "own")
     again = open_supernet_run(folder / "own", Pictures(folder / "images"))
     assert again == own.run
-    with pytest.raises(UserError, match="data: got 10 classes, expected the 3 of the supernet in"):
+    with pytest.raises(UserError, match="data: got 10 classes, expected as many as the supernet in"):
         open_supernet_run(folder / "own", "digits")
     there = pickle.loads(pickle.dumps(own.run))
     assert there == own.run

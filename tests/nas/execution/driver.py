@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # Before anything else imports Ray, which reads our settings when it is imported.
 import nas.execution.ray  # noqa: F401
 from nas.cli.command import exit_code_of
 from nas.search import search
-from tests.nas.evaluators import ByFingerprint
+from space.architecture import Architecture
+from supernet.accuracy import Score
+from tests.nas.evaluators import share_of
 from tests.nas.small_search import BUDGET
 
 NUM_TRIALS = 60
+
+
+@dataclass(frozen=True)
+class ByFingerprint:
+    """Scores by an architecture's fingerprint, and the same wherever they are made.
+
+    Args:
+        seconds: that an evaluation takes at most.
+    """
+
+    seconds: float
+
+    def __call__(self, architecture: Architecture) -> Score:
+        share = share_of(architecture)
+        time.sleep(share * self.seconds)
+        return Score(share, 0.0, -share, 0.0, 100)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     """
     folder, (name, seconds, storage, address) = Path(argv[0]), argv[1:]
     where = {"backend": "ray", "workers": 3, "ray_address": address, "gpus_per_worker": 0} if address else {"workers": 1}
-    judge = ByFingerprint(folder / "log", float(seconds))
+    judge = ByFingerprint(float(seconds))
 
     def run() -> None:
         search(
