@@ -198,7 +198,7 @@ def default_like(folder: Path, out: str, *more: str) -> list[str]:
     return [*argv[:place], *argv[place + 2 :]]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_a_search_that_is_killed_in_its_finals_ends_with_the_finals_that_it_would_have_had(folder: Path, workers: str) -> None:
     """And with two workers those of one."""
     run_whole(search.main, default_like(folder, "whole"))

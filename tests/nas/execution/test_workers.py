@@ -26,6 +26,8 @@ Run = Callable[..., tuple[dict[int, int], JobList]]
 KINDS = ("in process", "subprocesses", "ray")
 OTHERS = KINDS[1:]
 """Those whose workers can be lost."""
+RAY_IN_SOAK = pytest.param("ray", marks=pytest.mark.soak)
+"""Where Ray adds seconds, and little that other tests do not show."""
 
 
 @pytest.fixture
@@ -69,14 +71,14 @@ def test_a_job_that_raises_is_tried_again_and_given_up(
         jobs.check()
 
 
-@pytest.mark.parametrize("resources", KINDS, indirect=True)
+@pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
 def test_a_users_mistake_ends_all_in_its_words(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^images/0.png: cannot be read$"):
         run(tmp_path, resources, "mistake", "work")
     assert [number for number, _ in begun(tmp_path)].count(0) == 1
 
 
-@pytest.mark.parametrize("resources", KINDS, indirect=True)
+@pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
 def test_what_fails_whatever_it_is_shows_its_traceback(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"(?s)^workers: got \d+ failures in a row.*Traceback.*in _raise"):
         run(tmp_path, resources, *["raise"] * (MAX_IN_A_ROW + 3))
@@ -93,7 +95,7 @@ def test_a_killed_worker_costs_its_job_a_beginning(
     assert told.endswith(f"; tried again (attempt 1 of {MAX_ATTEMPTS})")
 
 
-@pytest.mark.parametrize("resources", OTHERS, indirect=True)
+@pytest.mark.parametrize("resources", [KINDS[1], RAY_IN_SOAK], indirect=True)
 def test_a_job_that_kills_its_workers_is_given_up(resources: Resources, tmp_path: Path) -> None:
     found, jobs = run(tmp_path, resources, "die", "work")
     assert found == {1: 1}
@@ -101,14 +103,14 @@ def test_a_job_that_kills_its_workers_is_given_up(resources: Resources, tmp_path
         jobs.check()
 
 
-@pytest.mark.parametrize("resources", KINDS, indirect=True)
+@pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
 def test_no_more_at_a_time_than_there_are_workers(resources: Resources, tmp_path: Path) -> None:
     run(tmp_path, resources, *["count"] * 5)
     together = {int(line) for line in (tmp_path / "together").read_text().splitlines()}
     assert max(together) <= resources.num_workers
 
 
-@pytest.mark.parametrize("resources", KINDS, indirect=True)
+@pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
 def test_after_its_deadline_nothing_is_begun(resources: Resources, tmp_path: Path) -> None:
     found, jobs = run(tmp_path, resources, "work", deadline=Deadline(time.monotonic()))
     assert not found
