@@ -203,3 +203,14 @@ def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) 
     assert of_run.subject.contender.label == "found"
     assert [row.contender.is_random for row in of_run.rows].count(True) == 1
     assert of_run.subject.by_seed == compared.subject.by_seed
+
+
+def test_a_network_of_a_published_name_is_not_taken_for_that(searched: Path) -> None:
+    namesake = load_architecture(searched / "run" / "next-2.yaml").replace(name="topformer-t")
+    how = {"recipe": str(searched / "recipe.yaml"), "seeds": 1, "workers": 1, "data": searched / "images"}
+    # However they rank, the one that is compared is the one that was given.
+    for subject, other in ((namesake, "topformer-t"), ("topformer-t", namesake)):
+        compared = compare_call(subject, other, out=searched / f"{type(subject).__name__}", **how)
+        assert [row.contender.label for row in compared.rows].count("topformer-t") == 2
+        given = load_architecture(subject).replace(num_classes=3) if isinstance(subject, str) else subject
+        assert compared.subject.contender.architecture.stages == given.stages
