@@ -23,10 +23,9 @@ from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import dump_architecture, load_architecture, load_space
 from tests.nas.conftest import Mistaken
+from tests.nas.small_commands import RECIPE
 from tests.nas.small_search import BUDGET, command
 from tests.pictures import write_pictures
-
-RECIPE = "schema: recipe/1\nepochs: 1\nbatch_size: 8\nlr: 1.0e-3\nmin_area: 0.8\nvalidation: 0.1\n"
 
 
 @pytest.fixture
