@@ -21,10 +21,11 @@ Command = Callable[[Sequence[str]], int]
 
 PRELOAD = [
     "torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retrain.retraining",
-    "nas.search.finish",
+    "nas.search.finish", "nas.compare.pipeline", "nas.audit.analysis", "nas.audit.predictors",
 ]  # fmt: skip
 LIMIT_SECONDS = 200.0
 """A command that takes longer hangs."""
+POLL_SECONDS = 0.005
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(PRELOAD)
 
@@ -36,9 +37,15 @@ def run_whole(main: Command, argv: Sequence[str]) -> float:
     return time.perf_counter() - start
 
 
-def run_killed(main: Command, argv: Sequence[str], after_seconds: float) -> bool:
-    """Run a command and kill it after a time; False where it had come to a good end before that."""
+def run_killed(main: Command, argv: Sequence[str], after_seconds: float, has_begun: Callable[[], bool] = lambda: True) -> bool:
+    """Run a command and kill it after a time; False where it had come to a good end before that.
+
+    Args:
+        has_begun: from when it holds that time counts.
+    """
     with running(main, argv) as (process, output):
+        while process.is_alive() and not has_begun():
+            time.sleep(POLL_SECONDS)
         process.join(after_seconds)
         is_killed = process.is_alive()
         assert is_killed or process.exitcode == 0, f"{argv}: ended with {process.exitcode}:\n{output.read_text()}"

@@ -14,6 +14,7 @@ from nas.retrain.config import RecipeChoice
 
 FREE = frozenset({
     "seeds", "random", "others", "workers", "backend", "cpus_per_worker", "gpus_per_worker", "ray_address", "latency_tables", "subject",
+    "dry_run",
 })  # fmt: skip
 """What may change when a comparison goes on: retrainings are added to those that are done."""
 

@@ -88,7 +88,7 @@ def run_comparison(
             open_workers(partial(retrainer, comparison), config.resources, config.out / "ray") as workers,
         ):
             rows = compare(contenders, config.seeds, workers, lambda run, accuracy: advance(1, f"{run}: {accuracy:.1%}"))
-        return _report(console, config, command, comparison, rows, subject.label, f"{about}, at {comparison.image_size} px")
+        return _report(console, config, command, comparison, rows, subject, f"{about}, at {comparison.image_size} px")
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,10 @@ def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
 
 
 def _report(
-    console: Console, config: CompareConfig, command: str, comparison: Comparison, rows: Sequence[Accuracies], label: str, data: str
+    console: Console, config: CompareConfig, command: str, comparison: Comparison, rows: Sequence[Accuracies], subject: _Subject, data: str
 ) -> Compared:
-    found = next(row for row in rows if row.contender.label == label)
+    # Another network may have the same name.
+    found = next(row for row in rows if row.contender.architecture.fingerprint == subject.architecture.fingerprint)
     cells = table_of(rows, found)
     about = {
         "made by": f"`{command}`",

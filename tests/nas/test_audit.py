@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.audit import __main__ as audit
+from nas.audit import audit as audit_call
 from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, Plan, sample_of
 from nas.audit.table import load_bench
+from nas.evaluators import standalone
 from nas.evaluators.bias_correction import shares_of
+from nas.execution.loop import MAX_ATTEMPTS, JobError
 from nas.search import __main__ as search
 from nas.study.record import Result, StudyRecord
 from nas.train import __main__ as train
+from nas.train import train as train_call
 from proxies.cost import BudgetError, parse_budget
 from proxies.macs import cost_of
+from space.architecture import Architecture
 from space.errors import UserError
 from space.files import dump_architecture, load_space, parse_space
 from space.search_space import SearchSpace
@@ -183,3 +192,95 @@ def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str])
     ):
         assert audit.main([*arguments, *COMMAND]) == 2
         assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def table_of(folder: Path) -> list[tuple[Architecture, str, dict[str, float]]]:
+    """An audit's table, but for what depends on the machine's pace."""
+    times = ("ms: ", "core-seconds: ", "score: latency")
+    return [
+        (row.architecture, row.part, {name: value for name, value in row.numbers.items() if not name.startswith(times)})
+        for row in load_bench(folder)
+    ]
+
+
+ELSEWHERE = [["--workers", "2"], pytest.param(["--workers", "2", "--backend", "ray"], marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("workers", ELSEWHERE, ids=["subprocesses", "ray"])
+def test_an_audit_is_the_same_wherever_it_trains(workers: list[str], run: Path) -> None:
+    once = [*COMMAND, "--seeds", "1"]
+    assert audit.main(["--run", str(run), *once]) == 0
+    here = table_of(run / "audit")
+    # Their results in another folder, since those that are done are not done again.
+    assert audit.main(["--run", str(run), *once, *workers, "--bench", str(run.parent / "elsewhere")]) == 0
+    assert table_of(run / "audit") == here
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Noise, in three classes; the first process but that of `owner` to look at an image is killed.
+
+    Args:
+        death: a file that says that it was.
+    """
+
+    death: Path
+    owner: int
+    classes = ("ant", "bee", "cow")
+
+    @property
+    def targets(self) -> list[int]:
+        return [number % 3 for number in range(len(self))]
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        if os.getpid() != self.owner and not self.death.exists():
+            self.death.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8), index % 3
+
+
+def test_in_python_an_audit_gives_values_and_a_killed_training_is_done_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = Pictures(folder / "death", os.getpid())
+    space = str(folder / "tiny.yaml")
+    trained = train_call("3MFLOPs", data=data, space=space, image_size=32, steps=2, batch_size=8, out=folder / "supernet")
+    how = {"architectures": 4, "seeds": 1, "steps": 3, "batch_size": 4, "short": (), "long": 0.0}
+    found = audit_call(trained.folder, data=data, workers=2, **how)
+    assert data.death.exists()
+    told = [line for line in capfd.readouterr().err.splitlines() if f"tried again (attempt 1 of {MAX_ATTEMPTS})" in line]
+    assert told
+    assert all("its process was killed" in line for line in told)
+    assert len(list((found.folder / "trainings").glob("*.json"))) == 4
+    assert found.folder == folder / "supernet" / "audit"
+    assert list(found.verdict) == json.loads((found.folder / "report.json").read_text())["verdict"]
+    assert -1 <= found.analysis.agreements["overall"]["supernet"].tau <= 1
+    here = table_of(found.folder)
+    audit_call(trained.folder, data=data, workers=1, bench=folder / "alone", **how)
+    assert table_of(found.folder) == here
+
+
+def test_a_training_that_always_raises_ends_an_audit_with_its_traceback_and_keeps_the_others(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = sample_of(run / "audit" / "sample", TINY.replace(num_classes=3), BUDGET, 4, seed=0)[1].architecture
+    build = standalone.build_network
+
+    def fail(architecture: Architecture) -> object:
+        if architecture == second:
+            raise ArithmeticError("no such number")
+        return build(architecture)
+
+    (run / "audit" / "config.json").write_text((run / "config.json").read_text())
+    once = ["--run", str(run), *COMMAND, "--seeds", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(standalone, "build_network", fail)
+        with pytest.raises(JobError, match=r"(?s)failed 3 times, .*no such number.*Traceback.*in fail"):
+            audit.main(once)
+    kept = {file: file.stat().st_mtime_ns for file in (run / "audit" / "trainings").glob("*.json")}
+    assert len(kept) >= 3 + 2
+    assert not any(file.name.startswith(second.fingerprint) for file in kept)
+    assert not (run / "audit" / "report.md").exists()
+    assert audit.main(once) == 0
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept

@@ -10,17 +10,22 @@ from pathlib import Path
 import pytest
 
 from nas.compare import __main__ as compare
+from nas.compare import compare as compare_call
 from nas.compare.comparison import Accuracies, Contender, median_of_random, table_of
+from nas.execution.loop import JobError
+from nas.retrain import retraining
 from nas.search import __main__ as search
+from nas.search import search as search_call
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
+from proxies.published import parents_within
+from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import dump_architecture, load_architecture, load_space
 from tests.nas.conftest import Mistaken
+from tests.nas.small_commands import RECIPE
 from tests.nas.small_search import BUDGET, command
 from tests.pictures import write_pictures
-
-RECIPE = "schema: recipe/1\nepochs: 1\nbatch_size: 8\nlr: 1.0e-3\nmin_area: 0.8\nvalidation: 0.1\n"
 
 
 @pytest.fixture
@@ -128,3 +133,83 @@ def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_
     # The winner, three random ones, and the eight published networks that fit at 224 px.
     assert "12 of 12 retrainings" in out
     assert "found" in out
+
+
+@pytest.mark.parametrize("workers", [["--workers", "2"], pytest.param(["--workers", "2", "--backend", "ray"], marks=pytest.mark.soak)],
+                         ids=["subprocesses", "ray"])  # fmt: skip
+def test_a_comparison_is_the_same_wherever_it_trains(workers: list[str], searched: Path) -> None:
+    here, elsewhere = searched / "run" / "comparison", searched / "elsewhere"
+    assert compare.main(options(searched, "--seeds", "1")) == 0
+    assert compare.main(options(searched, "--seeds", "1", *workers, "--out", str(elsewhere))) == 0
+    assert (elsewhere / "comparison.csv").read_bytes() == (here / "comparison.csv").read_bytes()
+
+
+def test_a_retraining_that_always_raises_ends_with_its_traceback_and_keeps_the_others(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner, build = load_architecture(searched / "run" / "best.yaml").fingerprint, retraining.build_network
+
+    def fail(architecture: Architecture, *more: float) -> object:
+        if architecture.fingerprint == winner:
+            raise ArithmeticError("no such number")
+        return build(architecture, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retraining, "build_network", fail)
+        with pytest.raises(JobError, match=r"(?s)^retraining found, seed 0: failed 3 times, .*no such number.*Traceback.*in fail"):
+            compare.main(options(searched, "--seeds", "1"))
+    kept = retrained(searched)
+    assert len(kept) >= 2
+    assert not any(winner in str(file) for file in kept)
+    assert compare.main(options(searched, "--seeds", "1")) == 0
+    again = retrained(searched)
+    assert len(again) == len(kept) + 1
+    assert {file: again[file] for file in kept} == kept
+
+
+def test_an_architecture_is_compared_with_the_published_networks_within_its_budget(searched: Path, mistaken: Mistaken) -> None:
+    given = ["--recipe", str(searched / "recipe.yaml"), "--seeds", "1", "--workers", "1", "--out", str(searched / "against")]
+    best = str(searched / "run" / "best.yaml")
+    assert "--data: missing, expected the images to compare" in mistaken(compare.main, [best, *given])
+    given += ["--data", str(searched / "images")]
+    assert "--random: says nothing beside an architecture" in mistaken(compare.main, [best, *given, "--random", "1"])
+    assert compare.main([best, *given]) == 0
+    with (searched / "against" / "comparison.csv").open() as file:
+        rows = {row["network"]: row["fingerprint"] for row in csv.DictReader(file)}
+    architecture = load_architecture(best)
+    fitting = parents_within(architecture, parse_budget(BUDGET, 0.0))
+    assert fitting
+    assert rows == {architecture.name: architecture.fingerprint} | {
+        parent.architecture.name: parent.architecture.fingerprint for parent in fitting
+    }
+
+
+def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) -> None:
+    found = search_call(
+        BUDGET, data=str(searched / "images"), space=str(searched / "tiny.yaml"), floor=0.5, trials=2, steps=3, batch_size=8, keep=2,
+        finalists=0, workers=1, out=searched / "found",
+    )  # fmt: skip
+    how = {"recipe": str(searched / "recipe.yaml"), "seeds": 1, "workers": 1}
+    compared = compare_call(found.best, found.architectures[1], data=searched / "images", out=searched / "values", **how)
+    assert compared.folder == searched / "values"
+    assert compared.subject.contender.architecture.fingerprint == found.best.architecture.fingerprint
+    labels = [row.contender.label for row in compared.rows]
+    assert compared.subject in compared.rows
+    assert found.architectures[1].architecture.name in labels
+    assert sorted((row.mean for row in compared.rows), reverse=True) == [row.mean for row in compared.rows]
+    assert all(row.interval is None and len(row.by_seed) == 1 for row in compared.rows)
+    of_run = compare_call(found.folder, random=1, **how)
+    assert of_run.subject.contender.label == "found"
+    assert [row.contender.is_random for row in of_run.rows].count(True) == 1
+    assert of_run.subject.by_seed == compared.subject.by_seed
+
+
+def test_a_network_of_a_published_name_is_not_taken_for_that(searched: Path) -> None:
+    namesake = load_architecture(searched / "run" / "next-2.yaml").replace(name="topformer-t")
+    how = {"recipe": str(searched / "recipe.yaml"), "seeds": 1, "workers": 1, "data": searched / "images"}
+    # However they rank, the one that is compared is the one that was given.
+    for subject, other in ((namesake, "topformer-t"), ("topformer-t", namesake)):
+        compared = compare_call(subject, other, out=searched / f"{type(subject).__name__}", **how)
+        assert [row.contender.label for row in compared.rows].count("topformer-t") == 2
+        given = load_architecture(subject).replace(num_classes=3) if isinstance(subject, str) else subject
+        assert compared.subject.contender.architecture.stages == given.stages

@@ -64,7 +64,7 @@ SMALL = {
     "make search": Small(f"{TRIALS} {SUPERNET} --workers 1 --out runs/made", is_long=True),
     "make test": Small("tests/test_citation.py", is_long=True),
     f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-digits/best.yaml -o best.svg": Small(),
-    f"{SEARCH_MINE} --dry-run": Small(f"{TRIALS} {SUPERNET}"),
+    f"{SEARCH_MINE} --dry-run": Small(f"{TRIALS} --out runs/new"),
     SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
     RETRAIN_MINE: Small(EPOCH),
     f"{EXPORT} --format onnx": Small(is_long=True),
@@ -94,7 +94,8 @@ SMALL = {
         f"{TRIALS} --standalone-steps 1 --workers 1"
     ),
     f"{PYTHON}compare runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
-    f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small("--out runs/at-length"),
+    f"{PYTHON}compare runs/mine/best.yaml --data path/to/train --test-data path/to/val --seeds 3": Small(f"{EPOCH} --seeds 1 --workers 1"),
+    f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small("--out runs/new"),
     f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),
     f"{TORCHRUN}--nproc-per-node 2 -m nas.retrain davit-t --recipe deit --data path/to/train --test-data path/to/val": Small(
         f"{EPOCH} --image-size 32", is_long=True

@@ -29,9 +29,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("imagenet")
     write_pictures(place / "images" / "train", count=12)
     write_pictures(place / "images" / "val", count=2)
-    (place / "out").mkdir()
+    (place / "searched").mkdir()
     best = ArchitectureBand(load_space("hybrid-224"), parse_budget("4.5GFLOPs")).draw(Random(0))
-    (place / "out" / "best.yaml").write_text(dump_architecture(best))
+    (place / "searched" / "best.yaml").write_text(dump_architecture(best))
     (place / "programs").mkdir()
     for name in ("python", "torchrun"):
         program = place / "programs" / name
@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.parent.name}-{script.stem}")
 def test_a_script_tells_what_it_would_do(script: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = place / ("out" if script.stem == "3-retrain" else "new")
+    out = place / ("searched" if script.stem == "3-retrain" else "new")
     told = {"IMAGENET": str(place / "images"), "OUT": str(out), "NODES": "2", "HEAD": "10.0.0.1"}
     path = f"{place / 'programs'}:{os.environ['PATH']}"
     before = sorted(place.rglob("*"))

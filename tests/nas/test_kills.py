@@ -1,14 +1,16 @@
-"""Searches and trainings that are killed: the same command again, as often as it takes, comes to the same end as if nothing had been."""
+"""Commands that are killed: the same command again, as often as it takes, comes to the same end as if nothing had been."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from optuna.trial import TrialState
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from nas.audit import __main__ as audit
+from nas.audit.table import load_bench
 from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
-from nas.evaluators.standalone import Conditions, Training, train_all, training_alone
-from nas.execution.in_process import InProcess
+from nas.compare import __main__ as compare
+from nas.evaluators import standalone
+from nas.evaluators.standalone import Conditions, Training, train_all
+from nas.execution.resources import Resources, open_workers
 from nas.retrain import __main__ as retrain
 from nas.runs.records.finals import read_finals
 from nas.runs.storage_url import journal_url
@@ -28,7 +34,7 @@ from nas.study.record import open_study
 from nas.study.storage import open_storage
 from nas.train.supernet_run import SupernetRun
 from space import load_architecture
-from space.files import dump_architecture, load_space
+from space.files import dump_architecture, load_provenance, load_space
 from supernet.training import engine
 from tests.killing import Command, moments, run_killed, run_whole, running
 from tests.nas.event_files import shown
@@ -96,11 +102,12 @@ def made_by_retraining(out: Path) -> Made:
     return files | {name: curves[name] for name in (LOSS, RATE, SKIPPED, VALIDATION)}
 
 
-def trainings_alone(argv: Sequence[str]) -> int:
+def training_alone(argv: Sequence[str]) -> int:
     save_often()
     work, out = map(Path, argv)
     conditions = Conditions(SupernetRun(work, SPACE, str(work / "set"), 32, seed=0), batch_size=4, folder=out)
-    train_all(conditions, TRAININGS, InProcess(partial(training_alone, conditions)), lambda training, result: None)
+    with open_workers(partial(standalone.training_alone, conditions), Resources(), out / "ray") as workers:
+        train_all(conditions, TRAININGS, workers, lambda training, result: None)
     return 0
 
 
@@ -110,7 +117,7 @@ def training_alone_options(work: Path, out: Path) -> list[str]:
 
 def made_by_training_alone(out: Path) -> Made:
     """Every file's content but the seconds of a result; leftovers of a killed process's writing stay where no command's run is."""
-    files = [file for file in out.iterdir() if file.suffix != ".tmp"]
+    files = [file for file in out.iterdir() if file.suffix != ".tmp" and file.name != "ray"]
     return {file.name: {key: value for key, value in json.loads(file.read_text()).items() if key != "core_seconds"} for file in files}
 
 
@@ -135,13 +142,70 @@ def made_by_searching(out: Path) -> Made:
     files: Made = {name: (out / name).read_bytes() for name in names if name.endswith(".safetensors")}
     # Its header tells how long the training took.
     files["supernet.safetensors"] = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "supernet.safetensors").items()}
-    files |= {name: str(load_architecture(out / name).stages) for name in names if name.endswith(".yaml")}
+    files |= {name: (load_architecture(out / name).stages, provenance_of(out / name)) for name in names if name.endswith(".yaml")}
+    evaluated = sum(trial.state is TrialState.COMPLETE for trial in trials)
+    files |= {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated, "finals": finals_of(out)}
+    return files | made_by_training_alone(out / "standalone")
+
+
+def provenance_of(file: Path) -> dict[str, object]:
+    """What a found architecture's file tells, but for its trial's number, times and where the run lies."""
+    return {key: value for key, value in load_provenance(file).items() if key not in ("trial", "run", "study", "storage", "seconds")}
+
+
+def finals_of(out: Path) -> object:
+    """The record of a search's finals, without labels: they hold trials' numbers."""
     finals = read_finals(out)
     assert finals is not None
-    files["finals.json"] = [(one.fingerprint, one.competes, one.rounds) for one in finals.finalists]
-    files["standalone"] = made_by_training_alone(out / "standalone")
-    evaluated = sum(trial.state is TrialState.COMPLETE for trial in trials)
-    return files | {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated}
+    assert finals.finished == len(finals.steps)
+    tied = [one.fingerprint for one in finals.finalists if one.label in finals.tied]
+    return finals.steps, tied, [asdict(one) | {"label": ""} for one in finals.finalists]
+
+
+def copy_of_a_search(work: Path, out: Path) -> Path:
+    """A search's directory at `out`, which other commands go on from."""
+    if not (work / "searched").exists():
+        run_whole(search.main, searching_options(work, work / "searched"))
+    if not out.exists():
+        shutil.copytree(work / "searched", out)
+    return out
+
+
+def auditing(argv: Sequence[str]) -> int:
+    save_often()
+    return audit.main(argv)
+
+
+def auditing_options(work: Path, out: Path) -> list[str]:
+    small = ["--steps", "12", "--batch-size", "4", "--architectures", "4", "--long", "0.5", "--short", "2", "--workers", "1"]
+    return ["--run", str(copy_of_a_search(work, out)), *small]
+
+
+def made_by_auditing(out: Path) -> Made:
+    """The table but its times, and every training's result."""
+    table = [
+        (row.architecture, row.part, {name: value for name, value in row.numbers.items() if not name.startswith(("ms: ", "core-seconds: "))
+                                      and "ms@" not in name and "latency" not in name})
+        for row in load_bench(out / "audit")
+    ]  # fmt: skip
+    return {"table": table} | made_by_training_alone(out / "audit" / "trainings")
+
+
+def comparing(argv: Sequence[str]) -> int:
+    save_often()
+    return compare.main(argv)
+
+
+def comparing_options(work: Path, out: Path) -> list[str]:
+    return [str(copy_of_a_search(work, out)), "--recipe", str(work / "recipe.yaml"), "--random", "1", "--seeds", "2", "--workers", "1"]
+
+
+def made_by_comparing(out: Path) -> Made:
+    """The tables, and what each retraining made."""
+    folder = out / "comparison"
+    page = [line for line in (folder / "comparison.md").read_text().splitlines() if not line.startswith("- made by: ")]
+    made: Made = {"page": page, "table": (folder / "comparison.csv").read_bytes()}
+    return made | {child.name: made_by_retraining(child) for child in folder.iterdir() if (child / "result.json").exists()}
 
 
 def num_repeated(out: Path) -> int:
@@ -151,48 +215,94 @@ def num_repeated(out: Path) -> int:
     return len(open_study(journal_url(out)).interrupted())
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A command, and when to kill it.
+
+    Args:
+        options: from a folder as `work` and the directory that it writes.
+        made: what it has left there that has to be the same, killed or not.
+        late: pattern of files in that directory: when one is there the command is in its second half.
+    """
+
+    command: Command
+    options: Callable[[Path, Path], list[str]]
+    made: Callable[[Path], Made]
+    late: str
+
+    def is_late(self, out: Path) -> bool:
+        """Whether the command has come so far."""
+        return any(out.glob(self.late))
+
+
 KINDS = {
-    "search": (searching, searching_options, made_by_searching),
-    "retraining": (retraining, retraining_options, made_by_retraining),
-    "training alone": (trainings_alone, training_alone_options, made_by_training_alone),
+    "search": Kind(searching, searching_options, made_by_searching, "trials.csv"),
+    "retraining": Kind(retraining, retraining_options, made_by_retraining, "metrics.csv"),
+    "audit": Kind(auditing, auditing_options, made_by_auditing, "audit/trainings/*.json"),
+    "comparison": Kind(comparing, comparing_options, made_by_comparing, "comparison/*/result.json"),
+    "training alone": Kind(training_alone, training_alone_options, made_by_training_alone, "*.json"),
 }
-Options = Callable[[Path, Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds that a command takes that nobody kills, and those of them in its second half."""
+
+    whole: float
+    late: float
+
+
+def run_uninterrupted(kind: Kind, work: Path, out: Path) -> Lengths:
+    """Run a command to its end; how long it took."""
+    options = kind.options(work, out)
+    seconds = run_whole(kind.command, options)
+    return Lengths(seconds, min(time.time() - min(file.stat().st_mtime for file in out.glob(kind.late)), seconds))
 
 
 def was_at(out: Path) -> str:
     """What a command was at when it was killed, as its files tell."""
-    files = {file.name for file in out.glob("*")}
+    folder = next((out / name for name in ("audit", "comparison") if (out / name).exists()), out)
+    files = {file.name for file in folder.rglob("*")} - {"config.json", "run.lock"}
+    if files & {"report.html", "report.md", "comparison.md"}:
+        return "at its end"
+    if "trials.csv" in files:
+        return "after its last trial"
     if "supernet.safetensors" in files:
-        return "after the last trial" if "trials.csv" in files else "while it evaluated"
-    if any(name.endswith((".json", "weights.safetensors")) and name != "config.json" for name in files):
+        return "while it evaluated"
+    if any(name.endswith((".json", "weights.safetensors")) for name in files):
         return "after a result"
     return "after a checkpoint" if any(name.endswith(".safetensors") for name in files) else "before the first checkpoint"
 
 
-def kill_and_continue(command: Command, options: list[str], out: Path, after: Sequence[float]) -> list[str]:
-    """Kill a command after so many seconds, and again, then let it come to its end; what it was at each time."""
-    at = [was_at(out) for seconds in after if run_killed(command, options, seconds)]
-    run_whole(command, options)
+Kill = tuple[float, bool]
+"""Seconds, and whether they are those of the second half; from the start otherwise."""
+
+
+def kill_and_continue(kind: Kind, work: Path, out: Path, kills: Sequence[Kill]) -> list[str]:
+    """Kill a command and run it again, once for each of `kills`, then let it come to its end; what it was at each time."""
+    options, at = kind.options(work, out), []
+    for seconds, is_late in kills:
+        if run_killed(kind.command, options, seconds, partial(kind.is_late, out) if is_late else lambda: True):
+            at.append(was_at(out))
+    run_whole(kind.command, options)
     assert num_repeated(out) <= len(at)
     return at
 
 
-@pytest.mark.parametrize("kind", ["search", "retraining", pytest.param("training alone", marks=pytest.mark.soak)])
-def test_killed_twice(work: Path, kind: str) -> None:
-    command, options, made = KINDS[kind]
-    whole, parts = work / f"{kind} whole", work / f"{kind} parts"
-    seconds = run_whole(command, options(work, whole))
-    # Early, so that there is something left for the second time.
-    kill_and_continue(command, options(work, parts), parts, [0.4 * seconds, 0.5 * seconds])
-    assert made(parts) == made(whole)
+@pytest.mark.parametrize("name", ["search", "retraining", "audit", "comparison", pytest.param("training alone", marks=pytest.mark.soak)])
+def test_killed_early_and_late(work: Path, name: str) -> None:
+    kind, whole, parts = KINDS[name], work / f"{name} whole", work / f"{name} parts"
+    lengths = run_uninterrupted(kind, work, whole)
+    kill_and_continue(kind, work, parts, [(0.4 * lengths.whole, False), (0.4 * lengths.late, True)])
+    assert kind.made(parts) == kind.made(whole)
 
 
 def test_two_at_once_do_no_harm(work: Path) -> None:
     """Without a lock on what they share: the same trainings, the same checkpoints, the same results."""
     whole, shared = work / "alone", work / "shared"
-    run_whole(trainings_alone, training_alone_options(work, whole))
+    run_whole(training_alone, training_alone_options(work, whole))
     options = training_alone_options(work, shared)
-    with running(trainings_alone, options) as (one, output), running(trainings_alone, options) as (other, its_output):
+    with running(training_alone, options) as (one, output), running(training_alone, options) as (other, its_output):
         for process in (one, other):
             process.join(100)
         assert [one.exitcode, other.exitcode] == [0, 0], output.read_text() + its_output.read_text()
@@ -201,30 +311,32 @@ def test_two_at_once_do_no_harm(work: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_twenty_moments(work: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command, options, made = KINDS[kind]
-    whole = work / f"{kind} soak"
-    run_whole(command, options(work, whole))
+@pytest.mark.parametrize("name", KINDS)
+def test_killed_at_twenty_moments(work: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fourteen of them over the whole length, six in the second half: in a search between its last trial and its end."""
+    kind, whole = KINDS[name], work / f"{name} soak"
+    run_uninterrupted(kind, work, whole)
     # The first one also filled the caches.
-    seconds = run_whole(command, options(work, work / f"{kind} again"))
+    lengths = run_uninterrupted(kind, work, work / f"{name} again")
     found: Counter[str] = Counter()
-    for number, moment in enumerate(moments(20, seconds, seed=6)):
-        for after in (moment, moment / 2, moment / 4):
-            parts = work / f"{kind} {number}, {after}"
-            at = kill_and_continue(command, options(work, parts), parts, [after])
-            assert made(parts) == made(whole), f"killed after {after:.3f} s"
+    kills = [(moment, False) for moment in moments(14, lengths.whole, seed=6)]
+    kills += [(moment, True) for moment in moments(6, lengths.late, seed=7)]
+    for number, (moment, is_late) in enumerate(kills):
+        for after in (moment, moment / 2, moment / 4, moment / 8):
+            parts = work / f"{name} {number}, {after}"
+            at = kill_and_continue(kind, work, parts, [(after, is_late)])
+            assert kind.made(parts) == kind.made(whole), f"killed after {after:.3f} s{' of its second half' * is_late}"
             if at:
                 # Otherwise the machine was faster this time, and the command at its end before.
                 break
         found.update(at)
-    assert found.total() == 20
-    often = work / f"{kind} often"
-    kills = len(kill_and_continue(command, options(work, often), often, [0.3 * seconds] * 20))
-    assert made(often) == made(whole)
+    assert found.total() == len(kills)
+    often = work / f"{name} often"
+    times = len(kill_and_continue(kind, work, often, [(0.3 * lengths.whole, False)] * 20))
+    assert kind.made(often) == kind.made(whole)
     with capsys.disabled():
         counts = ", ".join(f"{count} {where}" for where, count in sorted(found.items()))
-        print(f"\n{kind}: {seconds:.1f} s a run; killed at 20 moments: {counts}; and {kills} times in a row: all the same")
+        print(f"\n{name}: {lengths.whole:.1f} s a run; killed at 20 moments: {counts}; and {times} times in a row: all the same")
 
 
 def test_a_process_that_is_killed_for_real(work: Path) -> None:

@@ -1,0 +1,34 @@
+"""A command lists the images of a data set once, however many trainings it does with them in its process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from supernet.data import images
+from tests.commands import main_of
+from tests.nas.small_commands import NAMES, commands, copied
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_data_set_is_opened_once(
+    name: str, more: list[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = copied(finished, tmp_path)
+    opened: Counter[tuple[Path, str]] = Counter()
+    store = images._stored
+
+    def counted(path: Path, part: str) -> images.ImageSet | None:
+        opened[path, part] += 1
+        return store(path, part)
+
+    monkeypatch.setattr(images, "_stored", counted)
+    arguments = [*commands(place)[name][0], *more]
+    if name == "search" and not more:
+        arguments += ["--finalists", "2", "--finals-steps", "2"]
+    assert main_of(name)(arguments) == 0
+    assert opened
+    assert set(opened.values()) == {1}, opened
