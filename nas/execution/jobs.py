@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from space.errors import UserError, one_line
+
+OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+"""Errors of a disk that is full, may not be written or fails: no job is at fault."""
 
 Payload = TypeVar("Payload")
 Outcome = TypeVar("Outcome")
@@ -45,11 +49,13 @@ class Failure:
         reason: in one line.
         traceback: of the exception that the job raised; empty where its worker was lost.
         mistake: the exception, where it is the user's to mend; trying again would not help.
+        of_disk: the exception, where it is one of `OF_DISKS`; trying again helps where another machine does it.
     """
 
     reason: str
     traceback: str = ""
     mistake: UserError | None = None
+    of_disk: OSError | None = None
 
 
 Do = Callable[[Any], Any]
@@ -109,4 +115,5 @@ class Attempts:
         except UserError as error:
             return Failure(str(error), mistake=error)
         except Exception as error:
-            return Failure(f"{type(error).__name__}: {one_line(error)}".removesuffix(": "), traceback.format_exc())
+            of_disk = error if isinstance(error, OSError) and error.errno in OF_DISKS else None
+            return Failure(f"{type(error).__name__}: {one_line(error)}".removesuffix(": "), traceback.format_exc(), of_disk=of_disk)

@@ -65,6 +65,7 @@ def run_jobs(source: Source, workers: Workers, deadline: Deadline = Deadline()) 
 
     Raises:
         UserError: a job met a mistake of the user's.
+        OSError: a job met a disk that is full, may not be written or fails, `MAX_ATTEMPTS` times.
         WorkersError: workers die whatever they are given.
         JobError: jobs raise whatever they are.
     """
@@ -98,6 +99,8 @@ def run_jobs(source: Source, workers: Workers, deadline: Deadline = Deadline()) 
             if in_a_row > MAX_IN_A_ROW + workers.capacity:
                 raise _error_of(in_a_row, job, result)
             is_last = attempts[key] == MAX_ATTEMPTS
+            if is_last and result.of_disk is not None:
+                raise result.of_disk
             _report(job, result, attempts[key], is_last)
             if is_last:
                 source.fail(key, result)

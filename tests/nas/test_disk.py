@@ -77,6 +77,11 @@ def a_search(folder: Path) -> Prepared:
     return search.main, command(folder, "--trials", "2", "--out", str(folder / "disk" / "run"))
 
 
+def a_search_with_finals(folder: Path) -> Prepared:
+    main, options = a_search(folder)
+    return main, [*options, "--finalists", "2", "--finals-steps", "2"]
+
+
 def a_supernet(folder: Path) -> Prepared:
     options = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--steps", "3", "--batch-size", "8"]
     return train.main, [*options, "--out", str(folder / "disk" / "run")]
@@ -117,7 +122,7 @@ def an_audit(folder: Path) -> Prepared:
 
 
 COMMANDS = (a_search, a_retraining, a_conversion)
-SOAKED = (a_supernet, an_export, a_comparison, an_audit)
+SOAKED = (a_search_with_finals, a_supernet, an_export, a_comparison, an_audit)
 
 
 def contents(path: Path) -> dict[Path, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -51,6 +52,10 @@ def _mistake(folder: Path, number: int) -> None:
     raise UserError(f"images/{number}.png: cannot be read")
 
 
+def _full_disk(folder: Path, number: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / str(number)))
+
+
 def _die(folder: Path, number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -93,5 +98,5 @@ def _is_first(folder: Path, number: int) -> bool:
 
 _DUTIES = {
     "work": _work, "raise": _raise, "raise once": _raise_once, "mistake": _mistake, "die": _die, "die once": _die_once, "wait": _wait,
-    "lose node": _lose_node, "count": _count,
+    "full disk": _full_disk, "lose node": _lose_node, "count": _count,
 }  # fmt: skip

@@ -79,6 +79,14 @@ def test_a_users_mistake_ends_all_in_its_words(resources: Resources, tmp_path: P
 
 
 @pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
+def test_a_disk_that_stays_full_ends_all(resources: Resources, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run(tmp_path, resources, "full disk", "work")
+    assert caught.value.filename == str(tmp_path / "0")
+    assert [number for number, _ in begun(tmp_path)].count(0) == MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
 def test_what_fails_whatever_it_is_shows_its_traceback(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"(?s)^workers: got \d+ failures in a row.*Traceback.*in _raise"):
         run(tmp_path, resources, *["raise"] * (MAX_IN_A_ROW + 3))
