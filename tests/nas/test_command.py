@@ -107,8 +107,8 @@ WAITS = """
 import sys, time
 from nas.cli.command import exit_code_of
 def action():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("tidied", flush=True)
