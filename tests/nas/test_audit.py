@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nas.audit import __main__ as audit
@@ -29,6 +26,7 @@ from space.architecture import Architecture
 from space.errors import UserError
 from space.files import dump_architecture, load_space, parse_space
 from space.search_space import SearchSpace
+from tests.nas.deadly_pictures import DeadlyPictures
 from tests.nas.small_search import SPACE, study_of
 
 TINY = parse_space(SPACE, "tiny")
@@ -216,34 +214,8 @@ def test_an_audit_is_the_same_wherever_it_trains(workers: list[str], run: Path) 
     assert table_of(run / "audit") == here
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Noise, in three classes; the first process but that of `owner` to look at an image is killed.
-
-    Args:
-        death: a file that says that it was.
-    """
-
-    death: Path
-    owner: int
-    classes = ("ant", "bee", "cow")
-
-    @property
-    def targets(self) -> list[int]:
-        return [number % 3 for number in range(len(self))]
-
-    def __len__(self) -> int:
-        return 60
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        if os.getpid() != self.owner and not self.death.exists():
-            self.death.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8), index % 3
-
-
 def test_in_python_an_audit_gives_values_and_a_killed_training_is_done_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    data = Pictures(folder / "death", os.getpid())
+    data = DeadlyPictures(folder / "death", os.getpid())
     space = str(folder / "tiny.yaml")
     trained = train_call("3MFLOPs", data=data, space=space, image_size=32, steps=2, batch_size=8, out=folder / "supernet")
     how = {"architectures": 4, "seeds": 1, "steps": 3, "batch_size": 4, "short": (), "long": 0.0}

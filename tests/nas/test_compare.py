@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import dump_architecture, load_architecture, load_space
 from tests.nas.conftest import Mistaken
+from tests.nas.deadly_pictures import DeadlyPictures
 from tests.nas.small_commands import RECIPE
 from tests.nas.small_search import BUDGET, command
 from tests.pictures import write_pictures
@@ -165,6 +168,21 @@ def test_a_retraining_that_always_raises_ends_with_its_traceback_and_keeps_the_o
     again = retrained(searched)
     assert len(again) == len(kept) + 1
     assert {file: again[file] for file in kept} == kept
+
+
+def test_a_retraining_whose_process_is_killed_is_done_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "recipe.yaml").write_text(RECIPE)
+    data = DeadlyPictures(folder / "death", os.getpid())
+    given = {"data": data, "test_data": replace(data), "recipe": str(folder / "recipe.yaml"), "seeds": 2, "image_size": 32}
+    smallest = load_space(str(folder / "tiny.yaml")).smallest()
+    compared = compare_call(smallest, workers=2, out=folder / "killed", **given)
+    assert data.death.exists()
+    told = [line for line in capfd.readouterr().err.splitlines() if "its process was killed" in line]
+    assert told
+    assert all(line.endswith("; tried again (attempt 1 of 3)") for line in told)
+    alone = compare_call(smallest, workers=1, out=folder / "alone", **given)
+    assert [row.by_seed for row in compared.rows] == [row.by_seed for row in alone.rows]
+    assert len(compared.subject.by_seed) == 2
 
 
 def test_an_architecture_is_compared_with_the_published_networks_within_its_budget(searched: Path, mistaken: Mistaken) -> None:
