@@ -30,6 +30,8 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Where Tune's thread asks once more after the cluster was left, Ray would start another one for it.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     # Tune would write down again and again what it needs to continue; whoever hands out the jobs knows what is done.
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
     # A lost worker or node is told of in one line, by the loop.
@@ -44,7 +46,7 @@ from ray.exceptions import RayError  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 SECONDS_TO_CONNECT = 10
-SECONDS_TO_END = 10
+SECONDS_TO_END = 30
 """That workers have to end by themselves when there is nothing left to do."""
 MAX_RECONNECTS = 5
 """How often a lost cluster is joined or started anew, with nothing done between."""
@@ -77,7 +79,11 @@ class RayWorkers:
         self._make_do, self._resources, self._folder = make_do, resources, folder
         self._under_way: set[int] = set()
         self._reconnects = 0
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            ray.shutdown()
+            raise
 
     def submit(self, job: Job[Any]) -> None:
         self._under_way.add(job.key)

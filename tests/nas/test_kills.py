@@ -25,7 +25,8 @@ from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
 from nas.compare import __main__ as compare
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Training, train_all
-from nas.execution.resources import Resources, open_workers
+from nas.execution.opening import open_workers
+from nas.execution.resources import Resources
 from nas.retrain import __main__ as retrain
 from nas.runs.records.finals import read_finals
 from nas.runs.storage_url import journal_url

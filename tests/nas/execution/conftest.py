@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 from ray.cluster_utils import Cluster
 
+# Before anything else imports Ray, which reads our settings when it is imported.
+import nas.execution.ray  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
