@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from ray.cluster_utils import Cluster
 
 # Before anything else imports Ray, which reads our settings when it is imported.
 import nas.execution.ray  # noqa: F401
+
+# isort: split
+from ray.cluster_utils import Cluster
 
 
 @pytest.fixture(scope="session")
