@@ -9,7 +9,7 @@ from huggingface_hub import ModelCardData
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas import __version__
-from nas.export.format import Format, Trained
+from nas.export.format import ExportedNetwork, Format
 from nas.export.program import SizedFormat
 from proxies.macs import cost_of
 from space.published import Published
@@ -17,15 +17,17 @@ from space.published import Published
 LICENSE = "apache-2.0"
 
 
-def card(form: Format, trained: Trained, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None) -> str:
+def card(
+    form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None
+) -> str:
     """The text of the file; `results` are those of a retraining, empty where unknown."""
     data = ModelCardData(
         license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
         tags=["image-classification", "token-mixer-nas"],
     )  # fmt: skip
-    architecture = trained.architecture
+    architecture = exported.architecture
     sections = [f"# {architecture.name}", "![The architecture](architecture.svg)"]
-    sections.append("\n".join(_facts(form, trained)))
+    sections.append("\n".join(_facts(form, exported)))
     sections.append(f"## Use\n\n```python\n{form.usage(architecture)}```")
     if lines := list(_results(results)):
         sections.append("## Results\n\n" + "\n".join(lines))
@@ -38,8 +40,8 @@ def card(form: Format, trained: Trained, provenance: Mapping[str, Any], results:
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _facts(form: Format, trained: Trained) -> Iterator[str]:
-    architecture = trained.architecture
+def _facts(form: Format, exported: ExportedNetwork) -> Iterator[str]:
+    architecture = exported.architecture
     side = architecture.image_size
     yield f"- {cost_of(architecture)} at {side}x{side}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
     mean, std = (", ".join(map(str, values)) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
@@ -47,8 +49,8 @@ def _facts(form: Format, trained: Trained) -> Iterator[str]:
     others = "and others" if form.takes_any_size(architecture) else "alone"
     step = f", multiples of {architecture.reductions[-1]} px" if isinstance(form, SizedFormat) and others != "alone" else ""
     yield f"- sizes: {side}x{side} {others}{step}; any number of images at a time"
-    yield f"- {architecture.num_classes} classes" + (f": {', '.join(trained.labels)}" if trained.labels else "")
-    if trained.fused:
+    yield f"- {architecture.num_classes} classes" + (f": {', '.join(exported.labels)}" if exported.labels else "")
+    if exported.is_fused:
         yield "- for inference: norms, scales and gates are folded into the layers beside them"
 
 

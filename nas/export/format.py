@@ -26,20 +26,23 @@ class ExportError(UserError):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network to hand on.
+class ExportedNetwork:
+    """A network to write.
 
     Args:
-        architecture: of the network; its image size is the one that it was trained at.
-        network: in evaluation mode, with its weights.
-        fused: whether it was folded for inference.
+        network: in evaluation mode, with its weights; its architecture's image size is the one that it was trained at.
+        is_fused: whether it was folded for inference.
         labels: names of the classes, in order; empty where unknown.
     """
 
-    architecture: Architecture
     network: TokenMixerNet
-    fused: bool = False
+    is_fused: bool = False
     labels: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the network."""
+        return self.network.architecture
 
 
 class Format(ABC):
@@ -58,7 +61,7 @@ class Format(ABC):
         return True
 
     @abstractmethod
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, exported: ExportedNetwork, folder: Path) -> None:
         """Write the files."""
 
     @abstractmethod
@@ -76,7 +79,7 @@ def image_sizes(form: Format, architecture: Architecture) -> list[tuple[int, int
     return [(side, side)] + ([(side + step, side + 2 * step)] if form.takes_any_size(architecture) else [])
 
 
-def differences(form: Format, trained: Trained, folder: Path) -> Iterator[tuple[str, float]]:
+def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterator[tuple[str, float]]:
     """Load an export and run it beside its network: the shape of the images, and by how much the logits differ at most.
 
     Raises:
@@ -84,10 +87,10 @@ def differences(form: Format, trained: Trained, folder: Path) -> Iterator[tuple[
     """
     loaded = form.load(folder)
     generator = torch.Generator().manual_seed(0)
-    for (height, width), batch in itertools.product(image_sizes(form, trained.architecture), BATCHES):
-        images = torch.randn(batch, trained.architecture.in_chans, height, width, generator=generator)
+    for (height, width), batch in itertools.product(image_sizes(form, exported.architecture), BATCHES):
+        images = torch.randn(batch, exported.architecture.in_chans, height, width, generator=generator)
         with torch.inference_mode():
-            expected = trained.network(images)
+            expected = exported.network(images)
         shape = "x".join(map(str, images.shape))
         found = loaded(images)
         if found.shape != expected.shape:
@@ -99,8 +102,8 @@ def differences(form: Format, trained: Trained, folder: Path) -> Iterator[tuple[
         yield shape, difference
 
 
-def state_of(trained: Trained) -> dict[str, Tensor]:
+def state_of(exported: ExportedNetwork) -> dict[str, Tensor]:
     """The network's tensors, as files hold them."""
-    return {name: tensor.detach().contiguous() for name, tensor in trained.network.state_dict().items()}
+    return {name: tensor.detach().contiguous() for name, tensor in exported.network.state_dict().items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.export.format import ExportError, Trained
+from nas.export.format import ExportedNetwork, ExportError
 from nas.export.program import SizedFormat
 from space.architecture import Architecture
 
@@ -29,8 +29,8 @@ class OnnxGraph(SizedFormat):
             if find_spec(package) is None:
                 raise ExportError(f"--format onnx: got no {package}, expected it installed: pip install 'token-mixer-nas[ort]'")
 
-    def write(self, trained: Trained, folder: Path) -> None:
-        program = self.exported(trained)
+    def write(self, exported: ExportedNetwork, folder: Path) -> None:
+        program = self.program_of(exported)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = torch.onnx.export(program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)

@@ -19,7 +19,7 @@ from nas.cli.progress import duration
 from nas.draw.rendering import render
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
-from nas.export.format import Format, Trained, differences, image_sizes
+from nas.export.format import ExportedNetwork, Format, differences, image_sizes
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.errors import UserError
@@ -89,20 +89,20 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
     results = _results(config, architecture)
     architecture = _sized(config, architecture)
     network = _network(config, architecture)
-    trained = Trained(architecture, network.fuse() if config.fuse else network, config.fuse, labels)
+    exported = ExportedNetwork(network.fuse() if config.fuse else network, config.fuse, labels)
     sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, architecture))
     if config.dry_run:
-        weights = sum(tensor.nbytes for tensor in trained.network.state_dict().values())
+        weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
         what = f"{config.format}, and comparing with the network what comes of that for images of {sizes}"
         written = {f"{config.out}/{{{','.join((*form.files, *BESIDES))}}}": weights + BESIDES_BYTES}
         _print_plan(console, "exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
         return ()
     start = time.perf_counter()
     with _whole(config.out) as folder:
-        form.write(trained, folder)
-        for shape, difference in differences(form, trained, folder):
+        form.write(exported, folder)
+        for shape, difference in differences(form, exported, folder):
             console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
-        _write_besides(config, form, trained, provenance, results, folder)
+        _write_besides(config, form, exported, provenance, results, folder)
         names = sorted(file.name for file in folder.iterdir())
         sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
     if not form.takes_any_size(architecture):
@@ -127,15 +127,15 @@ def _print_plan(console: Console, name: str, what: str, seconds: float, files: d
 
 
 def _write_besides(
-    config: ExportConfig, form: Format, trained: Trained, provenance: dict[str, Any], results: dict[str, Any], folder: Path
+    config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], results: dict[str, Any], folder: Path
 ) -> None:
     # Imported here: it takes a second, and a dry run has no card.
     from nas.export.card import card
 
     published = load_published(config.architecture) if isinstance(config.architecture, str) else None
-    (folder / "README.md").write_text(card(form, trained, provenance, results, published), encoding="utf-8")
-    (folder / "architecture.yaml").write_text(dump_architecture(trained.architecture, provenance), encoding="utf-8")
-    (folder / "architecture.svg").write_bytes(render(trained.architecture, "svg"))
+    (folder / "README.md").write_text(card(form, exported, provenance, results, published), encoding="utf-8")
+    (folder / "architecture.yaml").write_text(dump_architecture(exported.architecture, provenance), encoding="utf-8")
+    (folder / "architecture.svg").write_bytes(render(exported.architecture, "svg"))
 
 
 def _sized(config: ExportConfig, architecture: Architecture) -> Architecture:

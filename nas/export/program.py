@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from nas.export.format import Format, Trained, image_sizes
+from nas.export.format import ExportedNetwork, Format, image_sizes
 from space.architecture import Architecture
 
 CUT_MAPS = frozenset({"ssa", "window"})
@@ -24,13 +24,13 @@ class SizedFormat(Format):
     def takes_any_size(self, architecture: Architecture) -> bool:
         return not any(block.mixer.type in CUT_MAPS for stage in architecture.stages for block in stage.blocks)
 
-    def exported(self, trained: Trained) -> ExportedProgram:
+    def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""
         # The largest of the sizes that it is compared at: the exporter takes what is true of it to be true of all, and nothing is 1.
-        height, width = image_sizes(self, trained.architecture)[-1]
-        images = torch.zeros(2, trained.architecture.in_chans, height, width)
-        dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(trained.architecture) else {})
-        return torch.export.export(trained.network, (images,), dynamic_shapes=(dims,))
+        height, width = image_sizes(self, exported.architecture)[-1]
+        images = torch.zeros(2, exported.architecture.in_chans, height, width)
+        dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(exported.architecture) else {})
+        return torch.export.export(exported.network, (images,), dynamic_shapes=(dims,))
 
 
 class Program(SizedFormat):
@@ -39,8 +39,8 @@ class Program(SizedFormat):
     files = ("network.pt2",)
     seconds_a_block = 2.0
 
-    def write(self, trained: Trained, folder: Path) -> None:
-        torch.export.save(self.exported(trained), folder / self.files[0])
+    def write(self, exported: ExportedNetwork, folder: Path) -> None:
+        torch.export.save(self.program_of(exported), folder / self.files[0])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from timm.models import save_for_hf
 from torch import Tensor
 
 import space.models  # noqa: F401  # registers the entry point
-from nas.export.format import Format, Trained
+from nas.export.format import ExportedNetwork, Format
 from space.architecture import Architecture
 from space.files import architecture_document
 
@@ -27,12 +27,12 @@ class TimmFolder(Format):
     files = ("config.json", "model.safetensors")
     seconds_a_block = 0.3
 
-    def write(self, trained: Trained, folder: Path) -> None:
+    def write(self, exported: ExportedNetwork, folder: Path) -> None:
         # As JSON gives it back: tuples are lists.
-        document = json.loads(json.dumps(architecture_document(trained.architecture)))
+        document = json.loads(json.dumps(architecture_document(exported.architecture)))
         model = timm.create_model("token_mixer", architecture=document)
-        model.load_state_dict(trained.network.state_dict())
-        labels = {"label_names": list(trained.labels)} if trained.labels else {}
+        model.load_state_dict(exported.network.state_dict())
+        labels = {"label_names": list(exported.labels)} if exported.labels else {}
         save_for_hf(model, str(folder), model_config=labels, safe_serialization=True)
         # safetensors writes files that nobody else may read.
         (folder / self.files[1]).chmod((folder / self.files[0]).stat().st_mode)

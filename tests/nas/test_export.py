@@ -19,7 +19,7 @@ from torch import nn
 from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, FUSABLE, format_named
-from nas.export.format import ExportError, Format, Trained, differences
+from nas.export.format import ExportedNetwork, ExportError, Format, differences
 from nas.export.program import CUT_MAPS
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
 from space.errors import UserError
@@ -48,12 +48,12 @@ def with_operator(spec: Spec) -> Architecture:
     return of_blocks(BlockSpec(mixer=spec if is_mixer else "global_mhra", ffn=FFNS("mlp", ratio=2) if is_mixer else spec, layer_scale=0.5))
 
 
-def trained(architecture: Architecture, fused: bool = False) -> Trained:
+def exported_of(architecture: Architecture, fused: bool = False) -> ExportedNetwork:
     network = randomised(build_network(architecture)).eval()
-    return Trained(architecture, network.fuse() if fused else network, fused)
+    return ExportedNetwork(network.fuse() if fused else network, fused)
 
 
-def round_trip(form: Format, exported: Trained, folder: Path) -> None:
+def round_trip(form: Format, exported: ExportedNetwork, folder: Path) -> None:
     """Write, load, compare; `differences` raises where they are not the same."""
     folder.mkdir()
     form.write(exported, folder)
@@ -66,23 +66,23 @@ def round_trip(form: Format, exported: Trained, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["timm", "module"])
 def test_every_operator_is_exported(name: str, spec: Spec, tmp_path: Path) -> None:
     architecture = with_operator(spec)
-    round_trip(format_named(name), trained(architecture), tmp_path / "plain")
+    round_trip(format_named(name), exported_of(architecture), tmp_path / "plain")
     if name in FUSABLE:
-        round_trip(format_named(name), trained(architecture, fused=True), tmp_path / "fused")
+        round_trip(format_named(name), exported_of(architecture, fused=True), tmp_path / "fused")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_kind_of_stem_downsampler_and_head_runs_alone(name: str, tmp_path: Path) -> None:
     architecture = shortened(name).replace(image_size=64)
-    round_trip(format_named("module"), trained(architecture), tmp_path / "plain")
-    round_trip(format_named("module"), trained(architecture.replace(head=HEADS("token_label_head")), fused=True), tmp_path / "fused")
+    round_trip(format_named("module"), exported_of(architecture), tmp_path / "plain")
+    round_trip(format_named("module"), exported_of(architecture.replace(head=HEADS("token_label_head")), fused=True), tmp_path / "fused")
 
 
 @settings(max_examples=3)
 @given(name=st.sampled_from(sorted(SPACES)), seed=st.integers(0, 2**32))
 def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     architecture = SPACES[name].replace(image_size=SPACES["hybrid-32"].image_size).sample(random.Random(seed))
-    round_trip(format_named("module"), trained(architecture), tmp_path_factory.mktemp("export") / "plain")
+    round_trip(format_named("module"), exported_of(architecture), tmp_path_factory.mktemp("export") / "plain")
 
 
 # An ONNX graph is made of torch.export's.
@@ -96,7 +96,7 @@ def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> N
     form = format_named(name)
     architecture = of_blocks(*blocks)
     assert form.takes_any_size(architecture) == any_size
-    round_trip(form, trained(architecture, fused=not any_size), tmp_path / "export")
+    round_trip(form, exported_of(architecture, fused=not any_size), tmp_path / "export")
 
 
 @pytest.mark.soak
@@ -104,7 +104,7 @@ def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["onnx", "torch-export"])
 def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> None:
     network = build_network(with_operator(spec)).eval()
-    round_trip(format_named(name), Trained(network.architecture, network), tmp_path / "export")
+    round_trip(format_named(name), ExportedNetwork(network), tmp_path / "export")
 
 
 @pytest.mark.soak
@@ -113,14 +113,14 @@ def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", FORMATS)
 def test_published_networks_are_exported(name: str, parent: str, tmp_path: Path) -> None:
     network = build_network(load_architecture(parent)).eval()
-    round_trip(format_named(name), Trained(network.architecture, network), tmp_path / "export")
+    round_trip(format_named(name), ExportedNetwork(network), tmp_path / "export")
 
 
 def test_another_network_is_noticed(tmp_path: Path) -> None:
     form = format_named("timm")
-    form.write(trained(SMALL), tmp_path)
+    form.write(exported_of(SMALL), tmp_path)
     torch.manual_seed(1)
-    other = Trained(SMALL, build_network(SMALL).eval())
+    other = ExportedNetwork(build_network(SMALL).eval())
     with pytest.raises(ExportError, match=r"1x3x32x32 images: got logits .* off the network's, expected"):
         list(differences(form, other, tmp_path))
 
@@ -318,7 +318,7 @@ def test_an_operator_that_needs_another_package_has_no_single_file(tmp_path: Pat
     MIXERS.register("needy", norm=NORMS("none"))(needy)
     try:
         with pytest.raises(ExportError, match=r"needy_mixer: got a need of timm\.layers"):
-            format_named("module").write(trained(of_blocks(BlockSpec(mixer="needy", ffn=FFNS("mlp", ratio=1)))), tmp_path)
+            format_named("module").write(exported_of(of_blocks(BlockSpec(mixer="needy", ffn=FFNS("mlp", ratio=1)))), tmp_path)
     finally:
         MIXERS.unregister("needy")
 
@@ -334,7 +334,7 @@ def test_definitions_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pyt
         MIXERS.register(kind, norm=NORMS("none"))(made[-1])
     try:
         blocks = [BlockSpec(mixer=kind, ffn=FFNS("mlp", ratio=1)) for kind in ("One", "Two")]
-        round_trip(format_named("module"), trained(of_blocks(*blocks)), tmp_path / "out")
+        round_trip(format_named("module"), exported_of(of_blocks(*blocks)), tmp_path / "out")
     finally:
         MIXERS.unregister("One")
         MIXERS.unregister("Two")
