@@ -32,8 +32,6 @@ SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
-from pathlib import Path
-
 {sources}
 
 

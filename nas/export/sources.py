@@ -30,13 +30,17 @@ DECLARATION = '''class _Declaration:
 '''
 
 
+WRITTEN = (("pathlib", "Path"), ("typing", "Any"))
+"""What the text around the modules names, by module and name."""
+
+
 class Sources:
     """Collects modules."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
         """By module, the names in it and what the file calls them."""
-        self._imported: dict[tuple[str, str], str] = {("typing", "Any"): "Any"}
+        self._imported: dict[tuple[str, str], str] = {(module, name): name for module, name in WRITTEN}
         """What the file calls something that is not copied, by its module and its name there, which is empty for the module itself."""
         self._texts: list[str] = []
 
