@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nas.cli.command import CommandParser, add_dry_run, exit_code_of
+from nas.cli.command import command
+from nas.cli.options import REQUIRED, Config, option
 
-
-@dataclass(frozen=True)
-class ConvertConfig:
-    """What to convert.
-
-    Args:
-        parent: name of a published network, or an architecture's YAML file, for example one with other classes.
-        weights: the official file, `.safetensors` or written by `torch.save`.
-        output: the directory to write `architecture.yaml` and `weights.safetensors` into.
-        dry_run: convert, and write nothing.
-    """
-
-    parent: str
-    weights: Path
-    output: Path
-    dry_run: bool
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = CommandParser(prog="python -m nas.convert", description="Convert the weights of a published network's official code.")
-    parser.add_argument("--parent", required=True, help="name of a published network, such as davit-t, or an architecture's YAML file")
-    parser.add_argument("--weights", type=Path, required=True, help="the official file, .safetensors or written by torch.save")
-    parser.add_argument("--output", type=Path, required=True, help="directory for architecture.yaml and weights.safetensors")
-    add_dry_run(parser)
-    config = ConvertConfig(**vars(parser.parse_args(argv)))
-    return exit_code_of(lambda: run(config), is_short=config.dry_run)
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig(Config):
+    """What to convert."""
+
+    parent: str = option(REQUIRED, "name of a published network, such as davit-t, or an architecture's YAML file")
+    weights: Path = option(REQUIRED, "the official file, .safetensors or written by torch.save")
+    output: Path = option(REQUIRED, "directory for architecture.yaml and weights.safetensors")
 
 
-def run(config: ConvertConfig) -> None:
+main = command(ConvertConfig, "nas.convert:run", "Convert the weights of a published network's official code.")
+
+
+def run(config: ConvertConfig, console: Console) -> None:
     """Read, convert, check that every tensor found its place, write both files."""
     start = time.perf_counter()
     from safetensors.torch import save
@@ -67,12 +55,11 @@ def run(config: ConvertConfig) -> None:
     }
     what = f"{placed} official tensors as {len(tensors)} of {architecture.name}'s"
     if config.dry_run:
-        from nas.cli.console import open_console
         from nas.cli.plan import Phase, Plan, memory_so_far, print_plan
 
         phase = Phase("converting", what, time.perf_counter() - start)
         sizes = {str(file): len(content) for file, content in files.items()}
-        print_plan(open_console(), Plan((phase,), {"in all": memory_so_far()}, sizes))
+        print_plan(console, Plan((phase,), {"in all": memory_so_far()}, sizes))
         return
     config.output.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():

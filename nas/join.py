@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import __version__
-from nas.cli.command import CommandParser, add_dry_run, exit_code_of, number, whole_number
+from nas.cli.command import command
+from nas.cli.options import REQUIRED, Config, option
 from nas.runs.lock import holder_of
 from nas.runs.process_identity import is_alive
-from nas.runs.storage_url import argument_of, file_of
+from nas.runs.storage_url import checked, file_of
 from space.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,46 +27,29 @@ POLL = 1.0
 """Seconds between two looks whether the search has begun."""
 
 
-@dataclass(frozen=True)
-class JoinConfig:
-    """Whom to help, and how.
+@dataclass(frozen=True, kw_only=True)
+class JoinConfig(Config):
+    """Whom to help, and how."""
 
-    Args:
-        run: the directory of a run of `nas.search`.
-        workers: evaluations at a time here; by default as in the search.
-        storage: URL of its study, where that needs a password which is nowhere else.
-        wait: minutes to wait for the search to begin evaluating.
-        dry_run: say what would be done, and do none of it.
-    """
-
-    run: Path
-    workers: int | None
-    storage: str | None
-    wait: float
-    dry_run: bool
+    run: Path = option(REQUIRED, "the search's run directory", is_positional=True)
+    workers: int | None = option(None, "evaluations at a time (one a core; on a GPU one)", at_least=1)
+    storage: str | None = option(None, "the search's, with a password that neither PGPASSWORD nor ~/.pgpass has", convert=checked)
+    wait: float = option(60.0, "minutes to wait for the search to begin", at_least=0, below=1e6)
 
 
 class JoinError(UserError):
     """A search that cannot be helped."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = CommandParser(
-        prog="python -m nas.join",
-        description="Evaluate architectures for a search that runs elsewhere, until it has as many as it wants.",
-        epilog="The search itself trains the supernet, holds the finals and writes the files. It may have ended; run it again for those.",
-    )
-    parser.add_argument("run", type=Path, help="the search's run directory")
-    parser.add_argument("--workers", type=whole_number(1), help="evaluations at a time (one a core; on a GPU one)")
-    parser.add_argument("--storage", type=argument_of, help="the search's, with a password that neither PGPASSWORD nor ~/.pgpass has")
-    parser.add_argument("--wait", type=number(0, 1e6), default=60.0, help="minutes to wait for the search to begin (%(default)g)")
-    add_dry_run(parser)
-    config = JoinConfig(**vars(parser.parse_args(argv)))
-    return exit_code_of(lambda: run(config), is_short=config.dry_run)
+main = command(
+    JoinConfig,
+    "nas.join:run",
+    "Evaluate architectures for a search that runs elsewhere, until it has as many as it wants.",
+    epilog="The search itself trains the supernet, holds the finals and writes the files. It may have ended; run it again for those.",
+)
 
 
-def run(config: JoinConfig) -> None:
+def run(config: JoinConfig, console: Console) -> None:
     """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
     _check_versions(config.run)
 
@@ -77,12 +60,11 @@ def run(config: JoinConfig) -> None:
     search = SearchConfig.restored(search.values() | here)
     _check_host(config.run, search.storage_url)
 
-    from nas.cli.console import open_console
     from nas.train.supernet_run import open_supernet_run
     from proxies.band.architecture_band import ArchitectureBand
     from proxies.cost import parse_budget, without_latency
 
-    console, supernet_run = open_console(), open_supernet_run(search.out)
+    supernet_run = open_supernet_run(search.out)
     budget = parse_budget(search.budget, search.floor)
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     if config.dry_run:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nas.cli.command import CommandParser, add_dry_run, exit_code_of
+from nas.cli.command import command
+from nas.cli.options import Config, OptionError, option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,21 +24,35 @@ SECONDS_A_NETWORK = 0.3
 """About how long counting takes."""
 
 
-@dataclass(frozen=True)
-class ProfileConfig:
-    """What to profile.
+def image_size(text: str | tuple[int, int]) -> tuple[int, int]:
+    """Read `256` or `256x192`, height first."""
+    if isinstance(text, tuple):
+        return text
+    sides = [int(side) for side in text.split("x") if side.isascii() and side.isdigit()]
+    if len(sides) != text.count("x") + 1 or len(sides) > 2 or not all(LEAST_SIDE <= side <= GREATEST_SIDE for side in sides):
+        raise ValueError(f"got {text!r}, expected a side from {LEAST_SIDE} to {GREATEST_SIDE}, or two, height first, as 256x192")
+    return sides[0], sides[-1]
 
-    Args:
-        architectures: YAML files, or names of published networks.
-        parents: print a table of all published networks.
-        image_size: height and width of the images; each architecture's own by default.
-        dry_run: say what would be counted, and count nothing.
-    """
 
-    architectures: tuple[str, ...]
-    parents: bool
-    image_size: tuple[int, int] | None
-    dry_run: bool
+@dataclass(frozen=True, kw_only=True)
+class ProfileConfig(Config):
+    """What to profile."""
+
+    architectures: tuple[str, ...] = option(
+        (), "a YAML file, or the name of a published network", is_positional=True, nargs="*", metavar="architecture"
+    )
+    parents: bool = option(False, "a table of all published networks beside their published figures")
+    image_size: tuple[int, int] | None = option(
+        None, "256 or, height first, 256x192; default: each one's own", convert=image_size, metavar="SIDE"
+    )
+
+    def check(self) -> None:
+        super().check()
+        if not self.architectures and not self.parents:
+            raise OptionError("architectures", "got none, expected a YAML file, a published network's name, or parents=True")
+
+
+main = command(ProfileConfig, "nas.profile:run", "What networks cost, stage by stage and block by block.")
 
 
 @dataclass(frozen=True)
@@ -60,30 +74,7 @@ class Row:
     activations: int
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = CommandParser(prog="python -m nas.profile", description="What networks cost, stage by stage and block by block.")
-    parser.add_argument("architectures", nargs="*", metavar="architecture", help="a YAML file, or the name of a published network")
-    parser.add_argument("--parents", action="store_true", help="a table of all published networks beside their published figures")
-    parser.add_argument("--image-size", type=image_size, metavar="SIDE", help="256 or, height first, 256x192; default: each one's own")
-    add_dry_run(parser)
-    arguments = vars(parser.parse_args(argv))
-    config = ProfileConfig(**arguments | {"architectures": tuple(arguments["architectures"])})
-    if not config.architectures and not config.parents:
-        parser.error("architecture: got none, expected a YAML file, a published network's name, or --parents")
-    return exit_code_of(lambda: run(config), is_short=config.dry_run)
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Read `256` or `256x192`, height first."""
-    sides = [int(side) for side in text.split("x") if side.isascii() and side.isdigit()]
-    if len(sides) != text.count("x") + 1 or len(sides) > 2 or not all(LEAST_SIDE <= side <= GREATEST_SIDE for side in sides):
-        expected = f"a side from {LEAST_SIDE} to {GREATEST_SIDE}, or two, height first, as 256x192"
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
-    return sides[0], sides[-1]
-
-
-def run(config: ProfileConfig) -> None:
+def run(config: ProfileConfig, console: Console) -> None:
     """Load everything first, so that a mistake is told before the first table, and print the tables."""
     from rich.console import Console
 
@@ -91,7 +82,7 @@ def run(config: ProfileConfig) -> None:
 
     loaded = [(load_architecture(name), load_published(name)) for name in config.architectures]
     if config.dry_run:
-        _plan(config, [architecture for architecture, _ in loaded])
+        _plan(console, config, [architecture for architecture, _ in loaded])
         return
     # Names come from files: nothing in them is markup.
     console = Console(markup=False, highlight=False)
@@ -106,14 +97,13 @@ def run(config: ProfileConfig) -> None:
         print_parents(console, config.image_size)
 
 
-def _plan(config: ProfileConfig, architectures: Sequence[Architecture]) -> None:
-    from nas.cli.console import open_console
+def _plan(console: Console, config: ProfileConfig, architectures: Sequence[Architecture]) -> None:
     from nas.cli.plan import Phase, Plan, memory_now, print_plan
     from space.files import parent_names
 
     names = [*(architecture.name for architecture in architectures), *(parent_names() if config.parents else ())]
     phase = Phase("counting", ", ".join(names), SECONDS_A_NETWORK * len(names))
-    print_plan(open_console(), Plan((phase,), {"in all": memory_now()}))
+    print_plan(console, Plan((phase,), {"in all": memory_now()}))
 
 
 def profile(architecture: Architecture, height: int, width: int) -> list[Row]:

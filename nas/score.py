@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.cli.command import DATA_HELP, CommandParser, add_dry_run, exit_code_of, whole_number
+from nas.cli.command import command
+from nas.cli.data_option import HELP, source_named
+from nas.cli.options import REQUIRED, Config, option
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.console import Console
     from rich.table import Table
 
     from nas.evaluators.zero_cost import Scored
@@ -21,48 +24,29 @@ if TYPE_CHECKING:
 UNLIMITED = 10_000
 
 
-@dataclass(frozen=True)
-class ScoreConfig:
-    """What to score, and on what.
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(Config):
+    """What to score, and on what; no option reads other images than training images."""
 
-    Args:
-        architectures: YAML files, or names of published networks.
-        scores: names of scores; all for none.
-        data: as `supernet.data.images.open_images` reads it; only training images are looked at.
-        image_size: side in pixels; by default the data's own.
-        seed: of weights and of the choice of images.
-        dry_run: say what would be scored, and score nothing.
-    """
-
-    architectures: tuple[str, ...]
-    scores: tuple[str, ...]
-    data: str
-    batch_size: int
-    image_size: int | None
-    seed: int
-    dry_run: bool
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = CommandParser(
-        prog="python -m nas.score",
-        description="Zero-cost scores: what an untrained network and one batch of images promise. Greater is better.",
-        epilog="No such score is to be trusted alone.",
+    architectures: tuple[str, ...] = option(
+        REQUIRED, "a YAML file, or the name of a published network", is_positional=True, metavar="architecture"
     )
-    parser.add_argument("architectures", nargs="+", metavar="architecture", help="a YAML file, or the name of a published network")
-    parser.add_argument("--scores", nargs="+", default=(), metavar="SCORE", help="names of scores (all)")
-    parser.add_argument("--data", default="digits", help=DATA_HELP)
-    parser.add_argument("--batch-size", type=whole_number(1), default=64, help="images to score on (%(default)s)")
-    parser.add_argument("--image-size", type=whole_number(32), help="side in pixels (the data's own)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and of the choice of images (%(default)s)")
-    add_dry_run(parser)
-    arguments = vars(parser.parse_args(argv))
-    config = ScoreConfig(**arguments | {name: tuple(arguments[name]) for name in ("architectures", "scores")})
-    return exit_code_of(lambda: run(config), is_short=config.dry_run)
+    scores: tuple[str, ...] = option((), "names of scores (all)", metavar="SCORE")
+    data: str = option("digits", HELP, convert=source_named)
+    batch_size: int = option(64, "images to score on", at_least=1)
+    image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
+    seed: int = option(0, "of weights and of the choice of images")
 
 
-def run(config: ScoreConfig) -> None:
+main = command(
+    ScoreConfig,
+    "nas.score:run",
+    "Zero-cost scores: what an untrained network and one batch of images promise. Greater is better.",
+    epilog="No such score is to be trusted alone.",
+)
+
+
+def run(config: ScoreConfig, console: Console) -> None:
     """Load everything first, so that a mistake is told before the first score, and print the table."""
     from rich.console import Console
 
@@ -78,7 +62,7 @@ def run(config: ScoreConfig) -> None:
     of_data = {"num_classes": images.num_classes, "in_chans": images.in_chans}
     architectures = [architecture.replace(**of_data) for architecture in architectures]
     if config.dry_run:
-        _plan(config, scores, architectures, side)
+        _plan(console, config, scores, architectures, side)
         return
     from nas.evaluators.zero_cost import score, training_batch
 
@@ -92,8 +76,7 @@ def run(config: ScoreConfig) -> None:
     console.print(table)
 
 
-def _plan(config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[Architecture], side: int) -> None:
-    from nas.cli.console import open_console
+def _plan(console: Console, config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[Architecture], side: int) -> None:
     from nas.cli.plan import Phase, Plan, memory_now, print_plan
     from nas.cli.workload import workload_of
 
@@ -101,7 +84,7 @@ def _plan(config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[
     seconds = workload.training_seconds(len(scores) * len(architectures), config.batch_size)
     what = f"{len(architectures)} networks, {len(scores)} scores, {config.batch_size} images of {config.data} at {side} px"
     memory = {"in all": memory_now() + workload.training_bytes(config.batch_size)}
-    print_plan(open_console(), Plan((Phase("scoring", what, seconds),), memory))
+    print_plan(console, Plan((Phase("scoring", what, seconds),), memory))
 
 
 def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:

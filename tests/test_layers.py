@@ -127,7 +127,7 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
     for command in %r:
         sys.argv = [command, "--help"]
         try:
-            runpy.run_module(f"nas.{command}", run_name="__main__")
+            runpy.run_module(f"nas.{command}", run_name="__main__", alter_sys=True)
         except SystemExit as end:
             assert not end.code, command
 """
@@ -144,5 +144,6 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
 )
 def test_a_dry_run_loads_nothing_that_it_does_not_need(command: str) -> None:
     module, *options = f"nas.{command} --dry-run".split()
-    loaded = modules_loaded_by(f"import runpy; sys.argv = {[module, *options]!r}; runpy.run_module({module!r}, run_name='__main__')")
+    run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    loaded = modules_loaded_by(f"import runpy; sys.argv = {[module, *options]!r}; {run}")
     assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "accelerate", "scipy", "sympy"}

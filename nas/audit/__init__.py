@@ -30,12 +30,11 @@ def audit(run: str | Path, *, data: Any = None, progress: bool = False, **option
     """
     from nas.audit.config import AuditConfig
     from nas.audit.pipeline import run_audit
-    from nas.cli.command_line import command_of
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
 
     refuse_dry_run(options)
     config = AuditConfig(run=Path(run), **options)
-    audited = run_audit(config, open_console() if progress else quiet_console(), command_of("nas.audit", config), data)
+    audited = run_audit(config, open_console(progress), data)
     assert audited is not None
     return audited

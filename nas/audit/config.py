@@ -9,9 +9,6 @@ from typing import Any
 from nas.cli.backend_options import BackendOptions
 from nas.cli.options import REQUIRED, Derived, option
 
-FREE = frozenset({"architectures", "seeds", "long", "short"})
-"""What may grow when an audit goes on: trainings are added to those that are done."""
-
 
 def _resolved(value: Any) -> Path:
     return Path(value).resolve()
@@ -27,17 +24,16 @@ class AuditConfig(BackendOptions):
         convert=_resolved,
     )  # fmt: skip
     budget: str | None = option(None, "half of the sample has about these multiply-adds: 450MFLOPs (the run's budget)")
-    architectures: int = option(32, "size of the sample", at_least=4)
-    seeds: int = option(2, "trainings of each", at_least=1)
+    architectures: int = option(32, "size of the sample", at_least=4, may_change=True)
+    seeds: int = option(2, "trainings of each", at_least=1, may_change=True)
     steps: int = option(800, "steps of a training", at_least=1)
     batch_size: int = option(32, "images a step", at_least=2)
-    long: float = option(0.25, "share to train five times as long as well", at_least=0, below=1.001)
+    long: float = option(0.25, "share to train five times as long as well", at_least=0, below=1.001, may_change=True)
     short: tuple[int, ...] = option((50, 100, 200), "short trainings to judge as predictors (50 100 200)", at_least=1, nargs="*",
-                                    metavar="STEPS")  # fmt: skip
+                                    metavar="STEPS", may_change=True)  # fmt: skip
     sample_seed: int = option(0, "of the sample")
     latency: str = option("cpu:1t:bs1", "where the sample's networks are timed", metavar="DEVICE")
     publish: Path | None = option(None, "also write the table of all scores there, with a page about it", metavar="FOLDER")
-    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
     @property
     def folder(self) -> Path:

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.audit.config import FREE, AuditConfig
+from nas.audit.config import AuditConfig
+from nas.cli.command_line import command_of
 from nas.runs.directory import check_run, config_of_run, open_run
 from proxies.cost import BudgetError, parse_budget
 from proxies.target import parse_target
@@ -40,11 +41,10 @@ class Audited:
     analysis: Examination
 
 
-def run_audit(config: AuditConfig, console: Console, command: str, data: Any = None) -> Audited | None:
+def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audited | None:
     """Draw and train the sample as far as that is not done, then report on the run; None for a dry run.
 
     Args:
-        command: that a published page names.
         data: the run's data set, where that is a caller's own.
     """
     from nas.audit.sample import Plan, draw_sample, sample_of
@@ -62,7 +62,7 @@ def run_audit(config: AuditConfig, console: Console, command: str, data: Any = N
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     resolved = settled | asked | {"budget": str(budget)}
-    check_run(config.bench, resolved, FREE)
+    check_run(config.bench, resolved, config.may_change())
     if config.dry_run:
         from nas.audit.plan import plan_audit
         from nas.cli.plan import print_plan
@@ -78,7 +78,7 @@ def run_audit(config: AuditConfig, console: Console, command: str, data: Any = N
     from nas.runs.lock import lock
 
     with ExitStack() as held:
-        held.enter_context(open_run(config.bench, resolved, FREE))
+        held.enter_context(open_run(config.bench, resolved, config.may_change()))
         if config.folder != config.bench:
             config.folder.mkdir(exist_ok=True)
             held.enter_context(lock(config.folder))
@@ -101,11 +101,11 @@ def run_audit(config: AuditConfig, console: Console, command: str, data: Any = N
             train_all(conditions, trainings, workers, on_result).check()
         results = {training: result for training in trainings if (result := conditions.result_of(training))}
         judged = truth_of(members, truth, longer, results)
-        return _report(config, console, command, supernet_run, judged, short, results, {str(target): milliseconds})
+        return _report(config, console, supernet_run, judged, short, results, {str(target): milliseconds})
 
 
 def _report(
-    config: AuditConfig, console: Console, command: str, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training],
+    config: AuditConfig, console: Console, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training],
     results: Mapping[Training, Trained], milliseconds: Mapping[str, Sequence[float]],
 ) -> Audited:  # fmt: skip
     from nas.audit import predictors
@@ -127,7 +127,7 @@ def _report(
     for target in (config.folder, config.publish) if config.publish else (config.folder,):
         write_bench(target, config.bench / "sample", truth, scored, results, milliseconds)
     if config.publish:
-        write_page(config.publish, facts, command)
+        write_page(config.publish, facts, command_of("nas.audit", config))
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
     analysis = examine(truth, scored)
     verdict = write_report(config.folder, truth, scored, analysis, facts, of_operators)

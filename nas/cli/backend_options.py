@@ -30,14 +30,16 @@ class BackendOptions(Config):
 
     of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "cpus_per_worker", "gpus_per_worker")
 
-    workers: int | None = option(None, "jobs at a time (one a core; one where they compute on this machine's GPU)", group=WHERE, at_least=1)
-    backend: str = option("local", "where jobs run", group=WHERE, choices=BACKENDS)
-    cpus_per_worker: int = option(1, "cores that each worker reserves, with --backend ray", group=WHERE, at_least=1, metavar="N")
+    workers: int | None = option(None, "jobs at a time (one a core; one where they compute on this machine's GPU)", group=WHERE, at_least=1,
+                                 may_change=True)  # fmt: skip
+    backend: str = option("local", "where jobs run", group=WHERE, choices=BACKENDS, may_change=True)
+    cpus_per_worker: int = option(1, "cores that each worker reserves, with --backend ray", group=WHERE, at_least=1, metavar="N",
+                                  may_change=True)  # fmt: skip
     ray_address: str | None = option(None, "of a running Ray cluster to join (one of its own on this machine)", group=WHERE,
-                                     metavar="HOST:PORT")  # fmt: skip
+                                     metavar="HOST:PORT", may_change=True)  # fmt: skip
     gpus_per_worker: float | None = option(
         None, "GPUs that each worker reserves, with --backend ray, such as 0.25 (its share of all, one at most)",
-        group=WHERE, metavar="N", convert=_gpus,
+        group=WHERE, metavar="N", convert=_gpus, may_change=True,
     )  # fmt: skip
 
     def check(self) -> None:

@@ -1,8 +1,7 @@
-"""The door of every command: a user's mistakes end in one line and exit code 2, an interruption loses nothing."""
+"""How every command starts and ends: a user's mistake is one line and exit code 2, and an interruption loses nothing."""
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import errno
 import gc
@@ -12,23 +11,50 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import Any, NoReturn
+from pkgutil import resolve_name
+from typing import NoReturn
 
+from nas.cli.command_line import FAILED, ConfigParser
+from nas.cli.options import Config
 from space.errors import UserError
 
-OK, FAILED, INTERRUPTED = 0, 2, 130
-DATA_HELP = "folder or tar in ImageFolder layout, a name timm knows, digits or probes (%(default)s)"
+OK, INTERRUPTED = 0, 130
+
+
+def command(
+    config_class: type[Config], run: str, description: str, epilog: str | None = None, *, on_several_gpus: bool = False
+) -> Callable[..., int]:
+    """The `main` of a command: it reads a config from the command line, runs it, and returns an exit code.
+
+    Args:
+        config_class: whose options are the command's; `dry_run` is one of them.
+        run: `module:function` of a config and a console. It is imported after the command line was read: `--help` loads no library.
+        on_several_gpus: as of `exit_code_of`.
+    """
+    prog = f"python -m {'.'.join(run.partition(':')[0].split('.')[:2])}"
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        config = ConfigParser(config_class, prog=prog, description=description, epilog=epilog).read(argv)
+
+        def action() -> None:
+            from nas.cli.console import open_console
+
+            resolve_name(run)(config, open_console())
+
+        return exit_code_of(action, is_short=config.dry_run, on_several_gpus=on_several_gpus)
+
+    return main
 
 
 def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_several_gpus: bool = False) -> int:
     """Run a command's action and turn the errors that a user can mend into one line on stderr and an exit code.
 
     Args:
-        is_short: whether it takes seconds, as plans do, most of them to import what it needs.
-        on_several_gpus: whether torchrun may start the command once a GPU; then the first of the processes alone prints.
+        is_short: whether it takes seconds, as dry runs do, most of them spent on imports.
+        on_several_gpus: whether torchrun may start one process a GPU; then only the first process prints.
     """
     try:
-        with _one_voice(on_several_gpus), _terminable(), _uncollected() if is_short else nullcontext():
+        with _printing_once(on_several_gpus), _terminable(), _without_garbage_collection() if is_short else nullcontext():
             action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -104,7 +130,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _without_garbage_collection() -> Iterator[None]:
     """Without Python's collector of reference cycles, which in a short command would go over what is imported again and again, and find
     nothing: a sixth of its time, a part of that as it ends."""
     if sys.modules["__main__"].__package__ == __package__:
@@ -118,7 +144,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def _one_voice(on_several_gpus: bool) -> Iterator[None]:
+def _printing_once(on_several_gpus: bool) -> Iterator[None]:
     """Let one of the processes that torchrun has started print; UserError where there may be one only."""
     processes = _num_processes()
     if processes > 1 and not on_several_gpus:
@@ -132,62 +158,3 @@ def _one_voice(on_several_gpus: bool) -> Iterator[None]:
 
 def _num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, and whose options are written out.
-
-    A script with an abbreviation would break, or mean something else, as soon as a command has another option of that beginning.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, allow_abbrev=False)
-
-    def given(self, argv: Sequence[str] | None = None) -> frozenset[str]:
-        """Names (`dest`) of what stands in a command line that `parse_args` takes, also where it says what is so by default."""
-        defaults = [(action, action.default) for action in self._actions]
-        for action, _ in defaults:
-            action.default = argparse.SUPPRESS
-        try:
-            return frozenset(vars(self.parse_args(argv)))
-        finally:
-            for action, default in defaults:
-                action.default = default
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
-
-
-def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add `--dry-run`, which every command has."""
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, what it costs in time, memory and disk, and stop")
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """An argument type: a whole number, `least` or more."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"got {text!r:.60}, expected a whole number, {least} or more")
-        return value
-
-    return parse
-
-
-def number(low: float, high: float) -> Callable[[str], float]:
-    """An argument type: a number, at least `low` and less than `high`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value < high:
-            raise argparse.ArgumentTypeError(f"got {text!r:.60}, expected a number, at least {low:g} and less than {high:g}")
-        return value
-
-    return parse

@@ -9,11 +9,6 @@ from rich.console import Console
 FILE_WIDTH = 120
 
 
-def open_console() -> Console:
-    """The terminal; what is written to a file instead has room for every column."""
-    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-
-
-def quiet_console() -> Console:
-    """A console that shows nothing: for Python callers who did not ask for progress."""
-    return Console(quiet=True)
+def open_console(is_shown: bool = True) -> Console:
+    """The terminal, or a file with room for every column; nothing where a Python caller did not ask for progress."""
+    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH, quiet=not is_shown)

@@ -65,6 +65,7 @@ class Option:
         convert: makes the value, each of several, from text or from a Python caller's value. ValueError or UserError says what it expects.
         metavar, nargs, const: as argparse takes them; several are `+` unless told otherwise.
         flags: other spellings on the command line, such as `-o`.
+        may_change: whether a run may continue with another value.
         kind, is_several: the type of the value, of each of several; `Config` finds it in the field's annotation.
     """
 
@@ -80,6 +81,7 @@ class Option:
     nargs: str | None = None
     const: Any = None
     flags: tuple[str, ...] = ()
+    may_change: bool = False
     is_positional: bool = False
     kind: Any = None
     is_several: bool = False
@@ -150,6 +152,8 @@ def option(default: Any, help: str, **more: Any) -> Any:
 class Config:
     """What a command is told; its fields are made by `option`. OptionError where a value cannot be."""
 
+    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop", may_change=True)
+
     def __new__(cls, **given: Any) -> Self:
         options = options_of(cls)
         for name in given.keys() - {each.name for each in fields(cls)}:
@@ -164,7 +168,7 @@ class Config:
         options = options_of(type(self))
         derived = {name for name, rule in options.items() if isinstance(rule.default, Derived) and name not in self.given}
         for name in options.keys() - derived:
-            object.__setattr__(self, name, _checked(name, options[name], getattr(self, name)))
+            object.__setattr__(self, name, checked(name, options[name], getattr(self, name)))
         for name in (name for name in options if name in derived):
             object.__setattr__(self, name, options[name].default.value(self))
         self.check()
@@ -182,12 +186,17 @@ class Config:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
+    def may_change(cls) -> frozenset[str]:
+        """Names of the options that may differ when a run continues: none of them decides what is computed already."""
+        return frozenset(name for name, rule in options_of(cls).items() if rule.may_change)
+
+    @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
         """The config of `values`, as a file holds them, or with others among them: what goes together is not asked again, unlike by
         `dataclasses.replace`, to which all options are given ones. KeyError where one is missing."""
         config = cls.__new__(cls)
         for name, rule in options_of(cls).items():
-            object.__setattr__(config, name, _checked(name, rule, values[name]))
+            object.__setattr__(config, name, checked(name, rule, values[name]))
         return config
 
 
@@ -200,7 +209,7 @@ def options_of(kind: type[Config]) -> dict[str, Option]:
 def _typed(rule: Option, hint: Any) -> Option:
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not NoneType)
-    is_several = get_origin(hint) is tuple
+    is_several = get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis
     if is_several:
         hint = get_args(hint)[0]
     choices = get_args(hint) if get_origin(hint) is Literal else rule.choices
@@ -208,7 +217,8 @@ def _typed(rule: Option, hint: Any) -> Option:
     return replace(rule, kind=str if choices else hint, is_several=is_several, choices=choices, nargs=nargs)
 
 
-def _checked(name: str, rule: Option, value: Any) -> Any:
+def checked(name: str, rule: Option, value: Any) -> Any:
+    """The value of an option as the config holds it; OptionError where it cannot be."""
     try:
         return rule.checked(value)
     except (UserError, ValueError) as error:

@@ -33,8 +33,7 @@ def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None,
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
-    from nas.cli.command_line import command_of
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
     from nas.compare.config import CompareConfig
     from nas.compare.pipeline import run_comparison
@@ -50,7 +49,6 @@ def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None,
         training = images or open_images(named["data"])
         tested = open_test_images(training, test_data, training.class_names)
     config = CompareConfig(subject=subject, others=others, **named, **options)
-    console = open_console() if progress else quiet_console()
-    compared = run_comparison(config, console, command_of("nas.compare", config), images, tested)
+    compared = run_comparison(config, open_console(progress), images, tested)
     assert compared is not None
     return compared

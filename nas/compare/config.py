@@ -12,12 +12,6 @@ from nas.cli.given_architecture import given_architecture, name_of
 from nas.cli.options import REQUIRED, Derived, OptionError, option
 from nas.retrain.config import RecipeChoice
 
-FREE = frozenset({
-    "seeds", "random", "others", "workers", "backend", "cpus_per_worker", "gpus_per_worker", "ray_address", "latency_tables", "subject",
-    "dry_run",
-})  # fmt: skip
-"""What may change when a comparison goes on: retrainings are added to those that are done."""
-
 
 def _default_out(config: CompareConfig) -> Path:
     if config.run is not None:
@@ -31,21 +25,20 @@ class CompareConfig(BackendOptions, RecipeChoice):
 
     subject: Any = option(
         REQUIRED, "directory of a search that has ended, or an architecture: a YAML file, or a published network's name",
-        is_positional=True, convert=given_architecture,
+        is_positional=True, convert=given_architecture, may_change=True,
     )  # fmt: skip
     others: tuple[Any, ...] = option((), "more to compare: a YAML file, or a published network's name", is_positional=True, nargs="*",
-                                     convert=given_architecture)  # fmt: skip
+                                     convert=given_architecture, may_change=True)  # fmt: skip
     data: str | None = option(None, "images to train on (the search's); needed where an architecture is compared", convert=source_named)
     test_data: str | None = option(None, "images to test on (the test part of the data, such as its val/)", convert=source_named)
     image_size: int | None = option(None, "side in pixels (the search's, or the data's own)", at_least=32)
-    seeds: int = option(3, "retrainings of each", at_least=1)
+    seeds: int = option(3, "retrainings of each", at_least=1, may_change=True)
     random: int = option(
         Derived(lambda config: 5 if config.run is not None else 0), "how many to draw at random inside the budget of a search (5)",
-        at_least=0,
+        at_least=0, may_change=True,
     )  # fmt: skip
-    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", metavar="FOLDER")
+    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", metavar="FOLDER", may_change=True)
     out: Path = option(Derived(_default_out), "the comparison's directory (RUN/comparison)", convert=lambda value: Path(value).resolve())
-    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
     def check(self) -> None:
         super().check()

@@ -13,10 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nas.cli.command_line import command_of
 from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.progress import phase
 from nas.compare.comparison import Accuracies, Comparison, Contender, compare, retrainer, table_of, write_comparison
-from nas.compare.config import FREE, CompareConfig
+from nas.compare.config import CompareConfig
 from nas.execution.opening import open_workers
 from nas.latency.limits import limited
 from nas.latency.run_tables import tables_of_run
@@ -49,13 +50,10 @@ class Compared:
     subject: Accuracies
 
 
-def run_comparison(
-    config: CompareConfig, console: Console, command: str, data: Any = None, test_data: Any = None
-) -> Compared | None:
+def run_comparison(config: CompareConfig, console: Console, data: Any = None, test_data: Any = None) -> Compared | None:
     """Retrain as far as that is not done, then write and print the table; None for a dry run.
 
     Args:
-        command: that the table names.
         data, test_data: those of a caller; by default the config names them.
     """
     recipe = config.load()
@@ -70,7 +68,7 @@ def run_comparison(
         "fingerprint": subject.architecture.fingerprint,
     }  # fmt: skip
     # What cannot be ends here, before the directory is that of such a comparison.
-    check_run(config.out, resolved, FREE)
+    check_run(config.out, resolved, config.may_change())
     contenders = _contenders(config, subject)
     comparison.retraining(contenders[0].architecture, 0).check()
     if config.dry_run:
@@ -81,14 +79,14 @@ def run_comparison(
         print_plan(console, plan_comparison(config, retrainings))
         return None
     about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
-    with open_run(config.out, resolved, FREE):
+    with open_run(config.out, resolved, config.may_change()):
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {about}", soft_wrap=True)
         with (
             phase("retraining", config.seeds * len(contenders), console) as advance,
             open_workers(partial(retrainer, comparison), config.resources, config.out / "ray") as workers,
         ):
             rows = compare(contenders, config.seeds, workers, lambda run, accuracy: advance(1, f"{run}: {accuracy:.1%}"))
-        return _report(console, config, command, comparison, rows, subject, f"{about}, at {comparison.image_size} px")
+        return _report(console, config, comparison, rows, subject, f"{about}, at {comparison.image_size} px")
 
 
 @dataclass(frozen=True)
@@ -156,13 +154,13 @@ def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
 
 
 def _report(
-    console: Console, config: CompareConfig, command: str, comparison: Comparison, rows: Sequence[Accuracies], subject: _Subject, data: str
+    console: Console, config: CompareConfig, comparison: Comparison, rows: Sequence[Accuracies], subject: _Subject, data: str
 ) -> Compared:
     # Another network may have the same name.
     found = next(row for row in rows if row.contender.architecture.fingerprint == subject.architecture.fingerprint)
     cells = table_of(rows, found)
     about = {
-        "made by": f"`{command}`",
+        "made by": f"`{command_of('nas.compare', config)}`",
         "data": data,
         "cost": f"of an image of {found.contender.architecture.image_size} px",
         "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "

@@ -36,7 +36,7 @@ def export(
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
     from nas.export.config import ExportConfig
     from nas.export.pipeline import run_export
@@ -44,4 +44,4 @@ def export(
     refuse_dry_run(options)
     given: dict[str, Any] = {"architecture": architecture, "format": format, "weights": weights, "out": out}
     config = ExportConfig(**given, **options)
-    return run_export(config, open_console() if progress else quiet_console())
+    return run_export(config, open_console(progress))

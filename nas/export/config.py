@@ -44,7 +44,6 @@ class ExportConfig(Config):
     fuse: bool = option(False, f"fold norms, scales and gates for inference; for {', '.join(FUSABLE)}")
     labels: Any = option(None, "text file with the names of the classes, one a line", convert=_labels)
     out: Path = option(Derived(_default_out), "the YAML file, or the folder (NAME-FORMAT)", flags=("--output",))
-    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
     def check(self) -> None:
         super().check()

@@ -36,7 +36,7 @@ def retrain(
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
     from nas.retrain.config import RetrainConfig
     from nas.retrain.pipeline import run_retraining
@@ -51,4 +51,6 @@ def retrain(
         test_name = tested and tested.identity
     named = {"data": name_of_data(images or data), "test_data": test_name}
     config = RetrainConfig(architecture=architecture, recipe=recipe, **named, **options)
-    return run_retraining(config, open_console() if progress else quiet_console(), images, tested)
+    retrained = run_retraining(config, open_console(progress), images, tested)
+    assert retrained is not None
+    return retrained

@@ -17,8 +17,6 @@ FOLDER = "local-dir:"
 """Stands before a teacher's folder, as in timm."""
 RECIPE = Group("recipe", "what is not given here is as the recipe says")
 BESIDE = Path()
-FREE = frozenset({"minutes", "dry_run", "architecture"})
-"""What may change when a retraining continues; the architecture's fingerprint decides, not where it stands."""
 
 
 def _absolute(value: Any) -> str:
@@ -60,9 +58,9 @@ class RecipeChoice(Config):
 
     def load(self) -> Recipe:
         """The recipe to train by. UserError where there is none, or its parts do not go together."""
-        from nas.retrain.recipe import load_recipe
+        from nas.retrain.recipe import Recipe, load_recipe
 
-        changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name != "recipe"}
+        changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name in Recipe.model_fields}
         return load_recipe(self.recipe).adapted(**changes)
 
 
@@ -71,12 +69,14 @@ class RetrainConfig(RecipeChoice):
     """Everything that a retraining depends on."""
 
     architecture: Any = option(
-        REQUIRED, "YAML file, such as a search's best.yaml, or a published network's name", is_positional=True, convert=given_architecture
-    )
+        REQUIRED, "YAML file, such as a search's best.yaml, or a published network's name", is_positional=True, convert=given_architecture,
+        may_change=True,
+    )  # fmt: skip
     data: str = option("digits", HELP, convert=source_named)
     test_data: str | None = option(None, "images to test on, likewise (the test part of --data, such as its val/)", convert=source_named)
     image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
-    minutes: float | None = option(None, "end training after this time at the latest; a later run has as long again", at_least=0, below=1e6)
+    minutes: float | None = option(None, "end training after this time at the latest; a later run has as long again", at_least=0, below=1e6,
+                                   may_change=True)  # fmt: skip
     inherit: Path | None = option(
         None, "begin with the supernet's weights: a safetensors file, by default the one beside the YAML",
         nargs="?", const=BESIDE, convert=_inherited, metavar="FILE",
@@ -86,7 +86,6 @@ class RetrainConfig(RecipeChoice):
         "the run's directory (runs/retrain-ARCHITECTURE)", convert=lambda value: Path(value).resolve(),
     )  # fmt: skip
     seed: int = option(0, "of weights, data order and augmentation")
-    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
 
     def check(self) -> None:
         super().check()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nas.cli.given_architecture import architecture_of
 from nas.cli.progress import duration, phase
-from nas.retrain.config import FREE, RetrainConfig
+from nas.retrain.config import RetrainConfig
 from nas.retrain.retrained import Measured, Retrained
 from nas.retrain.retraining import Retraining
 from nas.runs.directory import check_run, open_run_of_all
@@ -19,14 +19,21 @@ from supernet.data.images import ImageSet, open_images, open_test_images
 
 def run_retraining(
     config: RetrainConfig, console: Console, images: ImageSet | None = None, test_images: ImageSet | None = None
-) -> Retrained:
-    """Train, test, write the results; what an earlier run of the same config finished is not done again.
+) -> Retrained | None:
+    """Train, test, write the results, none for a dry run; what an earlier run of the same config finished is not done again.
 
     Args:
         images, test_images: those of a caller; by default the config names them.
     """
     retraining, resolved = _checked(config, images, test_images)
-    with open_run_of_all(config.out, resolved, FREE):
+    if config.dry_run:
+        from nas.cli.plan import print_plan
+        from nas.retrain.plan import plan_retraining
+
+        _introduce(console, config, retraining)
+        print_plan(console, plan_retraining(retraining, config.minutes))
+        return None
+    with open_run_of_all(config.out, resolved, config.may_change()):
         _introduce(console, config, retraining)
         with phase(f"training {retraining.architecture.name}", retraining.train_config.steps, console) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
@@ -34,16 +41,6 @@ def run_retraining(
     retrained = Retrained(config.out, retraining.architecture, results)
     _conclude(console, retrained)
     return retrained
-
-
-def show_plan(config: RetrainConfig, console: Console) -> None:
-    """Print what `run_retraining` would do, or refuse what it would refuse."""
-    from nas.cli.plan import print_plan
-    from nas.retrain.plan import plan_retraining
-
-    retraining, _ = _checked(config, None, None)
-    _introduce(console, config, retraining)
-    print_plan(console, plan_retraining(retraining, config.minutes))
 
 
 def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageSet | None) -> tuple[Retraining, dict[str, Any]]:
@@ -56,7 +53,7 @@ def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageS
     resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherited_file, config.out)
-    check_run(config.out, resolved, FREE)
+    check_run(config.out, resolved, config.may_change())
     retraining.check()
     return retraining, resolved
 

@@ -26,41 +26,41 @@ class RunError(UserError):
     """A run directory that cannot be used."""
 
 
-def check_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> None:
+def check_run(path: Path, config: Mapping[str, Any], may_change: frozenset[str] = frozenset()) -> None:
     """RunError where `open_run` would refuse a directory for what it holds. Nothing is written, so that a dry run can ask, too.
 
     A command calls it before it checks whatever else can be wrong, and opens the run when nothing is: a directory that holds a config
     is taken. Whether another command writes there just now is not asked.
     """
-    _merged(path, config, free)
+    _merged(path, config, may_change)
 
 
-def open_run(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> ExitStack:
+def open_run(path: Path, config: Mapping[str, Any], may_change: frozenset[str] = frozenset()) -> ExitStack:
     """Create a run's directory, or continue in one, also with another command: what both depend on has to be the same.
 
     The directory is this process's own until the stack that comes back is closed: `with open_run(path, config): ...`.
 
     Args:
         config: the resolved config, written to `config.json` with the versions of what computes, beside what is there.
-        free: keys that may differ when a run continues, such as the number of trials; `out` always may: directories are moved and copied.
+        may_change: keys that may differ when a run continues, such as the number of trials; `out` always may: directories are moved.
 
     Raises:
         RunError: the directory holds another run, or files that are none.
         InUseError: another command writes in it.
     """
-    check_run(path, config, free)
+    check_run(path, config, may_change)
     path.mkdir(parents=True, exist_ok=True)
     with lock(path) as held:
         remove_leftovers(path)
         # Another command may have begun a run here meanwhile.
-        merged = _merged(path, config, free)
+        merged = _merged(path, config, may_change)
         versions = {"token-mixer-nas": __version__, **{name: metadata.version(name) for name in LIBRARIES}}
         document = {"name": name_of_run(path), "config": merged, "versions": versions}
         write_atomically(path / CONFIG, json.dumps(document, indent=2) + "\n")
         return held.pop_all()
 
 
-def _merged(path: Path, config: Mapping[str, Any], free: frozenset[str]) -> dict[str, Any]:
+def _merged(path: Path, config: Mapping[str, Any], may_change: frozenset[str]) -> dict[str, Any]:
     """What a directory's config and a command's own are together; RunError where they disagree."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: got a file, expected a folder; choose another --out")
@@ -74,7 +74,7 @@ def _merged(path: Path, config: Mapping[str, Any], free: frozenset[str]) -> dict
         found = _config_in(path)
     except (ValueError, KeyError, TypeError):
         raise RunError(f"{path / CONFIG}: not a run's config; choose another --out") from None
-    for key in sorted(written.keys() & found.keys() - free - {"out"}):
+    for key in sorted(written.keys() & found.keys() - may_change - {"out"}):
         if written[key] != found[key]:
             difference = f"holds a run with {key} {found[key]!r}, got {written[key]!r}"
             raise RunError(f"{path}: {difference}; choose another --out, or repeat its command")
@@ -82,11 +82,11 @@ def _merged(path: Path, config: Mapping[str, Any], free: frozenset[str]) -> dict
 
 
 @contextmanager
-def open_run_of_all(path: Path, config: Mapping[str, Any], free: frozenset[str] = frozenset()) -> Iterator[None]:
+def open_run_of_all(path: Path, config: Mapping[str, Any], may_change: frozenset[str] = frozenset()) -> Iterator[None]:
     """`open_run` for a command that torchrun may have started: the first process opens it, the others wait for that."""
     from supernet.training.distributed import is_first, wait_for_all
 
-    with open_run(path, config, free) if is_first() else nullcontext():
+    with open_run(path, config, may_change) if is_first() else nullcontext():
         wait_for_all()
         yield
 

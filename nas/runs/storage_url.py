@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -24,14 +23,6 @@ def checked(url: str) -> str:
         return url
     expected = f"{SQLITE}FILE, {JOURNAL}FILE or {POSTGRESQL}USER@HOST/DATABASE"
     raise StorageError(f"storage: got {without_password(url)!r}, expected {expected}")
-
-
-def argument_of(text: str) -> str:
-    """An argument type: a URL, as `checked` returns it."""
-    try:
-        return checked(text)
-    except StorageError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("storage: ")) from None
 
 
 def journal_url(folder: Path) -> str:

@@ -42,7 +42,7 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
     from nas.search.config import SearchConfig
     from nas.search.pipeline import run_search
@@ -52,7 +52,7 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     images = None if data is None or isinstance(data, str | Path) else open_images(data)
     given: dict[str, Any] = {} if data is None else {"data": name_of_data(images or data)}
     config = SearchConfig(budget=budget, **given, **options)
-    found = run_search(config, open_console() if progress else quiet_console(), images)
+    found = run_search(config, open_console(progress), images)
     if found is None:
         raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more goes on")
     return found

@@ -25,10 +25,6 @@ OF_TRAINING = ("steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
 OF_SUPERNET = ("race", "subtract_bias", "supernet")
 """Options that say nothing where no supernet judges."""
-FREE = frozenset({
-    "trials", "minutes", "backend", "workers", "ray_address", "gpus_per_worker", "keep", "latency_tables", "dry_run", "finalists",
-})  # fmt: skip
-"""What may change when a run continues: none of it decides what a trial scores."""
 
 
 def _evaluator(value: Any) -> Any:
@@ -51,7 +47,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
     )  # fmt: skip
     supernet: Path | None = option(None, "directory of a trained supernet to search, which stays as it is (one is trained)", group=WHAT,
                                    convert=lambda value: Path(value).resolve(), metavar="DIR")  # fmt: skip
-    trials: int = option(120, "architectures to evaluate", group=HOW, at_least=1)
+    trials: int = option(120, "architectures to evaluate", group=HOW, at_least=1, may_change=True)
     sampler: str = option(SAMPLERS[0], "what proposes architectures", group=HOW, choices=SAMPLERS)
     race: bool = option(False, "stop evaluating what is surely not among the best that are kept", group=HOW)
     subtract_bias: bool = option(False, "correct scores by what nas.audit found of this run's supernet", group=HOW)
@@ -61,18 +57,18 @@ class SearchConfig(BackendOptions, SupernetConfig):
     standalone_steps: int = option(100, "steps of such a training, with --evaluator standalone", group=HOW, at_least=1)
     finalists: int = option(
         Derived(lambda config: FINALISTS if len(config.objectives) == 1 and config.judged_by != "caller" else 0),
-        f"how many of the best train alone at the end, 0 for none ({FINALISTS})", group=HOW, at_least=0,
+        f"how many of the best train alone at the end, 0 for none ({FINALISTS})", group=HOW, at_least=0, may_change=True,
     )  # fmt: skip
     finals_steps: int = option(100, "steps of training in the last round of the finals; half as many in each round before", group=HOW,
                                at_least=1)  # fmt: skip
     workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
-                                 group=BACKEND, at_least=1)  # fmt: skip
+                                 group=BACKEND, at_least=1, may_change=True)  # fmt: skip
     cpus_per_worker: int = option(1, "threads of each worker, on which the last digits of a score depend", group=BACKEND, at_least=1,
                                   metavar="N")  # fmt: skip
     storage: str | None = option(None, "of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
                                  "(a file in the run's directory)", group=WHERE, convert=checked)  # fmt: skip
     keep: int = option(5, "architectures to write, the best included; with several objectives the whole front is written", group=WHERE,
-                       at_least=1)  # fmt: skip
+                       at_least=1, may_change=True)  # fmt: skip
     parallel: int = option(4, "evaluations that may be under way at once; decides what is proposed", group=WHERE, at_least=1)
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.execution.loop import Deadline
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
 from nas.runs.storage_url import for_dashboard, without_password
-from nas.search.config import FREE, SearchConfig
+from nas.search.config import SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, format_amount, parse_budget, without_latency
 from space.files import load_space
@@ -48,7 +48,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     # What cannot be ends here, before the directory is that of such a search.
     objectives_of(config.objectives, budget)
-    check_run(config.out, resolved, FREE)
+    check_run(config.out, resolved, config.may_change())
     corrections = _corrections(config, supernet_run)
     if config.judged_by == "supernet" and config.supernet is None:
         check_warm_start(config, supernet_run)
@@ -75,7 +75,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
             open_storage(config.storage_url)
     minutes_end = None if config.minutes is None else start + 60 * config.minutes
     search_end = None if config.minutes is None else start + 60 * config.minutes * config.share_of_search
-    with open_run(config.out, resolved, FREE), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
+    with open_run(config.out, resolved, config.may_change()), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:
             screen.reach("latency")

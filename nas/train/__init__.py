@@ -29,7 +29,7 @@ def train(budget: str | None = None, *, data: Any = "digits", progress: bool = F
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.
     """
-    from nas.cli.console import open_console, quiet_console
+    from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run
     from nas.train.config import TrainingConfig
     from nas.train.training import run_training
@@ -38,4 +38,6 @@ def train(budget: str | None = None, *, data: Any = "digits", progress: bool = F
     refuse_dry_run(options)
     images = None if isinstance(data, str | Path) else open_images(data)
     config = TrainingConfig(budget=budget, data=name_of_data(images or data), **options)
-    return run_training(config, open_console() if progress else quiet_console(), images)
+    trained = run_training(config, open_console(progress), images)
+    assert trained is not None
+    return trained

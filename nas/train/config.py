@@ -13,8 +13,6 @@ from nas.cli.options import Config, Derived, Group, OptionError, option
 WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
 PATHS = ("uniform", "fair", "sandwich")
 SCOPES = ("space", "band")
-FREE = frozenset({"minutes", "latency_tables", "dry_run"})
-"""What may change when a training continues."""
 
 
 def _weights_source(value: Any) -> str:
@@ -40,7 +38,7 @@ class SupernetConfig(Config):
     image_size: int | None = option(None, "side in pixels for training and judging the supernet (the data's own)", group=WHAT, at_least=32)
     minutes: float | None = option(
         None, "end after this time at the latest; a later run has as long again; in a search, half of it goes to training",
-        group=HOW, at_least=0, below=1e6,
+        group=HOW, at_least=0, below=1e6, may_change=True,
     )  # fmt: skip
     steps: int = option(250, "steps of supernet training", group=HOW, at_least=1)
     batch_size: int = option(64, "images a step", group=HOW, at_least=2)
@@ -55,8 +53,8 @@ class SupernetConfig(Config):
     out: Path = option(
         Derived(_default_out), "the run's directory (runs/SPACE-BUDGET-DATA)", group=WHERE, convert=lambda value: Path(value).resolve()
     )
-    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", group=WHERE, metavar="FOLDER")
-    dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop")
+    latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", group=WHERE, metavar="FOLDER",
+                                         may_change=True)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from nas.cli.screen import Screen
 from nas.latency.limits import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
-from nas.train.config import FREE, SupernetConfig, TrainingConfig
+from nas.train.config import SupernetConfig, TrainingConfig
 from nas.train.scopes import inside
 from nas.train.supernet_run import SupernetRun
 from nas.train.trained import TrainedSupernet
@@ -24,8 +24,8 @@ from supernet.training.distributed import num_processes
 from supernet.training.engine import StepReport, TrainConfig, check_training
 
 
-def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet:
-    """Train to the end, or until the time is over, from an earlier run's last checkpoint on.
+def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
+    """Train to the end, or until the time is over, from an earlier run's last checkpoint on; None for a dry run.
 
     Args:
         data: a data set of the caller's, open or not; by default the config names it.
@@ -33,11 +33,18 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
     supernet_run, budget, band = _opened(config, data)
     # What cannot be ends here, before the directory is that of such a training.
     resolved = _checked(config, supernet_run)
+    if config.dry_run:
+        from nas.cli.plan import print_plan
+        from nas.train.plan import plan_training
+
+        targets = [] if band is None or budget is None else list(budget.targets.values())
+        print_plan(console, plan_training(config, supernet_run, band, targets))
+        return None
     if band is not None and budget is not None and budget.targets:
         if num_processes() > 1:
             raise RunError(f"--budget: got {config.budget} for {num_processes()} processes, which would measure other latencies each")
         band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
-    with open_run_of_all(config.out, resolved, FREE):
+    with open_run_of_all(config.out, resolved, config.may_change()):
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
         with Screen(console, ("supernet",)) as screen:
@@ -46,17 +53,6 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
     limit = "..." if config.budget is None else f"'{config.budget}'"
     console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
     return TrainedSupernet(supernet_run, facts)
-
-
-def show_plan(config: TrainingConfig, console: Console) -> None:
-    """Print what `run_training` would do, or refuse what it would refuse."""
-    from nas.cli.plan import print_plan
-    from nas.train.plan import plan_training
-
-    supernet_run, budget, band = _opened(config, None)
-    _checked(config, supernet_run)
-    targets = [] if band is None or budget is None else list(budget.targets.values())
-    print_plan(console, plan_training(config, supernet_run, band, targets))
 
 
 def _opened(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None, ArchitectureBand | None]:
@@ -75,7 +71,7 @@ def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any
     if config.budget is None:
         # A search in this directory may set them.
         del resolved["budget"], resolved["floor"]
-    check_run(config.out, resolved, FREE)
+    check_run(config.out, resolved, config.may_change())
     check_training(config.batch_size, _train_config(config))
     check_warm_start(config, supernet_run)
     return resolved

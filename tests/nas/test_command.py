@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import re
@@ -10,14 +9,17 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.cli.command import FAILED, INTERRUPTED, CommandParser, exit_code_of, number, whole_number
+from nas.cli.command import INTERRUPTED, exit_code_of
+from nas.cli.command_line import FAILED, ConfigParser
+from nas.cli.options import Config, OptionError, checked, option, options_of
 from space.files import write_atomically
 from tests.nas.conftest import Mistaken
 
@@ -145,58 +147,35 @@ def test_signals_are_afterwards_as_they_were() -> None:
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def parser() -> CommandParser:
-    parser = CommandParser(prog="python -m nas.some")
-    parser.add_argument("architectures", nargs="*")
-    group = parser.add_argument_group("how")
-    group.add_argument("--steps", type=whole_number(1), default=250)
-    group.add_argument("--batch-size", "-b", type=whole_number(1), default=64)
-    group.add_argument("--race", action="store_true")
-    group.add_argument("--objectives", nargs="+", default=["accuracy"])
-    group.add_argument("--note", action="append")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class Some(Config):
+    steps: int = option(250, "of training", at_least=1)
+    share: float = option(0.5, "of images", at_least=0, below=10)
+    race: bool = option(False, "stop early")
 
 
-@pytest.mark.parametrize(
-    ("argv", "given"),
-    [
-        ([], set()),
-        (["--steps", "250"], {"steps"}),
-        (["--steps=250"], {"steps"}),
-        (["-b64"], {"batch_size"}),
-        (["--race"], {"race"}),
-        (["--objectives", "accuracy"], {"objectives"}),
-        (["a.yaml"], {"architectures"}),
-        (["a.yaml", "--note", "x", "--note", "y", "--batch-size", "64"], {"architectures", "note", "batch_size"}),
-        (["--", "--steps"], {"architectures"}),
-    ],
-)
-def test_an_option_that_is_given_is_known_also_where_it_says_what_is_so_anyway(argv: Sequence[str], given: set[str]) -> None:
-    some = parser()
-    before = vars(some.parse_args(argv))
-    assert some.given(argv) == given
-    # Defaults hold as before.
-    assert vars(some.parse_args(argv)) == before
+def parser() -> ConfigParser[Some]:
+    return ConfigParser(Some, prog="python -m nas.some")
 
 
 def test_without_arguments_those_of_the_process_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["some", "--race"])
-    assert parser().given(None) == {"race"}
+    assert parser().read(None).given == {"race"}
 
 
 @pytest.mark.parametrize("short", ["--rac", "--step=3", "--batch"])
 def test_options_are_written_out(short: str, mistaken: Mistaken) -> None:
-    complaint = mistaken(lambda argv: len(vars(parser().parse_args(argv))), [short])
+    complaint = mistaken(lambda argv: len(parser().read(argv).given), [short])
     assert complaint.startswith(f"error: unrecognized arguments: {short}")
 
 
-@pytest.mark.parametrize("read", [whole_number(1), number(0, 10)])
+@pytest.mark.parametrize("name", ["steps", "share"])
 @given(text=st.text(max_size=30) | st.sampled_from(["0,1", "1,000", "1e400", "nan", "9" * 5000, "１", "-0"]))
-def test_any_text_is_a_number_or_one_line_that_quotes_it(read: Callable[[str], float], text: str) -> None:
+def test_any_text_is_a_number_or_one_line_that_quotes_it(name: str, text: str) -> None:
     complaint = ""
     try:
-        assert read(text) >= 0
-    except argparse.ArgumentTypeError as error:
+        assert checked(name, options_of(Some)[name], text) >= 0
+    except OptionError as error:
         complaint = str(error)
     assert not complaint or repr(text)[:60] in complaint
     assert len(complaint.splitlines()) <= 1

@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from nas.cli.command import CommandParser
-from nas.cli.command_line import add_options, read
+from nas.cli.command_line import ConfigParser
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
 from tests.test_layers import modules_loaded_by
 
@@ -62,14 +61,13 @@ class Bakery(Workers, Baking):
     bakers: int = option(4, "at a time", at_least=2)
 
 
-def parser(kind: type[Config] = Baking) -> CommandParser:
-    made = CommandParser(prog="bake")
-    add_options(made, kind)
-    return made
+def parser(config_class: type[Config] = Baking) -> ConfigParser[Any]:
+    return ConfigParser(config_class, prog="bake")
 
 
 def line(*argv: str) -> Baking:
-    return read(Baking, parser(), argv)
+    config: Baking = parser().read(argv)
+    return config
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -94,7 +92,7 @@ def test_a_command_line_and_a_caller_make_the_same_config() -> None:
 def test_what_is_not_given_is_as_declared() -> None:
     assert line("rye").values() == Baking(bread=Path("rye")).values() == {
         "bread": Path("rye"), "others": (), "loaves": 2, "share": 0.5, "minutes": None, "oven": "gas", "logs": None, "seeds": (1,),
-        "cover": True, "toppings": (), "dark": False, "out": Path("oven/rye"),
+        "cover": True, "toppings": (), "dark": False, "dry_run": False, "out": Path("oven/rye"),
     }  # fmt: skip
     assert Baking(bread="rye", minutes=None, out=None).given == {"bread"}
 
@@ -151,7 +149,7 @@ def test_commands_share_options_and_may_have_their_own_defaults() -> None:
 
 
 def test_an_unknown_option_is_refused_with_those_there_are() -> None:
-    with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of bread, others, loaves"):
+    with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of dry_run, bread, others, loaves"):
         Baking(bread="rye", loafs=3)
 
 

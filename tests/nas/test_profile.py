@@ -80,7 +80,7 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([], "architecture: got none, expected a YAML file"),
+    ([], "architectures: got none, expected a YAML file"),
     (["davit"], "got 'davit', expected one of container"),
     (["davit-t", "--image-size", "8"], "--image-size: got '8', expected a side from 32 to 4096"),
     (["davit-t", "--image-size", "64x64x64"], "--image-size: got '64x64x64'"),

@@ -19,8 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.audit import __main__ as audit
-from nas.cli.command import CommandParser
-from nas.cli.command_line import add_options, read
+from nas.cli.command_line import ConfigParser
 from nas.compare import __main__ as compare
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
@@ -223,9 +222,7 @@ def told_config(run: Path) -> SearchConfig:
     """What the command asks for that a page tells."""
     told = shlex.split(origin_of(run).command)
     assert told[:3] == ["python", "-m", "nas.search"]
-    parser = CommandParser(prog="python -m nas.search")
-    add_options(parser, SearchConfig)
-    return read(SearchConfig, parser, told[3:])
+    return ConfigParser(SearchConfig, prog="python -m nas.search").read(told[3:])
 
 
 def test_the_command_told_is_the_one_that_was_given(searched: Path) -> None:
