@@ -24,13 +24,13 @@ BOXES = {
     "sampler": (7.2, 2.25, COUNTED, "sampler", "proposes from the band,\nnever outside, never twice"),
     "judge": (7.2, 0, LEARNT, "judge", "views of shared weights,\nbatch norms calibrated"),
     "study": (10.8, 2.25, FOUND, "Optuna study", "every trial: choices,\ncosts, score"),
-    "finals": (10.8, 0, FOUND, "finals", "the best, a random one and\npublished networks, alone"),
+    "halving": (10.8, 0, FOUND, "successive halving", "the best, a random one and\npublished networks, alone"),
     "best": (14.4, 1.125, FOUND, "best.yaml", "retrain, compare,\nexport, draw"),
 }
 ARROWS = (
     ("space", "band", ""), ("budget", "band", ""), ("space", "supernet", ""), ("data", "supernet", "train"), ("band", "sampler", ""),
     ("sampler", "judge", "architecture"), ("supernet", "judge", "weights"), ("judge", "study", "score"), ("study", "sampler", ""),
-    ("study", "finals", "the best 8"), ("finals", "best", ""),
+    ("study", "halving", "the best 4"), ("halving", "best", ""),
 )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ main = command(
     JoinConfig,
     "nas.join:run",
     "Evaluate architectures for a search that runs elsewhere, until it has as many as it wants.",
-    epilog="The search itself trains the supernet, holds the finals and writes the files. It may have ended; run it again for those.",
+    epilog="The search itself trains the supernet, trains the best alone and writes the files. It may have ended; run it again for those.",
 )
 
 

@@ -82,7 +82,8 @@ def test_a_search_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None
 
     assert "nothing was written" in run("-m", "nas.search", "--dry-run", "--budget", "4.5GFLOPs")
     assert not list(nowhere.iterdir())
-    small = ["--space", "hybrid-32", "--budget", "20MFLOPs", "--trials", "2", "--steps", "2", "--batch-size", "8", "--finalists", "0"]
+    small = ["--space", "hybrid-32", "--budget", "20MFLOPs", "--trials", "2", "--steps", "2", "--batch-size", "8"]
+    small += ["--halving-candidates", "0"]
     run("-m", "nas.search", *small, "--out", "run")
     run("-m", "nas.draw", "run/best.yaml")
     recipe = ["--recipe", "deit", "--epochs", "1", "--batch-size", "64"]

@@ -1,7 +1,7 @@
 """Training architectures alone, from random weights and all alike: what cheaper judgements of a search are measured by.
 
 A training depends on its conditions and nothing else, and its result is one file named by all of them. Whoever asks
-for it again - an audit that goes on, a search's finals, a second search on the same data - finds it done. A training
+for it again - an audit that goes on, a search's successive halving, a second search on the same data - finds it done. A training
 under way has a checkpoint beside that file, so whoever is interrupted loses a minute of it at most.
 """
 
@@ -132,7 +132,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class StandaloneEvaluator:
-    """Judges an architecture in a search by a short training; longer ones of the best follow in the finals.
+    """Judges an architecture in a search by a short training; longer ones of the best follow in successive halving.
 
     Args:
         steps, seed: as of `Training`.

@@ -19,8 +19,8 @@ from supernet.data.own_dataset import OF_CALLER
 OF_SUPERNET = frozenset({"race", "subtract_bias", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
 OF_STANDALONE = frozenset({"standalone_steps"})
 OF_OWN_SUPERNET = frozenset({"space", "image_size", "steps", "batch_size", "lr", "paths", "scope", "warm_start"})
-OF_FINALS = frozenset({"finals_steps"})
-"""Options that `nas.search` takes with one evaluator alone, those of a supernet that it trains itself, and those of finals."""
+OF_HALVING = frozenset({"halving_steps"})
+"""Options that `nas.search` takes with one evaluator alone, those of a supernet that it trains itself, and those of successive halving."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Origin:
         idle = {"supernet": OF_STANDALONE, "standalone": OF_SUPERNET}.get(self.evaluator, OF_SUPERNET | OF_STANDALONE)
         if self.config.get("supernet"):
             idle = idle | OF_OWN_SUPERNET
-        if not self.config.get("finalists"):
-            idle = idle | OF_FINALS
+        if not self.config.get("halving_candidates"):
+            idle = idle | OF_HALVING
         return {
             name: value for name, value in self.config.items() if not (name in idle or value is None or value is False or value == [])
         }

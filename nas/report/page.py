@@ -22,7 +22,7 @@ from nas.report.origin import Origin, check_run, origin_of
 from nas.report.swaps import Worths, by_block, worths_of
 from nas.report.wording import mixers_in_words, name_of_others
 from nas.runs.records.audit import Audit, audit_of, trust_in_words
-from nas.runs.records.finals import FinalsRecord, read_finals
+from nas.runs.records.halving import HalvingRecord, read_halving
 from nas.study.record import Result, StudyRecord
 from proxies.published import parents_within
 from space.architecture import Architecture
@@ -42,7 +42,7 @@ class Findings:
     results: Sequence[Result]
     drawn: Sequence[Result]
     entries: Sequence[Entry]
-    finals: FinalsRecord | None
+    halving: HalvingRecord | None
     comparison: Comparison | None
     audit: Audit | None
     trust: str
@@ -93,7 +93,7 @@ def read_findings(run: Path, record: StudyRecord) -> Findings:
     best = record.front() if len(record.objectives) > 1 else best_of(results)
     return Findings(
         name=run.resolve().name, origin=origin, record=record, results=results, drawn=drawn, entries=entries,
-        finals=read_finals(run),
+        halving=read_halving(run),
         comparison=comparison, audit=audit_of(run), trust=trust_in_words(run) if origin.evaluator == "supernet" else "", best=best,
         choices=choices_of(best, results), worths=worths_of(run, winner), importances=importances_of(record.space, results),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Searching: train a supernet, evaluate architectures inside a budget, let the best train alone, write the winner.
+"""Searching: train a supernet, evaluate architectures inside a budget, train the best alone, write the winner.
 
     from nas.search import search
 
@@ -37,7 +37,7 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
             that takes an architecture and gives a `Score` or a number, greater for the better.
 
     Returns:
-        The winner, the other architectures that were written, the finals and the Optuna study.
+        The winner, the other architectures that were written, how the best trained alone, and the Optuna study.
 
     Raises:
         UserError: what is asked for cannot be, in one line that says what was expected.

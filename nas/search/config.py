@@ -18,9 +18,9 @@ EVALUATORS = ("supernet", "standalone")
 OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's trainings alone."""
-FINALISTS = 4
-FINALS_SHARE = 0.25
-"""Of `minutes`, what is kept for the finals."""
+CANDIDATES = 4
+HALVING_SHARE = 0.25
+"""Of `minutes`, what is kept for successive halving."""
 OF_TRAINING = ("steps", "batch_size", "lr", "paths", "scope", "warm_start")
 """Options that say nothing where no supernet is trained."""
 OF_SUPERNET = ("race", "subtract_bias", "supernet")
@@ -55,11 +55,12 @@ class SearchConfig(BackendOptions, SupernetConfig):
         EVALUATORS[0], "what judges: supernet (shared weights), or standalone (a short training)", group=HOW, convert=_evaluator
     )
     standalone_steps: int = option(100, "steps of such a training, with --evaluator standalone", group=HOW, at_least=1)
-    finalists: int = option(
-        Derived(lambda config: FINALISTS if len(config.objectives) == 1 and config.judged_by != "caller" else 0),
-        f"how many of the best train alone at the end, 0 for none ({FINALISTS})", group=HOW, at_least=0, may_change=True,
+    halving_candidates: int = option(
+        Derived(lambda config: CANDIDATES if len(config.objectives) == 1 and config.judged_by != "caller" else 0),
+        f"how many of the best train alone at the end, by successive halving; 0 for none ({CANDIDATES})",
+        group=HOW, at_least=0, may_change=True,
     )  # fmt: skip
-    finals_steps: int = option(100, "steps of training in the last round of the finals; half as many in each round before", group=HOW,
+    halving_steps: int = option(100, "steps of training in the last rung of successive halving; half as many in each before", group=HOW,
                                at_least=1)  # fmt: skip
     workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
                                  group=BACKEND, at_least=1, may_change=True)  # fmt: skip
@@ -83,12 +84,12 @@ class SearchConfig(BackendOptions, SupernetConfig):
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:
             raise OptionError("standalone_steps", "says nothing without evaluator=standalone")
-        if not self.finalists and "finals_steps" in self.given:
-            raise OptionError("finals_steps", "says nothing where no finals are held; leave it out, or ask for finalists")
+        if not self.halving_candidates and "halving_steps" in self.given:
+            raise OptionError("halving_steps", "says nothing without halving_candidates; leave it out, or ask for some")
         if self.race and self.subtract_bias:
             raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
-        if len(self.objectives) > 1 and self.finalists:
-            raise OptionError("finalists", f"got {self.finalists}, expected one objective: a front has no winner")
+        if len(self.objectives) > 1 and self.halving_candidates:
+            raise OptionError("halving_candidates", f"got {self.halving_candidates}, expected one objective: a front has no winner")
         if self.workers is not None:
             if self.workers > self.parallel:
                 limit = f"no more than parallel={self.parallel}, which decides what is proposed"
@@ -117,7 +118,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
     @property
     def share_of_search(self) -> float:
         """Of `minutes`, what training and search may take."""
-        return 1 - FINALS_SHARE if self.finalists else 1.0
+        return 1 - HALVING_SHARE if self.halving_candidates else 1.0
 
     def default_workers(self) -> int:
         """One where it matters who met whom, or where a caller's function may not survive a way to another process."""

@@ -71,7 +71,7 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
         conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
         return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
     if config.race:
-        return partial(_racing, supernet_run, max(config.keep, config.finalists))
+        return partial(_racing, supernet_run, max(config.keep, config.halving_candidates))
     return partial(load_evaluator, supernet_run) if corrections is None else partial(_unbiased, supernet_run, corrections)
 
 

@@ -1,4 +1,4 @@
-"""How a search ends: its best are measured, train alone in finals, are written, and stand in a table."""
+"""How a search ends: its best are measured, train alone by successive halving, are written, and stand in a table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nas.execution.loop import Deadline
 from nas.execution.opening import open_workers
 from nas.report.page import write_report
 from nas.runs.records.audit import trust_in_words
-from nas.runs.records.finals import FinalsRecord, write_finals
+from nas.runs.records.halving import HalvingRecord, write_halving
 from nas.search.config import SearchConfig
-from nas.search.finalists import Finalist, choose_finalists, measured_latencies
-from nas.search.finals import candidates_of, hold_finals, num_steps, steps_of_rounds
-from nas.search.outputs import print_finals, print_table, write_architectures, write_trials
+from nas.search.measured import MeasuredResult, measure_best, measured_latencies
+from nas.search.outputs import print_best, print_halving, write_architectures, write_trials
+from nas.search.successive_halving import candidates_of, halve, num_steps, steps_of_rungs
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.record import Result
 from nas.train.supernet_run import SupernetRun
@@ -36,16 +36,16 @@ from supernet.data.own_dataset import OF_CALLER
 def finish(
     screen: Screen, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
     supernet_run: SupernetRun, parents: Sequence[Parent], deadline: Deadline,
-) -> tuple[list[Result], FinalsRecord | None]:  # fmt: skip
+) -> tuple[list[Result], HalvingRecord | None]:  # fmt: skip
     """Measure and train the best as far as that is asked for, write them, and print how it ended.
 
     Args:
         tables: of the latencies that the budget limits.
         parents: published networks within the budget.
-        deadline: after which no training of the finals is begun.
+        deadline: after which no training of successive halving is begun.
 
     Returns:
-        The architectures that were written, best first, and the finals where they were held.
+        The architectures that were written, best first, and the record of successive halving, if any.
     """
     console, results = screen.console, study.results()
     if not results:
@@ -54,33 +54,33 @@ def finish(
     write_trials(config.out / "trials.csv", study, results)
     has_one = len(study.objectives) == 1
     ranked = results if has_one else study.front()
-    keep = max(config.keep, config.finalists) if has_one else len(ranked)
-    measuring = phase("measuring finalists", keep + len(parents), console) if tables else nullcontext(lambda: None)
+    keep = max(config.keep, config.halving_candidates) if has_one else len(ranked)
+    measuring = phase("measuring the best", keep + len(parents), console) if tables else nullcontext(lambda: None)
     with measuring as advance:
-        finalists, missed = choose_finalists(ranked, budget, tables, keep, advance)
-        measured = {}
+        best, too_slow = measure_best(ranked, budget, tables, keep, advance)
+        latencies_of_parents = {}
         for parent in parents:
-            measured[parent.architecture.name] = measured_latencies(parent.architecture, tables)
+            latencies_of_parents[parent.architecture.name] = measured_latencies(parent.architecture, tables)
             advance()
-    finals = None
-    if config.finalists:
-        screen.reach("finals")
-        finalists, finals = _finals(console, config, study, supernet_run, finalists, parents, results, deadline)
+    halving = None
+    if config.halving_candidates:
+        screen.reach("halving")
+        best, halving = _train_alone(console, config, study, supernet_run, best, parents, deadline)
     screen.reach("report")
     if has_one:
-        finalists = finalists[: config.keep]
-    best = finalists[0].result
-    _recount(best)
-    write_architectures(config.out, study, finalists, finals)
+        best = best[: config.keep]
+    winner = best[0].result
+    _recount(winner)
+    write_architectures(config.out, study, best, halving)
     trust = ""
     if config.judged_by == "supernet":
-        load_evaluator(supernet_run).write_weights(best.architecture, config.out / "best.safetensors")
+        load_evaluator(supernet_run).write_weights(winner.architecture, config.out / "best.safetensors")
         trust = trust_in_words(supernet_run.folder)
-    print_table(console, study, finalists, parents, measured, _judge_in_words(config), trust)
-    if finals is not None:
-        print_finals(console, finals)
-    for finalist in missed:
-        console.print(f"trial {finalist.result.number} was passed over: measured, it is slower than the budget allows", soft_wrap=True)
+    print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), trust)
+    if halving is not None:
+        print_halving(console, halving)
+    for one in too_slow:
+        console.print(f"trial {one.result.number} is left out: measured, it is slower than the budget allows", soft_wrap=True)
     console.print(f"{len(results)} architectures evaluated, all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     if failures := study.failures():
         number, reason = next(iter(failures.items()))
@@ -89,42 +89,36 @@ def finish(
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
     source = "..." if supernet_run.data.startswith(OF_CALLER) else supernet_run.data
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {source}", soft_wrap=True)
-    return [finalist.result for finalist in finalists], finals
+    return [one.result for one in best], halving
 
 
-def _judge_in_words(config: SearchConfig) -> str:
-    words = {"supernet": "with the supernet's weights", "standalone": f"after {config.standalone_steps} steps alone"}
-    return words.get(config.judged_by, f"of {config.judged_by}")
-
-
-def _finals(
-    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, finalists: list[Finalist],
-    parents: Sequence[Parent], results: Sequence[Result], deadline: Deadline,
-) -> tuple[list[Finalist], FinalsRecord]:  # fmt: skip
-    """Let the best train alone; the finalists in the order of that, and the record of it."""
-    best = [one.result for one in finalists[: config.finalists]]
-    numbers = {one.result.number for one in finalists}
-    # Where a latency is promised there is none: nobody has measured it.
+def _train_alone(
+    console: Console, config: SearchConfig, study: ArchitectureStudy, supernet_run: SupernetRun, measured: list[MeasuredResult],
+    parents: Sequence[Parent], deadline: Deadline,
+) -> tuple[list[MeasuredResult], HalvingRecord]:  # fmt: skip
+    """Let the best train alone; the measured results in the order of that, and its record."""
+    best = [one.result for one in measured[: config.halving_candidates]]
+    numbers = {one.result.number for one in measured}
+    # Where a latency is promised, none drawn at random takes part: nobody has measured it.
     drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
-    candidates = candidates_of(best, drawn, parents, results, supernet_run)
-    steps = steps_of_rounds(config.finals_steps)
+    candidates = candidates_of(best, drawn, parents, study.results(), supernet_run)
+    steps = steps_of_rungs(config.halving_steps)
     conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
-    total = num_steps(len(candidates), steps)
     with (
-        phase("finals", total, console) as advance,
+        phase("successive halving", num_steps(len(candidates), steps), console) as advance,
         open_workers(partial(training_alone, conditions), config.resources, config.out / "ray") as workers,
     ):
 
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {result.score.in_words}")
 
-        finals = hold_finals(conditions, candidates, steps, workers, deadline, on_result)
-    write_finals(config.out, finals)
-    by_fingerprint = {one.result.architecture.fingerprint: one for one in finalists}
+        record = halve(conditions, candidates, steps, workers, deadline, on_result)
+    write_halving(config.out, record)
+    by_fingerprint = {one.result.architecture.fingerprint: one for one in measured}
     if drawn is not None:
-        by_fingerprint[drawn.architecture.fingerprint] = Finalist(drawn)
-    ranked = [by_fingerprint[one.fingerprint] for one in finals.finalists if one.competes]
-    return [*ranked, *(one for one in finalists if one not in ranked)], finals
+        by_fingerprint[drawn.architecture.fingerprint] = MeasuredResult(drawn)
+    ranked = [by_fingerprint[one.fingerprint] for one in record.candidates if one.competes]
+    return [*ranked, *(one for one in measured if one not in ranked)], record
 
 
 def _recount(best: Result) -> None:
@@ -133,3 +127,8 @@ def _recount(best: Result) -> None:
     counted = count_network(build_network(architecture), architecture.image_size, architecture.in_chans)
     if counted != best.cost:
         raise AssertionError(f"trial {best.number}: got {best.cost} from its parts and {counted} from the built network, expected the same")
+
+
+def _judge_in_words(config: SearchConfig) -> str:
+    words = {"supernet": "with the supernet's weights", "standalone": f"after {config.standalone_steps} steps alone"}
+    return words.get(config.judged_by, f"of {config.judged_by}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.runs.records.finals import FinalsRecord
+from nas.runs.records.halving import HalvingRecord
 from proxies.cost import Cost
 from space.architecture import Architecture
 
@@ -64,13 +64,13 @@ class Found:
     Args:
         folder: the run's directory.
         architectures: that were written, best first; with several objectives the front, most accurate first.
-        finals: how the best trained alone; none where they did not.
+        halving: how the best trained alone; none where they did not.
         study: all trials, as Optuna knows them.
     """
 
     folder: Path
     architectures: tuple[FoundArchitecture, ...]
-    finals: FinalsRecord | None
+    halving: HalvingRecord | None
     study: Study
 
     @property

@@ -1,55 +1,49 @@
-"""What a search leaves behind: architectures as YAML, a CSV of all trials, a table."""
+"""What a search writes and prints: architectures as YAML, a CSV of all trials, tables."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from nas.cli.console import table_of
 from nas.report.wording import mixers_in_words, name_of_others, names_of_files
-from nas.runs.records.finals import FinalsRecord
-from nas.search.finalists import Finalist
+from nas.runs.records.halving import HalvingRecord
+from nas.runs.records.tables import write_csv
+from nas.search.measured import MeasuredResult
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from proxies.published import Parent
+from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name
 from supernet.accuracy import Score
 
 
-def write_architectures(folder: Path, study: StudyRecord, finalists: Sequence[Finalist], finals: FinalsRecord | None) -> None:
+def write_architectures(folder: Path, study: StudyRecord, best: Sequence[MeasuredResult], halving: HalvingRecord | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
-    for name, finalist in zip(names_of_files(study, len(finalists)), finalists, strict=True):
-        architecture = finalist.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
-        provenance = study.provenance(finalist.result.number) | finalist.provenance | _provenance(finals, architecture.fingerprint)
+    for name, one in zip(names_of_files(study, len(best)), best, strict=True):
+        architecture = one.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
+        provenance = study.provenance(one.result.number) | one.provenance | _provenance(halving, architecture.fingerprint)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
 
 
-def _provenance(finals: FinalsRecord | None, fingerprint: str) -> dict[str, Any]:
-    """What an architecture's file tells of the finals: log-likelihoods by steps; nothing where it took no part."""
-    for finalist in finals.finalists if finals else ():
-        if finalist.fingerprint == fingerprint and finals is not None:
-            scored = zip(finals.steps, finalist.rounds, strict=False)
-            return {"finals": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in scored}}
-    return {}
+def _provenance(halving: HalvingRecord | None, fingerprint: str) -> dict[str, Any]:
+    """What an architecture's file tells of successive halving: log-likelihoods by steps; nothing where it took no part."""
+    rungs = next((one.rungs for one in halving.candidates if one.fingerprint == fingerprint), None) if halving else None
+    if halving is None or rungs is None:
+        return {}
+    by_steps = zip(halving.steps, rungs, strict=False)
+    return {"halving": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in by_steps}}
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
     """Write all evaluated trials as CSV, in the order of their proposals, with the answer to every slot."""
-    text = io.StringIO()
-    rows = [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(file, text.getvalue())
+    write_csv(file, [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)])
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -68,121 +62,112 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-def print_table(
+def print_best(
     console: Console,
     study: StudyRecord,
-    finalists: Sequence[Finalist],
+    best: Sequence[MeasuredResult],
     parents: Sequence[Parent],
-    measured_parents: Mapping[str, Mapping[str, Measured]],
+    latencies_of_parents: Mapping[str, Mapping[str, Measured]],
     judged_by: str,
-    trust: str,
+    ranking: str,
 ) -> None:
-    """Print the finalists beside the median of those drawn at random inside the band, and the published networks.
+    """Print the best beside the median of those drawn at random inside the band, and the published networks.
 
     Args:
-        finalists: best first.
+        best: the winner first.
         parents: those within the budget; one that the search evaluated is shown with its score.
-        measured_parents: their latencies, by name and quantity.
+        latencies_of_parents: measured, by name and quantity.
         judged_by: where the accuracies come from, in words.
-        trust: what is known of how well that ranks.
+        ranking: how well these rank, as far as it is known.
     """
-    best = finalists[0].result
-    targets = list(finalists[0].measured)
-    has_images = best.score.num_images > 0
-    title = f"Accuracy {judged_by}, on {best.score.num_images} search images" if has_images else f"Scores {judged_by}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    winner, targets = best[0].result, list(best[0].measured)
+    has_images = winner.score.num_images > 0
+    title = f"Accuracy {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
     scores = ("accuracy %", "log-lik." if has_images else "score")
-    headings = ("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %")
-    for heading in headings:
-        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    for rank, finalist in enumerate(finalists, start=1):
-        result = finalist.result
-        label = "best" if rank == 1 else f"{name_of_others(study)} {rank}"
-        table.add_row(label, *_score(result), *_cost(result.cost), *_latencies(targets, finalist.measured, result.amounts), _depths(result))
+    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %"), title)
+
+    def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], top1: str = "") -> None:
+        predicted = result.amounts if result else {}
+        latencies = (_latency(target, measured, predicted) for target in targets)
+        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, _depths(of.architecture), top1)
+
+    for rank, one in enumerate(best, start=1):
+        add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)
     if random_draws := study.random_draws():
         table.add_section()
         median = sorted(random_draws, key=lambda result: result.rank_key)[(len(random_draws) - 1) // 2]
-        latencies = _latencies(targets, {}, median.amounts)
-        table.add_row(f"median of {len(random_draws)} random", *_score(median), *_cost(median.cost), *latencies, _depths(median))
+        add(f"median of {len(random_draws)} random", median, median, {})
     table.add_section()
     evaluated = {result.architecture.fingerprint: result for result in study.results()}
     for parent in parents:
-        known = evaluated.get(parent.architecture.fingerprint)
-        latencies = _latencies(targets, measured_parents[parent.architecture.name], known.amounts if known else {})
-        table.add_row(
-            parent.architecture.name, *(_score(known) if known else ("", "", "")), *_cost(parent.cost), *latencies, _depths(parent),
-            f"{parent.published.top1:.1f}",
-        )  # fmt: skip
+        name, result = parent.architecture.name, evaluated.get(parent.architecture.fingerprint)
+        add(name, result, parent, latencies_of_parents[name], f"{parent.published.top1:.1f}")
     console.print(table)
-    widths = "-".join(str(stage.width) for stage in best.architecture.stages)
-    console.print(f"The best has widths {widths} and holds {mixers_in_words(best.architecture)}.", soft_wrap=True)
-    if has_images:
-        console.print(
-            f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
-            "The best of many is also the luckiest; retrain before you compare.",
-            soft_wrap=True,
-        )
-    if trust:
-        console.print(trust, soft_wrap=True)
-    for quantity in targets:
-        spread = max(finalist.measured[quantity].spread for finalist in finalists)
-        slowest = max(finalist.measured[quantity].slowness for finalist in finalists)
-        console.print(
-            f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart, at the pace that it had when its table was "
-            f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted.",
-            soft_wrap=True,
-        )
-    if parents:
-        console.print("top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px.", soft_wrap=True)
+    for line in _notes(best, targets, judged_by if has_images else "", ranking, bool(parents)):
+        console.print(line, soft_wrap=True)
     console.print()
 
 
-def print_finals(console: Console, finals: FinalsRecord) -> None:
-    """Print what everyone scored in every round of the finals, and whether the winner is one."""
-    if not finals.finished:
-        console.print("The finals ended before their first round was over: the winner is the search's choice.\n", soft_wrap=True)
+def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: str, ranking: str, has_parents: bool) -> Iterator[str]:
+    winner = best[0].result.architecture
+    widths = "-".join(str(stage.width) for stage in winner.stages)
+    yield f"The best has widths {widths} and holds {mixers_in_words(winner)}."
+    if judged_by:
+        yield (
+            f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
+            "The best of many is also the luckiest; retrain before you compare."
+        )
+    if ranking:
+        yield ranking
+    for quantity in targets:
+        spread = max(one.measured[quantity].spread for one in best)
+        slowest = max(one.measured[quantity].slowness for one in best)
+        yield (
+            f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart, at the pace that it had when its table was "
+            f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted."
+        )
+    if has_parents:
+        yield "top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px."
+
+
+def print_halving(console: Console, record: HalvingRecord) -> None:
+    """Print what every candidate scored in every rung, and whether the winner is clearly one."""
+    if not record.finished:
+        console.print("Successive halving ended before its first rung was over: the winner is the search's choice.\n", soft_wrap=True)
         return
-    table = Table(title="Finals: trained alone", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("", no_wrap=True)
-    for steps in finals.steps[: finals.finished]:
-        table.add_column(f"{steps} steps", justify="right", no_wrap=True)
-    for finalist in finals.finalists:
-        table.add_row(finalist.label, *map(_final_scores, finalist.rounds), *(["failed"] if finalist.failure else []))
+    table = table_of(("", *(f"{steps} steps" for steps in record.steps[: record.finished])), "Successive halving: trained alone")
+    for one in record.candidates:
+        table.add_row(one.label, *map(_mean_score, one.rungs), *(["failed"] if one.failure else []))
     console.print(table)
     console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
-    if finals.finished < len(finals.steps):
-        console.print(f"--minutes ended the finals after {finals.finished} of {len(finals.steps)} rounds.", soft_wrap=True)
-    best, *others = finals.tied
+    if record.finished < len(record.steps):
+        console.print(f"--minutes ended successive halving after {record.finished} of {len(record.steps)} rungs.", soft_wrap=True)
+    best, *others = record.tied
     if others:
         console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the search's score decides.", soft_wrap=True)
-    if published := [one.label for one in finals.finalists if one.label in finals.tied and not one.competes]:
+    if published := [one.label for one in record.candidates if one.label in record.tied and not one.competes]:
         console.print(f"The search has found nothing that is surely better than {', '.join(published)}.", soft_wrap=True)
     console.print()
 
 
-def _final_scores(scores: Sequence[Score]) -> str:
+def _mean_score(scores: Sequence[Score]) -> str:
     return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
 
 
-def _score(result: Result) -> tuple[str, str, str]:
-    score = result.score
-    return str(result.number), score.accuracy_cell, f"{score.log_likelihood:.3f}"
+def _score(result: Result | None) -> tuple[str, str, str]:
+    return (str(result.number), result.score.accuracy_cell, f"{result.score.log_likelihood:.3f}") if result else ("", "", "")
 
 
 def _cost(cost: Cost) -> tuple[str, str]:
     return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}"
 
 
-def _depths(of: Result | Parent) -> str:
-    return "-".join(str(len(stage.blocks)) for stage in of.architecture.stages)
+def _depths(architecture: Architecture) -> str:
+    return "-".join(str(len(stage.blocks)) for stage in architecture.stages)
 
 
-def _latencies(targets: Sequence[str], measured: Mapping[str, Measured], amounts: Mapping[str, int]) -> list[str]:
+def _latency(target: str, measured: Mapping[str, Measured], predicted: Mapping[str, int]) -> str:
     """Milliseconds as measured, else as predicted, in brackets, else nothing."""
-
-    def cell(target: str) -> str:
-        if target in measured:
-            return f"{measured[target].nanoseconds / 1e6:.3g}"
-        return f"({amounts[target] / 1e6:.3g})" if target in amounts else ""
-
-    return [cell(target) for target in targets]
+    if target in measured:
+        return f"{measured[target].nanoseconds / 1e6:.3g}"
+    return f"({predicted[target] / 1e6:.3g})" if target in predicted else ""

@@ -1,4 +1,4 @@
-"""A search from its config to its winner: train a supernet, evaluate proposals inside the budget, hold finals, write.
+"""A search from its config to its winner: train a supernet, evaluate proposals inside the budget, train the best alone, write.
 
 Whatever an earlier run of the same config finished is not done again, and what is still to come follows from config and data alone.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run_search(config: SearchConfig, console: Console, data: Any = None) -> Found | None:
-    """Train, search, hold finals, write; None where nothing was evaluated in time, or for a dry run.
+    """Train, search, train the best alone, write; None where nothing was evaluated in time, or for a dry run.
 
     Args:
         data: a data set of the caller's; by default the config names it.
@@ -86,13 +86,13 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         parents = parents_within(supernet_run.space, budget)
         study = open_search(config, supernet_run, band, budget, parents)
         evaluate(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
-        best, finals = finish(screen, config, study, budget, tables, supernet_run, parents, Deadline(minutes_end))
+        best, halving = finish(screen, config, study, budget, tables, supernet_run, parents, Deadline(minutes_end))
     if not best:
         return None
     judge = supernet_run if config.judged_by == "supernet" else None
     names = names_of_files(study, len(best))
     written = tuple(FoundArchitecture.of(result, config.out / f"{name}.yaml", judge) for result, name in zip(best, names, strict=True))
-    return Found(config.out, written, finals, study.study)
+    return Found(config.out, written, halving, study.study)
 
 
 def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
@@ -133,7 +133,7 @@ def _phases(config: SearchConfig, budget: Budget) -> list[str]:
     """What a search goes through, as its screen names it."""
     asked = {
         "count": True, "latency": bool(budget.targets), "supernet": config.judged_by == "supernet" and config.supernet is None,
-        "search": True, "finals": bool(config.finalists), "report": True,
+        "search": True, "halving": bool(config.halving_candidates), "report": True,
     }  # fmt: skip
     return [phase for phase, is_asked in asked.items() if is_asked]
 

@@ -11,11 +11,11 @@ from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
-from nas.runs.records.finals import read_finals
+from nas.runs.records.halving import read_halving
 from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
 from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
-from nas.search.finals import num_steps, steps_of_rounds
+from nas.search.successive_halving import num_steps, steps_of_rungs
 from nas.train.plan import SAMPLES, latency_phases, training_phase
 from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
@@ -37,8 +37,8 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
         memory["in training"] = memory_now() + shared.training_bytes(config.batch_size)
         passing = shared.checkpoint_bytes
     phases.append(_search_phase(config, drawn, supernet_run, _seconds_of_evaluations(config)))
-    if config.finalists:
-        phases.append(_finals_phase(config, drawn))
+    if config.halving_candidates:
+        phases.append(_halving_phase(config, drawn))
     memory["for each worker"] = _worker_bytes(config, drawn, shared)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
     return Plan(tuple(phases), memory, _files(config, drawn, shared), passing, note)
@@ -80,14 +80,14 @@ def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetR
     return Phase("search", what, seconds * missing if missing else None)
 
 
-def _finals_phase(config: SearchConfig, drawn: Workload) -> Phase:
-    steps = num_steps(config.finalists, steps_of_rounds(config.finals_steps))
-    done = read_finals(config.out)
+def _halving_phase(config: SearchConfig, drawn: Workload) -> Phase:
+    steps = num_steps(config.halving_candidates, steps_of_rungs(config.halving_steps))
+    done = read_halving(config.out)
     workers = config.resources
     seconds = drawn.training_seconds(steps, BATCH_SIZE) * slower_by(workers.num_workers * workers.cpus)
     what = f"the best train alone, {steps} steps, and published networks, {workers.num_workers} at a time"
     is_done = done is not None and done.finished == len(done.steps)
-    return Phase("finals", what, None if is_done else seconds)
+    return Phase("halving", what, None if is_done else seconds)
 
 
 def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> float:
@@ -102,8 +102,8 @@ def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str,
     if config.judged_by == "supernet" and config.supernet is None:
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
         files[f"{FOLDER}/"] = num_bytes(config.steps)
-    if config.finalists or config.judged_by == "standalone":
-        trainings = config.finalists + (config.trials if config.judged_by == "standalone" else 0)
+    if config.halving_candidates or config.judged_by == "standalone":
+        trainings = config.halving_candidates + (config.trials if config.judged_by == "standalone" else 0)
         files[f"{config.standalone_folder.name}/"] = trainings * RESULT_BYTES
     if len(config.objectives) == 1:
         files |= {f"next-{rank}.yaml": YAML_BYTES for rank in range(2, config.keep + 1)}

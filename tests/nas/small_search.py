@@ -32,12 +32,12 @@ stages:
 
 
 def command(folder: Path, *more: str, trains: bool = True) -> list[str]:
-    """A small search without finals, in one worker; later options win over earlier ones.
+    """A small search without successive halving, in one worker; later options win over earlier ones.
 
     Args:
         trains: whether it trains a supernet; a search that trains none takes none of the options of that.
     """
-    fixed = ["--budget", BUDGET, "--floor", "0.5", "--trials", "5", "--keep", "2", "--finalists", "0", "--workers", "1"]
+    fixed = ["--budget", BUDGET, "--floor", "0.5", "--trials", "5", "--keep", "2", "--halving-candidates", "0", "--workers", "1"]
     training = ["--steps", "3", "--batch-size", "8"] if trains else []
     where = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--out", str(folder / "run")]
     return [*fixed, *training, *where, *more]

@@ -117,7 +117,7 @@ COMMAND = ["--steps", "3", "--batch-size", "4", "--architectures", "4", "--long"
 def test_an_audit_trains_its_sample_and_reports_on_a_supernet(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run.parent
     searched = ["--space", str(folder / "tiny.yaml"), "--budget", "3MFLOPs", "--data", str(folder / "images")]
-    searched += ["--out", str(folder / "found"), "--trials", "2", "--steps", "3", "--batch-size", "8", "--finalists", "0"]
+    searched += ["--out", str(folder / "found"), "--trials", "2", "--steps", "3", "--batch-size", "8", "--halving-candidates", "0"]
     assert search.main(searched) == 0
     assert "was not measured" in capsys.readouterr().out
     # Two runs share what was trained, and a second seed trains the rest.
@@ -158,7 +158,7 @@ def test_a_search_can_subtract_what_an_audit_found(run: Path, capsys: pytest.Cap
     folder = run.parent
     trained = ["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--budget", "3MFLOPs", "--steps", "3"]
     trained += ["--batch-size", "8", "--out"]
-    how = ["--trials", "3", "--finalists", "0", "--sampler", "random"]
+    how = ["--trials", "3", "--halving-candidates", "0", "--sampler", "random"]
     found, plain = ([*trained, str(folder / name), *how] for name in ("found", "plain"))
     assert train.main([*trained, str(folder / "found")]) == 0
     assert search.main([*found, "--subtract-bias"]) == 2

@@ -205,7 +205,7 @@ def test_an_architecture_is_compared_with_the_published_networks_within_its_budg
 def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) -> None:
     found = search_call(
         BUDGET, data=str(searched / "images"), space=str(searched / "tiny.yaml"), floor=0.5, trials=2, steps=3, batch_size=8, keep=2,
-        finalists=0, workers=1, out=searched / "found",
+        halving_candidates=0, workers=1, out=searched / "found",
     )  # fmt: skip
     how = {"recipe": str(searched / "recipe.yaml"), "seeds": 1, "workers": 1}
     compared = compare_call(found.best, found.architectures[1], data=searched / "images", out=searched / "values", **how)

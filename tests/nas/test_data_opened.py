@@ -28,7 +28,7 @@ def test_a_data_set_is_opened_once(
     monkeypatch.setattr(images, "_stored", counted)
     arguments = [*commands(place)[name][0], *more]
     if name == "search" and not more:
-        arguments += ["--finalists", "2", "--finals-steps", "2"]
+        arguments += ["--halving-candidates", "2", "--halving-steps", "2"]
     assert main_of(name)(arguments) == 0
     assert opened
     assert set(opened.values()) == {1}, opened

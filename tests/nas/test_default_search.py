@@ -1,4 +1,4 @@
-"""The search that the README begins with, killed twenty times on its way: the same winner, files and finals."""
+"""The search that the README begins with, killed twenty times on its way: the same winner, files and scores of successive halving."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from space.files import load_architecture
 from tests.killing import running
 from tests.nas.small_search import rows_of
 
-TRAINING, EVALUATING, IN_FINALS = 2, 11, 7
+TRAINING, EVALUATING, IN_HALVING = 2, 11, 7
 """Kills: while the supernet trains, while architectures are evaluated, and between the last of these and the end."""
 TRIALS, TRAININGS = 120, 20
-"""Those of the search, and so many trainings at the least of its finals."""
+"""Those of the search, and so many trainings at the least of its successive halving."""
 LIMIT_SECONDS = 3600.0
 COMMAND = ["--budget", "4.5GFLOPs"]
 
 
 def made(run: Path) -> dict[str, object]:
     """What the search made; numbers of trials, among which are interrupted ones, and seconds left out."""
-    finals = json.loads((run / "finals.json").read_text())
+    halving = json.loads((run / "halving.json").read_text())
     files = {path.name: load_architecture(path).fingerprint for path in sorted(run.glob("*.yaml"))}
     return {
         "files": files,
         "trials": rows_of(run / "trials.csv"),
-        "finals": [(one["fingerprint"], one["competes"], one["rounds"]) for one in finals["finalists"]],
-        "steps": finals["steps"],
+        "halving": [(one["fingerprint"], one["competes"], one["rungs"]) for one in halving["candidates"]],
+        "steps": halving["steps"],
         "weights": (run / "best.safetensors").read_bytes(),
         "supernet": (run / WEIGHTS).stat().st_size,
     }
@@ -61,7 +61,7 @@ def num_checkpoints(run: Path) -> float:
 def moments(rng: random.Random) -> list[tuple[Callable[[Path], float], float]]:
     """When to kill: as soon as a count has reached a number."""
     trials = sorted(rng.sample(range(1, TRIALS), EVALUATING))
-    trainings = sorted(rng.sample(range(TRAININGS), IN_FINALS))
+    trainings = sorted(rng.sample(range(TRAININGS), IN_HALVING))
     return [
         *((num_checkpoints, 0.0) for _ in range(TRAINING)),
         *((num_trials, number) for number in trials), *((num_trainings, number) for number in trainings),
@@ -90,5 +90,5 @@ def test_the_default_search_killed_twenty_times_ends_as_one_that_was_not(tmp_pat
     with running(search.main, [*COMMAND, "--out", str(killed)]) as (process, output):
         process.join(LIMIT_SECONDS)
         assert process.exitcode == 0, output.read_text()
-    assert late >= IN_FINALS
+    assert late >= IN_HALVING
     assert made(killed) == made(whole)

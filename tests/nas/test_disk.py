@@ -77,9 +77,9 @@ def a_search(folder: Path) -> Prepared:
     return search.main, command(folder, "--trials", "2", "--out", str(folder / "disk" / "run"))
 
 
-def a_search_with_finals(folder: Path) -> Prepared:
+def a_search_with_successive_halving(folder: Path) -> Prepared:
     main, options = a_search(folder)
-    return main, [*options, "--finalists", "2", "--finals-steps", "2"]
+    return main, [*options, "--halving-candidates", "2", "--halving-steps", "2"]
 
 
 def a_supernet(folder: Path) -> Prepared:
@@ -122,7 +122,7 @@ def an_audit(folder: Path) -> Prepared:
 
 
 COMMANDS = (a_search, a_retraining, a_conversion)
-SOAKED = (a_search_with_finals, a_supernet, an_export, a_comparison, an_audit)
+SOAKED = (a_search_with_successive_halving, a_supernet, an_export, a_comparison, an_audit)
 
 
 def contents(path: Path) -> dict[Path, bytes]:

@@ -33,7 +33,7 @@ RECIPE = "schema: recipe/1\nepochs: 1\nbatch_size: 8\nlr: 1.0e-3\nmin_area: 0.8\
 
 def of_supernet(folder: Path, supernet: Path, *more: str) -> list[str]:
     """A small search of it, with what a supernet does not give."""
-    small = ["--trials", "5", "--keep", "2", "--workers", "1", "--finalists", "2", "--finals-steps", "2"]
+    small = ["--trials", "5", "--keep", "2", "--workers", "1", "--halving-candidates", "2", "--halving-steps", "2"]
     return ["--supernet", str(supernet), "--budget", BUDGET, "--floor", "0.5", *small, "--out", str(folder / "second"), *more]
 
 
@@ -152,7 +152,7 @@ def test_one_that_was_trained_alone_is_searched_under_two_budgets(folder: Path) 
     before = contents(trained)
     for budget in ("2.2MFLOPs", "3MFLOPs"):
         found = search_in_python(
-            budget, supernet=trained, floor=0.5, trials=3, keep=1, workers=1, finalists=0, out=folder / budget
+            budget, supernet=trained, floor=0.5, trials=3, keep=1, workers=1, halving_candidates=0, out=folder / budget
         )
         assert found.best.cost.macs <= parse_budget(budget, 0.5).limits["macs"]
         assert found.best.network().architecture == found.best.architecture

@@ -28,7 +28,7 @@ from nas.evaluators.standalone import Conditions, Training, train_all
 from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
 from nas.retrain import __main__ as retrain
-from nas.runs.records.finals import read_finals
+from nas.runs.records.halving import read_halving
 from nas.runs.storage_url import journal_url
 from nas.search import __main__ as search
 from nas.study.record import open_study
@@ -130,7 +130,7 @@ def searching(argv: Sequence[str]) -> int:
 def searching_options(work: Path, out: Path) -> list[str]:
     (work / "space.yaml").write_text(SMALL_SPACE)
     small = ["--space", str(work / "space.yaml"), "--data", str(work / "set"), "--steps", "12", "--trials", "12", "--out", str(out)]
-    return search_command(work, *small, "--finalists", "3", "--finals-steps", "8")
+    return search_command(work, *small, "--halving-candidates", "3", "--halving-steps", "8")
 
 
 def made_by_searching(out: Path) -> Made:
@@ -145,7 +145,7 @@ def made_by_searching(out: Path) -> Made:
     files["supernet.safetensors"] = {name: tensor.numpy().tobytes() for name, tensor in load_file(out / "supernet.safetensors").items()}
     files |= {name: (load_architecture(out / name).stages, provenance_of(out / name)) for name in names if name.endswith(".yaml")}
     evaluated = sum(trial.state is TrialState.COMPLETE for trial in trials)
-    files |= {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated, "finals": finals_of(out)}
+    files |= {"names": names, "trials": rows_of(out / "trials.csv"), "evaluated": evaluated, "halving": halving_of(out)}
     return files | made_by_training_alone(out / "standalone")
 
 
@@ -154,13 +154,13 @@ def provenance_of(file: Path) -> dict[str, object]:
     return {key: value for key, value in load_provenance(file).items() if key not in ("trial", "run", "study", "storage", "seconds")}
 
 
-def finals_of(out: Path) -> object:
-    """The record of a search's finals, without labels: they hold trials' numbers."""
-    finals = read_finals(out)
-    assert finals is not None
-    assert finals.finished == len(finals.steps)
-    tied = [one.fingerprint for one in finals.finalists if one.label in finals.tied]
-    return finals.steps, tied, [asdict(one) | {"label": ""} for one in finals.finalists]
+def halving_of(out: Path) -> object:
+    """The record of successive halving, without labels: they hold trials' numbers."""
+    record = read_halving(out)
+    assert record is not None
+    assert record.finished == len(record.steps)
+    tied = [one.fingerprint for one in record.candidates if one.label in record.tied]
+    return record.steps, tied, [asdict(one) | {"label": ""} for one in record.candidates]
 
 
 def copy_of_a_search(work: Path, out: Path) -> Path:

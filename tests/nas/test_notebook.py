@@ -10,7 +10,9 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"steps=60, trials=16": "steps=3, trials=6, batch_size=16, workers=1", "finals_steps=40": "finals_steps=4", "epochs=15": "epochs=1"}
+SMALL = {
+    "steps=60, trials=16": "steps=3, trials=6, batch_size=16, workers=1", "halving_steps=40": "halving_steps=4", "epochs=15": "epochs=1",
+}  # fmt: skip
 """What makes it quick."""
 
 

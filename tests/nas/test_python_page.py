@@ -11,7 +11,7 @@ from tests.documents import snippets
 from tests.nas.small_search import BUDGET, SPACE
 from tests.pictures import write_pictures
 
-TRIALS = f'search("{BUDGET}", floor=0.5, trials=3, finalists=0, workers=1'
+TRIALS = f'search("{BUDGET}", floor=0.5, trials=3, halving_candidates=0, workers=1'
 SUPERNET = 'space="tiny.yaml", steps=2, batch_size=8'
 EPOCH = "epochs=1, batch_size=16"
 SMALL = {

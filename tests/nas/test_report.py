@@ -92,14 +92,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search with finals of which everything was measured that a report can tell."""
+    """A search with successive halving of which everything was measured that a report can tell."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "tiny.yaml").write_text(SPACE)
     write_pictures(folder / "images" / "train", count=20)
     write_pictures(folder / "images" / "val", count=4)
     (folder / "recipe.yaml").write_text(RECIPE)
-    finals = ["--finalists", "2", "--finals-steps", "2"]
-    assert search.main(command(folder, "--trials", "50", "--sampler", "random", *finals)) == 0
+    halving = ["--halving-candidates", "2", "--halving-steps", "2"]
+    assert search.main(command(folder, "--trials", "50", "--sampler", "random", *halving)) == 0
     run = str(folder / "run")
     assert compare.main([run, "--workers", "1", "--recipe", str(folder / "recipe.yaml"), "--random", "1", "--seeds", "2"]) == 0
     few = ["--architectures", "4", "--seeds", "2", "--steps", "2", "--batch-size", "8", "--short", "1", "--long", "0"]
@@ -118,7 +118,7 @@ def bare(run: Path) -> Path:
     """The same where nothing was measured besides."""
     for name in ("audit", "comparison", "standalone"):
         shutil.rmtree(run / name)
-    (run / "finals.json").unlink()
+    (run / "halving.json").unlink()
     return run
 
 
@@ -134,7 +134,7 @@ def test_a_search_ends_with_a_page_about_it(searched: Path) -> None:
     # Of the search itself, which knew of no comparison and no audit yet.
     page = page_of(searched / "run")
     assert "was not measured; nas.audit does that" in page.text
-    assert "Finals: trained alone" in page.text
+    assert "Successive halving: trained alone" in page.text
     assert page.tags["svg"] >= 4
 
 
@@ -166,7 +166,7 @@ def test_what_was_not_measured_is_said(bare: Path, capsys: pytest.CaptureFixture
     page = page_of(bare)
     for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --swaps does that"):
         assert told in page.text
-    assert "Finals" not in page.text
+    assert "Successive halving" not in page.text
 
 
 def test_a_page_loads_nothing_and_is_whole(run: Path) -> None:
@@ -363,7 +363,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
         ("audit/report.json", '{"verdict": 3}', "audit/report.json: verdict"),
         ("swaps.json", "{", "swaps.json: content"),
         ("comparison/comparison.csv", "network,fingerprint\nfound,1\n", "comparison.csv: got no table"),
-        ("finals.json", '{"steps": ["many"]}', "finals.json: steps.0"),
+        ("halving.json", '{"steps": ["many"]}', "halving.json: steps.0"),
         ("config.json", '{"config": {"space": "tiny"}}', "config.json: "),
         ("best.yaml", "", "best.yaml"),
     ):

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 
 from nas.export import __main__ as export
 from nas.runs.process_identity import this_process
-from nas.runs.records.finals import read_finals
+from nas.runs.records.halving import read_halving
 from nas.samplers.by_name import sampler_names
 from nas.search import __main__ as search
 from nas.search.config import SAMPLERS
@@ -147,14 +147,14 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
 
 
 @pytest.mark.parametrize("several", [(3, "local"), pytest.param((2, "ray"), marks=pytest.mark.soak)])
-def test_one_worker_and_several_find_the_same_and_hold_the_same_finals(folder: Path, several: tuple[int, str]) -> None:
+def test_one_worker_and_several_find_the_same_and_choose_the_same_winner(folder: Path, several: tuple[int, str]) -> None:
     found = []
     on_interrupt = signal.getsignal(signal.SIGINT)
     for workers, backend in ((1, "local"), several):
         out = folder / f"{backend}-{workers}"
         more = ["--out", str(out), "--backend", backend, "--workers", str(workers), "--trials", "12"]
-        assert search.main(command(folder, *more, "--finalists", "3", "--finals-steps", "3")) == 0
-        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint, read_finals(out)))
+        assert search.main(command(folder, *more, "--halving-candidates", "3", "--halving-steps", "3")) == 0
+        found.append((rows_of(out / "trials.csv"), load_architecture(out / "best.yaml").fingerprint, read_halving(out)))
         assert signal.getsignal(signal.SIGINT) is on_interrupt
     assert found[0] == found[1]
 
@@ -235,7 +235,7 @@ def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     write_pictures(tmp_path / "images", count=10)
     options = ["--space", str(tmp_path / "space.yaml"), "--budget", "4.3GFLOPs", "--floor", "0.8", "--data", str(tmp_path / "images")]
-    options += ["--steps", "1", "--batch-size", "2", "--trials", "2", "--finalists", "0", "--out", str(tmp_path / "run")]
+    options += ["--steps", "1", "--batch-size", "2", "--trials", "2", "--halving-candidates", "0", "--out", str(tmp_path / "run")]
     assert search.main(options) == 0
     first, second = trials_of(tmp_path)
     assert first.user_attrs["proposal"] == "uniformer-s-plus"
@@ -361,7 +361,7 @@ OF_TRAINING = (
 IDLE_OPTIONS = (
     *((options, ["--evaluator", "standalone"]) for options in (*OF_TRAINING, ["--race"], ["--subtract-bias"], ["--supernet", "run"])),
     *((options, ["--supernet", "run"]) for options in (*OF_TRAINING, ["--space", "hybrid-224"], ["--image-size", "32"])),
-    (["--standalone-steps", "100"], []), (["--finals-steps", "100"], ["--finalists", "0"]),
+    (["--standalone-steps", "100"], []), (["--halving-steps", "100"], ["--halving-candidates", "0"]),
     (["--gpus-per-worker", "1"], []), (["--ray-address", "localhost:6379"], []),
 )  # fmt: skip
 

@@ -45,7 +45,7 @@ def share_of(architecture):
     return int(architecture.fingerprint[:8], 16) / 2**32
 
 kind, trials, count, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-options = {"evaluator": share_of} if kind == "caller" else {"steps": 3, "batch_size": 8, "finalists": 2, "finals_steps": 4}
+options = {"evaluator": share_of} if kind == "caller" else {"steps": 3, "batch_size": 8, "halving_candidates": 2, "halving_steps": 4}
 found = search("3MFLOPs", space="tiny.yaml", floor=0.5, data=Coloured(count), trials=trials, keep=2, out=out, **options)
 best = found.best
 values = {
@@ -53,7 +53,7 @@ values = {
     "score": best.score.log_likelihood, "images": best.score.num_images,
     "trials": [trial.value for trial in found.study.trials], "written": len(found.architectures),
     "outputs": list(best.network()(torch.zeros(1, 3, 32, 32)).shape),
-    "finals": found.finals and found.finals.winner.fingerprint,
+    "halving": found.halving and found.halving.winner.fingerprint,
 }
 print(json.dumps(values))
 """
@@ -103,7 +103,7 @@ def test_a_script_searches_its_own_data_with_a_supernet(folder: Path) -> None:
     found = values_of(run_script(folder, "supernet", 3, 60, "run"))
     assert found["images"] == 12
     assert found["score"] in found["trials"]
-    assert found["finals"] == found["fingerprint"]
+    assert found["halving"] == found["fingerprint"]
 
 
 def searched(folder: Path, out: str, evaluator: Callable[[Architecture], float], **options: Any) -> Found:
@@ -157,7 +157,7 @@ def test_a_command_opens_its_data_once(folder: Path, monkeypatch: pytest.MonkeyP
         return stored(path, part)
 
     monkeypatch.setattr(images, "_stored", counted)
-    assert command_line.main(command(folder, "--finalists", "2", "--finals-steps", "2")) == 0
+    assert command_line.main(command(folder, "--halving-candidates", "2", "--halving-steps", "2")) == 0
     assert opened == [folder / "images"]
     opened.clear()
     alone = ["--evaluator", "standalone", "--standalone-steps", "1", "--out", str(folder / "alone")]

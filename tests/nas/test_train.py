@@ -37,8 +37,8 @@ def options(folder: Path, *more: str) -> list[str]:
 
 
 BAND = ("--budget", BUDGET, "--floor", "0.5")
-ALONE = ("--trials", "3", "--finalists", "0", "--workers", "1")
-"""A search of one worker, without finals."""
+ALONE = ("--trials", "3", "--halving-candidates", "0", "--workers", "1")
+"""A search of one worker, without successive halving."""
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     def run() -> None:
         search(
             BUDGET, space=str(folder / "tiny.yaml"), floor=0.5, data=folder / "images", evaluator=judge, sampler="evolution",
-            trials=NUM_TRIALS, finalists=3, finals_steps=8, storage=storage or None, out=folder / name, **where,
+            trials=NUM_TRIALS, halving_candidates=3, halving_steps=8, storage=storage or None, out=folder / name, **where,
         )  # fmt: skip
 
     return exit_code_of(run)

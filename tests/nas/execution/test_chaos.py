@@ -17,7 +17,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from nas.runs.records.finals import read_finals
+from nas.runs.records.halving import read_halving
 from nas.runs.storage_url import journal_url
 from nas.study.record import open_study
 from space.files import load_architecture
@@ -46,17 +46,17 @@ def three_nodes() -> Iterator[Cluster]:
 
 
 def ended_as(folder: Path, name: str, storage: str = "") -> tuple[object, ...]:
-    """What a search came to: its trials with their scores in the order of proposals, its finals and its winner."""
+    """What a search came to: its trials with their scores in the order of proposals, its successive halving and its winner."""
     results = open_study(storage or journal_url(folder / name), name if storage else None).results()
     trials = sorted((result.place, result.architecture.fingerprint, result.score) for result in results)
-    return trials, read_finals_without_numbers(folder / name), load_architecture(folder / name / "best.yaml").fingerprint
+    return trials, halving_without_numbers(folder / name), load_architecture(folder / name / "best.yaml").fingerprint
 
 
-def read_finals_without_numbers(run: Path) -> list[tuple[str, object]]:
-    """The finals; labels hold the numbers of trials, among which are interrupted ones."""
-    record = read_finals(run)
+def halving_without_numbers(run: Path) -> list[tuple[str, object]]:
+    """The record of successive halving; labels hold the numbers of trials, among which are interrupted ones."""
+    record = read_halving(run)
     assert record is not None
-    return [(finalist.fingerprint, finalist.rounds) for finalist in record.finalists]
+    return [(candidate.fingerprint, candidate.rungs) for candidate in record.candidates]
 
 
 def fill(disk: Path) -> None:

@@ -1,4 +1,4 @@
-"""Finals: who stays, who wins, what is said when nobody clearly does, and that no clock and no number of workers decides it."""
+"""Successive halving: who stays, who wins, what is said without a clear winner; neither clock nor number of workers decides."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nas.evaluators.standalone import Conditions, Trained, Training, training_al
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
 from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
-from nas.runs.records.finals import FinalsRecord, read_finals
+from nas.runs.records.halving import HalvingRecord, read_halving
 from nas.search import __main__ as search
-from nas.search.finals import LEAST_LEFT, Candidate, _settled, hold_finals, num_steps, steps_of_rounds
+from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, steps_of_rungs
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import load_architecture, load_provenance, load_space
@@ -46,55 +46,55 @@ def candidates(count: int) -> list[Candidate]:
 @pytest.fixture
 def conditions(tmp_path: Path) -> Conditions:
     write_pictures(tmp_path / "images" / "train", count=10)
-    return Conditions(SupernetRun(tmp_path, SPACE, str(tmp_path / "images"), 32, seed=0), batch_size=4, folder=tmp_path / "finals")
+    return Conditions(SupernetRun(tmp_path, SPACE, str(tmp_path / "images"), 32, seed=0), batch_size=4, folder=tmp_path / "standalone")
 
 
 def held(
     conditions: Conditions, taking_part: Sequence[Candidate], steps: Sequence[int], num_workers: int = 1, deadline: Deadline = NEVER
-) -> tuple[FinalsRecord, list[Training]]:
-    """The record of finals, and the trainings that were done, in their order."""
+) -> tuple[HalvingRecord, list[Training]]:
+    """The record, and the trainings that were done, in their order."""
     done: list[Training] = []
 
     def note(training: Training, result: Trained) -> None:
         done.append(training)
 
     with open_workers(partial(training_alone, conditions), Resources(num_workers), conditions.folder / "ray") as workers:
-        return hold_finals(conditions, taking_part, steps, workers, deadline, note), done
+        return halve(conditions, taking_part, steps, workers, deadline, note), done
 
 
-def test_rounds_follow_from_the_number_of_steps_alone() -> None:
-    assert steps_of_rounds(100) == (25, 50, 100)
-    assert steps_of_rounds(3) == (1, 1, 3)
+def test_rungs_follow_from_the_number_of_steps_alone() -> None:
+    assert steps_of_rungs(100) == (25, 50, 100)
+    assert steps_of_rungs(3) == (1, 1, 3)
     # Seven train, four go on, three go on and train with two seeds.
     assert num_steps(7, (25, 50, 100)) == 7 * 25 + 4 * 50 + 3 * 2 * 100
 
 
-def test_the_better_half_goes_on_and_the_last_round_has_more_seeds(conditions: Conditions) -> None:
+def test_the_better_half_goes_on_and_the_last_rung_has_more_seeds(conditions: Conditions) -> None:
     taking_part = candidates(7)
     found, done = held(conditions, taking_part, (1, 2, 3))
     assert found.steps == (1, 2, 3)
     assert found.finished == 3
-    of_rounds = [[one for one in found.finalists if len(one.rounds) > number] for number in range(3)]
-    assert list(map(len, of_rounds)) == [7, 4, LEAST_LEFT]
-    assert [{len(one.rounds[number]) for one in of_round} for number, of_round in enumerate(of_rounds)] == [{1}, {1}, {2}]
+    of_rungs = [[one for one in found.candidates if len(one.rungs) > number] for number in range(3)]
+    assert list(map(len, of_rungs)) == [7, 4, LEAST_KEPT]
+    assert [{len(one.rungs[number]) for one in of_rung} for number, of_rung in enumerate(of_rungs)] == [{1}, {1}, {2}]
     assert sum(training.steps for training in done) == num_steps(7, (1, 2, 3))
-    for number, (before, after) in enumerate(pairwise(of_rounds)):
+    for number, (before, after) in enumerate(pairwise(of_rungs)):
         worst = min(one.log_likelihood(number) for one in after)
         assert all(one.log_likelihood(number) <= worst for one in before if one not in after)
-    assert {one.fingerprint: one.label for one in found.finalists} == {one.architecture.fingerprint: one.label for one in taking_part}
-    assert set(found.finalists[:LEAST_LEFT]) == set(of_rounds[-1])
-    assert found.winner is found.finalists[0]
+    assert {one.fingerprint: one.label for one in found.candidates} == {one.architecture.fingerprint: one.label for one in taking_part}
+    assert set(found.candidates[:LEAST_KEPT]) == set(of_rungs[-1])
+    assert found.winner is found.candidates[0]
     assert found.winner.label == found.tied[0]
 
 
-def test_one_worker_and_two_hold_the_same_finals(conditions: Conditions, tmp_path: Path) -> None:
+def test_one_worker_and_two_come_to_the_same(conditions: Conditions, tmp_path: Path) -> None:
     taking_part = candidates(4)
     alone, _ = held(conditions, taking_part, (1, 2), 1)
     together, _ = held(replace(conditions, folder=tmp_path / "others"), taking_part, (1, 2), 2)
     assert together == alone
 
 
-def test_finals_without_any_time_leave_the_order_of_the_search(conditions: Conditions) -> None:
+def test_successive_halving_without_any_time_leaves_the_order_of_the_search(conditions: Conditions) -> None:
     over = Deadline(time.monotonic())
     none, done = held(conditions, candidates(4), (1, 2, 3), deadline=over)
     assert not done
@@ -102,17 +102,17 @@ def test_finals_without_any_time_leave_the_order_of_the_search(conditions: Condi
     assert none.winner.label == "trial 0"
 
 
-def test_where_only_the_first_round_is_done_it_decides(conditions: Conditions) -> None:
+def test_where_only_the_first_rung_is_done_it_decides(conditions: Conditions) -> None:
     whole, done = held(conditions, candidates(4), (1, 2, 3))
     for training in done:
         if training.steps > 1:
             conditions.file_of(training).unlink()
     one, _ = held(conditions, candidates(4), (1, 2, 3), deadline=Deadline(time.monotonic()))
     assert (one.steps, one.finished) == (whole.steps, 1)
-    assert {finalist.fingerprint: finalist.rounds[0] for finalist in one.finalists} == {
-        finalist.fingerprint: finalist.rounds[0] for finalist in whole.finalists
+    assert {candidate.fingerprint: candidate.rungs[0] for candidate in one.candidates} == {
+        candidate.fingerprint: candidate.rungs[0] for candidate in whole.candidates
     }
-    assert one.finalists[-1].log_likelihood(0) == min(finalist.log_likelihood(0) for finalist in one.finalists)
+    assert one.candidates[-1].log_likelihood(0) == min(candidate.log_likelihood(0) for candidate in one.candidates)
 
 
 def failing(conditions: Conditions, victims: Sequence[Architecture]) -> partial[object]:
@@ -133,23 +133,23 @@ def _failing(conditions: Conditions, victims: frozenset[str]) -> object:
 def test_who_cannot_be_trained_is_eliminated_with_the_reason(conditions: Conditions, capfd: pytest.CaptureFixture[str]) -> None:
     taking_part = candidates(4)
     with open_workers(failing(conditions, [taking_part[1].architecture]), Resources(1), conditions.folder) as workers:
-        found = hold_finals(conditions, taking_part, (1, 2), workers, NEVER, lambda training, result: None)
+        found = halve(conditions, taking_part, (1, 2), workers, NEVER, lambda training, result: None)
     assert found.finished == 2
-    (failed,) = [one for one in found.finalists if one.failure]
-    assert (failed.label, failed.rounds, failed.failure) == ("trial 1", (), "ArithmeticError: no network of this world")
+    (failed,) = [one for one in found.candidates if one.failure]
+    assert (failed.label, failed.rungs, failed.failure) == ("trial 1", (), "ArithmeticError: no network of this world")
     assert capfd.readouterr().err.count("tried again") == MAX_ATTEMPTS - 1
     all_fail = open_workers(failing(conditions, [one.architecture for one in taking_part]), Resources(1), conditions.folder)
     with all_fail as workers, pytest.raises(JobError, match=rf"(?s)failed {MAX_ATTEMPTS} times.*Traceback.*in attempt"):
         # In other numbers of steps: none of these is done already.
-        hold_finals(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
+        halve(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
 
 
 def order_of(*log_likelihoods: tuple[float, float]) -> tuple[list[str], list[str]]:
-    """Labels of those who cannot be told apart from the best and of the rest, after one round that gave these scores by seed."""
+    """Labels of those who cannot be told apart from the best and of the others, after one rung that gave these scores by seed."""
     left = candidates(len(log_likelihoods))
     scores = {one.architecture.fingerprint: tuple(map(score, seeds)) for one, seeds in zip(left, log_likelihoods, strict=True)}
-    tied, rest = _settled(left, [scores])
-    return [one.label for one in tied], [one.label for one in rest]
+    tied, others = _ties(left, [scores])
+    return [one.label for one in tied], [one.label for one in others]
 
 
 def test_ties_are_the_searchs() -> None:
@@ -160,61 +160,61 @@ def test_ties_are_the_searchs() -> None:
 
 def test_a_published_network_may_come_first_but_does_not_win(conditions: Conditions) -> None:
     alike, _ = held(conditions, candidates(3), (1,))
-    visitors = [replace(one, competes=one.label != alike.finalists[0].label) for one in candidates(3)]
+    visitors = [replace(one, competes=one.label != alike.candidates[0].label) for one in candidates(3)]
     found, _ = held(conditions, visitors, (1,))
-    assert [one.label for one in found.finalists] == [one.label for one in alike.finalists]
-    assert not found.finalists[0].competes
-    assert found.winner.label == found.finalists[1].label
+    assert [one.label for one in found.candidates] == [one.label for one in alike.candidates]
+    assert not found.candidates[0].competes
+    assert found.winner.label == found.candidates[1].label
 
 
-def test_a_search_ends_in_finals(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "140")
-    arguments = command(folder, "--finalists", "2", "--finals-steps", "4")
+    arguments = command(folder, "--halving-candidates", "2", "--halving-steps", "4")
     assert search.main(arguments) == 0
     out = capsys.readouterr().out
-    assert "Finals: trained alone" in out
+    assert "Successive halving: trained alone" in out
     assert all(f" {steps} steps" in out for steps in (1, 2, 4))
-    best, record = load_architecture(folder / "run" / "best.yaml"), read_finals(folder / "run")
+    best, record = load_architecture(folder / "run" / "best.yaml"), read_halving(folder / "run")
     assert record is not None
     assert (record.steps, record.finished) == ((1, 2, 4), 3)
     assert record.winner.fingerprint == best.fingerprint
-    rows = [line.split("  ")[0] for line in out.partition("Finals: trained alone")[2].splitlines()]
-    assert [row for row in rows if row in {one.label for one in record.finalists}] == [one.label for one in record.finalists]
-    told = load_provenance(folder / "run" / "best.yaml")["finals"]
-    scored = zip(record.steps, record.winner.rounds, strict=True)
+    rows = [line.split("  ")[0] for line in out.partition("Successive halving: trained alone")[2].splitlines()]
+    assert [row for row in rows if row in {one.label for one in record.candidates}] == [one.label for one in record.candidates]
+    told = load_provenance(folder / "run" / "best.yaml")["halving"]
+    scored = zip(record.steps, record.winner.rungs, strict=True)
     assert told == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
     assert [len(scores) for scores in told.values()] == [1, 1, 2]
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert search.main(arguments) == 0
     assert {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()} == done
-    assert (load_architecture(folder / "run" / "best.yaml"), read_finals(folder / "run")) == (best, record)
+    assert (load_architecture(folder / "run" / "best.yaml"), read_halving(folder / "run")) == (best, record)
 
 
 def default_like(folder: Path, out: str, *more: str) -> list[str]:
-    """A small search that says nothing of finals but how short they are."""
-    argv = command(folder, "--finals-steps", "8", "--out", str(folder / out), *more)
-    place = argv.index("--finalists")
+    """A small search that says nothing of successive halving but how short it is."""
+    argv = command(folder, "--halving-steps", "8", "--out", str(folder / out), *more)
+    place = argv.index("--halving-candidates")
     return [*argv[:place], *argv[place + 2 :]]
 
 
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
-def test_a_search_that_is_killed_in_its_finals_ends_with_the_finals_that_it_would_have_had(folder: Path, workers: str) -> None:
+def test_a_search_that_is_killed_in_successive_halving_ends_as_if_it_had_not_been(folder: Path, workers: str) -> None:
     """And with two workers those of one."""
     run_whole(search.main, default_like(folder, "whole"))
-    whole = read_finals(folder / "whole")
+    whole = read_halving(folder / "whole")
     assert whole is not None
     assert whole.finished == len(whole.steps)
     argv = default_like(folder, "run", "--workers", workers)
     with running(search.main, argv) as (process, output):
-        # All trials are done, and the finals are under way.
+        # All trials are done, and successive halving is under way.
         while not any((folder / "run" / "standalone").glob("*.json")):
             assert process.is_alive(), output.read_text()
             time.sleep(0.02)
     assert len(trials_of(folder)) == 5
     assert not (folder / "run" / "best.yaml").exists()
     run_whole(search.main, argv)
-    assert read_finals(folder / "run") == whole
+    assert read_halving(folder / "run") == whole
     assert rows_of(folder / "run" / "trials.csv") == rows_of(folder / "whole" / "trials.csv")
     assert load_architecture(folder / "run" / "best.yaml").fingerprint == whole.winner.fingerprint
 
@@ -232,32 +232,32 @@ def test_a_search_without_a_supernet(folder: Path, capsys: pytest.CaptureFixture
     assert provenance["log_likelihood"] == max(trial.value for trial in trials_of(folder))
 
 
-def test_finals_that_have_no_time_are_told_of_and_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_successive_halving_without_time_is_told_of_and_continues(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = default_like(folder, "run")
     assert search.main(argv) == 0
-    whole = read_finals(folder / "run")
-    (folder / "run" / "finals.json").unlink()
+    whole = read_halving(folder / "run")
+    (folder / "run" / "halving.json").unlink()
     for file in (folder / "run" / "standalone").iterdir():
         file.unlink()
     capsys.readouterr()
     assert search.main([*argv, "--minutes", "0"]) == 0
-    assert "The finals ended before their first round was over: the winner is the search's choice." in capsys.readouterr().out
+    assert "Successive halving ended before its first rung was over: the winner is the search's choice." in capsys.readouterr().out
     assert search.main(argv) == 0
-    assert read_finals(folder / "run") == whole
+    assert read_halving(folder / "run") == whole
 
 
 def test_a_dry_run_tells_of_trainings(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     alone = ["--evaluator", "standalone", "--standalone-steps", "7"]
-    assert search.main(command(folder, "--dry-run", "--finalists", "8", *alone, trains=False)) == 0
+    assert search.main(command(folder, "--dry-run", "--halving-candidates", "8", *alone, trains=False)) == 0
     out = capsys.readouterr().out
-    assert f"the best train alone, {num_steps(8, steps_of_rounds(100))} steps" in out
+    assert f"the best train alone, {num_steps(8, steps_of_rungs(100))} steps" in out
     assert "7 steps of training alone" in out
     assert "training " not in [line[:9] for line in out.splitlines()]
     assert search.main(command(folder, "--dry-run")) == 0
     assert "the best train alone" not in capsys.readouterr().out
 
 
-def test_a_front_has_no_finals(folder: Path, mistaken: Mistaken) -> None:
-    complaint = mistaken(search.main, command(folder, "--objectives", "accuracy", "macs", "--finalists", "2"))
+def test_a_front_has_no_successive_halving(folder: Path, mistaken: Mistaken) -> None:
+    complaint = mistaken(search.main, command(folder, "--objectives", "accuracy", "macs", "--halving-candidates", "2"))
     assert "a front has no winner" in complaint

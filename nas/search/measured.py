@@ -1,4 +1,4 @@
-"""The architectures that a search writes: its best, each measured on the devices of the budget before it is one."""
+"""The best of a search, measured on the devices of its budget: predicted latencies alone decide about no winner."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from proxies.cost import Budget, BudgetError, format_amount
 from proxies.latency import LatencyTable, Measured
 from space.architecture import Architecture
 
-MAX_MISSES = 20
+MAX_TOO_SLOW = 20
 """So many of the best may turn out too slow; then prediction does not hold on this device."""
 
 
 @dataclass(frozen=True)
-class Finalist:
-    """A result, and its latency as measured, by quantity; nothing is measured where the budget limits no latency."""
+class MeasuredResult:
+    """A result, and its measured latencies by quantity; nothing is measured where the budget limits no latency."""
 
     result: Result
     measured: Mapping[str, Measured] = field(default_factory=dict)
@@ -39,41 +39,41 @@ class Finalist:
         }
 
 
-def choose_finalists(
+def measure_best(
     ranked: Sequence[Result], budget: Budget, tables: Mapping[str, LatencyTable], keep: int, on_measured: Callable[[], None]
-) -> tuple[list[Finalist], list[Finalist]]:
-    """Take the best, passing over those that are slower on a device than the budget allows.
+) -> tuple[list[MeasuredResult], list[MeasuredResult]]:
+    """Measure the best until enough of them are as fast as the budget asks.
 
     Args:
         ranked: best first.
-        tables: by latency, that at whose pace it is measured.
-        keep: how many to take.
+        tables: by latency, the table with whose reference clock it is measured.
+        keep: how many are enough.
         on_measured: called after each measurement.
 
     Returns:
-        The finalists, best first, and those passed over.
+        Those that are fast enough, best first, and those that are too slow.
 
     Raises:
         BudgetError: none of the best meets the latencies.
     """
-    taken: list[Finalist] = []
-    missed: list[Finalist] = []
+    taken: list[MeasuredResult] = []
+    too_slow: list[MeasuredResult] = []
     for result in ranked:
-        if len(taken) == keep or len(missed) == MAX_MISSES:
+        if len(taken) == keep or len(too_slow) == MAX_TOO_SLOW:
             break
-        finalist = Finalist(result, measured_latencies(result.architecture, tables))
+        measured = MeasuredResult(result, measured_latencies(result.architecture, tables))
         on_measured()
-        (taken if finalist.meets(budget) else missed).append(finalist)
+        (taken if measured.meets(budget) else too_slow).append(measured)
     if not taken:
-        quantity, measured = min(
-            ((quantity, measured) for one in missed for quantity, measured in one.measured.items()),
+        quantity, fastest = min(
+            ((quantity, measured) for one in too_slow for quantity, measured in one.measured.items()),
             key=lambda item: item[1].nanoseconds / budget.limits[item[0]],
         )
         raise BudgetError(
-            f"budget: measured {format_amount(measured.nanoseconds, quantity)} at the least among the {len(missed)} best, "
+            f"budget: measured {format_amount(fastest.nanoseconds, quantity)} at the least among the {len(too_slow)} best, "
             f"expected {format_amount(budget.limits[quantity], quantity)}; the device is slower than when its table was measured"
         )
-    return taken, missed
+    return taken, too_slow
 
 
 def measured_latencies(architecture: Architecture, tables: Mapping[str, LatencyTable]) -> dict[str, Measured]:
