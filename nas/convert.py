@@ -1,4 +1,4 @@
-"""`python -m nas.convert --parent davit-t --weights FILE --output DIR`: official weights, in this package's own files."""
+"""`python -m nas.convert --parent davit-t --weights FILE --output DIR`: official weights as files of this package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ main = command(ConvertConfig, "nas.convert:run", "Convert the weights of a publi
 
 
 def run(config: ConvertConfig, console: Console) -> None:
-    """Read, convert, check that every tensor found its place, write both files."""
+    """Read, convert and write both files; SpaceError where a tensor has no counterpart."""
     start = time.perf_counter()
     from safetensors.torch import save
 

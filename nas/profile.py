@@ -1,4 +1,4 @@
-"""`python -m nas.profile davit-t best.yaml`: what a network costs, stage by stage and block by block; `--parents`: all published ones."""
+"""`python -m nas.profile davit-t best.yaml`: what a network costs, stage by stage and block by block."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SECONDS_A_NETWORK = 0.3
 """About how long counting takes."""
 
 
-def image_size(text: str | tuple[int, int]) -> tuple[int, int]:
-    """Read `256` or `256x192`, height first."""
-    if isinstance(text, tuple):
-        return text
-    sides = [int(side) for side in text.split("x") if side.isascii() and side.isdigit()]
-    if len(sides) != text.count("x") + 1 or len(sides) > 2 or not all(LEAST_SIDE <= side <= GREATEST_SIDE for side in sides):
-        raise ValueError(f"got {text!r}, expected a side from {LEAST_SIDE} to {GREATEST_SIDE}, or two, height first, as 256x192")
+def parse_image_size(size: str | tuple[int, int]) -> tuple[int, int]:
+    """Height and width, as they are or from `256` or `256x192`."""
+    if isinstance(size, tuple):
+        return size
+    sides = [int(side) for side in size.split("x") if side.isascii() and side.isdigit()]
+    if len(sides) != size.count("x") + 1 or len(sides) > 2 or not all(LEAST_SIDE <= side <= GREATEST_SIDE for side in sides):
+        raise ValueError(f"got {size!r}, expected a side from {LEAST_SIDE} to {GREATEST_SIDE}, or two, height first, as 256x192")
     return sides[0], sides[-1]
 
 
@@ -41,9 +41,9 @@ class ProfileConfig(Config):
     architectures: tuple[str, ...] = option(
         (), "a YAML file, or the name of a published network", is_positional=True, nargs="*", metavar="architecture"
     )
-    parents: bool = option(False, "a table of all published networks beside their published figures")
+    parents: bool = option(False, "a table of all published networks with counted and published figures")
     image_size: tuple[int, int] | None = option(
-        None, "256 or, height first, 256x192; default: each one's own", convert=image_size, metavar="SIDE"
+        None, "256 or, height first, 256x192; default: each one's own", convert=parse_image_size, metavar="SIDE"
     )
 
     def check(self) -> None:
@@ -56,14 +56,14 @@ main = command(ProfileConfig, "nas.profile:run", "What networks cost, stage by s
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a profile: a piece of a network and what it costs for one image.
+class ProfileRow:
+    """One line of a profile: a part of a network and its costs for one image.
 
     Args:
         depth: 0 for stem, stages, head; 1 inside a stage.
-        operators: what it is made of.
+        operators: in words.
         out_size: height and width of the map that it returns.
-        activations: elements put out by convolutions, linear layers and matrix products.
+        activations: elements that convolutions, linear layers and matrix products return.
     """
 
     depth: int
@@ -75,7 +75,7 @@ class Row:
 
 
 def run(config: ProfileConfig, console: Console) -> None:
-    """Load everything first, so that a mistake is told before the first table, and print the tables."""
+    """Load everything first, so that mistakes are reported before the first table, and print the tables."""
     from rich.console import Console
 
     from space.files import load_architecture, load_published
@@ -84,7 +84,7 @@ def run(config: ProfileConfig, console: Console) -> None:
     if config.dry_run:
         _plan(console, config, [architecture for architecture, _ in loaded])
         return
-    # Names come from files: nothing in them is markup.
+    # Names come from files: they may look like markup.
     console = Console(markup=False, highlight=False)
     for architecture, published in loaded:
         height, width = config.image_size or (architecture.image_size,) * 2
@@ -106,7 +106,7 @@ def _plan(console: Console, config: ProfileConfig, architectures: Sequence[Archi
     print_plan(console, Plan((phase,), {"in all": memory_now()}))
 
 
-def profile(architecture: Architecture, height: int, width: int) -> list[Row]:
+def profile(architecture: Architecture, height: int, width: int) -> list[ProfileRow]:
     """The rows of a profile; those of depth 0 add up to the network. Equal blocks in a row share one."""
     parts = {part.path: part for part in architecture.parts_at(height, width)}
     rows = [_row("stem", 0, [parts["stem"]], architecture.stem.label)]
@@ -116,7 +116,7 @@ def profile(architecture: Architecture, height: int, width: int) -> list[Row]:
     return [*rows, _row("head", 0, [parts["head"]], architecture.head.label)]
 
 
-def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[Row]:
+def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[ProfileRow]:
     rows = [_row("downsample", 1, [parts["downsample"]], parts["downsample"].spec.label)] if "downsample" in parts else []
     for block, run in groupby(range(len(stage.blocks)), key=lambda j: stage.blocks[j]):
         numbers = list(run)
@@ -127,22 +127,22 @@ def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[Row]:
     return [*rows, _row("norm", 1, [parts["norm"]], stage.norm.label)] if "norm" in parts else rows
 
 
-def _row(name: str, depth: int, parts: Sequence[Part], operators: str) -> Row:
+def _row(name: str, depth: int, parts: Sequence[Part], operators: str) -> ProfileRow:
     from proxies.cost import Cost
     from proxies.macs import part_activations, part_cost
 
     cost = sum(map(part_cost, parts), Cost(0, 0))
-    return Row(depth, name, operators, parts[-1].out_size, cost, sum(map(part_activations, parts)))
+    return ProfileRow(depth, name, operators, parts[-1].out_size, cost, sum(map(part_activations, parts)))
 
 
-def _sum(name: str, operators: str, rows: Sequence[Row]) -> Row:
+def _sum(name: str, operators: str, rows: Sequence[ProfileRow]) -> ProfileRow:
     from proxies.cost import Cost
 
     cost = sum((row.cost for row in rows), Cost(0, 0))
-    return Row(0, name, operators, rows[-1].out_size, cost, sum(row.activations for row in rows))
+    return ProfileRow(0, name, operators, rows[-1].out_size, cost, sum(row.activations for row in rows))
 
 
-def print_profile(console: Console, title: str, rows: Sequence[Row]) -> None:
+def print_profile(console: Console, title: str, rows: Sequence[ProfileRow]) -> None:
     """Print a profile with the share of each row in the multiply-adds."""
     from rich import box
     from rich.table import Table
@@ -160,7 +160,7 @@ def print_profile(console: Console, title: str, rows: Sequence[Row]) -> None:
     console.print(table)
 
 
-def _cells(row: Row, total: Row) -> Iterable[str]:
+def _cells(row: ProfileRow, total: ProfileRow) -> Iterable[str]:
     return (
         "  " * row.depth + row.name,
         row.operators,
@@ -173,7 +173,7 @@ def _cells(row: Row, total: Row) -> Iterable[str]:
 
 
 def print_parents(console: Console, size: tuple[int, int] | None) -> None:
-    """Print all published networks' counted costs beside their published ones."""
+    """Print the counted and the published costs of all published networks."""
     from rich import box
     from rich.table import Table
 

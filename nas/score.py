@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from nas.evaluators.zero_cost import Scored
+    from nas.evaluators.zero_cost import ScoredArchitecture
     from proxies.zero_cost.registry import Score
     from space.architecture import Architecture
     from supernet.data.images import ImageSet
@@ -26,7 +26,7 @@ UNLIMITED = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(Config):
-    """What to score, and on what; no option reads other images than training images."""
+    """What to score, and on which images; only training images are read."""
 
     architectures: tuple[str, ...] = option(
         REQUIRED, "a YAML file, or the name of a published network", is_positional=True, metavar="architecture"
@@ -47,7 +47,7 @@ main = command(
 
 
 def run(config: ScoreConfig, console: Console) -> None:
-    """Load everything first, so that a mistake is told before the first score, and print the table."""
+    """Load everything first, so that mistakes are reported before the first score, and print the table."""
     from rich.console import Console
 
     from proxies.zero_cost.registry import SCORES, score_named
@@ -69,7 +69,7 @@ def run(config: ScoreConfig, console: Console) -> None:
     batch = training_batch(images, indices, config.batch_size, side, config.seed)
     scored = [score(architecture, scores, *batch, config.seed) for architecture in architectures]
     table = _table(scores, scored)
-    # Names come from files: nothing in them is markup. A table wider than the screen is not cut off: numbers would be missing.
+    # Names come from files: they may look like markup. A table wider than the screen is not cut off: numbers would be missing.
     console = Console(markup=False, highlight=False)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=UNLIMITED)).maximum)
     console.print(f"Scores at {side}x{side} on {config.batch_size} images of {config.data}, seed {config.seed}; seconds below each")
@@ -96,7 +96,7 @@ def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:
     return train
 
 
-def _table(scores: Sequence[Score], scored: Sequence[Scored]) -> Table:
+def _table(scores: Sequence[Score], scored: Sequence[ScoredArchitecture]) -> Table:
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""What a network scores on held-out images: an architecture with the supernet's weights, or a network of its own."""
+"""Scores on held-out images, of an architecture with the supernet's weights or of a network of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Score:
     """Accuracy (a share of 1) and mean log-likelihood (nats) on held-out images, with their standard errors.
 
     Args:
-        log_likelihood: what architectures are ranked by; any number that is greater for the better where there were no images.
-        num_images: fewer than there are where an evaluation was stopped, none where a caller's evaluator gave a number alone.
+        log_likelihood: what architectures are ranked by; without images, a caller's number, greater for the better.
+        num_images: fewer where an evaluation was stopped; 0 where a caller's evaluator returned only a number.
     """
 
     accuracy: float
@@ -32,7 +32,7 @@ class Score:
 
     @classmethod
     def of_number(cls, value: float) -> Score:
-        """What a caller's evaluator gave, greater for the better."""
+        """The score of a caller's number, greater for the better."""
         return cls(0.0, 0.0, value, 0.0, 0)
 
     @property
@@ -48,7 +48,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class PerImage:
-    """What every image was judged, in double precision: log-likelihoods (N,), and hits (N,), 1 or 0."""
+    """Log-likelihoods (N,) of all images, and hits (N,), 1 or 0; both in double precision."""
 
     log_likelihoods: Tensor
     hits: Tensor
@@ -76,10 +76,10 @@ def evaluate(
     batches: Sequence[tuple[Tensor, Tensor]],
     is_over: Callable[[PerImage], bool] | None = None,
 ) -> PerImage:
-    """Calibrate the batch norms on training images, then judge labelled batches (images_BCHW, labels_B).
+    """Calibrate the batch norms on training images, then score labelled batches (images_BCHW, labels_B).
 
     Args:
-        is_over: asked after each batch but the last, with all that was judged so far.
+        is_over: called after each batch but the last with the images scored so far; True stops the evaluation.
     """
     statistics = calibrate(supernet, architecture, calibration)
     return judge(lambda images_BCHW: supernet(images_BCHW, architecture, statistics), batches, is_over)
@@ -89,7 +89,7 @@ def evaluate(
 def judge(
     forward: Callable[[Tensor], Tensor], batches: Sequence[tuple[Tensor, Tensor]], is_over: Callable[[PerImage], bool] | None = None
 ) -> PerImage:
-    """Judge by what turns images (B, C, H, W) into logits (B, classes); `is_over` as in `evaluate`."""
+    """Score a function from images (B, C, H, W) to logits (B, classes); `is_over` as in `evaluate`."""
     log_likelihoods: list[Tensor] = []
     hits: list[Tensor] = []
     for images_BCHW, labels_B in batches:

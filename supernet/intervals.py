@@ -1,4 +1,4 @@
-"""Accuracies with their intervals, and what they were measured on."""
+"""Accuracies with confidence intervals, over images or over seeds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of images that are told rightly, with a 95 % interval.
+    """A share of correctly classified images, with its 95 % interval.
 
     Args:
-        num_images: None where that is not known.
-        num_seeds: trainings that it is the mean of. Of several the interval is over these (Student's), of one over images (Wilson's).
+        num_images: None where it is unknown.
+        num_seeds: trainings averaged. The interval of several is over seeds (Student's), of one over images (Wilson's).
     """
 
     share: float
@@ -31,36 +31,36 @@ class Accuracy:
 
 
 def over_images(share: float, num_images: int) -> Accuracy:
-    """One network's accuracy."""
+    """The accuracy of one network."""
     interval = _stats().binomtest(round(share * num_images), num_images).proportion_ci(CONFIDENCE, method="wilson")
     return Accuracy(share, float(interval.low), float(interval.high), num_images)
 
 
 def of_score(score: Score) -> Accuracy:
-    """That of an evaluation."""
+    """The accuracy of an evaluation."""
     return over_images(score.accuracy, score.num_images)
 
 
 def over_seeds(shares: Sequence[float], num_images: int | None) -> Accuracy | None:
-    """The mean of several trainings; None of one alone on images that nobody counted."""
+    """The mean accuracy of several trainings; None for one training on an unknown number of images."""
     middle = mean(shares)
     if len(shares) == 1:
         return None if num_images is None else over_images(middle, num_images)
-    reach = float(_stats().t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1)) * stdev(shares) / sqrt(len(shares))
-    return Accuracy(middle, max(0.0, middle - reach), min(1.0, middle + reach), num_images, len(shares))
+    half_width = float(_stats().t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1)) * stdev(shares) / sqrt(len(shares))
+    return Accuracy(middle, max(0.0, middle - half_width), min(1.0, middle + half_width), num_images, len(shares))
 
 
 def difference_over_seeds(shares: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
-    """The interval of the mean of others less that of some trainings (Welch's); not finite where neither varies."""
+    """The interval of the difference of two means, that of `others` less that of `shares` (Welch's); not finite where neither varies."""
     with warnings.catch_warnings():
-        # Seeds that agree to the last image are no mistake.
+        # Equal accuracies of all seeds are no mistake.
         warnings.simplefilter("ignore", RuntimeWarning)
         interval = _stats().ttest_ind(others, shares, equal_var=False).confidence_interval(CONFIDENCE)
     return float(interval.low), float(interval.high)
 
 
 def _stats() -> Any:
-    # Imported late: it takes a second, which what only asks for a plan need not wait for.
+    # Imported here: it takes a second, which plans do not need.
     from scipy import stats
 
     return stats

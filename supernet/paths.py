@@ -1,7 +1,6 @@
 """Which architectures a step of supernet training runs: strategies, by name.
 
-What a step runs is a function of the seed and the step alone, so a resumed training repeats it, and every one of several
-processes trains the same paths.
+The paths of a step depend on the seed and the step alone, so a resumed training repeats them, and all processes train the same paths.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from space.architecture import Architecture
 from space.errors import UserError
 from space.search_space import Option, SearchSpace
 from supernet.fair import fair, num_fair_paths
-from supernet.scope import Scope
+from supernet.sampling_domain import SamplingDomain
 
 Paths = Callable[[int], Sequence[Architecture]]
 """The architectures that a step trains; their gradients add up to one update."""
@@ -22,11 +21,11 @@ Paths = Callable[[int], Sequence[Architecture]]
 NUM_RANDOM = 2
 """Random architectures in a step of the sandwich rule, as in its paper's experiments."""
 NUM_CANDIDATES = 16
-"""Draws among which a band's largest and smallest are picked."""
+"""Samples among which the sandwich rule looks for a band's largest and smallest architecture."""
 
 
 class PathsError(UserError, ValueError):
-    """A strategy that there is none of."""
+    """An unknown strategy."""
 
 
 @dataclass(frozen=True)
@@ -34,34 +33,34 @@ class Strategy:
     """A way to train a supernet.
 
     Args:
-        paths: of a scope and a seed.
-        num_paths: how many architectures a step trains, by the space.
+        paths: of a sampling domain and a seed.
+        num_paths: architectures that a step trains, by the space.
         distils: whether a step's first architecture teaches the others: they learn its predictions instead of the labels.
     """
 
-    paths: Callable[[Scope, int], Paths]
+    paths: Callable[[SamplingDomain, int], Paths]
     num_paths: Callable[[SearchSpace], int]
     distils: bool = False
 
 
-def uniform(scope: Scope, seed: int) -> Paths:
-    """One architecture a step, drawn by the scope (https://arxiv.org/abs/1904.00420)."""
-    return lambda step: (scope.sample(random.Random(f"{seed} path {step}")),)
+def uniform(domain: SamplingDomain, seed: int) -> Paths:
+    """One sampled architecture a step (https://arxiv.org/abs/1904.00420)."""
+    return lambda step: (domain.sample(random.Random(f"{seed} path {step}")),)
 
 
-def sandwich(scope: Scope, seed: int) -> Paths:
+def sandwich(domain: SamplingDomain, seed: int) -> Paths:
     """The largest, the smallest and random architectures (https://arxiv.org/abs/1903.05134).
 
-    Operators have no size, so the largest is one of the greatest widths and depths with operators drawn at random, and the
-    smallest likewise. In a band they are those of some draws whose widths and depths make room for most and fewest weights.
+    Operators have no order by size, so the largest has the greatest widths and depths with random operators, and the smallest likewise.
+    In a band they are those of some samples whose widths and depths have room for most and fewest weights.
     """
 
     def paths(step: int) -> Sequence[Architecture]:
         rng = random.Random(f"{seed} sandwich {step}")
-        if scope.excess is None:
-            return (_extreme(scope, -1, rng), _extreme(scope, 0, rng), *(scope.sample(rng) for _ in range(NUM_RANDOM)))
-        drawn = [scope.sample(rng) for _ in range(NUM_CANDIDATES)]
-        smallest, *others, largest = sorted(drawn, key=_room)
+        if domain.excess is None:
+            extremes = _with_shape(domain, -1, rng), _with_shape(domain, 0, rng)
+            return (*extremes, *(domain.sample(rng) for _ in range(NUM_RANDOM)))
+        smallest, *others, largest = sorted((domain.sample(rng) for _ in range(NUM_CANDIDATES)), key=_capacity)
         return (largest, smallest, *rng.sample(others, NUM_RANDOM))
 
     return paths
@@ -75,21 +74,22 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy(name: str) -> Strategy:
-    """A strategy by its name; PathsError lists the names there are."""
+    """A strategy by its name; PathsError lists the names."""
     if name not in STRATEGIES:
         raise PathsError(f"paths: got {name!r}, expected one of {', '.join(STRATEGIES)}")
     return STRATEGIES[name]
 
 
-def _extreme(scope: Scope, place: int, rng: random.Random) -> Architecture:
-    shape = scope.space.shape_slots
+def _with_shape(domain: SamplingDomain, index: int, rng: random.Random) -> Architecture:
+    """An architecture with the widths and depths at an index of their options, and random operators."""
+    shape = domain.space.shape_slots
 
     def choose(name: str, options: tuple[Option, ...]) -> Option:
-        return options[place] if name in shape else rng.choice(options)
+        return options[index] if name in shape else rng.choice(options)
 
-    return scope.space.decide(choose)
+    return domain.space.decide(choose)
 
 
-def _room(architecture: Architecture) -> int:
-    """How many weights a shape has room for, operators aside."""
+def _capacity(architecture: Architecture) -> int:
+    """Roughly how many weights the widths and depths have room for, whatever the operators."""
     return sum(len(stage.blocks) * stage.width**2 for stage in architecture.stages)

@@ -1,9 +1,9 @@
-"""Racing: an evaluation stops when it is sure that the candidate is not among the best.
+"""Racing: an evaluation stops when the candidate is surely not among the best.
 
-The images are common, so candidates are compared image by image: the spread of the differences is far smaller than that
-of the log-likelihoods. What is decided is the difference on all images from that on a part of them, drawn at random
-without repetition; hence the correction for a finite population, which leaves no doubt when all are drawn. Means are
-what is ranked by, so means are tested, and not ranks as by Wilcoxon's test, whose median may point the other way.
+Candidates are compared image by image on common images: the differences vary far less than the log-likelihoods. The test is about the
+mean difference on all images, given that on some, drawn at random without replacement; hence the correction for a finite population,
+which leaves no doubt when all are drawn. Architectures are ranked by means, so means are tested, and not ranks as in Wilcoxon's test,
+whose median may have the other sign.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 
 from supernet.accuracy import PerImage, Score
 
-SURE = 2.5
-"""Standard errors that a candidate has to lie behind."""
+LOST_BY_STDERRS = 2.5
+"""Standard errors by which a lost candidate's mean is lower."""
 EVERY = 32
-"""Images between two looks."""
+"""Images between two tests."""
 
 
 class Race:
     """Evaluations one after another, on the same images in the same order.
 
     Args:
-        keep: so many of the best are evaluated in full.
+        keep: how many of the best are evaluated on all images.
         num_images: of a full evaluation.
     """
 
@@ -36,38 +36,38 @@ class Race:
         self._best: list[PerImage] = []
 
     def is_lost(self, so_far: PerImage) -> bool:
-        """Whether the candidate is surely worse than the last of those to be kept."""
+        """Whether the candidate is surely worse than the last of the best."""
         if len(self._best) < self._keep:
             return False
         differences = so_far.log_likelihoods - self._best[-1].log_likelihoods[: len(so_far)]
-        left = 1 - len(so_far) / self._num_images
-        stderr = differences.std().item() * math.sqrt(left / len(so_far))
-        return differences.mean().item() < -SURE * stderr
+        remaining = 1 - len(so_far) / self._num_images
+        stderr = differences.std().item() * math.sqrt(remaining / len(so_far))
+        return differences.mean().item() < -LOST_BY_STDERRS * stderr
 
     def score(self, judged: PerImage) -> Score:
-        """A candidate's score; of one that was stopped, what its part of the images lets expect of all of them."""
+        """A candidate's score; for one that was stopped, the score expected on all images."""
         if len(judged) == self._num_images:
             insort(self._best, judged, key=lambda one: -one.log_likelihoods.mean().item())
             del self._best[self._keep :]
             return judged.score
-        # Parts differ in difficulty, and the rival tells by how much.
+        # Images differ in difficulty; the rival's scores on the same images correct for that.
         rival, count = self._best[-1], len(judged)
-        part = PerImage(
+        expected = PerImage(
             rival.log_likelihoods.mean() + judged.log_likelihoods - rival.log_likelihoods[:count],
             rival.hits.mean() + judged.hits - rival.hits[:count],
         )
-        return part.score
+        return expected.score
 
 
 def shuffled(batches: Sequence[tuple[Tensor, Tensor]], seed: int) -> list[tuple[Tensor, Tensor]]:
-    """All images in random order, in batches that end where a race is looked at."""
+    """All images in random order, in batches that end where a race is tested."""
     images_BCHW, labels_B = (torch.cat(parts) for parts in zip(*batches, strict=True))
     order = torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(seed)).to(labels_B.device)
-    ends = looks(len(labels_B))
+    ends = decision_points(len(labels_B))
     sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     return list(zip(images_BCHW[order].split(sizes), labels_B[order].split(sizes), strict=True))
 
 
-def looks(num_images: int) -> list[int]:
-    """How many images have been judged when a race is looked at; the last time all."""
+def decision_points(num_images: int) -> list[int]:
+    """Numbers of images after which a race is tested; the last one is all."""
     return [*range(EVERY, num_images, EVERY), num_images]

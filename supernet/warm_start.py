@@ -1,4 +1,4 @@
-"""Beginning with trained weights: the shared tensors take what a trained network of the same operators has."""
+"""Initial weights from trained networks: shared tensors are filled where a network has the same operator."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from space.architecture import Part
 from space.network import TokenMixerNet
 from supernet.network import Supernet
-from supernet.slicing import leading_slice, shared_name
+from supernet.sharing import leading_slice, shared_name
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What one network gave: tensors, and their share of all numbers in the supernet."""
+    """What was filled from one network: tensors, and their share of the supernet's parameters."""
 
     num_tensors: int
     share: float
@@ -23,10 +23,10 @@ class Filled:
 
 @torch.no_grad()
 def fill(supernet: Supernet, *networks: TokenMixerNet) -> list[Filled]:
-    """Fill the shared tensors from networks; where two have one, the first gives it.
+    """Fill the shared tensors from networks; where two networks have a tensor, the first one's is taken.
 
-    A tensor fits where the same operator stands at the same path. Of a wider or narrower one the leading slice that both have
-    is taken, as two widths of the supernet share it. A stem for other channels and a classifier for other classes are left out.
+    A tensor fits where path and operator are the same. From a wider or narrower one the common leading slice is taken, which two
+    widths of a supernet share as well. A stem for other channels and a classifier for other classes are left out.
     """
     total = sum(tensor.numel() for tensor in supernet.shared.values())
     taken: set[str] = set()
@@ -44,7 +44,7 @@ def fill(supernet: Supernet, *networks: TokenMixerNet) -> list[Filled]:
 
 
 def _tensors(supernet: Supernet, network: TokenMixerNet) -> dict[str, Tensor]:
-    """What a network has for the supernet, by shared name."""
+    """A network's tensors that fit, by shared name."""
     return {
         shared: tensor
         for part in network.architecture.parts

@@ -1,7 +1,7 @@
 """What all tests share: one thread (the tensors are small), a fixed seed a test, no deadline for generated examples.
 
 Trainings run on a GPU where there is one. A test that brings tensors of its own asks the network, the images that the forward is
-given, or `this_process().device` where they belong, and compares in the main memory. No stand-in for a GPU is sound here: weights'
+given, or `own_device()` where they belong, and compares in the main memory. No stand-in for a GPU is sound here: weights'
 slices are told apart by their addresses, which PyTorch's devices without hardware (meta, lazy, those written in Python) do not have.
 """
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from supernet.training import engine
+from supernet.training import checkpointer
 
 pytest_plugins = ["tests.postgresql"]
 
@@ -32,5 +32,5 @@ def _seed() -> None:
 @pytest.fixture
 def saving_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings write a checkpoint after every step."""
-    monkeypatch.setattr(engine, "SECONDS_UNSAVED", 0.0)
-    monkeypatch.setattr(engine, "WRITING_SHARE", float("inf"))
+    monkeypatch.setattr(checkpointer, "SECONDS_UNSAVED", 0.0)
+    monkeypatch.setattr(checkpointer, "WRITING_SHARE", float("inf"))

@@ -20,7 +20,7 @@ from pathlib import Path
 Command = Callable[[Sequence[str]], int]
 
 PRELOAD = [
-    "torch", "accelerate", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retrain.retraining",
+    "torch", "timm.data", "timm.optim", "timm.scheduler", "optuna", "rich.progress", "nas.retrain.retraining",
     "nas.search.finish", "nas.compare.pipeline", "nas.audit.analysis", "nas.audit.predictors",
 ]  # fmt: skip
 LIMIT_SECONDS = 200.0

@@ -28,7 +28,7 @@ DOORS = {
 ORDER = {
     "nas": ("runs", "execution", "cli", "samplers", "draw", "study", "latency", "train", "export", "evaluators", "retrain", "report",
             "audit", "compare", "search", "join", "score", "profile", "convert"),
-    "supernet": ("randomness", "intervals", "data", "training"),
+    "supernet": ("seeding", "intervals", "data", "training"),
     "proxies": ("cost", "band"),
 }  # fmt: skip
 """Folders and files of a package from the bottom up: none imports one that stands behind it. All of `nas`, some of the others."""
@@ -146,4 +146,4 @@ def test_a_dry_run_loads_nothing_that_it_does_not_need(command: str) -> None:
     module, *options = f"nas.{command} --dry-run".split()
     run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     loaded = modules_loaded_by(f"import runpy; sys.argv = {[module, *options]!r}; {run}")
-    assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "accelerate", "scipy", "sympy"}
+    assert not loaded & {"timm", "torchvision", "optuna", "ray", "fvcore", "scipy", "sympy"}

@@ -1,11 +1,11 @@
-"""What an evaluation costs beside pure forward passes, and what racing saves.
+"""The cost of an evaluation relative to pure forward passes, and what racing saves.
 
     python -m experiments.benchmarks.evaluation --run runs/mine --architectures 120
 
-Speed: an evaluation, batch norms calibrated and images judged, beside forward passes of the exported plain network over the
-same batches, turn by turn; the share is the median of the pairs' ratios. Racing: architectures drawn inside the run's budget
-are judged on all images once; then races among them are replayed from these tables, each time in another order of architectures
-and images, and their winner is compared with that of full evaluations.
+Speed: evaluations (calibration of the batch norms, then scoring) and forward passes of the exported plain network over the same batches
+alternate; the share is the median of the pairs' ratios. Racing: architectures drawn within the run's budget are evaluated on all images
+once; then races among them are replayed from these tables, each time in another order of architectures and images, and their winner is
+compared with that of full evaluations.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget, without_latency
 from space.architecture import Architecture
 from space.files import write_atomically
-from space.network import build_network
 from supernet.accuracy import PerImage, evaluate
-from supernet.calibration import calibrate
-from supernet.racing import Race, looks
+from supernet.racing import Race, decision_points
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -40,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure both and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="directory of a search, or of a supernet's training")
-    parser.add_argument("--architectures", type=int, default=120, help="that race")
-    parser.add_argument("--timed", type=int, default=8, help="of them, whose evaluation is timed")
+    parser.add_argument("--architectures", type=int, default=120, help="how many race")
+    parser.add_argument("--timed", type=int, default=8, help="how many of them are timed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=100)
     parser.add_argument("--keep", type=int, nargs="+", default=(1, 8), help="how many of the best a race evaluates in full")
@@ -77,10 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def share_of_forward(evaluator: SupernetEvaluator, architecture: Architecture, rounds: int) -> float:
     """Seconds of pure forward passes over seconds of an evaluation; calibration is one more pass over its images."""
-    network = build_network(architecture)
-    statistics_of = calibrate(evaluator.supernet, architecture, evaluator.calibration)
-    network.load_state_dict(evaluator.supernet.export(architecture, statistics_of))
-    network.to(evaluator.calibration[0].device).eval()
+    network = evaluator.network(architecture).to(evaluator.calibration[0].device)
 
     @torch.no_grad()
     def forward() -> None:
@@ -111,7 +106,7 @@ def replays(judged: Sequence[PerImage], keep: int, count: int) -> tuple[int, flo
 
 
 def _raced(race: Race, log_likelihoods: Tensor, hits: Tensor) -> PerImage:
-    parts = (PerImage(log_likelihoods[:end], hits[:end]) for end in looks(len(hits)))
+    parts = (PerImage(log_likelihoods[:end], hits[:end]) for end in decision_points(len(hits)))
     return next(part for part in parts if len(part) == len(hits) or race.is_lost(part))
 
 

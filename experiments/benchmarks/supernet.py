@@ -28,7 +28,7 @@ from space.search_space import SearchSpace
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import Strategy
-from supernet.scope import whole
+from supernet.sampling_domain import whole_space
 from supernet.slices import update
 
 CASES = ("hybrid-32:32", "hybrid-32:64", "hybrid-32:128", "hybrid-224:32")
@@ -111,17 +111,17 @@ def step_of_supernet(
     space: SearchSpace, architectures: Sequence[Architecture], images: Tensor, labels: Tensor
 ) -> Callable[[int], None]:
     """One step of the supernet on one of the architectures."""
-    in_turn = Strategy(lambda scope, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
-    training = PathTraining(Supernet(space), in_turn, whole(space), 0).to(images.device).train()
+    in_turn = Strategy(lambda domain, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
+    training = PathTraining(Supernet(space), in_turn, whole_space(space), 0).to(images.device).train()
     optimizer = create_optimizer_v2(training, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
-    parameters = list(training.named_parameters())
+    parameters = dict(training.named_parameters())
 
     def step(place: int) -> None:
         for logits in training(place, images):
             F.cross_entropy(logits, labels).backward()
-        touched = training.slices.touched(parameters)
-        nn.utils.clip_grad_norm_([one.view for one in touched], 5.0)
-        update(optimizer, touched)
+        trained = training.slices.with_gradients(parameters)
+        nn.utils.clip_grad_norm_([one.view for one in trained], 5.0)
+        update(optimizer, trained)
         optimizer.zero_grad(set_to_none=True)
         training.slices.clear()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from space.architecture import Architecture
 from space.search_space import SearchSpace
 from supernet.network import Supernet
-from supernet.randomness import seeded
+from supernet.seeding import seeded
 
 
 def gradient_cosines(

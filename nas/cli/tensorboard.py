@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from supernet.training.distributed import is_first
-from supernet.training.engine import StepReport
+from supernet.training.step import StepReport
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

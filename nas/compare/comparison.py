@@ -109,7 +109,9 @@ class Comparison:
         retraining = self.retraining(run.contender.architecture, run.seed)
         retraining.out.mkdir(parents=True, exist_ok=True)
         with threads(1):
-            return float(retraining.run()["test"]["accuracy"])
+            test = retraining.run().test
+        assert test is not None
+        return test.accuracy
 
 
 def retrainer(comparison: Comparison) -> Do:

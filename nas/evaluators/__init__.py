@@ -1,1 +1,1 @@
-"""What judges an architecture: a supernet's weights, a short training alone, or a caller's own function."""
+"""Evaluators of architectures: by a supernet's weights, by a short training alone, or by a caller's function."""

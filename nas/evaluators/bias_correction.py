@@ -1,4 +1,4 @@
-"""Scores less the bias that an audit found for the operators of an architecture."""
+"""Scores without the bias that an audit found for the operators of an architecture."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from space.architecture import Architecture
 from supernet.accuracy import Score
 
 Shares = Mapping[str, float]
-"""What share of an architecture's blocks holds which operator."""
+"""The share of an architecture's blocks that hold an operator, by operator."""
 
 
 @dataclass(frozen=True)
 class UnbiasedEvaluator:
-    """Scores as another does, with log-likelihoods less what an audit found them to be too high for some operators.
+    """Corrects the log-likelihoods of another evaluator.
 
     Args:
-        corrections: as `corrected` takes them.
+        corrections: by operator, how much too high an audit found the log-likelihoods to be.
     """
 
     evaluator: Evaluator
@@ -31,7 +31,7 @@ class UnbiasedEvaluator:
 
 
 def shares_of(architecture: Architecture) -> dict[str, float]:
-    """The shares of mixers, positions and feed-forward networks, by type."""
+    """The shares of mixers, positional encodings and feed-forward networks, by type."""
     blocks = [block for stage in architecture.stages for block in stage.blocks]
     counts: Counter[str] = Counter()
     for block in blocks:
@@ -39,6 +39,6 @@ def shares_of(architecture: Architecture) -> dict[str, float]:
     return {operator: count / len(blocks) for operator, count in counts.items()}
 
 
-def corrected(score: float, shares: Shares, of_operators: Mapping[str, float]) -> float:
-    """A score without the bias of the operators that its architecture holds."""
-    return score - sum(share * of_operators.get(operator, 0.0) for operator, share in shares.items())
+def corrected(score: float, shares: Shares, corrections: Mapping[str, float]) -> float:
+    """A score without the bias of the operators of its architecture."""
+    return score - sum(share * corrections.get(operator, 0.0) for operator, share in shares.items())

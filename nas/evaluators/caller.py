@@ -1,4 +1,4 @@
-"""Scoring with a caller's own function."""
+"""Scoring with a caller's function."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from supernet.accuracy import Score
 
 @dataclass(frozen=True)
 class CallerEvaluator:
-    """Scores as a caller's function does.
+    """Scores with a caller's function.
 
     Args:
-        function: takes an architecture; gives a `Score`, or a number that is greater for the better.
+        function: from an architecture to a `Score`, or to a number that is greater for the better.
 
     Raises:
-        ValueError: it gave something else.
+        ValueError: the function returned something else.
     """
 
     function: Callable[[Architecture], Score | float]

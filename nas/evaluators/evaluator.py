@@ -1,4 +1,4 @@
-"""The interface of what judges an architecture."""
+"""The interface of all evaluators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from supernet.accuracy import Score
 
 
 class Evaluator(Protocol):
-    """Scores an architecture."""
+    """Scores architectures."""
 
     def __call__(self, architecture: Architecture) -> Score: ...
 
 
 MakeEvaluator = Callable[[], Evaluator]
-"""Makes a worker's evaluator, which may load weights and images."""
+"""Makes a worker's evaluator; it may load weights and images."""

@@ -1,8 +1,8 @@
-"""Training architectures alone, from random weights and all alike: what cheaper judgements of a search are measured by.
+"""Training architectures alone, from random weights and all alike: the reference that cheaper scores of a search are compared with.
 
-A training depends on its conditions and nothing else, and its result is one file named by all of them. Whoever asks
-for it again - an audit that goes on, a search's successive halving, a second search on the same data - finds it done. A training
-under way has a checkpoint beside that file, so whoever is interrupted loses a minute of it at most.
+A training depends on its conditions alone, and its result is one file named by all of them. Whoever needs the same training again - a
+resumed audit, a search's successive halving, a second search on the same data - finds the result. An unfinished training has a checkpoint beside
+that file, so an interruption costs a minute of it at most.
 """
 
 from __future__ import annotations
@@ -23,25 +23,28 @@ from torch import Tensor
 from nas.execution.jobs import Do, Workers
 from nas.execution.loop import Deadline, JobList, run_jobs
 from nas.execution.threads import threads
-from nas.train.supernet_run import EVALUATION_BATCH, SupernetRun
+from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import build_network
 from supernet.accuracy import Score, judge
-from supernet.data.batches import Augmentation, Batches, evaluation_batches
+from supernet.data.batches import Augmentation, Batches
 from supernet.data.images import ImageSet, Splits
-from supernet.randomness import seeded
+from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
-from supernet.training.engine import StepReport, TrainConfig, remove_checkpoint, train
+from supernet.training.checkpointer import remove_checkpoint
+from supernet.training.config import TrainConfig
+from supernet.training.loop import train
+from supernet.training.step import StepReport
 
 AUGMENTATION = Augmentation()
 BATCH_SIZE = 32
-"""Of trainings that a search does."""
+"""Batch size of the trainings of a search."""
 DECISIVE = (
     "steps", "optimizer", "lr", "weight_decay", "warmup_steps", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob",
     "ema_decay", "precision", "seed",
 )  # fmt: skip
-"""What of a recipe a result depends on. Named one by one, so that what the training loop learns to do later forgets no results."""
+"""Fields of `TrainConfig` that a result depends on; listed, so that a new field of the training loop does not invalidate results."""
 WARMUP = 0.1
 """Share of the steps over which the learning rate rises."""
 
@@ -67,12 +70,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training.
+    """The result of a training.
 
     Args:
         score: on the search images, after the last step.
         curve: the same after earlier steps, by step.
-        core_seconds: processor time of training and scoring, that of interrupted attempts included as far as they were saved.
+        core_seconds: processor time of training and scoring, that of interrupted attempts included up to their checkpoints.
     """
 
     fingerprint: str
@@ -88,7 +91,7 @@ _TRAINED = TypeAdapter(Trained)
 
 @dataclass(frozen=True)
 class Conditions:
-    """What trainings that are compared with each other share.
+    """What is the same for all trainings that are compared.
 
     Args:
         run: the data, their splits and image size; trained on its training images, scored on its search images.
@@ -103,12 +106,12 @@ class Conditions:
     lr: float = 1e-3
 
     def recipe(self, training: Training) -> TrainConfig:
-        """AdamW, warm-up and cosine. In fp32 everywhere: which precision is faster must not decide what a training scores."""
+        """AdamW, warm-up and cosine, in fp32 on every device: a score must not depend on which precision is faster."""
         warmup = round(WARMUP * training.steps)
         return TrainConfig(training.steps, lr=self.lr, warmup_steps=warmup, label_smoothing=0.0, precision="fp32", seed=training.seed)
 
     def file_of(self, training: Training) -> Path:
-        """Where the result of a training is kept; another condition is another file."""
+        """The file of a training's result; its name depends on all conditions."""
         run, fingerprint = self.run, training.architecture.fingerprint
         recipe = self.recipe(training)
         conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
@@ -119,20 +122,19 @@ class Conditions:
         return self.folder / f"{fingerprint}-{training.steps}-{training.seed}-{digest}.json"
 
     def result_of(self, training: Training) -> Trained | None:
-        """The result of a training that is done."""
+        """The result of a finished training; none where there is none or it is damaged."""
         with suppress(FileNotFoundError, ValidationError):
-            # A damaged one is no result; the training is done again.
             return _TRAINED.validate_json(self.file_of(training).read_bytes())
         return None
 
     def checkpoint_of(self, training: Training) -> Path:
-        """Where the state of a training under way is kept."""
+        """The checkpoint of an unfinished training."""
         return self.file_of(training).with_suffix(".safetensors")
 
 
 @dataclass(frozen=True)
 class StandaloneEvaluator:
-    """Judges an architecture in a search by a short training; longer ones of the best follow in successive halving.
+    """Scores an architecture by a short training; longer ones of the best follow in successive halving.
 
     Args:
         steps, seed: as of `Training`.
@@ -147,7 +149,7 @@ class StandaloneEvaluator:
 
 
 def training_alone(conditions: Conditions) -> Do:
-    """What workers do trainings with: `open_workers(partial(training_alone, conditions), ...)`."""
+    """The function that workers run: `open_workers(partial(training_alone, conditions), ...)`."""
     return partial(train_alone, conditions)
 
 
@@ -158,15 +160,15 @@ def train_all(
     on_result: Callable[[Training, Trained], None],
     deadline: Deadline = Deadline(),
 ) -> JobList[Training, Trained]:
-    """Do the trainings, but for those that are done already; `conditions.result_of` then tells what came of each.
+    """Do the trainings that are not done already; `conditions.result_of` then returns each result.
 
     Args:
-        workers: that do them with `training_alone`.
-        on_result: called after each training, those found done included.
-        deadline: after which no training is begun.
+        workers: opened with `training_alone`.
+        on_result: called after each training, also for those that were done already.
+        deadline: no training is begun after it.
 
     Returns:
-        The jobs, which know those that failed.
+        The jobs, which list those that failed.
     """
     left = []
     for training in trainings:
@@ -181,7 +183,7 @@ def train_all(
 
 
 def train_alone(conditions: Conditions, training: Training) -> Trained:
-    """Do one training in this process, in one thread, or go on with it, unless it is done already."""
+    """Do or resume one training in this process, in one thread, unless it is done already."""
     checkpoint = conditions.checkpoint_of(training)
     result = conditions.result_of(training)
     if result is None:
@@ -190,7 +192,7 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
             try:
                 result = _train(conditions, training)
             except CheckpointError:
-                # Damaged, or taken away by another process that did the same training.
+                # Damaged, or removed by another process that did the same training.
                 remove_checkpoint(checkpoint)
                 result = _train(conditions, training)
         write_atomically(conditions.file_of(training), json.dumps(asdict(result), indent=1) + "\n")
@@ -200,29 +202,27 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
 
 def _train(conditions: Conditions, training: Training) -> Trained:
     last = time.process_time()
-    images, splits, search = _material(conditions.run)
+    images, splits, search = _load(conditions.run)
     with seeded("weights", training.seed):
         network = build_network(training.architecture)
-    # Travels in the checkpoint.
-    carried: dict[str, Any] = {"curve": {}, "core_seconds": 0.0}
+    # Checkpoints hold it.
+    extra: dict[str, Any] = {"curve": {}, "core_seconds": 0.0}
 
-    def scored() -> Score:
-        device = next(network.parameters()).device
+    def score() -> Score:
         network.eval()
-        try:
-            return judge(network, [(images_BCHW.to(device), labels_B.to(device)) for images_BCHW, labels_B in search]).score
-        finally:
-            network.train()
+        found = judge(network, search).score
+        network.train()
+        return found
 
     def follow(report: StepReport) -> None:
         nonlocal last
         if report.step in training.curve and report.step < training.steps:
-            carried["curve"][str(report.step)] = asdict(scored())
+            extra["curve"][str(report.step)] = asdict(score())
         now = time.process_time()
-        carried["core_seconds"] += now - last
+        extra["core_seconds"] += now - last
         last = now
 
-    # Loading in other processes would take the cores of other trainings.
+    # Processes that load images would take the cores of other trainings.
     batches = Batches(images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, AUGMENTATION, num_workers=0)
     train(
         network,
@@ -230,17 +230,17 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         batches,
         conditions.recipe(training),
         checkpoint=conditions.checkpoint_of(training),
-        carried=carried,
+        extra=extra,
         on_step=follow,
     )
-    final = scored()
-    curve = {int(step): Score(**score) for step, score in carried["curve"].items()}
-    core_seconds = carried["core_seconds"] + time.process_time() - last
+    final = score()
+    curve = {int(step): Score(**fields) for step, fields in extra["curve"].items()}
+    core_seconds = extra["core_seconds"] + time.process_time() - last
     return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3))
 
 
 @lru_cache(maxsize=1)
-def _material(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Tensor]]]:
-    """Images, their splits, and the search images as tensors: read once by a process."""
+def _load(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Tensor]]]:
+    """Images, their splits, and the search images as tensors, once per process."""
     images, splits = run.images()
-    return images, splits, list(evaluation_batches(images, splits.search, run.image_size, EVALUATION_BATCH))
+    return images, splits, run.search_batches()

@@ -1,4 +1,4 @@
-"""Scoring untrained networks: what one batch of images promises."""
+"""Zero-cost scores of untrained networks on one batch of images."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from space.architecture import Architecture
 from space.network import build_network
 from supernet.data.batches import fixed_batch
 from supernet.data.images import ImageSet
-from supernet.randomness import seed_of, seeded
+from supernet.seeding import seed_of, seeded
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One architecture's scores, and the seconds that each took."""
+class ScoredArchitecture:
+    """An architecture's zero-cost scores, and the seconds that each took."""
 
     name: str
     values: tuple[float, ...]
     seconds: tuple[float, ...]
 
 
-def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> Scored:
-    """Build an architecture's network and score it; the same seed gives the same weights."""
+def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> ScoredArchitecture:
+    """Build an architecture's network and score it; the weights depend on the seed alone."""
     with seeded("weights", seed):
         network = build_network(architecture)
     values, seconds = [], []
@@ -35,11 +35,11 @@ def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tens
         start = time.perf_counter()
         values.append(one(network, images_BCHW, labels_B))
         seconds.append(time.perf_counter() - start)
-    return Scored(architecture.name, tuple(values), tuple(seconds))
+    return ScoredArchitecture(architecture.name, tuple(values), tuple(seconds))
 
 
 def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
-    """So many of the training images and their labels, drawn by the seed, without augmentation.
+    """Some training images (B, C, H, W) and their labels (B,), drawn by the seed, without augmentation.
 
     Args:
         train: indices of the training images.

@@ -1,4 +1,4 @@
-"""Budgets in milliseconds: tables that predict a space's latencies, and limits on the prediction that keep the promise."""
+"""Budgets in milliseconds: tables that predict latencies, and limits on predictions that keep measured latencies within the budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.cli.progress import Advance, phase
-from nas.latency.run_tables import keep_tables, table_to_go_on_with
+from nas.latency.run_tables import keep_tables, table_to_resume_with
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 from proxies.latency import LatencyTable, open_table
@@ -18,35 +18,35 @@ from proxies.latency import LatencyTable, open_table
 def within_latencies(
     console: Console, band: ArchitectureBand, budget: Budget, folder: Path | None, seed: int, run: Path | None = None
 ) -> tuple[ArchitectureBand, Mapping[str, LatencyTable]]:
-    """The architectures that a budget admits, and tables of their latencies, which are limited by what these may err.
+    """The architectures that a budget admits by predicted latencies, and the tables that predict them.
 
     Args:
-        band: as for `open_tables`, which also knows the other arguments.
+        band: as for `open_tables`, like the other arguments.
     """
     tables = open_tables(console, band, budget, folder, seed, run)
     return limited(band, budget, tables), tables
 
 
 def limited(band: ArchitectureBand, budget: Budget, tables: Mapping[str, LatencyTable]) -> ArchitectureBand:
-    """The architectures that a budget admits, by tables of their latencies."""
+    """The architectures that a budget admits by tables of latencies."""
     return ArchitectureBand(band.space, tightened(budget, tables), [table.cost for table in tables.values()])
 
 
 def open_tables(
     console: Console, band: ArchitectureBand, budget: Budget, folder: Path | None, seed: int, run: Path | None = None
 ) -> dict[str, LatencyTable]:
-    """A table for every device of a budget, by quantity: read where there is one for this machine and space, else measured.
+    """A table for every device of a budget, by quantity: read where there is one for this machine and space, otherwise measured.
 
     Args:
-        band: without limits on latency; the networks that tables are fitted to are drawn from it.
+        band: without limits on latency; the tables are fitted to networks drawn from it.
         folder: where tables are kept for all runs; by default the user's cache.
-        run: the directory of the run that they are for, this command's own. What it was begun with it goes on with, and keeps.
+        run: the directory of this command's run, which keeps its tables and resumes with them.
 
-    Raises LatencyError where the run was begun on another machine, or with another version of what computes.
+    Raises LatencyError where the run was begun on another machine or with other software.
     """
     tables = {}
     for quantity, target in budget.targets.items():
-        table = None if run is None else table_to_go_on_with(run, band.space, target)
+        table = None if run is None else table_to_resume_with(run, band.space, target)
         if table is None:
             with phase(f"latency on {target}", 100, console) as advance:
                 table = open_table(band.space, target, folder, band.draw, seed, partial(_percent, advance))
@@ -66,7 +66,7 @@ def _percent(advance: Advance, done: int, total: int) -> None:
 
 
 def tightened(budget: Budget, tables: Mapping[str, LatencyTable]) -> Budget:
-    """The budget with its latency limits moved to where prediction still keeps them."""
+    """The budget with latency limits lowered by the tables' prediction errors."""
     limits = {
         quantity: tables[quantity].limit_for(limit) if quantity in tables else limit for quantity, limit in budget.limits.items()
     }

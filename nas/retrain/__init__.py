@@ -1,4 +1,4 @@
-"""Retraining: an architecture trained as a network of its own, and measured on test images.
+"""Retraining: training an architecture as a network of its own, and measuring it on test images.
 
     from nas.retrain import retrain
 
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 def retrain(
     architecture: Any, *, data: Any = "digits", test_data: Any = None, recipe: str = "short", progress: bool = False, **options: Any
 ) -> Retrained:
-    """Train an architecture alone, as `python -m nas.retrain` does; a training that was interrupted, here or there, goes on where `out`
-    is the same.
+    """Train an architecture alone, as `python -m nas.retrain` does; either one resumes an interrupted training where `out` is the same.
 
     Args:
-        architecture: an `Architecture`, a YAML file, a published network's name, or what holds one, such as a search's `found.best`.
+        architecture: an `Architecture`, a YAML file, a published network's name, or an object with one, such as a search's `found.best`.
         data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
         test_data: likewise; by default the test part of `data`, where that has one.
         recipe: a name or a YAML file.
-        progress: whether progress and the results are printed.
+        progress: whether to print progress and results.
         options: the fields of `nas.retrain.config.RetrainConfig` but `dry_run`, which are the command's options. `inherit=True` begins
             with the weights beside the file, or with those of `found.best`.
 
     Raises:
-        UserError: what is asked for cannot be, in one line that says what was expected.
+        UserError: an argument is impossible; one line says what was expected.
     """
     from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run

@@ -1,4 +1,4 @@
-"""What a retraining depends on: keyword arguments of `nas.retrain.retrain`, options of `nas.retrain`."""
+"""The settings of a retraining: keyword arguments of `nas.retrain.retrain`, options of `nas.retrain`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, optio
 if TYPE_CHECKING:
     from nas.retrain.recipe import Recipe
 
-FOLDER = "local-dir:"
-"""Stands before a teacher's folder, as in timm."""
+TEACHER_FOLDER = "local-dir:"
+"""Prefix of a teacher's folder, as in timm."""
 RECIPE = Group("recipe", "what is not given here is as the recipe says")
-BESIDE = Path()
+BESIDE_ARCHITECTURE = Path()
 
 
 def _absolute(value: Any) -> str:
@@ -24,21 +24,21 @@ def _absolute(value: Any) -> str:
 
 
 def _teacher(value: Any) -> str:
-    folder = str(value).removeprefix(FOLDER)
-    return str(value) if folder == str(value) else FOLDER + _absolute(folder)
+    folder = str(value).removeprefix(TEACHER_FOLDER)
+    return str(value) if folder == str(value) else TEACHER_FOLDER + _absolute(folder)
 
 
 def _inherited(value: Any) -> Path | None:
     if isinstance(value, bool):
-        return BESIDE if value else None
+        return BESIDE_ARCHITECTURE if value else None
     if not isinstance(value, str | Path):
         raise ValueError(f"got {value!r:.80}, expected a safetensors file, or True for the one beside the architecture")
-    return Path(value) if value == BESIDE else Path(value).resolve()
+    return Path(value) if value == BESIDE_ARCHITECTURE else Path(value).resolve()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeChoice(Config):
-    """A recipe, by name or file, and what is to differ from it; the other fields are those of `nas.retrain.recipe.Recipe`."""
+    """A recipe, by name or file, and changes to it; the other fields are those of `nas.retrain.recipe.Recipe`."""
 
     recipe: str = option("short", "short, deit or a YAML file", group=RECIPE)
     epochs: int | None = option(None, "times that all images are seen; the warm-up follows", group=RECIPE, at_least=1)
@@ -57,7 +57,7 @@ class RecipeChoice(Config):
     )
 
     def load(self) -> Recipe:
-        """The recipe to train by. UserError where there is none, or its parts do not go together."""
+        """The recipe with the changes; UserError where there is none, or its fields contradict each other."""
         from nas.retrain.recipe import Recipe, load_recipe
 
         changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name in Recipe.model_fields}
@@ -79,7 +79,7 @@ class RetrainConfig(RecipeChoice):
                                    may_change=True)  # fmt: skip
     inherit: Path | None = option(
         None, "begin with the supernet's weights: a safetensors file, by default the one beside the YAML",
-        nargs="?", const=BESIDE, convert=_inherited, metavar="FILE",
+        nargs="?", const=BESIDE_ARCHITECTURE, convert=_inherited, metavar="FILE",
     )  # fmt: skip
     out: Path = option(
         Derived(lambda config: (Path("runs") / f"retrain-{Path(name_of(config.architecture)).stem}").resolve()),
@@ -89,13 +89,13 @@ class RetrainConfig(RecipeChoice):
 
     def check(self) -> None:
         super().check()
-        if self.inherit == BESIDE and self.inherited_file is None:
+        if self.inherit == BESIDE_ARCHITECTURE and self.inherited_file is None:
             raise OptionError("inherit", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
 
     @property
     def inherited_file(self) -> Path | None:
-        """The weights to begin with; none where it begins at random."""
-        if self.inherit == BESIDE:
+        """The initial weights; none for random ones."""
+        if self.inherit == BESIDE_ARCHITECTURE:
             found = weights_file_of(self.architecture)
             return None if found is None else found.resolve()
         return self.inherit

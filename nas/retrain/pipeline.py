@@ -10,8 +10,9 @@ from rich.table import Table
 
 from nas.cli.given_architecture import architecture_of
 from nas.cli.progress import duration, phase
+from nas.retrain.accuracy import MeasuredAccuracy
 from nas.retrain.config import RetrainConfig
-from nas.retrain.retrained import Measured, Retrained
+from nas.retrain.retrained import Retrained
 from nas.retrain.retraining import Retraining
 from nas.runs.directory import check_run, open_run_of_all
 from supernet.data.images import ImageSet, open_images, open_test_images
@@ -20,10 +21,10 @@ from supernet.data.images import ImageSet, open_images, open_test_images
 def run_retraining(
     config: RetrainConfig, console: Console, images: ImageSet | None = None, test_images: ImageSet | None = None
 ) -> Retrained | None:
-    """Train, test, write the results, none for a dry run; what an earlier run of the same config finished is not done again.
+    """Train, test and write the results; what an earlier run of the same config has finished is not done again. None for a dry run.
 
     Args:
-        images, test_images: those of a caller; by default the config names them.
+        images, test_images: a caller's, open; by default the config names them.
     """
     retraining, resolved = _checked(config, images, test_images)
     if config.dry_run:
@@ -37,17 +38,16 @@ def run_retraining(
         _introduce(console, config, retraining)
         with phase(f"training {retraining.architecture.name}", retraining.train_config.steps, console) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
-            results = retraining.run(seconds, lambda step, note: advance(at=step, note=note), partial(console.print, soft_wrap=True))
-    retrained = Retrained(config.out, retraining.architecture, results)
-    _conclude(console, retrained)
+            retrained = retraining.run(seconds, lambda step, note: advance(at=step, note=note), partial(console.print, soft_wrap=True))
+    _show_results(console, retrained)
     return retrained
 
 
 def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageSet | None) -> tuple[Retraining, dict[str, Any]]:
-    """The retraining, and the resolved config, as the run's directory keeps it; UserError where it cannot be, or not there."""
+    """The retraining, and the resolved config as the directory keeps it; UserError where it is impossible, or another run is there."""
     architecture, recipe = architecture_of(config.architecture), config.load()
     images = open_images(config.data) if images is None else images
-    # Opened now so that a mistyped path does not cost a training; read at the end only.
+    # Opened now, so that a mistyped path does not cost a training; read only at the end.
     test_images = open_test_images(images, config.test_data, images.class_names) if test_images is None else test_images
     image_size = config.image_size or images.default_image_size()
     resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
@@ -74,8 +74,8 @@ def _introduce(console: Console, config: RetrainConfig, retraining: Retraining) 
         say(f"teacher: {recipe.teacher}, {recipe.distillation} distillation with weight {recipe.distillation_weight:g}")
 
 
-def _conclude(console: Console, retrained: Retrained) -> None:
-    def shown(found: Measured) -> str:
+def _show_results(console: Console, retrained: Retrained) -> None:
+    def shown(found: MeasuredAccuracy) -> str:
         low, high = found.interval95
         return f"{found.accuracy:.2%} of {found.images} images (95 %: {low:.2%} to {high:.2%})"
 

@@ -1,11 +1,12 @@
-"""What a retraining would do."""
+"""What a retraining would take."""
 
 from __future__ import annotations
 
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, workload_of
-from nas.retrain.retraining import BEST, WEIGHTS, Retraining
+from nas.retrain.retrained import BEST, RESULT, WEIGHTS
+from nas.retrain.retraining import Retraining
 from supernet.training.distributed import num_processes
 
 SMALL_FILES = 2e4
@@ -13,14 +14,14 @@ SMALL_FILES = 2e4
 
 
 def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
-    """What `nas.retrain` would do."""
+    """The phases, memory and files of `nas.retrain`."""
     workload = workload_of([retraining.architecture], retraining.image_size)
     recipe, out, part = retraining.recipe, retraining.out, images_at_a_time(retraining)
     steps = retraining.train_config.steps
     what = f"{recipe.epochs} epochs, {steps} steps of {recipe.batch_size} images, at {retraining.image_size} px"
     test = len(retraining.test_images or ())
     files = {f"{out}/{name}": workload.weights_bytes for name in (WEIGHTS, BEST)}
-    files |= {f"{out}/{FOLDER}/": num_bytes(steps), f"{out}/result.json, metrics.csv and so on": SMALL_FILES}
+    files |= {f"{out}/{FOLDER}/": num_bytes(steps), f"{out}/{RESULT}, metrics.csv and so on": SMALL_FILES}
     phases = (
         Phase("training", what, workload.training_seconds(steps, recipe.batch_size) / num_processes()),
         Phase("validation", f"{len(retraining.splits.search)} images after each epoch", validating_seconds(retraining, workload)),
@@ -31,11 +32,11 @@ def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
 
 
 def validating_seconds(retraining: Retraining, workload: Workload) -> float:
-    """Of the validation after each epoch and at the end."""
+    """Seconds of the validations after each epoch and at the end."""
     return workload.passing_seconds((retraining.recipe.epochs + 1) * len(retraining.splits.search)) / num_processes()
 
 
 def images_at_a_time(retraining: Retraining) -> int:
-    """Of the part of a batch that is in memory."""
+    """Images of the part of a batch that is in memory."""
     recipe = retraining.recipe
     return -(-recipe.batch_size // (recipe.accumulate * num_processes()))

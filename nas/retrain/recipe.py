@@ -1,4 +1,4 @@
-"""Training recipes: YAML files that say how `nas.retrain` trains, apart from what it trains."""
+"""Training recipes: YAML files with the hyperparameters of `nas.retrain`."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Recipe(Value):
         lr: the highest learning rate, at this recipe's batch size.
         clip_grad: greatest norm of all gradients together; none does not clip.
         mixup, cutmix: alpha of the Beta distribution; 0 is off.
-        mix_prob: share of the batches that is mixed.
+        mix_prob: share of the batches that are mixed.
         drop_path: stochastic depth of the last block.
-        ema_decay: of the averaged weights, which are then the result; none takes the last weights.
-        accumulate: parts of a batch that a process trains on one after the other: less memory, and batch norms see a part at a time.
+        ema_decay: decay of the averaged weights, which are then the result; none takes the last weights.
+        accumulate: parts of a batch that a process trains on one after the other: less memory, but batch norms see one part at a time.
         precision: of the arithmetic; `auto` is bf16 on a GPU with units for it, else fp32.
         compile: whether to train through `torch.compile`.
         teacher: a network to learn from beside the labels, as `nas.retrain.teacher.open_teacher` reads it.
         teacher_weights: its weights, where it has none of its own.
-        distillation: whether to learn the class that the teacher tells (`hard`), or its probabilities (`soft`).
-        distillation_weight: of the teacher; the labels have the rest.
-        temperature: by which logits are divided in soft distillation.
+        distillation: the target is the teacher's likeliest class (`hard`) or its probabilities (`soft`).
+        distillation_weight: of the target; the labels have the rest.
+        temperature: divides the logits in soft distillation.
         min_area: least part of an image's area that a crop keeps.
         mirror: whether to mirror half of the images, where the data allows it.
         auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`.
         erase: probability of erasing a rectangle.
-        validation: share of the training part that is kept to watch the training by.
+        validation: share of the training part that is kept for validation.
     """
 
     epochs: PositiveInt
@@ -77,7 +77,7 @@ class Recipe(Value):
     @classmethod
     def _known_policy(cls, policy: str | None) -> str | None:
         if policy not in (None, DEIT_POLICY):
-            # Imported here: it takes seconds, which a plan of a training on a usual recipe need not wait for.
+            # Imported here: it takes seconds, which plans with a usual recipe do not need.
             from timm.data import create_transform
 
             try:
@@ -87,10 +87,10 @@ class Recipe(Value):
         return policy
 
     def adapted(self, epochs: int | None = None, batch_size: int | None = None, **others: object) -> Recipe:
-        """The recipe with other values, None leaving them as they are; what depends on epochs and batch size follows in proportion.
+        """The recipe with other values, where they are not None; warm-up and learning rate follow epochs and batch size in proportion.
 
         Raises:
-            UserError: the teacher's weights, or how to learn from it, are given and no teacher is.
+            UserError: weights or a kind of distillation are given without a teacher.
         """
         changes = {name: value for name, value in others.items() if value is not None}
         if epochs is not None:
@@ -98,7 +98,7 @@ class Recipe(Value):
         if batch_size is not None:
             changes = {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size} | changes
         recipe = Recipe(**(self.model_dump() | changes))
-        # A recipe may say how to learn from a teacher without having one; who asks for it has to name one.
+        # A recipe may set the kind of distillation without a teacher; a user who sets it must name one.
         for name, value in {"teacher_weights": recipe.teacher_weights, "distillation": changes.get("distillation")}.items():
             if recipe.teacher is None and value is not None:
                 raise UserError(f"{name}: got {value!r} and no teacher, expected --teacher as well")

@@ -1,41 +1,25 @@
-"""What a retraining gives back."""
+"""The files of a finished retraining, and what a retraining returns."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.retrain.retraining import BEST, WEIGHTS, Accuracy
+from nas.retrain.accuracy import MeasuredAccuracy
 from space.architecture import Architecture
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
 
-
-@dataclass(frozen=True)
-class Measured:
-    """A share of correct answers.
-
-    Args:
-        interval95: of the share, by Wilson.
-        images: how many were asked about.
-    """
-
-    accuracy: float
-    interval95: tuple[float, float]
-    images: int
-
-    @classmethod
-    def of(cls, found: Accuracy) -> Measured:
-        """That of a results file."""
-        low, high = found["interval95"]
-        return cls(found["accuracy"], (low, high), found["images"])
+WEIGHTS, BEST, RESULT = "weights.safetensors", "best.safetensors", "result.json"
+"""The trained weights; the weights of the epoch with the highest validation accuracy; what was measured."""
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """A trained network and where it lies.
+    """A trained network and where it is kept.
 
     Args:
         folder: the run's directory.
@@ -47,19 +31,33 @@ class Retrained:
     architecture: Architecture
     facts: Mapping[str, Any]
 
-    @property
-    def test(self) -> Measured | None:
-        """Of the test images; none where there are none."""
-        return None if self.facts["test"] is None else Measured.of(self.facts["test"])
+    @classmethod
+    def read(cls, folder: Path, architecture: Architecture) -> Retrained | None:
+        """What an earlier run has left; none where the file is damaged, so that the training resumes or starts over."""
+        try:
+            facts = json.loads((folder / RESULT).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return cls(folder, architecture, facts) if isinstance(facts, dict) and facts.keys() >= {"finished", "seconds"} else None
 
     @property
-    def validation(self) -> Measured:
-        """Of the images that the training was watched by."""
-        return Measured.of(self.facts["validation"])
+    def finished(self) -> bool:
+        """False where a time limit ended the training."""
+        return bool(self.facts["finished"])
+
+    @property
+    def test(self) -> MeasuredAccuracy | None:
+        """On the test images; none where there are none."""
+        return _accuracy(self.facts["test"]) if self.facts["test"] else None
+
+    @property
+    def validation(self) -> MeasuredAccuracy:
+        """On the validation images."""
+        return _accuracy(self.facts["validation"])
 
     @property
     def weights_file(self) -> Path:
-        """The result: the averaged weights where the recipe averages, otherwise the last ones."""
+        """The trained weights: the averaged ones where the recipe averages, otherwise the last ones."""
         return self.folder / WEIGHTS
 
     @property
@@ -72,3 +70,8 @@ class Retrained:
         network = build_network(self.architecture)
         load_weights(network, self.weights_file)
         return network.eval()
+
+
+def _accuracy(fields: Mapping[str, Any]) -> MeasuredAccuracy:
+    low, high = fields["interval95"]
+    return MeasuredAccuracy(fields["accuracy"], (low, high), fields["images"])

@@ -1,4 +1,4 @@
-"""A trained network that another one learns from (https://arxiv.org/abs/1503.02531; for transformers https://arxiv.org/abs/2012.12877)."""
+"""A trained network as teacher (https://arxiv.org/abs/1503.02531; for transformers https://arxiv.org/abs/2012.12877)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.retrain.config import FOLDER
+from nas.retrain.config import TEACHER_FOLDER
 from space.errors import SpaceError, UserError, one_line
 from space.official.files import read_weights
-from supernet.training.losses import Taught
+from supernet.training.losses import Distilled
 
 HUB = "hf-hub:"
 FILES = ("config.json", "model.safetensors")
-"""What is read of a folder or of the hub: tensors and plain values, no pickles."""
+"""The files that are read from a folder or the hub: tensors and plain values, no pickles."""
 
 
 class TeacherError(UserError):
-    """A teacher that there is not, or that cannot teach this."""
+    """A teacher that cannot be loaded, or does not fit the data."""
 
 
 class Teacher:
-    """What a teacher says of images that were prepared for its student.
+    """Gives distillation targets for images that were normalised for its student.
 
     Args:
         network: of timm's kind, images (B, C, H, W) to logits (B, classes).
-        kind: `hard` teaches the likeliest class, `soft` the probabilities.
-        weight: of the teacher beside the labels.
-        temperature: by which logits are divided where probabilities are taught.
+        kind: the target is the likeliest class (`hard`) or the probabilities (`soft`).
+        weight: of the target; the labels have the rest.
+        temperature: divides the logits of soft targets.
     """
 
     def __init__(self, network: nn.Module, kind: Literal["hard", "soft"], weight: float, temperature: float) -> None:
-        # Imported here, as below: it takes seconds, and most trainings have no teacher.
+        # Imported here and below: it takes seconds, and most trainings have no teacher.
         from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 
         self._network = network.eval().requires_grad_(False)
@@ -48,20 +48,20 @@ class Teacher:
         self._scale, self._shift = student_std / std, (student_mean - mean) / std
         self._size = tuple(data["input_size"][1:]) if getattr(network, "pretrained_cfg", {}).get("fixed_input_size") else None
 
-    def teach(self, logits_BC: Tensor, images_BCHW: Tensor) -> Taught:
-        """A student's logits, and what they shall learn."""
-        answers_BC = self.logits(images_BCHW)
+    def distil(self, logits_BC: Tensor, images_BCHW: Tensor) -> Distilled:
+        """A student's logits with their target."""
+        own_BC = self.logits(images_BCHW)
         if self._kind == "hard":
-            probabilities_BC = F.one_hot(answers_BC.argmax(1), answers_BC.shape[1]).float()
+            target_BC = F.one_hot(own_BC.argmax(1), own_BC.shape[1]).float()
         else:
-            probabilities_BC = (answers_BC / self._temperature).softmax(1)
-        return Taught(logits_BC, probabilities_BC, self._weight, self._temperature)
+            target_BC = (own_BC / self._temperature).softmax(1)
+        return Distilled(logits_BC, target_BC, self._weight, self._temperature)
 
     @torch.no_grad()
     def logits(self, images_BCHW: Tensor) -> Tensor:
-        """What the teacher answers; images of another size are resized where it takes one size alone."""
+        """The teacher's logits (B, classes); images are resized where it accepts only one size."""
         device = images_BCHW.device
-        # No copies once it is there.
+        # No copies where it is there already.
         self._network.to(device)
         own_BCHW = images_BCHW * self._scale.to(device) + self._shift.to(device)
         if self._size not in (None, tuple(own_BCHW.shape[2:])):
@@ -72,7 +72,7 @@ class Teacher:
 def open_teacher(
     name: str, weights: str | None, kind: Literal["hard", "soft"], weight: float, temperature: float, num_classes: int, image_size: int
 ) -> Teacher:
-    """Read a teacher and try it on images of the student's size.
+    """Load a teacher and try it on images of the student's size.
 
     Args:
         name: `local-dir:FOLDER` with `config.json` and `model.safetensors`; `hf-hub:OWNER/NAME`, of which the same files are fetched;
@@ -81,7 +81,7 @@ def open_teacher(
         kind, weight, temperature: as `Teacher` takes them.
 
     Raises:
-        TeacherError: there is no such network, its weights are not its own, or it knows other classes or sizes of images.
+        TeacherError: there is no such network, the weights are another network's, or classes or image size do not fit.
     """
     network = _from_file(name, weights, num_classes) if weights is not None else _from_folder(name)
     teacher = Teacher(network, kind, weight, temperature)
@@ -96,7 +96,7 @@ def open_teacher(
 
 
 def _from_file(name: str, weights: str, num_classes: int) -> nn.Module:
-    if name.startswith((FOLDER, HUB)):
+    if name.startswith((TEACHER_FOLDER, HUB)):
         raise TeacherError(f"teacher weights: got {weights} for {name!r}, which has its own; expected a name of timm's")
     if Path(weights).suffix != ".safetensors":
         raise TeacherError(f"teacher weights: got {weights}, expected a .safetensors file")
@@ -113,14 +113,14 @@ def _from_file(name: str, weights: str, num_classes: int) -> nn.Module:
 def _from_folder(name: str) -> nn.Module:
     if name.startswith(HUB):
         folder = _fetched(name.removeprefix(HUB))
-    elif name.startswith(FOLDER):
-        folder = Path(name.removeprefix(FOLDER))
+    elif name.startswith(TEACHER_FOLDER):
+        folder = Path(name.removeprefix(TEACHER_FOLDER))
     else:
-        raise TeacherError(f"teacher: got {name!r} without weights, expected --teacher-weights, {FOLDER}FOLDER or {HUB}OWNER/NAME")
+        raise TeacherError(f"teacher: got {name!r} without weights, expected --teacher-weights, {TEACHER_FOLDER}FOLDER or {HUB}OWNER/NAME")
     for file in FILES:
         if not (folder / file).is_file():
             raise TeacherError(f"teacher: {folder}: got no {file}, expected a folder with {' and '.join(FILES)}")
-    return _create(f"{FOLDER}{folder}", pretrained=True)
+    return _create(f"{TEACHER_FOLDER}{folder}", pretrained=True)
 
 
 def _fetched(repository: str) -> Path:
@@ -128,14 +128,14 @@ def _fetched(repository: str) -> Path:
 
     try:
         return Path(snapshot_download(repository, allow_patterns=list(FILES)))
-    except Exception as error:  # The hub's own, those of requests and of the file system: it documents no common kind.
+    except Exception as error:  # The hub's own, those of requests and of the file system: it documents no common class.
         raise TeacherError(f"teacher: {HUB}{repository}: cannot be fetched ({one_line(error):.160})") from None
 
 
 def _create(name: str, **options: Any) -> nn.Module:
     import timm
 
-    import space.models  # noqa: F401  # networks of ours teach, too
+    import space.models  # noqa: F401  # registers our networks as teachers
 
     try:
         return timm.create_model(name, **options)

@@ -44,7 +44,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     resolved = _resolved(config, supernet_run)
 
     from nas.study.objectives import objectives_of
-    from nas.train.training import check_warm_start, scope_of, train_supernet
+    from nas.train.training import check_warm_start, train_supernet
 
     # What cannot be ends here, before the directory is that of such a search.
     objectives_of(config.objectives, budget)
@@ -81,8 +81,8 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
             screen.reach("latency")
             band, tables = within_latencies(console, band, budget, config.latency_tables, config.seed, config.out)
         if config.judged_by == "supernet" and config.supernet is None:
-            scope = scope_of(supernet_run.space, band if config.scope == "band" else None)
-            train_supernet(screen, config, scope, supernet_run, None if config.minutes is None else 30 * config.minutes)
+            seconds = None if config.minutes is None else 30 * config.minutes
+            train_supernet(screen, config, supernet_run, band if config.scope == "band" else None, seconds)
         parents = parents_within(supernet_run.space, budget)
         study = open_search(config, supernet_run, band, budget, parents)
         evaluate(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)

@@ -1,4 +1,4 @@
-"""Training a weight-sharing supernet, for searches to go on from.
+"""Training a weight-sharing supernet for later searches.
 
     from nas.train import train
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def train(budget: str | None = None, *, data: Any = "digits", progress: bool = False, **options: Any) -> TrainedSupernet:
-    """Train a supernet, as `python -m nas.train` does; a training that was interrupted, here or there, goes on where `out` is the same.
+    """Train a supernet, as `python -m nas.train` does; either one resumes an interrupted training where `out` is the same.
 
     Args:
-        budget: hard limits, such as `4.5GFLOPs`, where it is to be trained in their band; none for the whole space.
+        budget: hard limits, such as `4.5GFLOPs`; with `scope="band"` the supernet is trained in their band.
         data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
-        progress: whether progress is printed.
+        progress: whether to print progress.
         options: the fields of `nas.train.config.TrainingConfig` but `dry_run`, which are the command's options.
 
     Raises:
-        UserError: what is asked for cannot be, in one line that says what was expected.
+        UserError: an argument is impossible; one line says what was expected.
     """
     from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run

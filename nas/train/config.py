@@ -1,4 +1,4 @@
-"""What a supernet's training depends on, alone or as a part of a search: keyword arguments of `nas.train.train`, options of `nas.train`."""
+"""The settings of a supernet's training, alone or in a search: keyword arguments of `nas.train.train`, options of `nas.train`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _default_out(config: SupernetConfig) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetConfig(Config):
-    """Everything that a supernet depends on."""
+    """Everything that a supernet depends on, for training and search."""
 
     budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
     space: str = option("hybrid-224", "hybrid-224, hybrid-32 or a YAML file", group=WHAT)
@@ -59,7 +59,7 @@ class SupernetConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(SupernetConfig):
-    """What to train."""
+    """The options of `nas.train`."""
 
     def check(self) -> None:
         super().check()

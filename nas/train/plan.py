@@ -1,4 +1,4 @@
-"""What training a supernet would take; a search begins with that, too."""
+"""What training a supernet would take, alone or in a search."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from proxies.macs import part_cost
 from proxies.target import Target
 from space.search_space import SearchSpace
 from supernet.paths import strategy
-from supernet.slicing import widest_parts
+from supernet.sharing import widest_parts
 
 SAMPLES = 4
 
 
 def plan_training(config: SupernetConfig, supernet_run: SupernetRun, band: ArchitectureBand | None, targets: Sequence[Target]) -> Plan:
-    """What `nas.train` would do.
+    """The phases, memory and files of `nas.train`.
 
     Args:
-        band: where paths are drawn; none for the whole space.
-        targets: where latency would be measured for that.
+        band: where paths are sampled; none for the whole space.
+        targets: the devices on which latency would be measured for the band.
     """
     phase, workload = training_phase(config, supernet_run, band)
     return Plan(
@@ -40,10 +40,10 @@ def plan_training(config: SupernetConfig, supernet_run: SupernetRun, band: Archi
 
 
 def training_phase(config: SupernetConfig, supernet_run: SupernetRun, band: ArchitectureBand | None) -> tuple[Phase, Workload]:
-    """The supernet's training, and its workload: passes of subnets, weights of them all."""
+    """The supernet's training and its workload: the passes of single paths, the parameters of the supernet."""
     rng, space = Random(0), supernet_run.space
-    drawn = [space.sample(rng) if band is None else band.draw(rng) for _ in range(SAMPLES)]
-    workload = replace(workload_of(drawn, supernet_run.image_size), params=shared_params(space))
+    sampled = [space.sample(rng) if band is None else band.draw(rng) for _ in range(SAMPLES)]
+    workload = replace(workload_of(sampled, supernet_run.image_size), params=shared_params(space))
     num_paths = strategy(config.paths).num_paths(space)
     paths = f"{num_paths} paths" if num_paths > 1 else "a path"
     what = f"{config.steps} steps of {paths}, {config.batch_size} images each, at {supernet_run.image_size} px"
@@ -52,17 +52,17 @@ def training_phase(config: SupernetConfig, supernet_run: SupernetRun, band: Arch
 
 
 def shared_params(space: SearchSpace) -> int:
-    """Parameters of a space's supernet."""
+    """The number of parameters of a space's supernet."""
     of_operators: dict[tuple[str, str], int] = {}
     for part in widest_parts(space):
-        # Behind another norm it is the same operator, with the same weights.
+        # After another norm it is the same operator, with the same weights.
         key = part.path, part.spec.operator
         of_operators[key] = max(of_operators.get(key, 0), part_cost(part).params)
     return sum(of_operators.values())
 
 
 def latency_phases(config: SupernetConfig, space: SearchSpace, targets: Sequence[Target]) -> list[Phase]:
-    """The measuring of latency tables."""
+    """The measurement of latency tables."""
     return [
         Phase("latency", f"a table of the space's parts on {target}", estimate_seconds(space, target, config.latency_tables) or None)
         for target in targets

@@ -1,30 +1,25 @@
-"""The supernet of a run: trained once, then loaded by whoever evaluates with it."""
+"""The supernet of a run: where it is kept, and what it is trained and judged on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from nas.cli.tensorboard import FOLDER, Scalars
 from nas.runs.directory import RunError, config_of_run
 from space.files import load_space
 from space.search_space import SearchSpace
-from supernet.data.batches import Batches
+from supernet.data.batches import evaluation_batches
 from supernet.data.images import ImageSet, Splits, open_images, split
 from supernet.data.own_dataset import Dataset
 from supernet.network import Supernet
-from supernet.path_training import PathTraining
-from supernet.paths import strategy
-from supernet.scope import Scope
-from supernet.slicing import shared_tensors
-from supernet.training.checkpoint import load_checkpoint, save_checkpoint
-from supernet.training.distributed import is_first
-from supernet.training.engine import StepReport, TrainConfig, remove_checkpoint, train
+from supernet.sharing import shared_tensors
+from supernet.training.checkpoint import load_checkpoint
+from supernet.training.distributed import own_device
 
 WEIGHTS = "supernet.safetensors"
 CALIBRATION_BATCH = 64
@@ -35,7 +30,7 @@ MAX_CALIBRATION_IMAGES = 256
 
 @dataclass(frozen=True)
 class SupernetRun:
-    """Where a supernet lives and what it is trained and judged on. It travels small, so that workers receive it whole.
+    """A supernet's space, data and files. It is pickled without weights and images by name, so that workers receive it whole.
 
     Args:
         folder: the run's directory; every worker must reach it.
@@ -43,7 +38,7 @@ class SupernetRun:
         data: the `ImageSet.identity` of the images.
         image_size: side in pixels.
         seed: of the initial weights, the splits, the order of images and the paths.
-        opened: the images; by default they are opened by name when they are first asked for.
+        opened: the images; by default they are opened by name when they are first needed.
     """
 
     folder: Path
@@ -57,7 +52,7 @@ class SupernetRun:
     def on_data(
         cls, folder: Path, space: SearchSpace, data: str | Path | Dataset | ImageSet, image_size: int | None, seed: int
     ) -> SupernetRun:
-        """A run on data that gives the space its classes and channels, and the image size where none is asked for."""
+        """A run on data that determine the space's classes and channels, and the image size where none is given."""
         images = open_images(data)
         space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
         return cls(folder, space, images.identity, image_size or images.default_image_size(), seed, images)
@@ -69,15 +64,36 @@ class SupernetRun:
 
     @property
     def checkpoint_file(self) -> Path:
-        """State of a training under way."""
+        """The checkpoint of an unfinished training."""
         return self.folder / "supernet.checkpoint.safetensors"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a training to resume, or its result."""
+        return self.weights_file.exists() or self.checkpoint_file.exists()
+
     def images(self) -> tuple[ImageSet, Splits]:
-        """The training part of the data and its splits, the same for everyone who asks."""
-        return self._material
+        """The training part of the data and its splits, which depend on the data and the seed alone."""
+        return self._images_and_splits
+
+    def load_supernet(self) -> Supernet:
+        """The trained supernet, on this process's device, without gradients."""
+        return Supernet(self.space, shared=load_checkpoint(self.weights_file)[0]).to(own_device()).requires_grad_(False)
+
+    def calibration_batches(self) -> list[Tensor]:
+        """The calibration images, on this process's device."""
+        images, splits = self.images()
+        batches = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH)
+        return [images_BCHW.to(own_device()) for images_BCHW, _ in batches]
+
+    def search_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """The search images and their labels, on this process's device."""
+        images, splits = self.images()
+        batches = evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH)
+        return [(images_BCHW.to(own_device()), labels_B.to(own_device())) for images_BCHW, labels_B in batches]
 
     @cached_property
-    def _material(self) -> tuple[ImageSet, Splits]:
+    def _images_and_splits(self) -> tuple[ImageSet, Splits]:
         images = open_images(self.data) if self.opened is None else self.opened
         num_search = min(len(images) // 5, MAX_SEARCH_IMAGES)
         num_calibration = min(len(images) // 10, MAX_CALIBRATION_IMAGES)
@@ -89,96 +105,29 @@ class SupernetRun:
     def __getstate__(self) -> dict[str, Any]:
         # The splits follow from the rest.
         state = self.__dict__.copy()
-        material = state.pop("_material", None)
-        return state if material is None else state | {"opened": material[0]}
-
-    def fits_weights(self) -> bool:
-        """Whether the trained weights are those of the run's space: of as many classes as the data have."""
-        weights = load_checkpoint(self.weights_file)[0]
-        with torch.device("meta"):
-            expected = shared_tensors(self.space)
-        return {name: tensor.shape for name, tensor in weights.items()} == {name: tensor.shape for name, tensor in expected.items()}
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether there is a training to go on from, or its result."""
-        return self.weights_file.exists() or self.checkpoint_file.exists()
-
-    def train(
-        self,
-        scope: Scope,
-        paths: str,
-        config: TrainConfig,
-        batch_size: int,
-        max_seconds: float | None,
-        begin: Callable[[Supernet], None],
-        on_step: Callable[[StepReport], None],
-        goes_on: bool = False,
-    ) -> Mapping[str, Any]:
-        """Train from the last checkpoint on; what an earlier run finished stays.
-
-        Args:
-            scope: of the run's space.
-            paths: name of a strategy.
-            begin: may change the initial weights.
-            goes_on: whether a training that its time limit ended is gone on with, now and later. Not where a search has begun:
-                what it has judged, it has judged with the weights of that time.
-
-        Returns:
-            Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
-        """
-        if self.weights_file.exists():
-            facts = load_checkpoint(self.weights_file)[1]
-            if facts["finished"] or not goes_on or not self.checkpoint_file.exists():
-                remove_checkpoint(self.checkpoint_file)
-                return facts
-        images, splits = self.images()
-        supernet = Supernet(self.space, self.seed)
-        if not self.checkpoint_file.exists():
-            begin(supernet)
-        training = PathTraining(supernet, strategy(paths), scope, self.seed)
-        batches = Batches(images, splits.train, batch_size, self.image_size, self.seed)
-        with Scalars(self.folder / FOLDER, config.steps, batch_size) as scalars:
-
-            def follow(step: StepReport) -> None:
-                scalars.follow(step)
-                on_step(step)
-
-            report = train(
-                training,
-                training,
-                batches,
-                config,
-                slices=training.slices,
-                checkpoint=self.checkpoint_file,
-                max_seconds=max_seconds,
-                on_step=follow,
-                on_save=scalars.flush,
-            )
-        facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
-                 "precision": report.precision, "device": report.device, "paths": paths, "updates": training.updates}  # fmt: skip
-        if is_first():
-            save_checkpoint(self.weights_file, dict(supernet.shared.items()), facts)
-        if report.finished or not goes_on:
-            remove_checkpoint(self.checkpoint_file)
-        return facts
+        found = state.pop("_images_and_splits", None)
+        return state if found is None else state | {"opened": found[0]}
 
 
 def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None = None) -> SupernetRun:
-    """The run of a directory, as the command made it that wrote its config there. Whoever only searches it leaves its weights alone.
+    """The supernet run of a directory, by the config that the command wrote there.
 
     Args:
-        folder: of a training, or of a search; where that searched another run's supernet it is that run, on the search's data.
+        folder: of a training or a search; where that searched another run's supernet, that run is returned, on the search's data.
         data: instead of the data that it was trained on, such as the same images at another path.
 
     Raises:
-        RunError: the directory is none of a run, or the data have another number of classes than the supernet.
+        RunError: the directory is not that of a run, or the data have another number of classes than the supernet.
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
     if config.get("supernet"):
         return open_supernet_run(Path(config["supernet"]), source)
     run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
-    if data is not None and run.weights_file.exists() and not run.fits_weights():
-        raise RunError(f"data: got {run.space.num_classes} classes, expected as many as the supernet in {folder} was trained on")
+    if data is not None and run.weights_file.exists():
+        with torch.device("meta"):
+            expected = shared_tensors(run.space)
+        weights = load_checkpoint(run.weights_file)[0]
+        if {name: tensor.shape for name, tensor in weights.items()} != {name: tensor.shape for name, tensor in expected.items()}:
+            raise RunError(f"data: got {run.space.num_classes} classes, expected as many as the supernet in {folder} was trained on")
     return run

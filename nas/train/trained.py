@@ -1,4 +1,4 @@
-"""What training a supernet gives back."""
+"""What training a supernet returns."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.train.supernet_run import CALIBRATION_BATCH, SupernetRun
+from torch import Tensor
+
+from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
-from space.network import TokenMixerNet, build_network
-from supernet.calibration import calibrate
-from supernet.data.batches import evaluation_batches
+from space.network import TokenMixerNet
+from supernet.calibration import inherited_network
 from supernet.network import Supernet
-from supernet.training.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True)
 class TrainedSupernet:
-    """A supernet and where it lies.
+    """A trained supernet and where it is kept.
 
     Args:
         run: its space, its data and its files.
@@ -35,14 +35,11 @@ class TrainedSupernet:
         return self.run.folder
 
     def network(self, architecture: Architecture) -> TokenMixerNet:
-        """A member of the space as a network of its own, in evaluation mode, with weights inherited and batch norm statistics
-        estimated from the run's calibration images."""
-        images, splits = self.run.images()
-        calibration = [batch for batch, _ in evaluation_batches(images, splits.calibration, self.run.image_size, CALIBRATION_BATCH)]
-        network = build_network(architecture.replace(num_classes=self.run.space.num_classes, in_chans=self.run.space.in_chans))
-        network.load_state_dict(self._supernet.export(network.architecture, calibrate(self._supernet, network.architecture, calibration)))
-        return network.eval()
+        """An architecture of the space as a network of its own, in evaluation mode, with inherited weights and with batch norm
+        statistics of the run's calibration images."""
+        classes = {"num_classes": self.run.space.num_classes, "in_chans": self.run.space.in_chans}
+        return inherited_network(*self._loaded, architecture.replace(**classes))
 
     @cached_property
-    def _supernet(self) -> Supernet:
-        return Supernet(self.run.space, shared=load_checkpoint(self.run.weights_file)[0]).requires_grad_(False)
+    def _loaded(self) -> tuple[Supernet, list[Tensor]]:
+        return self.run.load_supernet(), self.run.calibration_batches()

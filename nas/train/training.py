@@ -1,37 +1,47 @@
-"""A supernet's training from its config to its weights; a search begins with one, too."""
+"""A supernet's training from its config to its weights, alone or at the start of a search."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
 
+from nas.cli.progress import phase
 from nas.cli.screen import Screen
+from nas.cli.tensorboard import FOLDER, Scalars
 from nas.latency.limits import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
 from nas.train.config import SupernetConfig, TrainingConfig
-from nas.train.scopes import inside
+from nas.train.domain import sampling_domain
 from nas.train.supernet_run import SupernetRun
 from nas.train.trained import TrainedSupernet
+from nas.train.view import training_view
+from nas.train.warm_start import load_networks, warm_start
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
 from space.files import load_space
-from space.search_space import SearchSpace
-from supernet.scope import Scope, whole
-from supernet.training.distributed import num_processes
-from supernet.training.engine import StepReport, TrainConfig, check_training
+from supernet.data.batches import Batches
+from supernet.network import Supernet
+from supernet.path_training import PathTraining
+from supernet.paths import strategy
+from supernet.training.checkpoint import load_checkpoint, save_checkpoint
+from supernet.training.checkpointer import remove_checkpoint
+from supernet.training.config import TrainConfig, check_training
+from supernet.training.distributed import is_first, num_processes
+from supernet.training.loop import train
+from supernet.training.step import StepReport
 
 
 def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
-    """Train to the end, or until the time is over, from an earlier run's last checkpoint on; None for a dry run.
+    """Train to the end or until the time is over, from the last checkpoint where there is one; None for a dry run.
 
     Args:
-        data: a data set of the caller's, open or not; by default the config names it.
+        data: a caller's data set, open or not; by default the config names it.
     """
-    supernet_run, budget, band = _opened(config, data)
-    # What cannot be ends here, before the directory is that of such a training.
+    supernet_run, budget, band = _open(config, data)
+    # What cannot be trained is refused before a directory is made for it.
     resolved = _checked(config, supernet_run)
     if config.dry_run:
         from nas.cli.plan import print_plan
@@ -48,15 +58,60 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
         with Screen(console, ("supernet",)) as screen:
-            facts = train_supernet(screen, config, scope_of(supernet_run.space, band), supernet_run, seconds, goes_on=not has_search)
+            facts = train_supernet(screen, config, supernet_run, band, seconds, continues_ended=not has_search)
     console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
     limit = "..." if config.budget is None else f"'{config.budget}'"
     console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
     return TrainedSupernet(supernet_run, facts)
 
 
-def _opened(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None, ArchitectureBand | None]:
-    """The data, the budget, and the band to train in, without limits on latency; none for the whole space."""
+def check_warm_start(config: SupernetConfig, supernet_run: SupernetRun) -> None:
+    """UserError where a training that has not begun would begin with weights that cannot be read."""
+    if config.warm_start and not supernet_run.has_begun:
+        load_networks(config.warm_start)
+
+
+def train_supernet(
+    screen: Screen,
+    config: SupernetConfig,
+    supernet_run: SupernetRun,
+    band: ArchitectureBand | None,
+    max_seconds: float | None,
+    continues_ended: bool = False,
+) -> Mapping[str, Any]:
+    """Train with progress from the last checkpoint, unless an earlier run has finished, and print how it went.
+
+    Args:
+        band: where paths are sampled; none for the whole space.
+        continues_ended: whether a training that its time limit ended is continued, now and later. Not where a search has begun, which
+            has judged architectures with the weights of that time.
+
+    Returns:
+        Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
+    """
+    console, losses = screen.console, dict[int, float]()
+    screen.reach("supernet", lambda width, height: training_view(losses, width, height))
+    with phase("supernet training", config.steps, console) as advance:
+        facts = _facts_of_weights(supernet_run, continues_ended)
+        if facts is None:
+            with Scalars(supernet_run.folder / FOLDER, config.steps, config.batch_size) as scalars:
+
+                def on_step(report: StepReport) -> None:
+                    scalars.follow(report)
+                    losses[report.step] = report.loss
+                    advance(at=report.step, note=f"loss {report.loss:.2f}")
+
+                facts = _train(config, supernet_run, band, max_seconds, console, on_step, scalars.flush)
+        if facts["finished"] or not continues_ended:
+            remove_checkpoint(supernet_run.checkpoint_file)
+    ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
+    skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
+    console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
+    return facts
+
+
+def _open(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None, ArchitectureBand | None]:
+    """The data, the budget, and the band to train in, without limits on latency; no band for the whole space."""
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)
     supernet_run = SupernetRun.on_data(config.out, space, config.data if data is None else data, config.image_size, config.seed)
@@ -66,7 +121,7 @@ def _opened(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | No
 
 
 def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any]:
-    """The resolved config, as the run's directory keeps it; UserError where it cannot be, or not there."""
+    """The resolved config, as the run's directory keeps it; UserError where it is impossible, or the directory holds another run."""
     resolved = config.values() | {"image_size": supernet_run.image_size}
     if config.budget is None:
         # A search in this directory may set them.
@@ -77,47 +132,45 @@ def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any
     return resolved
 
 
-def check_warm_start(config: SupernetConfig, supernet_run: SupernetRun) -> None:
-    """UserError where a training that is to begin would begin with weights that cannot be read."""
-    if config.warm_start and not supernet_run.has_begun:
-        from nas.train.warm_start import trained_networks
-
-        trained_networks(config.warm_start)
-
-
-def scope_of(space: SearchSpace, band: ArchitectureBand | None) -> Scope:
-    """A band, or where there is none the whole space."""
-    return whole(space) if band is None else inside(band)
+def _facts_of_weights(supernet_run: SupernetRun, continues_ended: bool) -> Mapping[str, Any] | None:
+    """The facts of an earlier run's weights; none where there is something left to train."""
+    if not supernet_run.weights_file.exists():
+        return None
+    facts = load_checkpoint(supernet_run.weights_file)[1]
+    is_left = continues_ended and not facts["finished"] and supernet_run.checkpoint_file.exists()
+    return None if is_left else facts
 
 
-def train_supernet(
-    screen: Screen, config: SupernetConfig, scope: Scope, supernet_run: SupernetRun, max_seconds: float | None, goes_on: bool = False
+def _train(
+    config: SupernetConfig,
+    supernet_run: SupernetRun,
+    band: ArchitectureBand | None,
+    max_seconds: float | None,
+    console: Console,
+    on_step: Callable[[StepReport], None],
+    on_save: Callable[[], None],
 ) -> Mapping[str, Any]:
-    """Train with progress, and say how it went; `goes_on` and what comes back are as of `SupernetRun.train`."""
-    from nas.cli.progress import phase
-    from nas.train.view import training_view
-    from supernet.network import Supernet
-
-    def begin(supernet: Supernet) -> None:
-        if not config.warm_start:
-            return
-        from nas.train.warm_start import warm_start
-
+    images, splits = supernet_run.images()
+    supernet = Supernet(supernet_run.space, supernet_run.seed)
+    if config.warm_start and not supernet_run.checkpoint_file.exists():
         for line in warm_start(supernet, config.warm_start):
             console.print(line, soft_wrap=True)
-
-    console, losses = screen.console, dict[int, float]()
-    screen.reach("supernet", lambda width, height: training_view(losses, width, height))
-    with phase("supernet training", config.steps, console) as advance:
-
-        def on_step(report: StepReport) -> None:
-            losses[report.step] = report.loss
-            advance(at=report.step, note=f"loss {report.loss:.2f}")
-
-        facts = supernet_run.train(scope, config.paths, _train_config(config), config.batch_size, max_seconds, begin, on_step, goes_on)
-    ended = "" if facts["finished"] else f" of {config.steps}, the time was over"
-    skipped = f", {facts['skipped']} steps skipped for a loss that was not finite" if facts["skipped"] else ""
-    console.print(f"supernet: {facts['steps']} steps{ended}, {facts['seconds']} s in {facts['precision']} on {facts['device']}{skipped}")
+    training = PathTraining(supernet, strategy(config.paths), sampling_domain(supernet_run.space, band), supernet_run.seed)
+    report = train(
+        training,
+        training,
+        Batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),
+        _train_config(config),
+        slices=training.slices,
+        checkpoint=supernet_run.checkpoint_file,
+        max_seconds=max_seconds,
+        on_step=on_step,
+        on_save=on_save,
+    )
+    facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
+             "precision": report.precision, "device": report.device, "paths": config.paths, "updates": training.updates}  # fmt: skip
+    if is_first():
+        save_checkpoint(supernet_run.weights_file, dict(supernet.shared.items()), facts)
     return facts
 
 

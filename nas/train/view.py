@@ -1,4 +1,4 @@
-"""What the live screen shows of a training: its loss against steps."""
+"""The live screen's view of a training: loss against steps."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LEAST_STEPS = 4
 
 
 def training_view(losses: dict[int, float], width: int, height: int) -> RenderableType:
-    """Show the losses so far, by step, as means of as many stretches as there are columns; those of skipped steps are left out.
+    """Plot the losses so far, averaged over as many intervals of steps as there are columns, without those of skipped steps.
 
     Args:
-        width, height: columns and rows that there are.
+        width, height: available columns and rows.
     """
-    # A copy: the training goes on meanwhile.
+    # A copy: the training adds losses meanwhile.
     steps = [(step, loss) for step, loss in sorted(losses.copy().items()) if math.isfinite(loss)]
     rows = min(height - 1, MOST_ROWS)
     if len(steps) < LEAST_STEPS or rows < LEAST_ROWS:
         return Text()
-    stretch = math.ceil(len(steps) / width)
-    groups = [steps[first : first + stretch] for first in range(0, len(steps), stretch)]
+    interval = math.ceil(len(steps) / width)
+    groups = [steps[first : first + interval] for first in range(0, len(steps), interval)]
     means = [(group[-1][0], mean(loss for _, loss in group)) for group in groups]
     return Group(Text("loss against steps", "dim"), plot(means, [], width, rows))

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.images import ImageSet
 from supernet.data.unreadable import DataError, UnreadableImage
-from supernet.randomness import own_random_state, reseed, seed_of
+from supernet.seeding import preserved_rng_state, reseed, seed_of
 
 if TYPE_CHECKING:
     from timm.data.random_erasing import RandomErasing
@@ -219,7 +219,7 @@ class _Samples(Dataset):
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> _Loaded | DataError:
         try:
-            with own_random_state():
+            with preserved_rng_state():
                 return self._load(draws)
         except DataError as error:
             # As a value: a worker's exception would arrive with its traceback as its message.

@@ -37,7 +37,7 @@ from space.limits import MIN_IMAGE_SIZE
 from supernet.data.embedded import EMBEDDED
 from supernet.data.own_dataset import OF_CALLER, Dataset, OwnImages, identity_of
 from supernet.data.unreadable import DataError, Unreadable, UnreadableImage
-from supernet.randomness import seed_of
+from supernet.seeding import seed_of
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("val", "valid", "validation", "test", "testing", "eval")

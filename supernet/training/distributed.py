@@ -1,6 +1,6 @@
-"""The processes that train one network together: torchrun starts one a GPU, all of them with the same command.
+"""The processes that train one network together: torchrun starts one per GPU, all with the same command.
 
-Each trains on its part of every batch. After each step they have the same weights, so one of them speaks and writes for all.
+Each process trains on its part of every batch. After each step all have the same weights, so the first one prints and writes for all.
 """
 
 from __future__ import annotations
@@ -8,55 +8,64 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
-
 
 def num_processes() -> int:
-    """How many there are, by torchrun's word."""
+    """How many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def process_index() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first() -> bool:
-    """Whether this process is the one that speaks and writes."""
-    return num_processes() == 1 or this_process().is_main_process
+    """Whether this process is the one that prints and writes."""
+    return process_index() == 0
 
 
 @cache
-def this_process() -> PartialState:
-    """Which of them this is and where it computes; the first call waits until all are there."""
-    # Imported here: it takes seconds, and few commands train.
-    from accelerate import PartialState
-
-    # Left to itself, it takes processes without a GPU for strangers.
-    return PartialState(cpu=not torch.accelerator.is_available())
+def own_device() -> torch.device:
+    """The device that this process computes on: its GPU where the machine has one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return accelerator if num_processes() == 1 else torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]))
 
 
 def wait_for_all() -> None:
-    """Go on when all processes have come here."""
+    """Return when all processes have called this."""
     if num_processes() > 1:
-        this_process().wait_for_everyone()
+        _join_group()
+        distributed.barrier()
 
 
-def total(value: Tensor) -> Tensor:
-    """The sum of all processes' values."""
+def all_reduced(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, on this process's device."""
     if num_processes() > 1:
-        value = value.to(this_process().device, copy=True)
+        _join_group()
+        value = value.to(own_device(), copy=True)
         distributed.all_reduce(value)
     return value
 
 
-def average(tensors: Sequence[Tensor]) -> None:
-    """Replace floating-point tensors of one kind by the means over all processes, in place."""
+def average_over_processes(tensors: Sequence[Tensor]) -> None:
+    """Replace floating-point tensors of one type by their means over all processes, in place."""
     if num_processes() > 1 and tensors:
         # One message: hundreds of small ones would take longer than the step.
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        distributed.all_reduce(flat)
-        flat /= num_processes()
-        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        means = all_reduced(torch.cat([tensor.reshape(-1) for tensor in tensors])) / num_processes()
+        for tensor, mean in zip(tensors, means.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view(tensor.shape))
+
+
+@cache
+def _join_group() -> None:
+    """Connect the processes; the first call in each waits until all are there."""
+    device = own_device()
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device.index)
+    distributed.init_process_group(distributed.get_default_backend_for_device(device))

@@ -15,7 +15,7 @@ from nas.cli.workload import workload_of
 from nas.train.plan import shared_params
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_space
-from supernet.slicing import shared_tensors
+from supernet.sharing import shared_tensors
 from tests.commands import COMMANDS, exit_code
 from tests.nas.small_official import SMALL, small_weights
 from tests.nas.small_search import BUDGET

@@ -36,7 +36,7 @@ from nas.study.storage import open_storage
 from nas.train.supernet_run import SupernetRun
 from space import load_architecture
 from space.files import dump_architecture, load_provenance, load_space
-from supernet.training import engine
+from supernet.training import checkpointer
 from tests.killing import Command, moments, run_killed, run_whole, running
 from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE as SMALL_SPACE
@@ -75,7 +75,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def save_often() -> None:
     """Half of the time goes into checkpoints: kills fall between them and into them."""
-    engine.SECONDS_UNSAVED, engine.WRITING_SHARE, engine.LANDMARK_STEPS = 0.0, 0.5, 5
+    checkpointer.SECONDS_UNSAVED, checkpointer.WRITING_SHARE, checkpointer.ROLLBACK_STEPS = 0.0, 0.5, 5
 
 
 def retraining(argv: Sequence[str]) -> int:

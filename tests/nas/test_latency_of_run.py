@@ -14,7 +14,7 @@ from nas import join
 from nas.cli.screen import Screen
 from nas.execution.loop import Deadline
 from nas.latency.limits import limited, within_latencies
-from nas.latency.run_tables import FOLDER, keep_tables, tables_of_run
+from nas.latency.run_tables import LATENCY_FOLDER, keep_tables, tables_of_run
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
 from nas.search.evaluation import evaluate, evaluator_of, open_search
@@ -40,7 +40,7 @@ def table(space: SearchSpace = SPACE, noise: float = 0.05) -> LatencyTable:
 
 def measured_elsewhere(run: Path) -> None:
     """Make a run's table that of another machine."""
-    (file,) = (run / FOLDER).iterdir()
+    (file,) = (run / LATENCY_FOLDER).iterdir()
     document = json.loads(file.read_text())
     file.write_text(json.dumps(document | {"fingerprint": document["fingerprint"] | ELSEWHERE}))
 
@@ -60,7 +60,7 @@ def test_what_was_fitted_is_read_and_not_fitted_again(tmp_path: Path) -> None:
     """Another machine's last digits differ: here they are made to."""
     kept = table()
     keep_tables(tmp_path, {kept.cost.quantity: kept})
-    file = tmp_path / FOLDER / "cpu-1t-bs1-fp32.json"
+    file = tmp_path / LATENCY_FOLDER / "cpu-1t-bs1-fp32.json"
     document = json.loads(file.read_text())
     document["fitted"]["constant"] += 1000.0
     document["fitted"]["margin"] = 2.0
@@ -129,7 +129,7 @@ def test_who_joins_predicts_by_the_searchs_table(
     assert join.main([str(run), "--workers", "1"]) == 0
     assert "2 architectures evaluated meanwhile, 3 in all" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
-    shutil.rmtree(run / FOLDER)
+    shutil.rmtree(run / LATENCY_FOLDER)
     document = json.loads((run / "config.json").read_text())
     document["config"]["trials"] = 5
     (run / "config.json").write_text(json.dumps(document))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.profile import image_size, main, profile
+from nas.profile import main, parse_image_size, profile
 from proxies.cost import Cost
 from proxies.macs import cost_of, part_activations
 from space import build_network, dump_architecture, load_architecture, load_space, parent_names
@@ -91,5 +91,5 @@ def test_a_mistake_is_one_line(arguments: list[str], message: str, mistaken: Mis
 
 
 def test_sizes_read_height_first() -> None:
-    assert image_size("256") == (256, 256)
-    assert image_size("256x192") == (256, 192)
+    assert parse_image_size("256") == (256, 256)
+    assert parse_image_size("256x192") == (256, 192)

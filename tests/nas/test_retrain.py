@@ -22,8 +22,8 @@ from torch._dynamo.exc import InternalTorchDynamoError
 
 from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
+from nas.retrain.accuracy import measure_accuracy
 from nas.retrain.recipe import DEIT_POLICY, load_recipe, recipe_names
-from nas.retrain.retraining import accuracy
 from nas.train.__main__ import main as train_main
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
@@ -32,7 +32,8 @@ from space.network import build_network
 from space.weights import load_weights
 from supernet.data import images as images_module
 from supernet.data.images import ImageSet, open_images, open_test_images, split
-from supernet.training.engine import StepReport, TrainReport, train
+from supernet.training.loop import TrainReport, train
+from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
 RECIPE = """
@@ -94,7 +95,7 @@ def test_the_whole_way(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network.load_state_dict(load_file(work / "run" / "weights.safetensors"))
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert accuracy(network, test, range(len(test)), 32)["accuracy"] == results["test"]["accuracy"]
+    assert measure_accuracy(network, test, range(len(test)), 32).accuracy == results["test"]["accuracy"]
 
     with (work / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -107,7 +108,7 @@ def test_the_whole_way(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network.load_state_dict(load_file(work / "run" / "best.safetensors"))
     images = open_images("set")
     part = split(images, 0, num_search=5, num_calibration=0).search
-    assert accuracy(network, images, part, 32)["accuracy"] == results["best"]["validation_accuracy"]
+    assert measure_accuracy(network, images, part, 32).accuracy == results["best"]["validation_accuracy"]
     config = json.loads((work / "run" / "config.json").read_text())["config"]
     assert config["recipe"]["epochs"] == 8
     assert config["image_size"] == 32
@@ -256,7 +257,7 @@ def test_python_and_the_command_line_go_on_with_each_others_runs(work: Path, cap
     assert not network.training
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert accuracy(network, test, range(12), 32)["accuracy"] == retrained.test.accuracy
+    assert measure_accuracy(network, test, range(12), 32).accuracy == retrained.test.accuracy
     assert retrained.weights_file.exists()
     assert retrained.best_weights_file == work / "run" / "best.safetensors"
 

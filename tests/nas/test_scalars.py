@@ -11,7 +11,7 @@ from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, SPEED, VALIDATION, 
 from nas.retrain import __main__ as retrain
 from nas.train import __main__ as train
 from space.files import dump_architecture, parse_space
-from supernet.training.engine import StepReport
+from supernet.training.step import StepReport
 from tests.nas.event_files import shown
 from tests.nas.small_search import SPACE
 

@@ -18,7 +18,8 @@ from nas.execution.resources import Resources
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint
-from supernet.training.engine import StepReport, TrainReport, train
+from supernet.training.loop import TrainReport, train
+from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
 SPACE = load_space("hybrid-32").replace(num_classes=3)

@@ -56,18 +56,18 @@ def test_a_teacher_sees_images_as_it_was_trained_with() -> None:
     assert only.images.shape == (2, 3, 48, 48)
 
 
-def test_what_is_taught() -> None:
+def test_targets_are_classes_or_probabilities() -> None:
     images, logits = torch.randn(4, 3, 32, 32), torch.randn(4, 3, requires_grad=True)
     network = Seen(mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD).train()
-    hard, soft = (Teacher(network, kind, 0.4, 2.0).teach(logits, images) for kind in ("hard", "soft"))
+    hard, soft = (Teacher(network, kind, 0.4, 2.0).distil(logits, images) for kind in ("hard", "soft"))
     assert not network.training
     answers = network(images)
     assert hard.logits is soft.logits is logits
     assert (hard.weight, hard.temperature, soft.weight, soft.temperature) == (0.4, 1.0, 0.4, 2.0)
-    assert hard.probabilities.sum(1).tolist() == [1.0] * 4
-    assert torch.equal(hard.probabilities.argmax(1), answers.argmax(1))
-    torch.testing.assert_close(soft.probabilities, (answers / 2).softmax(1))
-    assert not soft.probabilities.requires_grad
+    assert hard.target.sum(1).tolist() == [1.0] * 4
+    assert torch.equal(hard.target.argmax(1), answers.argmax(1))
+    torch.testing.assert_close(soft.target, (answers / 2).softmax(1))
+    assert not soft.target.requires_grad
 
 
 @pytest.fixture

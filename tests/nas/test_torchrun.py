@@ -24,11 +24,13 @@ from nas.retrain import __main__ as retrain
 from space.files import dump_architecture, load_space
 from supernet.data.batches import Batches
 from supernet.data.images import open_images
-from supernet.randomness import seeded
+from supernet.seeding import seeded
 from supernet.slices import Slices
 from supernet.training.checkpoint import load_checkpoint
+from supernet.training.config import TrainConfig
 from supernet.training.distributed import num_processes
-from supernet.training.engine import StepReport, TrainConfig, train
+from supernet.training.loop import train
+from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
 CONFIG = TrainConfig(5, lr=0.01, weight_decay=0.1, warmup_steps=2, clip_grad=0.5, mixup=0.4, ema_decay=0.9, precision="fp32")

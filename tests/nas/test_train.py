@@ -16,7 +16,7 @@ from nas.search import __main__ as search
 from nas.train import __main__ as train
 from nas.train import train as train_here
 from nas.train.config import PATHS, SCOPES
-from nas.train.scopes import inside
+from nas.train.domain import sampling_domain
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
@@ -112,16 +112,16 @@ def test_the_command_line_offers_every_strategy() -> None:
     assert set(PATHS) == set(STRATEGIES)
 
 
-def test_a_bands_scope_tells_what_the_budget_admits(folder: Path) -> None:
+def test_a_bands_domain_tells_what_the_budget_admits(folder: Path) -> None:
     space = load_space(folder / "tiny.yaml")
     band = ArchitectureBand(space, parse_budget(f"{BUDGET} 100Kparams", 0.5))
-    scope = inside(band)
+    domain = sampling_domain(space, band)
     rng = np.random.default_rng(0)
     members = [{slot: options[rng.integers(len(options))] for slot, options in space.slots.items()} for _ in range(300)]
-    assert scope.excess is not None
-    for answers, excess in zip(members, scope.excess(members), strict=True):
-        assert excess == pytest.approx(band.budget.excess(band.amounts(band.rows.row(answers))))
-        assert (excess <= 0) == band.contains(space.replay(answers))
+    assert domain.excess is not None
+    for choices, excess in zip(members, domain.excess(members), strict=True):
+        assert excess == pytest.approx(band.budget.excess(band.amounts(band.rows.row(choices))))
+        assert (excess <= 0) == band.contains(space.replay(choices))
 
 
 def small_source(folder: Path) -> str:

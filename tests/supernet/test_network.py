@@ -11,7 +11,7 @@ from space import SearchSpace, build_network
 from space.kinds import FFNS, MIXERS
 from supernet.calibration import calibrate
 from supernet.network import Supernet
-from supernet.slicing import shared_name
+from supernet.sharing import shared_name
 
 WIDTHS = (64, 96, 128)
 IMAGES = torch.randn(6, 3, 48, 40, generator=torch.Generator().manual_seed(0))

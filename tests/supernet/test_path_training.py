@@ -16,11 +16,13 @@ from supernet.data.images import open_images
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import STRATEGIES, strategy
-from supernet.scope import whole
-from supernet.slicing import leading_slice
+from supernet.sampling_domain import whole_space
+from supernet.sharing import leading_slice
 from supernet.training.checkpoint import load_checkpoint
-from supernet.training.engine import StepReport, TrainConfig, train
-from supernet.training.losses import Taught
+from supernet.training.config import TrainConfig
+from supernet.training.loop import train
+from supernet.training.losses import Distilled
+from supernet.training.step import StepReport
 from tests.supernet.test_paths import space_of
 
 SPACE = space_of(2, 3).replace(num_classes=10, image_size=32, in_chans=3)
@@ -28,7 +30,7 @@ CONFIG = TrainConfig(4, lr=0.01, weight_decay=0.1, precision="fp32")
 
 
 def make(name: str, seed: int = 0) -> PathTraining:
-    return PathTraining(Supernet(SPACE, seed), strategy(name), whole(SPACE), seed)
+    return PathTraining(Supernet(SPACE, seed), strategy(name), whole_space(SPACE), seed)
 
 
 def batches() -> Batches:
@@ -52,7 +54,7 @@ def test_updates_are_those_of_the_paths_and_a_resumed_training_counts_on(name: s
     train(resumed, resumed, batches(), CONFIG, slices=resumed.slices, checkpoint=tmp_path / "file")
     assert all(torch.equal(a, b) for a, b in zip(whole_training.state_dict().values(), resumed.state_dict().values(), strict=True))
     expected: dict[str, dict[str, int]] = {path: dict.fromkeys(labels, 0) for path, labels in resumed.updates.items()}
-    paths = strategy(name).paths(whole(SPACE), 0)
+    paths = strategy(name).paths(whole_space(SPACE), 0)
     for part in (part for step in range(4) for architecture in paths(step) for part in architecture.parts):
         if ".blocks." in part.path:
             expected[part.path][part.spec.label] += 1
@@ -73,18 +75,18 @@ def test_in_a_sandwich_the_others_learn_what_the_first_predicts() -> None:
     first, *others = list(training(0, images))
     assert isinstance(first, torch.Tensor)
     for output in others:
-        assert isinstance(output, Taught)
+        assert isinstance(output, Distilled)
         assert output.logits.requires_grad
-        assert not output.probabilities.requires_grad
-        torch.testing.assert_close(output.probabilities, first.softmax(1))
+        assert not output.target.requires_grad
+        torch.testing.assert_close(output.target, first.softmax(1))
 
 
 def test_a_student_learns_its_teachers_probabilities() -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
     config = TrainConfig(60, lr=3e-4, weight_decay=0.0, precision="fp32")
 
-    def forward(step: int, images: torch.Tensor) -> Taught:
-        return Taught(model(images), torch.full((8, 10), 0.1, device=images.device))
+    def forward(step: int, images: torch.Tensor) -> Distilled:
+        return Distilled(model(images), torch.full((8, 10), 0.1, device=images.device))
 
     losses: list[float] = []
     train(model, forward, batches(), config, on_step=lambda report: losses.append(report.loss))
@@ -108,7 +110,7 @@ def test_what_a_step_did_not_run_stays_bit_for_bit(name: str, optimizer: str, tm
 
     train(training, training, batches(), config, slices=training.slices, checkpoint=file, on_step=look)
     seen.append(load_checkpoint(file)[0])
-    paths = strategy(name).paths(whole(SPACE), 0)
+    paths = strategy(name).paths(whole_space(SPACE), 0)
     partial = 0
     for step, (before, after) in enumerate(pairwise(seen), start=1):
         # In the main memory, as what a checkpoint gives back.

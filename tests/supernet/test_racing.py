@@ -1,4 +1,4 @@
-"""Races: whoever is surely behind is stopped, whoever may win is not, and nobody who was stopped looks like a winner."""
+"""Races: surely lost candidates are stopped, possible winners are not, and no stopped candidate scores like a winner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from space.files import load_space
 from supernet.accuracy import PerImage, evaluate
 from supernet.network import Supernet
-from supernet.racing import EVERY, Race, looks, shuffled
+from supernet.racing import EVERY, Race, decision_points, shuffled
 
 
 def judged(log_likelihoods: torch.Tensor) -> PerImage:
@@ -20,7 +20,7 @@ def judged(log_likelihoods: torch.Tensor) -> PerImage:
 def run(race: Race, candidate: PerImage) -> tuple[int, bool]:
     """How many images a candidate is judged on, and whether it was stopped."""
     total = len(candidate)
-    for end in looks(total)[:-1]:
+    for end in decision_points(total)[:-1]:
         part = PerImage(candidate.log_likelihoods[:end], candidate.hits[:end])
         if race.is_lost(part):
             race.score(part)
@@ -51,12 +51,12 @@ def test_most_races_keep_their_winner_and_need_few_images() -> None:
 
 
 @given(st.integers(1, 5), st.integers(0, 100))
-def test_what_was_stopped_scores_below_those_that_are_kept(keep: int, seed: int) -> None:
+def test_stopped_candidates_score_below_the_best(keep: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     race, scores = Race(keep, 200), []
     for row in candidates(12, 200, 0.5, generator):
         full = judged(row)
-        for end in looks(200):
+        for end in decision_points(200):
             part = PerImage(full.log_likelihoods[:end], full.hits[:end])
             if end == 200 or race.is_lost(part):
                 scores.append(race.score(part))
@@ -66,13 +66,13 @@ def test_what_was_stopped_scores_below_those_that_are_kept(keep: int, seed: int)
     assert all(score.log_likelihood < whole[keep - 1] for score in scores if score.num_images < 200)
 
 
-def test_a_twin_of_the_best_is_not_stopped() -> None:
+def test_an_equal_of_the_best_is_not_stopped() -> None:
     race, best = Race(1, 100), judged(-torch.rand(100))
     race.score(best)
     assert run(race, best) == (100, False)
 
 
-def test_nobody_is_stopped_before_enough_are_known() -> None:
+def test_no_candidate_is_stopped_before_there_are_enough() -> None:
     race = Race(3, 100)
     for level in (1.0, 5.0, 9.0):
         assert run(race, judged(-level - torch.rand(100))) == (100, False)
@@ -87,10 +87,10 @@ def test_shuffling_loses_no_image(num_images: int) -> None:
     assert torch.cat([part for _, part in batches]).sort().values.equal(labels)
     assert all(part[:, 0, 0, 0].equal(of.float()) for part, of in batches)
     ends = torch.tensor([len(of) for _, of in batches]).cumsum(0).tolist()
-    assert ends == looks(num_images)
+    assert ends == decision_points(num_images)
 
 
-def test_an_evaluation_stops_when_it_is_told_to() -> None:
+def test_an_evaluation_stops_when_is_over_says_so() -> None:
     space = load_space("hybrid-32").replace(num_classes=3)
     supernet = Supernet(space)
     images = torch.randn(80, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""Random numbers as an argument: whatever is drawn depends on a key alone, never on what was drawn before."""
+"""Random numbers by key: what is drawn depends on the key alone, never on what was drawn before."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def seed_of(*key: str | int) -> int:
 
 
 @contextmanager
-def own_random_state() -> Iterator[None]:
-    """Put the global random states of Python, numpy and torch back afterwards."""
+def preserved_rng_state() -> Iterator[None]:
+    """Restore the global random states of Python, numpy and torch afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
@@ -31,8 +31,8 @@ def own_random_state() -> Iterator[None]:
 
 @contextmanager
 def seeded(*key: str | int) -> Iterator[None]:
-    """Run a block with all global generators seeded by a key, and leave them afterwards as they were."""
-    with own_random_state():
+    """Run a block with all global generators seeded by a key, and restore their states afterwards."""
+    with preserved_rng_state():
         reseed(*key)
         yield
 

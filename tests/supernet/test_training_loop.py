@@ -25,13 +25,16 @@ from space.files import load_space
 from space.network import build_network
 from supernet.data.batches import Batches, places_of_part
 from supernet.data.images import open_images
-from supernet.randomness import seed_of, seeded
-from supernet.training import engine
+from supernet.seeding import seed_of, seeded
+from supernet.training import checkpointer, loop
 from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from supernet.training.distributed import this_process
-from supernet.training.engine import StepReport, TrainConfig, TrainingError, TrainReport, train
-from supernet.training.losses import Taught
-from supernet.training.precision import precision_of
+from supernet.training.checkpointer import Checkpointer
+from supernet.training.config import TrainConfig, TrainingError, precision_of
+from supernet.training.distributed import own_device
+from supernet.training.loop import TrainReport, train
+from supernet.training.losses import Distilled
+from supernet.training.state import TrainState
+from supernet.training.step import StepReport
 
 EVERYTHING = TrainConfig(
     steps=6, lr=0.01, weight_decay=0.1, warmup_steps=2, clip_grad=0.5, mixup=0.4, cutmix=1.0, mix_prob=0.8, ema_decay=0.9, precision="fp32"
@@ -56,7 +59,7 @@ def make_small() -> nn.Module:
 
 
 class Branches(nn.Module):
-    """Two paths with weights of their own behind a shared layer."""
+    """Two paths with weights of their own after a shared layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,10 +106,10 @@ def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimiz
     train(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, on_step=look)
     assert len(seen) == 6
     for step, (before, after) in enumerate(pairwise(seen), start=1):
-        trained, idle = f"paths.{step % 2}.", f"paths.{1 - step % 2}."
+        trained, untrained = f"paths.{step % 2}.", f"paths.{1 - step % 2}."
         kinds = {name.split("/")[0] for name in after}
         assert kinds == {"model", "optimizer", "average"}
-        for name in (name for name in after if idle in name and (step > 1 or name in before)):
+        for name in (name for name in after if untrained in name and (step > 1 or name in before)):
             assert torch.equal(before[name], after[name]), name
         for kind in kinds:
             changed = [name for name in after if name.startswith(f"{kind}/{trained}") and name in before]
@@ -131,38 +134,43 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
     assert same(load_checkpoint(tmp_path / "parts")[0], load_checkpoint(tmp_path / "whole")[0])
 
 
-def test_what_a_caller_gathers_comes_back(tmp_path: Path) -> None:
-    file, gathered = tmp_path / "checkpoint", []
+def test_what_a_caller_collects_comes_back(tmp_path: Path) -> None:
+    file, collected = tmp_path / "checkpoint", []
     for stop in (2, 5, 0):
-        carried = {"losses": []}
+        extra = {"losses": []}
 
-        def follow(report: StepReport, carried: dict[str, list[float]] = carried, stop: int = stop) -> None:
-            carried["losses"].append(report.loss)
+        def follow(report: StepReport, extra: dict[str, list[float]] = extra, stop: int = stop) -> None:
+            extra["losses"].append(report.loss)
             stop_at(stop)(report)
 
         with nullcontext() if stop == 0 else pytest.raises(KeyboardInterrupt):
-            run(make_small(), EVERYTHING, checkpoint=file, carried=carried, on_step=follow)
-        gathered.append(carried["losses"])
+            run(make_small(), EVERYTHING, checkpoint=file, extra=extra, on_step=follow)
+        collected.append(extra["losses"])
     whole: list[float] = []
     run(make_small(), EVERYTHING, on_step=lambda report: whole.append(report.loss))
-    assert gathered == [whole[:2], whole[:5], whole]
+    assert collected == [whole[:2], whole[:5], whole]
 
 
 def test_a_checkpoint_is_due_after_a_minute_or_where_writing_takes_long_later(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: now[0])
-    clock = engine._Clock()
+    monkeypatch.setattr(checkpointer.time, "perf_counter", lambda: now[0])
+    writing = [0.0]
+
+    def write() -> None:
+        now[0] += writing[0]
+
+    monkeypatch.setattr(Checkpointer, "_write", lambda *_: write())
+    written = Checkpointer(Path("checkpoint"), {}, on_save=None)
 
     def seconds_until_due() -> float:
         start = now[0]
-        while not clock.is_due:
+        while not written.is_due:
             now[0] += 1
         return now[0] - start
 
-    assert seconds_until_due() == engine.SECONDS_UNSAVED
-    for writing, wait in ((1.0, 60.0), (10.0, 200.0), (0.1, 60.0)):
-        with clock.writing():
-            now[0] += writing
+    assert seconds_until_due() == checkpointer.SECONDS_UNSAVED
+    for writing[0], wait in ((1.0, 60.0), (10.0, 200.0), (0.1, 60.0)):
+        written.save(TrainState(make_small(), EVERYTHING, "fp32", {}))
         assert seconds_until_due() == pytest.approx(wait, abs=1)
 
 
@@ -222,7 +230,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 
 def test_a_diverged_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
+    monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 3)
     model = Branches()
     with pytest.raises(TrainingError, match="3 steps in a row without a finite loss"):
         train(model, lambda _, images: model(images, 0) * float("inf"), batches(), replace(EVERYTHING, steps=1000))
@@ -233,9 +241,9 @@ def diverging(model: nn.Module, bad: Iterator[bool]) -> Callable[[int, Tensor], 
     return lambda step, images: model(images) * (float("nan") if next(bad, False) else 1.0)
 
 
-def test_a_diverged_training_goes_on_from_its_landmark_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
-    monkeypatch.setattr(engine, "LANDMARK_STEPS", 2)
+def test_a_diverged_training_is_rolled_back_and_continues_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 3)
+    monkeypatch.setattr(checkpointer, "ROLLBACK_STEPS", 2)
     config = replace(EVERYTHING, steps=8)
     rates: list[tuple[int, float]] = []
     model = make_network()
@@ -243,45 +251,45 @@ def test_a_diverged_training_goes_on_from_its_landmark_at_a_lower_rate(tmp_path:
     file = tmp_path / "checkpoint.safetensors"
     report = train(model, diverging(model, bad), batches(), config, checkpoint=file,
                    on_step=lambda one: rates.append((one.step, one.lr)))  # fmt: skip
-    # Steps 6 and 7 were skipped, the third ended it; the last landmark before was step 6.
+    # Steps 6 and 7 were skipped, the third ended it; the last rollback checkpoint before was that of step 6.
     assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert report.finished
     assert report.skipped == 3
     usual: list[float] = []
     run(make_network(), config, on_step=lambda one: usual.append(one.lr))
-    lower = [engine.LOWER_LR * rate for rate in usual[6:]]
+    lower = [checkpointer.LOWER_LR * rate for rate in usual[6:]]
     assert [rate for _, rate in rates] == pytest.approx([*usual[:7], *lower])
     # An interrupted training keeps to it.
-    assert load_checkpoint(file)[1]["lr_factor"] == engine.LOWER_LR
+    assert load_checkpoint(file)[1]["lr_factor"] == checkpointer.LOWER_LR
 
 
-def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training_goes_on(
+def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training_returns_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 2)
-    monkeypatch.setattr(engine, "LANDMARK_STEPS", 3)
+    monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 2)
+    monkeypatch.setattr(checkpointer, "ROLLBACK_STEPS", 3)
     states = []
     for seconds in (60.0, 0.0):
-        monkeypatch.setattr(engine, "SECONDS_UNSAVED", seconds)
-        monkeypatch.setattr(engine, "WRITING_SHARE", float("inf"))
+        monkeypatch.setattr(checkpointer, "SECONDS_UNSAVED", seconds)
+        monkeypatch.setattr(checkpointer, "WRITING_SHARE", float("inf"))
         model = make_small()
         bad = iter([False] * 5 + [True] * 2)
-        carried = {"seen": 0}
+        extra = {"seen": 0}
 
-        def count(report: StepReport, carried: dict[str, int] = carried) -> None:
-            carried["seen"] += report.step
+        def count(report: StepReport, extra: dict[str, int] = extra) -> None:
+            extra["seen"] += report.step
 
         report = train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
-                       carried=carried, on_step=count)  # fmt: skip
+                       extra=extra, on_step=count)  # fmt: skip
         assert report.skipped == 2
-        assert carried["seen"] == sum(range(1, 9))
+        assert extra["seen"] == sum(range(1, 9))
         states.append(state(model))
     assert same(*states)
 
 
 def test_a_training_that_diverges_again_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_BAD_STEPS", 3)
-    monkeypatch.setattr(engine, "LANDMARK_STEPS", 2)
+    monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 3)
+    monkeypatch.setattr(checkpointer, "ROLLBACK_STEPS", 2)
     model = make_network()
     bad = iter([False] * 3 + [True] * 100)
     with pytest.raises(TrainingError, match=r"3 steps in a row without a finite loss, also at 0\.1 of the learning rate"):
@@ -329,8 +337,8 @@ def test_every_image_is_in_one_part_beside_the_one_it_is_mixed_with(processes: i
     assert all([size - 1 - place for place in part] == part[::-1] for part in places)
 
 
-def test_a_teacher_is_learnt_from_beside_the_labels() -> None:
-    device = this_process().device
+def test_the_loss_of_a_distillation_target_is_added_to_that_of_the_labels() -> None:
+    device = own_device()
     labels = next(batches().stream(0, 1))[1].to(device)
     torch.manual_seed(0)
     start, teacher = torch.randn(8, 10).to(device), torch.randn(8, 10).to(device)
@@ -342,7 +350,7 @@ def test_a_teacher_is_learnt_from_beside_the_labels() -> None:
     gradients: list[Tensor] = []
     model["logits"].register_hook(gradients.append)
     config = TrainConfig(1, label_smoothing=0.0, precision="fp32")
-    train(model, lambda _, __: Taught(model["logits"], (teacher / 3).softmax(1), 0.3, 3.0), batches(), config)
+    train(model, lambda _, __: Distilled(model["logits"], (teacher / 3).softmax(1), 0.3, 3.0), batches(), config)
     assert logits.grad is not None
     torch.testing.assert_close(gradients[0], logits.grad)
 
@@ -360,14 +368,14 @@ def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Pat
 @pytest.mark.usefixtures("saving_every_step")
 @pytest.mark.parametrize("own", ["fp32", "bf16"])
 def test_a_training_keeps_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
-    monkeypatch.setattr(engine, "precision_of", lambda device: own)
+    monkeypatch.setattr(loop, "precision_of", lambda device: own)
     untold, told, file = make_network(), make_network(), tmp_path / "checkpoint"
     config = replace(EVERYTHING, steps=2)
     assert run(untold, replace(config, precision="auto"), checkpoint=file).precision == own
     run(told, replace(config, precision=own))
     assert same(state(untold), state(told))
     # Whatever is continued elsewhere, too.
-    monkeypatch.setattr(engine, "precision_of", None)
+    monkeypatch.setattr(loop, "precision_of", lambda device: "fp32" if own == "bf16" else "bf16")
     assert run(make_network(), replace(config, precision="auto"), checkpoint=file).precision == own
 
 
@@ -408,7 +416,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("saving_every_step")
-@pytest.mark.parametrize("lost", ["facts", "step", "precision", "carried", "optimizer", "average/0.weight"])
+@pytest.mark.parametrize("lost", ["facts", "step", "precision", "extra", "optimizer", "average/0.weight"])
 def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path, lost: str) -> None:
     file, config = tmp_path / "checkpoint", replace(EVERYTHING, steps=1)
     run(make_small(), config, checkpoint=file)

@@ -1,8 +1,8 @@
-"""The weight-sharing rule: what shares a tensor, and which part of it an architecture sees.
+"""The weight-sharing rule: which parameters share a tensor, and which slice of it an architecture uses.
 
-Two places of two architectures share a tensor when they stand at the same path and hold the same operator, elastic
-options aside (`Spec.operator`). A narrower architecture sees the leading slice of the tensor in every dimension.
-Nothing else is needed, because the operators of `space` are prefix-closed.
+Parts of two architectures share tensors if they have the same path and the same operator, elastic options aside (`Spec.operator`).
+A narrower architecture uses the leading slice of the tensor in every dimension. This suffices because the operators of `space` are
+prefix-closed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from space.search_space import Option, SearchSpace
 
 
 def shared_name(part: Part, name: str) -> str:
-    """Name of the shared tensor behind tensor `name` of a part's module.
+    """Name of the shared tensor that tensor `name` of a part's module is a slice of.
 
-    A feed-forward network's norm depends on the mixer before it, so norms carry their own label too: scales and
-    shifts of a batch norm are never those of a layer norm.
+    A feed-forward network's norm depends on the mixer before it, so norms have their own label too: a batch norm and a layer norm
+    never share scales and shifts.
     """
     owner = [*part.path.split("."), part.spec.operator]
     if part.norm is not None and name.startswith("norm."):
@@ -31,7 +31,7 @@ def shared_name(part: Part, name: str) -> str:
 
 
 def widest_parts(space: SearchSpace) -> tuple[Part, ...]:
-    """One part for every place and operator of a space (and norm before it), in its greatest size."""
+    """One part for every path and operator of a space (and norm before it), in its greatest size."""
     widest: dict[tuple[str, str, str], Part] = {}
     for architecture in _covering(space):
         for part in architecture.parts:
@@ -56,7 +56,7 @@ def shared_tensors(space: SearchSpace) -> dict[str, Tensor]:
 
 
 def leading_slice(shared: Tensor, shape: torch.Size) -> Tensor:
-    """The view of `shared` that a tensor of this shape sees."""
+    """The view of `shared` that a parameter of this shape uses."""
     return shared[tuple(slice(size) for size in shape)] if shared.shape != shape else shared
 
 
@@ -65,7 +65,7 @@ def _elastic_size(part: Part) -> tuple[int, ...]:
 
 
 def _covering(space: SearchSpace) -> Iterator[Architecture]:
-    """Architectures of greatest width and depth that show every option, and every mixer beside every ffn."""
+    """Architectures of greatest width and depth that together have every option, and every mixer with every ffn."""
     most = {kind: max(len(o) for n, o in space.slots.items() if n.endswith(kind)) for kind in (".mixer", ".ffn", ".position")}
     for mixer in range(max(most[".mixer"], most[".position"])):
         for ffn in range(most[".ffn"]):

@@ -1,0 +1,130 @@
+"""The one training loop, for a supernet and for a single network.
+
+A step depends on the seed, its number and the state before it: batches, augmentation, mixing and stochastic depth draw their random
+numbers by the step. So a checkpoint needs no random state, and a resumed training equals an uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from supernet.data.batches import Batches, places_of_part
+from supernet.slices import Slices
+from supernet.training.checkpointer import Checkpointer
+from supernet.training.config import Precision, TrainConfig, num_parts, precision_of
+from supernet.training.distributed import all_reduced, num_processes, own_device, process_index
+from supernet.training.interruptions import interruptions
+from supernet.training.state import TrainState
+from supernet.training.step import Forward, StepReport, TrainStep
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training did.
+
+    Args:
+        steps: done, those of earlier runs included.
+        finished: False where the time limit came first.
+        skipped: steps without a finite loss and gradient; they changed nothing.
+        seconds: of all runs of this training together.
+        average: as in `StepReport`.
+    """
+
+    steps: int
+    finished: bool
+    skipped: int
+    seconds: float
+    precision: Precision
+    device: str
+    average: Mapping[str, Tensor] | None
+
+
+def train(
+    model: nn.Module,
+    forward: Forward,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    slices: Slices | None = None,
+    extra: dict[str, Any] | None = None,
+    max_seconds: float | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    on_save: Callable[[], None] | None = None,
+) -> TrainReport:
+    """Train the parameters of `model` in place; resume where there is a checkpoint.
+
+    Parameters that a step's forward does not use keep their values, their optimizer state and their average. The first Ctrl-C saves
+    after the step in progress and then raises KeyboardInterrupt; a second one raises at once.
+
+    Args:
+        forward: runs the model, once for every part of a batch; it may choose a path by the step.
+        checkpoint: the file that is written now and then, with a rollback checkpoint beside it; `remove_checkpoint` removes both.
+        slices: the parameter slices that `forward` runs, where it runs parts of parameters.
+        extra: what `on_step` collects, in terms of JSON; checkpoints hold it, and resuming puts it back.
+        max_seconds: stop after this time; that of earlier runs is not counted.
+        on_save: called before a checkpoint is written; whoever resumes from that gets no report of the steps before it again.
+
+    Raises:
+        TrainingError: ten steps in a row had no finite loss or gradient, and again after a rollback at a lower learning rate; or the
+            configuration is wrong.
+        CheckpointError: the checkpoint is damaged or of another configuration.
+    """
+    device, parts = own_device(), num_parts(batches.batch_size, config)
+    precision = precision_of(device) if config.precision == "auto" else config.precision
+    state = TrainState(model.to(device).train(), config, precision, {} if extra is None else extra)
+    own_parts = range(process_index(), parts, num_processes())
+    train_step = TrainStep(state, forward, config, slices or Slices(), batches.num_classes, own_parts)
+    checkpointer = Checkpointer(checkpoint, _settings(config, batches, parts), on_save)
+    checkpointer.resume(state)
+    end_seconds = math.inf if max_seconds is None else state.counters.seconds + max_seconds
+
+    def stream() -> Iterator[tuple[Tensor, Tensor]]:
+        places = [place for number in own_parts for place in places_of_part(batches.batch_size, number, parts)]
+        return batches.stream(state.counters.step, config.steps, places)
+
+    with interruptions() as interrupted:
+        remaining = stream()
+        is_over, is_stopped, _ = _in_any_process(state.counters.seconds >= end_seconds, interrupted.is_set(), False)
+        while state.counters.step < config.steps and not is_over and not is_stopped:
+            start = time.perf_counter()
+            report = train_step(state, *next(remaining))
+            if checkpointer.roll_back_if_diverged(state):
+                remaining = stream()
+                continue
+            if on_step is not None:
+                on_step(report)
+            state.counters.seconds += time.perf_counter() - start
+            is_over, is_stopped, is_due = _in_any_process(
+                state.counters.seconds >= end_seconds, interrupted.is_set(), checkpointer.is_due
+            )
+            if state.counters.step < config.steps:
+                checkpointer.save_for_rollback(state)
+            if is_over or is_stopped or is_due:
+                checkpointer.save(state)
+        if is_stopped or interrupted.is_set():
+            raise KeyboardInterrupt
+    counters = state.counters
+    finished = counters.step >= config.steps
+    return TrainReport(counters.step, finished, counters.skipped, counters.seconds, counters.precision, str(device), state.average)
+
+
+def _in_any_process(*conditions: bool) -> tuple[bool, ...]:
+    """Which conditions hold in at least one process, so that all processes decide alike."""
+    return conditions if num_processes() == 1 else tuple(all_reduced(torch.tensor(conditions).float()).gt(0).tolist())
+
+
+def _settings(config: TrainConfig, batches: Batches, parts: int) -> dict[str, Any]:
+    """What must be the same for a training to resume."""
+    return asdict(config) | {
+        "batch_size": batches.batch_size, "image_size": batches.image_size, "data_seed": batches.seed, "parts": parts,
+        "images": len(batches.indices), "augmentation": asdict(batches.augmentation),
+    }  # fmt: skip
