@@ -1,8 +1,8 @@
 """Training architectures alone, from random weights and all alike: the reference that cheaper scores of a search are compared with.
 
 A training depends on its conditions alone, and its result is one file named by all of them. Whoever needs the same training again - a
-resumed audit, a search's successive halving, a second search on the same data - finds the result. An unfinished training has a checkpoint beside
-that file, so an interruption costs a minute of it at most.
+resumed audit, a search's successive halving, a second search on the same data - finds the result. An unfinished training has a
+checkpoint beside that file, so an interruption costs a minute of it at most.
 """
 
 from __future__ import annotations
