@@ -13,7 +13,7 @@ from nas import __version__
 from nas.cli.command import command
 from nas.cli.options import REQUIRED, Config, option
 from nas.runs.lock import holder_of
-from nas.runs.process_identity import is_alive
+from nas.runs.process_id import is_alive
 from nas.runs.storage_url import checked, file_of
 from space.errors import UserError
 
@@ -115,8 +115,8 @@ def _check_versions(run: Path) -> None:
 def _check_host(run: Path, storage: str) -> None:
     """JoinError where a search runs on another host and its study is a file, which serves the processes of one."""
     file, holder = file_of(storage), holder_of(run)
-    if file is not None and holder is not None and is_alive(holder.owner) is None:
-        where = f"a search on {holder.owner.host}, whose study {file} serves one host"
+    if file is not None and holder is not None and is_alive(holder.process) is None:
+        where = f"a search on {holder.process.host}, whose study {file} serves one host"
         raise JoinError(f"{run}: got {where}; join it there, or begin it with --storage postgresql://USER@HOST/DATABASE")
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.audit.correlation import Spread, Values, advantage, agreement, perfect_predictor, spread_of
+from nas.audit.correlation import Spread, Values, advantage, perfect_predictor, rank_correlation, spread_of
 from nas.audit.operator_bias import Bias, biases, corrections
 from nas.audit.predictors import Predictor
 from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.standalone import Trained, Training
-from nas.runs.records.audit import GROUPS, SUPERNET, Agreement
+from nas.runs.records.audit import GROUPS, SUPERNET, RankCorrelation
 
 MACS = "MACs"
 
@@ -52,24 +52,24 @@ class Ceiling:
         spread: of the truth; none where there is one seed alone.
     """
 
-    seeds: Agreement | None
+    seeds: RankCorrelation | None
     perfect: tuple[float, tuple[float, float]] | None
-    longer: Agreement | None
+    longer: RankCorrelation | None
     spread: Spread | None
 
 
 @dataclass(frozen=True)
-class Examination:
+class Analysis:
     """Everything that a report tells.
 
     Args:
-        agreements: by group and predictor.
+        correlations: by group and predictor.
         biases: of the supernet, or else of the first predictor, by operator: mixers, positions and feed-forward networks.
         corrections: what to subtract from a score for them, as `nas.audit.operator_bias.corrected` does.
         advantages: by how much tau of the supernet exceeds that of multiply-adds, by group.
     """
 
-    agreements: Mapping[str, Mapping[str, Agreement]]
+    correlations: Mapping[str, Mapping[str, RankCorrelation]]
     ceilings: Mapping[str, Ceiling]
     biases: Mapping[str, Bias]
     corrections: Mapping[str, float]
@@ -88,28 +88,28 @@ def truth_of(
     return Truth(members, by_seed, {places[fingerprint]: value for fingerprint, value in of_long.items()})
 
 
-def examine(truth: Truth, predictors: Sequence[Predictor]) -> Examination:
+def analyse(truth: Truth, predictors: Sequence[Predictor]) -> Analysis:
     """Compare every predictor with the truth."""
     by_name = {predictor.name: predictor for predictor in predictors}
-    agreements, ceilings, advantages = {}, {}, {}
+    correlations, ceilings, advantages = {}, {}, {}
     for group in GROUPS:
         rows = truth.rows(group)
         means = truth.means[rows]
         scores = {name: np.array(predictor.scores)[rows] for name, predictor in by_name.items()}
-        agreements[group] = {name: agreement(of_rows, means) for name, of_rows in scores.items()}
+        correlations[group] = {name: rank_correlation(of_rows, means) for name, of_rows in scores.items()}
         ceilings[group] = _ceiling(truth, rows)
         if SUPERNET in scores:
             advantages[group] = advantage(scores[SUPERNET], scores[MACS], means)
     judged = by_name.get(SUPERNET, predictors[0])
     shares = [shares_of(member.architecture) for member in truth.members]
     of_operators = biases(judged.scores, truth.means, shares)
-    return Examination(agreements, ceilings, of_operators, corrections(judged.scores, of_operators), advantages)
+    return Analysis(correlations, ceilings, of_operators, corrections(judged.scores, of_operators), advantages)
 
 
 def _ceiling(truth: Truth, rows: list[int]) -> Ceiling:
     by_seed = truth.by_seed[:, rows]
     long_rows = [row for row in rows if row in truth.longer]
-    longer = agreement([truth.longer[row] for row in long_rows], truth.means[long_rows]) if len(long_rows) > 2 else None
+    longer = rank_correlation([truth.longer[row] for row in long_rows], truth.means[long_rows]) if len(long_rows) > 2 else None
     if len(by_seed) < 2:
         return Ceiling(None, None, longer, None)
-    return Ceiling(agreement(by_seed[0], by_seed[1]), perfect_predictor(by_seed), longer, spread_of(by_seed))
+    return Ceiling(rank_correlation(by_seed[0], by_seed[1]), perfect_predictor(by_seed), longer, spread_of(by_seed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.runs.records.audit import Agreement
+from nas.runs.records.audit import RankCorrelation
 
 Values = NDArray[np.float64]
 
@@ -15,12 +15,12 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 
-def agreement(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> Agreement:
+def rank_correlation(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> RankCorrelation:
     """How well scores rank what the truth ranks; at least three architectures."""
     x, y = np.asarray(scores, float), np.asarray(truth, float)
     rows = _resamples(len(x), seed)
     tau_interval, rho_interval = (_interval(of(x[rows], y[rows])) for of in (tau, rho))
-    return Agreement(float(tau(x, y)), tau_interval, float(rho(x, y)), rho_interval, len(x))
+    return RankCorrelation(float(tau(x, y)), tau_interval, float(rho(x, y)), rho_interval, len(x))
 
 
 def advantage(ours: ArrayLike, theirs: ArrayLike, truth: ArrayLike, seed: int = 0) -> tuple[float, tuple[float, float]]:

@@ -18,7 +18,7 @@ from proxies.target import parse_target
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.audit.analysis import Examination, Truth
+    from nas.audit.analysis import Analysis, Truth
     from nas.evaluators.standalone import Trained, Training
     from nas.train.supernet_run import SupernetRun
 
@@ -38,7 +38,7 @@ class Audited:
 
     folder: Path
     verdict: tuple[str, ...]
-    analysis: Examination
+    analysis: Analysis
 
 
 def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audited | None:
@@ -109,7 +109,7 @@ def _report(
     results: Mapping[Training, Trained], milliseconds: Mapping[str, Sequence[float]],
 ) -> Audited:  # fmt: skip
     from nas.audit import predictors
-    from nas.audit.analysis import examine
+    from nas.audit.analysis import analyse
     from nas.audit.report import write_report
     from nas.audit.table import write_bench, write_page
     from nas.cli.progress import phase
@@ -129,7 +129,7 @@ def _report(
     if config.publish:
         write_page(config.publish, facts, command_of("nas.audit", config))
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
-    analysis = examine(truth, scored)
+    analysis = analyse(truth, scored)
     verdict = write_report(config.folder, truth, scored, analysis, facts, of_operators)
     console.print("\n".join(verdict), soft_wrap=True)
     console.print(f"report: {config.folder / 'report.md'}", soft_wrap=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from nas.audit.analysis import Examination, Truth
+from nas.audit.analysis import Analysis, Truth
 from nas.audit.operator_bias import LEAST
 from nas.audit.predictors import Predictor
 from nas.audit.sample import LONG
-from nas.runs.records.audit import GROUPS, REPORT, SUPERNET, Agreement
+from nas.runs.records.audit import GROUPS, REPORT, SUPERNET, RankCorrelation
 from space.files import write_atomically
 
 SURE_BIAS = 2
@@ -24,7 +24,7 @@ def write_report(
     folder: Path,
     truth: Truth,
     predictors: Sequence[Predictor],
-    found: Examination,
+    found: Analysis,
     facts: Mapping[str, str],
     of_operators: Mapping[str, Mapping[str, float]],
 ) -> list[str]:
@@ -46,23 +46,23 @@ def write_report(
     return sentences
 
 
-def verdict(found: Examination) -> list[str]:
+def verdict(found: Analysis) -> list[str]:
     """What the figures allow to say, in sentences."""
-    if SUPERNET not in found.agreements["overall"]:
+    if SUPERNET not in found.correlations["overall"]:
         return ["There is no supernet to judge in this run.", *_of_truth(found)]
     sentences = []
     for group, where in (("band", "At equal multiply-adds"), ("overall", "Over the whole sample")):
-        agreements, perfect = found.agreements[group], found.ceilings[group].perfect
-        ours = agreements[SUPERNET]
+        correlations, perfect = found.correlations[group], found.ceilings[group].perfect
+        ours = correlations[SUPERNET]
         share = f", {ours.tau / perfect[0]:.0%} of what perfect knowledge would reach" if perfect and perfect[0] > 0 else ""
         ranks = f"the supernet ranks {ours.count} architectures with tau {_interval(ours.tau, ours.tau_interval)}{share}"
         sentences.append(f"{where} {ranks}: {_in_words(ours)}.")
         gain, interval = found.advantages[group]
         than = "better than" if interval[0] > 0 else "worse than" if interval[1] < 0 else "not shown to differ from"
         sentences.append(f"That is {than} counting multiply-adds (difference {_interval(gain, interval)}).")
-        best = max(agreements, key=lambda name: agreements[name].tau)
+        best = max(correlations, key=lambda name: correlations[name].tau)
         if best != SUPERNET:
-            figures = _interval(agreements[best].tau, agreements[best].tau_interval)
+            figures = _interval(correlations[best].tau, correlations[best].tau_interval)
             sentences.append(f"The best predictor there is {best}, with tau {figures}; chosen afterwards, so flattered.")
     sure = {name: bias for name, bias in found.biases.items() if abs(bias.mean) > SURE_BIAS * bias.stderr and bias.count >= LEAST}
     if sure:
@@ -71,7 +71,7 @@ def verdict(found: Examination) -> list[str]:
     return sentences + _of_truth(found)
 
 
-def _of_truth(found: Examination) -> list[str]:
+def _of_truth(found: Analysis) -> list[str]:
     sentences = []
     if spread := found.ceilings["band"].spread:
         times = f" ({spread.architectures / spread.seeds:.1f} to 1)" if spread.seeds else ""
@@ -85,7 +85,7 @@ def _of_truth(found: Examination) -> list[str]:
     return [*sentences, f"The truth {holds} in trainings {LONG} times as long: tau {figures} on {longer.count} architectures."]
 
 
-def _in_words(agreement: Agreement) -> str:
+def _in_words(agreement: RankCorrelation) -> str:
     if agreement.tau_interval[0] <= 0:
         return "no better than chance, as far as this sample can tell"
     return "worth having" if agreement.tau >= WORTH_HAVING else "weak, but better than chance"
@@ -100,11 +100,11 @@ def _heading(truth: Truth) -> list[str]:
     ]
 
 
-def _table(predictors: Sequence[Predictor], found: Examination) -> list[str]:
+def _table(predictors: Sequence[Predictor], found: Analysis) -> list[str]:
     rows = [["predictor", "core-s each", "tau, all", "rho, all", "tau, equal MACs", "rho, equal MACs"], ["---"] * 6]
     for predictor in predictors:
         seconds = "-" if predictor.core_seconds is None else f"{predictor.core_seconds:.2g}"
-        rows.append([predictor.name, seconds, *_cells([found.agreements[group][predictor.name] for group in GROUPS])])
+        rows.append([predictor.name, seconds, *_cells([found.correlations[group][predictor.name] for group in GROUPS])])
     ceilings = [found.ceilings[group] for group in GROUPS]
     rows.append(["*one seed of the truth by another*", "", *_cells([ceiling.seeds for ceiling in ceilings])])
     rows.append([f"*{LONG} times the steps by the truth*", "", *_cells([ceiling.longer for ceiling in ceilings])])
@@ -113,15 +113,15 @@ def _table(predictors: Sequence[Predictor], found: Examination) -> list[str]:
     return _lines(rows)
 
 
-def _cells(agreements: Sequence[Agreement | None]) -> list[str]:
+def _cells(correlations: Sequence[RankCorrelation | None]) -> list[str]:
     cells = []
-    for one in agreements:
+    for one in correlations:
         cells += [_interval(one.tau, one.tau_interval), _interval(one.rho, one.rho_interval)] if one else ["", ""]
     return cells
 
 
-def _by_operator(found: Examination, of_operators: Mapping[str, Mapping[str, float]]) -> list[str]:
-    judged = SUPERNET if SUPERNET in found.agreements["overall"] else next(iter(found.agreements["overall"]))
+def _by_operator(found: Analysis, of_operators: Mapping[str, Mapping[str, float]]) -> list[str]:
+    judged = SUPERNET if SUPERNET in found.correlations["overall"] else next(iter(found.correlations["overall"]))
     rows = [["operator", "over-rated by, sd", "architectures", *of_operators], ["---"] * (3 + len(of_operators))]
     for name, bias in found.biases.items():
         more = [f"{values[name]:,.3g}" if name in values else "" for values in of_operators.values()]

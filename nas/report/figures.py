@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nas.draw.palette import fill_of
+from nas.report.ablation import Effect
 from nas.report.choices import Choice
-from nas.report.swaps import Worth
 from supernet.intervals import Accuracy
 
 WIDTH = 360.0
@@ -133,25 +133,25 @@ def mixers_by_block(name: str, alt: str, choices: Sequence[Choice], best: str) -
 
 
 def gains_by_block(
-    name: str, alt: str, blocks: Sequence[tuple[tuple[int, int], Sequence[Worth]]], held: Mapping[tuple[int, int], str]
+    name: str, alt: str, blocks: Sequence[tuple[tuple[int, int], Sequence[Effect]]], held: Mapping[tuple[int, int], str]
 ) -> Markup:
-    """What swaps gain in log-likelihood, with 95 % intervals, block by block; `held` is the mixer that the winner has there."""
+    """What replacing a block's mixer gains in log-likelihood, with 95 % intervals; `held` is the mixer that the winner has there."""
     with rc_context(_SETTINGS):
-        rows = sum(1 + len(worths) for _, worths in blocks)
+        rows = sum(1 + len(effects) for _, effects in blocks)
         figure, axes = _axes(rows * ROW + 45)
         y = 0
         labels = []
-        for place, worths in blocks:
+        for place, effects in blocks:
             axes.axhspan(y - 0.5, y + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
             axes.plot(0, y, marker="D", markersize=4, color=fill_of(held[place].partition("(")[0]).colour, markeredgecolor=INK,
                       markeredgewidth=0.5)  # fmt: skip
             labels.append(f"{place[0]}.{place[1]} {held[place]}")
-            for worth in worths:
+            for effect in effects:
                 y += 1
-                colour = fill_of(worth.mixer.partition("(")[0]).colour
-                axes.errorbar(worth.log_likelihood, y, xerr=1.96 * worth.stderr, fmt="o", markersize=4, color=colour, ecolor=FAINT,
+                colour = fill_of(effect.mixer.partition("(")[0]).colour
+                axes.errorbar(effect.log_likelihood, y, xerr=1.96 * effect.stderr, fmt="o", markersize=4, color=colour, ecolor=FAINT,
                               elinewidth=0.9, capsize=1.5, markeredgecolor=INK, markeredgewidth=0.4)  # fmt: skip
-                labels.append(worth.mixer)
+                labels.append(effect.mixer)
             y += 1
         axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
         axes.set(ylim=(y - 0.4, -0.6), xlabel="gain, nats an image")

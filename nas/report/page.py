@@ -13,15 +13,15 @@ from markupsafe import Markup
 
 from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
+from nas.report.ablation import Ablation, by_block, read_ablation
 from nas.report.choices import Choice, best_of, choices_of
 from nas.report.comparison import Comparison, comparison_of
 from nas.report.entries import Entry, entries_of
 from nas.report.figures import Group
 from nas.report.importance import LEAST_TRIALS, importances_of
 from nas.report.origin import Origin, check_run, origin_of
-from nas.report.swaps import Worths, by_block, worths_of
 from nas.report.wording import mixers_in_words, name_of_others
-from nas.runs.records.audit import Audit, audit_of, trust_in_words
+from nas.runs.records.audit import Audit, audit_of, ranking_in_words
 from nas.runs.records.halving import HalvingRecord, read_halving
 from nas.study.record import Result, StudyRecord
 from proxies.published import parents_within
@@ -45,10 +45,10 @@ class Findings:
     halving: HalvingRecord | None
     comparison: Comparison | None
     audit: Audit | None
-    trust: str
+    ranking: str
     best: Sequence[Result]
     choices: Sequence[Choice]
-    worths: Worths | None
+    ablation: Ablation | None
     importances: Mapping[str, float]
 
     @property
@@ -94,8 +94,8 @@ def read_findings(run: Path, record: StudyRecord) -> Findings:
     return Findings(
         name=run.resolve().name, origin=origin, record=record, results=results, drawn=drawn, entries=entries,
         halving=read_halving(run),
-        comparison=comparison, audit=audit_of(run), trust=trust_in_words(run) if origin.evaluator == "supernet" else "", best=best,
-        choices=choices_of(best, results), worths=worths_of(run, winner), importances=importances_of(record.space, results),
+        comparison=comparison, audit=audit_of(run), ranking=ranking_in_words(run) if origin.evaluator == "supernet" else "", best=best,
+        choices=choices_of(best, results), ablation=read_ablation(run, winner), importances=importances_of(record.space, results),
     )  # fmt: skip
 
 
@@ -149,10 +149,10 @@ def _figures(findings: Findings) -> dict[str, Any]:
     }  # fmt: skip
     if findings.comparison:
         drawn["comparison"] = _compared(findings.comparison, findings.origin)
-    if findings.worths:
-        drawn["worths"] = figures.gains_by_block(
-            "worths", "What swapping one block's mixer changes in log-likelihood; the table below has the figures",
-            list(by_block(findings.worths)), _held(winner),
+    if findings.ablation:
+        drawn["ablation"] = figures.gains_by_block(
+            "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
+            list(by_block(findings.ablation)), _held(winner),
         )  # fmt: skip
     if findings.importances:
         most = dict(list(findings.importances.items())[:MOST_BARS])

@@ -1,7 +1,7 @@
-"""A directory in which one command at a time writes.
+"""A lock on a directory: one command at a time writes there.
 
-The kernel holds the lock, on the file `run.lock`, and frees it when the process ends, however that ends. The file tells
-others who the holder is. Where a file system knows no locks, that record alone counts.
+The kernel holds the lock, on the file `run.lock`, and frees it when the process ends, however that ends. The file's content says who
+holds it. On a file system without locks, that content alone decides.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from nas.runs.process_identity import Owner, is_alive, this_process
+from nas.runs.process_id import ProcessId, is_alive, this_process_id
 from space.errors import UserError
 
 LOCK = "run.lock"
-KNOWS_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+"""What a file system without locks answers."""
 
 
 class InUseError(UserError):
@@ -29,49 +30,52 @@ class InUseError(UserError):
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """Who writes in a directory: a process, the command that it runs, and since when, by its clock."""
 
-    owner: Owner
+    process: ProcessId
     command: str
     since: str
 
+    def __str__(self) -> str:
+        return f"process {self.process.pid} on {self.process.host} since {self.since} ({self.command})"
 
-_HOLDER = TypeAdapter(Holder)
+
+_HOLDER = TypeAdapter(LockHolder)
 
 
 def lock(folder: Path) -> ExitStack:
-    """Lock a directory that exists until the stack that comes back is closed, or the process ends.
+    """Lock a directory that exists, until the stack that comes back is closed or the process ends.
 
     Raises:
         InUseError: another command holds it.
     """
     file = folder / LOCK
     with ExitStack() as held:
-        is_sure = True
+        has_locks = True
         try:
             held.enter_context(FileLock(file, timeout=0, preserve_lock_file=True))
         except Timeout:
-            raise InUseError(f"{folder}: in use by {_in_words(holder_of(folder))}; wait for it or choose another directory") from None
+            who = holder_of(folder) or "another process"
+            raise InUseError(f"{folder}: in use by {who}; wait for it or choose another directory") from None
         except OSError as error:
-            if error.errno not in KNOWS_NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
-            is_sure = False
+            has_locks = False
         holder = holder_of(folder)
-        if holder is not None and holder.owner != this_process():
-            lives = is_alive(holder.owner)
-            # Of a process on another host the kernel knows more than we do, if it knows locks at all.
-            if lives or (lives is None and not is_sure):
+        if holder is not None and holder.process != this_process_id():
+            lives = is_alive(holder.process)
+            # The kernel has just let us in: a holder on another host, of which we know nothing, has ended.
+            if lives or (lives is None and not has_locks):
                 hint = "wait for it or choose another directory" if lives else f"if it has ended, delete {file}"
-                raise InUseError(f"{folder}: in use by {_in_words(holder)}; {hint}")
-        ours = Holder(this_process(), _command(), time.strftime("%Y-%m-%d %H:%M"))
-        file.write_text(json.dumps(asdict(ours)) + "\n")
+                raise InUseError(f"{folder}: in use by {holder}; {hint}")
+        file.write_text(json.dumps(asdict(LockHolder(this_process_id(), _command(), time.strftime("%Y-%m-%d %H:%M")))) + "\n")
         held.callback(_clear, folder)
         return held.pop_all()
 
 
-def holder_of(folder: Path) -> Holder | None:
-    """Who is on record in a directory, or was when it was killed; none where nobody is, or just being written."""
+def holder_of(folder: Path) -> LockHolder | None:
+    """Who is recorded in a directory, possibly killed since; None where nobody is, or the record is just being written."""
     with suppress(FileNotFoundError, ValidationError):
         return _HOLDER.validate_json((folder / LOCK).read_bytes())
     return None
@@ -80,14 +84,8 @@ def holder_of(folder: Path) -> Holder | None:
 def _clear(folder: Path) -> None:
     holder = holder_of(folder)
     # Somebody may have deleted the directory, and another command begun a new one.
-    if holder is not None and holder.owner == this_process():
+    if holder is not None and holder.process == this_process_id():
         (folder / LOCK).write_bytes(b"")
-
-
-def _in_words(holder: Holder | None) -> str:
-    if holder is None:
-        return "another process"
-    return f"process {holder.owner.process} on {holder.owner.host} since {holder.since} ({holder.command})"
 
 
 def _command() -> str:

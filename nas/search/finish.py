@@ -16,7 +16,7 @@ from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline
 from nas.execution.opening import open_workers
 from nas.report.page import write_report
-from nas.runs.records.audit import trust_in_words
+from nas.runs.records.audit import ranking_in_words
 from nas.runs.records.halving import HalvingRecord, write_halving
 from nas.search.config import SearchConfig
 from nas.search.measured import MeasuredResult, measure_best, measured_latencies
@@ -72,11 +72,11 @@ def finish(
     winner = best[0].result
     _recount(winner)
     write_architectures(config.out, study, best, halving)
-    trust = ""
+    ranking = ""
     if config.judged_by == "supernet":
         load_evaluator(supernet_run).write_weights(winner.architecture, config.out / "best.safetensors")
-        trust = trust_in_words(supernet_run.folder)
-    print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), trust)
+        ranking = ranking_in_words(supernet_run.folder)
+    print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking)
     if halving is not None:
         print_halving(console, halving)
     for one in too_slow:

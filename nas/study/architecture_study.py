@@ -20,7 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas import __version__
-from nas.runs.process_identity import Owner, this_process
+from nas.runs.process_id import ProcessId, this_process_id
 from nas.runs.storage_url import without_password
 from nas.samplers.by_name import make_sampler
 from nas.samplers.past import PLACE, Reader
@@ -175,7 +175,7 @@ class ArchitectureStudy(StudyRecord):
         if not self.band.budget.admits(amounts):
             raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
         attributes = {
-            "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process()),
+            "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process_id()),
             EXCESS: round(self.band.budget.excess(amounts), 6), PASSED_OVER: passed_over,
         }  # fmt: skip
         trial = create_trial(
@@ -207,8 +207,8 @@ class ArchitectureStudy(StudyRecord):
         return self._trials() if left else trials
 
     def _is_left(self, trial: FrozenTrial) -> bool:
-        owner = Owner(**trial.user_attrs[OWNER]) if OWNER in trial.user_attrs else None
-        if owner is None or owner == this_process():
+        owner = ProcessId(**trial.user_attrs[OWNER]) if OWNER in trial.user_attrs else None
+        if owner is None or owner == this_process_id():
             # Nobody's, or of an earlier search of this very process.
             return trial.number not in self._open
         return self._heartbeat.is_dead(owner)

@@ -11,7 +11,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.runs.process_identity import Owner, is_alive, this_process
+from nas.runs.process_id import ProcessId, is_alive, this_process_id
 
 INTERVAL_SECONDS = 15.0
 """Between two signs of life."""
@@ -31,7 +31,7 @@ class Heartbeat:
         self._storage = storage
         self._study_id = study_id
         self._grace_seconds = grace_seconds
-        self._last: dict[Owner, tuple[object, float]] = {}
+        self._last: dict[ProcessId, tuple[object, float]] = {}
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -43,7 +43,7 @@ class Heartbeat:
             # What keeps a sign from being written keeps the search from writing too, and that says so.
             with suppress(SQLAlchemyError, StorageInternalError, OSError):
                 while True:
-                    self._storage.set_study_user_attr(self._study_id, _key(this_process()), signs)
+                    self._storage.set_study_user_attr(self._study_id, _key(this_process_id()), signs)
                     signs += 1
                     if ended.wait(INTERVAL_SECONDS):
                         return
@@ -56,7 +56,7 @@ class Heartbeat:
             ended.set()
             thread.join()
 
-    def is_dead(self, owner: Owner) -> bool:
+    def is_dead(self, owner: ProcessId) -> bool:
         """Whether an owner has ended, as this host's processes tell, or another host's signs of life that have stopped changing."""
         alive = is_alive(owner)
         if alive is not None:
@@ -69,5 +69,5 @@ class Heartbeat:
         return now - since > self._grace_seconds
 
 
-def _key(owner: Owner) -> str:
-    return f"alive:{owner.host}:{owner.process}:{owner.started}"
+def _key(owner: ProcessId) -> str:
+    return f"alive:{owner.host}:{owner.pid}:{owner.started}"

@@ -138,7 +138,7 @@ def test_an_audit_trains_its_sample_and_reports_on_a_supernet(run: Path, capsys:
         assert told in report
     found = json.loads((folder / "found" / "audit" / "report.json").read_text())
     assert found["verdict"][0] in capsys.readouterr().out
-    assert -1 <= found["agreements"]["band"]["supernet"]["tau"] <= 1
+    assert -1 <= found["correlations"]["band"]["supernet"]["tau"] <= 1
     rows = load_bench(folder / "published")
     assert rows == load_bench(folder / "found" / "audit")
     assert len(rows) == 4
@@ -227,7 +227,7 @@ def test_in_python_an_audit_gives_values_and_a_killed_training_is_done_again(fol
     assert len(list((found.folder / "trainings").glob("*.json"))) == 4
     assert found.folder == folder / "supernet" / "audit"
     assert list(found.verdict) == json.loads((found.folder / "report.json").read_text())["verdict"]
-    assert -1 <= found.analysis.agreements["overall"]["supernet"].tau <= 1
+    assert -1 <= found.analysis.correlations["overall"]["supernet"].tau <= 1
     here = table_of(found.folder)
     audit_call(trained.folder, data=data, workers=1, bench=folder / "alone", **how)
     assert table_of(found.folder) == here

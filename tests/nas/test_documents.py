@@ -101,7 +101,7 @@ SMALL = {
         f"{EPOCH} --image-size 32", is_long=True
     ),
     f"{PYTHON}score runs/mine/best.yaml davit-t": Small("--data path/to/train --scores macs grad_norm --batch-size 2"),
-    f"{PYTHON}report runs/mine --swaps": Small(),
+    f"{PYTHON}report runs/mine --ablation": Small(),
     DASHBOARD: Small(is_long=True),
     TENSORBOARD: Small(is_long=True),
 }  # fmt: skip

@@ -28,7 +28,7 @@ ARGUMENTS = {
     "export": "run/best.yaml --weights run/best.safetensors --format timm",
     "join": "run",
     "profile": "run/best.yaml --parents",
-    "report": "run --swaps",
+    "report": "run --ablation",
     "retrain": "run/best.yaml --data images --epochs 1 --batch-size 8",
     "score": "run/best.yaml --data images --batch-size 8",
     "search": f"--space tiny.yaml --budget {BUDGET} --floor 0.5 --data images --out another",

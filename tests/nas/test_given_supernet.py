@@ -109,12 +109,12 @@ def test_comparing_and_reporting_know_whose_supernet_it_is(
     assert compare.main([str(second), *small]) == 0
     assert {comparison.images.identity for comparison in compared} == {str(place / "images")}
     assert (second / "comparison" / "comparison.csv").read_text().count("\nrandom 1,") == 1
-    assert report.main([str(second), "--swaps"]) == 0
+    assert report.main([str(second), "--ablation"]) == 0
     page = (second / "report.html").read_text()
     for told in ("the supernet&#39;s weights", f"--supernet {place / 'run'}", "images, 3 classes, at 32 px"):
         assert told in page, told
     assert "--steps" not in page
-    assert (second / "swaps.json").exists()
+    assert (second / "ablation.json").exists()
 
 
 def test_what_is_the_supernets_is_refused(place: Path, folder: Path, mistaken: Mistaken) -> None:

@@ -14,8 +14,8 @@ import optuna
 import pytest
 
 from nas import join
-from nas.runs.lock import LOCK, Holder
-from nas.runs.process_identity import this_process
+from nas.runs.lock import LOCK, LockHolder
+from nas.runs.process_id import this_process_id
 from nas.search import __main__ as search
 from nas.study.architecture_study import OWNER
 from nas.study.heartbeat import Heartbeat
@@ -97,7 +97,7 @@ def test_a_process_that_is_killed_loses_nothing(storage: str) -> None:
 def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = opened(url, "random")
-    elsewhere = replace(this_process(), host="elsewhere")
+    elsewhere = replace(this_process_id(), host="elsewhere")
     proposal = study.ask(TRIALS)
     assert proposal is not None
     storage = open_storage(url).optuna
@@ -169,8 +169,8 @@ def test_a_run_of_another_version_cannot_be_helped(finished: Path, tmp_path: Pat
 
 def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run")
-    elsewhere = replace(this_process(), host="elsewhere")
-    (run / LOCK).write_text(json.dumps(asdict(Holder(elsewhere, "nas.search", "2026-01-02 03:04"))))
+    elsewhere = replace(this_process_id(), host="elsewhere")
+    (run / LOCK).write_text(json.dumps(asdict(LockHolder(elsewhere, "nas.search", "2026-01-02 03:04"))))
     complaint = mistaken(join.main, [str(run)])
     assert f"{run}: got a search on elsewhere, whose study {run}/study.journal serves one host; join it there, or" in complaint
     # A server's study serves all.

@@ -23,11 +23,11 @@ from nas.cli.command_line import ConfigParser
 from nas.compare import __main__ as compare
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
+from nas.report.ablation import MAX_REPLACEMENTS, SLACK, plan_ablation, read_ablation
 from nas.report.choices import best_of, choices_of
 from nas.report.importance import importances_of
 from nas.report.origin import origin_of
 from nas.report.page import millions
-from nas.report.swaps import MAX_SWAPS, SLACK, swaps_of, worths_of
 from nas.runs.directory import storage_of_run
 from nas.search import __main__ as search
 from nas.search.config import SearchConfig, search_config_of
@@ -139,7 +139,7 @@ def test_a_search_ends_with_a_page_about_it(searched: Path) -> None:
 
 
 def test_a_page_tells_all_that_was_measured(run: Path) -> None:
-    assert report.main([str(run), "--swaps"]) == 0
+    assert report.main([str(run), "--ablation"]) == 0
     page = page_of(run)
     assert page.headings == [
         "Result", "The winner", "What accuracy costs", "Which mixer won where", "What each block’s mixer is worth",
@@ -164,13 +164,13 @@ def test_what_was_not_measured_is_said(bare: Path, capsys: pytest.CaptureFixture
     assert report.main([str(bare)]) == 0
     assert capsys.readouterr().out == f"report: {bare / 'report.html'}\n"
     page = page_of(bare)
-    for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --swaps does that"):
+    for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --ablation does that"):
         assert told in page.text
     assert "Successive halving" not in page.text
 
 
 def test_a_page_loads_nothing_and_is_whole(run: Path) -> None:
-    assert report.main([str(run), "--swaps"]) == 0
+    assert report.main([str(run), "--ablation"]) == 0
     text = (run / "report.html").read_text()
     page = Page(text)
     assert not page.tags.keys() & {"script", "link", "iframe", "object", "embed", "img", "base", "form"}
@@ -239,7 +239,7 @@ def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mi
         "This is not told of 3 trials",
     ):  # fmt: skip
         assert told in page.text
-    assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--swaps"])
+    assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--ablation"])
     assert told_config(folder / "run") == search_config_of(folder / "run")
 
 
@@ -257,28 +257,28 @@ def test_measured_latencies_stand_in_the_table(run: Path) -> None:
     assert "in brackets predicted" in page.text
 
 
-def test_swaps_are_paired_differences_and_scored_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report.main([str(run), "--swaps"]) == 0
-    assert "swaps: " in capsys.readouterr().out
+def test_ablations_are_paired_differences_and_scored_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(run), "--ablation"]) == 0
+    assert "ablation: " in capsys.readouterr().out
     best = load_architecture(run / "best.yaml")
-    found = worths_of(run, best)
+    found = read_ablation(run, best)
     supernet_run = open_supernet_run(run)
-    asked = swaps_of(best, supernet_run.space, origin_of(run).budget)
+    asked = plan_ablation(best, supernet_run.space, origin_of(run).budget)
     assert found is not None
-    assert {swap.architecture.fingerprint for swap in asked.swaps} == found.swaps.keys()
+    assert {replacement.architecture.fingerprint for replacement in asked.replacements} == found.effects.keys()
     judge = load_evaluator(supernet_run)
     own = judge(best)
-    for swap in asked.swaps[:3]:
-        score, worth = judge(swap.architecture), found.swaps[swap.architecture.fingerprint]
-        assert worth.log_likelihood == pytest.approx(score.log_likelihood - own.log_likelihood, abs=1e-6)
-        assert worth.accuracy == pytest.approx(score.accuracy - own.accuracy)
-        assert (worth.macs, worth.params) == (cost_of(swap.architecture).macs, cost_of(swap.architecture).params)
-    before = (run / "swaps.json").stat().st_mtime_ns
-    assert report.main([str(run), "--swaps"]) == 0
-    assert "swaps: " not in capsys.readouterr().out
-    assert (run / "swaps.json").stat().st_mtime_ns == before
+    for replacement in asked.replacements[:3]:
+        score, effect = judge(replacement.architecture), found.effects[replacement.architecture.fingerprint]
+        assert effect.log_likelihood == pytest.approx(score.log_likelihood - own.log_likelihood, abs=1e-6)
+        assert effect.accuracy == pytest.approx(score.accuracy - own.accuracy)
+        assert (effect.macs, effect.params) == (cost_of(replacement.architecture).macs, cost_of(replacement.architecture).params)
+    before = (run / "ablation.json").stat().st_mtime_ns
+    assert report.main([str(run), "--ablation"]) == 0
+    assert "ablation: " not in capsys.readouterr().out
+    assert (run / "ablation.json").stat().st_mtime_ns == before
     # Those of another winner say nothing of this one.
-    assert worths_of(run, load_architecture(run / "next-2.yaml")) is None
+    assert read_ablation(run, load_architecture(run / "next-2.yaml")) is None
 
 
 BANDS = [
@@ -291,16 +291,16 @@ BANDS = [
 @given(st.sampled_from(BANDS), st.integers(0, 2**32))
 def test_a_swap_changes_one_mixer_and_hardly_the_cost(band: ArchitectureBand, seed: int) -> None:
     space, budget, winner = band.space, band.budget, band.draw(random.Random(seed))
-    asked = swaps_of(winner, space, budget)
-    assert len(asked.swaps) <= min(MAX_SWAPS, asked.num_possible)
-    for swap in asked.swaps:
-        assert space.contains(swap.architecture)
-        assert swap.cost == cost_of(swap.architecture)
-        assert budget.excess(swap.cost) <= SLACK
-        before, after = (one.stages[swap.stage - 1].blocks[swap.block - 1] for one in (winner, swap.architecture))
+    asked = plan_ablation(winner, space, budget)
+    assert len(asked.replacements) <= min(MAX_REPLACEMENTS, asked.num_possible)
+    for replacement in asked.replacements:
+        assert space.contains(replacement.architecture)
+        assert replacement.cost == cost_of(replacement.architecture)
+        assert budget.excess(replacement.cost) <= SLACK
+        before, after = (one.stages[replacement.stage - 1].blocks[replacement.block - 1] for one in (winner, replacement.architecture))
         assert before.mixer.type != after.mixer.type
-        assert after == before.model_copy(update={"mixer": swap.mixer})
-        blocks = [[block for stage in one.stages for block in stage.blocks] for one in (winner, swap.architecture)]
+        assert after == before.model_copy(update={"mixer": replacement.mixer})
+        blocks = [[block for stage in one.stages for block in stage.blocks] for one in (winner, replacement.architecture)]
         assert sum(a != b for a, b in zip(*blocks, strict=True)) == 1
 
 
@@ -348,10 +348,10 @@ def test_millions_have_three_digits() -> None:
 
 def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
-    assert report.main([str(run), "--swaps", "--dry-run"]) == 0
+    assert report.main([str(run), "--ablation", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert f"  {run / 'report.html'}  1 MB\n" in out
-    assert "swaps to score" in out
+    assert "replaced mixers to score" in out
     assert "nothing was written" in out
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
 
@@ -361,7 +361,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
     assert "expected one with a config.json" in mistaken(report.main, [str(tmp_path)])
     for name, content, told in (
         ("audit/report.json", '{"verdict": 3}', "audit/report.json: verdict"),
-        ("swaps.json", "{", "swaps.json: content"),
+        ("ablation.json", "{", "ablation.json: content"),
         ("comparison/comparison.csv", "network,fingerprint\nfound,1\n", "comparison.csv: got no table"),
         ("halving.json", '{"steps": ["many"]}', "halving.json: steps.0"),
         ("config.json", '{"config": {"space": "tiny"}}', "config.json: "),
@@ -389,7 +389,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_phone_shows_the_page_without_scrolling_sideways(run: Path, tmp_path: Path) -> None:
     assert CHROMIUM is not None
-    assert report.main([str(run), "--swaps"]) == 0
+    assert report.main([str(run), "--ablation"]) == 0
     text = (run / "report.html").read_text().replace("<details>", "<details open>")
     # A window cannot be as narrow as a phone, a frame can.
     frame = f'<iframe style="border:0;width:375px;height:800px" srcdoc="{html.escape(text)}"></iframe>'

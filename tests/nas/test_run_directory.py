@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from nas.runs.directory import RunError, check_run, config_of_run, name_of_run, open_run, storage_of_run
-from nas.runs.lock import LOCK, Holder, InUseError, lock
-from nas.runs.process_identity import this_process
+from nas.runs.lock import LOCK, InUseError, LockHolder, lock
+from nas.runs.process_id import this_process_id
 
 CONFIG = {"data": "digits", "trials": 3}
 HOLDS = """
@@ -47,9 +47,9 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def record(path: Path, **changes: object) -> None:
     """Write what a holder leaves that was killed."""
-    owner = replace(this_process(), **changes)  # type: ignore[arg-type]
+    owner = replace(this_process_id(), **changes)  # type: ignore[arg-type]
     path.mkdir(exist_ok=True)
-    (path / LOCK).write_text(json.dumps(asdict(Holder(owner, "nas.search", "2026-01-02 03:04"))))
+    (path / LOCK).write_text(json.dumps(asdict(LockHolder(owner, "nas.search", "2026-01-02 03:04"))))
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_record_is_held_against_the_process_that_it_names(tmp_path: Path, monk
         monkeypatch.setattr(filelock.FileLock, "_acquire", no_locks)
     run = tmp_path / "run"
     # Dead: the number was used again, by this process.
-    record(run, started=this_process().started - 3600)
+    record(run, started=this_process_id().started - 3600)
     with open_run(run, CONFIG):
         pass
     # Alive, whatever the file system says.

@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileOpenLock
 from safetensors.torch import load_file
 
 from nas.export import __main__ as export
-from nas.runs.process_identity import this_process
+from nas.runs.process_id import this_process_id
 from nas.runs.records.halving import read_halving
 from nas.samplers.by_name import sampler_names
 from nas.search import __main__ as search
@@ -129,7 +129,7 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     victim = study.trials[2]
     process = subprocess.Popen(["true"])
     process.wait()
-    dead = asdict(replace(this_process(), process=process.pid))
+    dead = asdict(replace(this_process_id(), process=process.pid))
     begun = {key: value for key, value in victim.user_attrs.items() if key not in ("score", "seconds")}
     left = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,

@@ -19,7 +19,7 @@ GROUPS = ("overall", "band")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RankCorrelation:
     """Rank correlations of two rankings of the same architectures, with bootstrap intervals over architectures (95 %).
 
     Args:
@@ -41,18 +41,18 @@ class Audit:
     Args:
         verdict: sentences.
         facts: what it was made on, by heading.
-        agreements: rank correlations with the truth by group, `overall` or `band`, and predictor.
+        correlations: rank correlations with the truth by group, `overall` or `band`, and predictor.
     """
 
     verdict: tuple[str, ...]
     facts: dict[str, str]
-    agreements: dict[str, dict[str, Agreement]]
+    correlations: dict[str, dict[str, RankCorrelation]]
 
     @property
-    def rows(self) -> list[tuple[str, list[Agreement | None]]]:
+    def rows(self) -> list[tuple[str, list[RankCorrelation | None]]]:
         """By predictor, its agreement overall and at equal multiply-adds."""
-        names = dict.fromkeys(name for group in GROUPS for name in self.agreements.get(group, {}))
-        return [(name, [self.agreements.get(group, {}).get(name) for group in GROUPS]) for name in names]
+        names = dict.fromkeys(name for group in GROUPS for name in self.correlations.get(group, {}))
+        return [(name, [self.correlations.get(group, {}).get(name) for group in GROUPS]) for name in names]
 
 
 def audit_of(run: Path) -> Audit | None:
@@ -61,7 +61,7 @@ def audit_of(run: Path) -> Audit | None:
     return read_json(file, TypeAdapter(Audit), "the report of nas.audit") if file.is_file() else None
 
 
-def trust_in_words(folder: Path) -> str:
+def ranking_in_words(folder: Path) -> str:
     """One sentence about how well a run's supernet ranks, from its audit; that none was made where there is none."""
     file = folder / FOLDER / REPORT
     try:
@@ -78,7 +78,7 @@ def corrections_of(folder: Path) -> dict[str, float]:
     file = folder / FOLDER / REPORT
     try:
         content = json.loads(file.read_text())
-        has_supernet = SUPERNET in content["agreements"]["overall"]
+        has_supernet = SUPERNET in content["correlations"]["overall"]
     except (OSError, ValueError, KeyError, TypeError):
         has_supernet = False
     if not has_supernet:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.audit.correlation import advantage, agreement, mean_ranks, perfect_predictor, rho, spread_of, tau
+from nas.audit.correlation import advantage, mean_ranks, perfect_predictor, rank_correlation, rho, spread_of, tau
 from nas.audit.operator_bias import Bias, biases, by_operator, corrections, left_out
 from nas.evaluators.bias_correction import corrected
 
@@ -17,8 +17,8 @@ rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
 
 @given(rankings)
 def test_order_is_all_that_counts(truth: list[float]) -> None:
-    assert agreement(np.argsort(np.argsort(truth)).astype(float).tolist(), truth).tau == pytest.approx(1)
-    against = agreement([-value for value in truth], truth)
+    assert rank_correlation(np.argsort(np.argsort(truth)).astype(float).tolist(), truth).tau == pytest.approx(1)
+    against = rank_correlation([-value for value in truth], truth)
     assert (against.tau, against.rho) == (pytest.approx(-1), pytest.approx(-1))
     assert against.count == len(truth)
 
@@ -26,10 +26,10 @@ def test_order_is_all_that_counts(truth: list[float]) -> None:
 @given(rankings, st.integers(0, 5))
 def test_an_interval_is_one(truth: list[float], seed: int) -> None:
     scores = np.random.default_rng(seed).normal(size=len(truth)).tolist()
-    found = agreement(scores, truth)
+    found = rank_correlation(scores, truth)
     for interval in (found.tau_interval, found.rho_interval):
         assert -1 <= interval[0] <= interval[1] <= 1
-    assert agreement(scores, truth) == found
+    assert rank_correlation(scores, truth) == found
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=12))
@@ -41,7 +41,7 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
 
 
 def test_what_is_constant_ranks_nothing() -> None:
-    assert agreement([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]).tau == 0
+    assert rank_correlation([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]).tau == 0
 
 
 def test_intervals_hold_what_they_should() -> None:
@@ -49,7 +49,7 @@ def test_intervals_hold_what_they_should() -> None:
     rng = np.random.default_rng(0)
     missed = 0
     for seed in range(40):
-        found = agreement(rng.normal(size=16).tolist(), rng.normal(size=16).tolist(), seed)
+        found = rank_correlation(rng.normal(size=16).tolist(), rng.normal(size=16).tolist(), seed)
         missed += not found.tau_interval[0] <= 0 <= found.tau_interval[1]
     assert missed <= 6
 
@@ -70,7 +70,7 @@ def test_noise_between_seeds_sets_the_ceiling() -> None:
     assert ceilings[0] > 0.95 > ceilings[1] > ceilings[2]
     # What perfect knowledge really reaches, for a truth that is the mean of two seeds.
     truths = expected + rng.normal(0, 0.5, (200, 2, 40)).mean(axis=1)
-    real = np.mean([agreement(expected.tolist(), truth.tolist()).tau for truth in truths[:5]])
+    real = np.mean([rank_correlation(expected.tolist(), truth.tolist()).tau for truth in truths[:5]])
     assert ceilings[1] == pytest.approx(real, abs=0.15)
 
 
