@@ -47,9 +47,9 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def record(path: Path, **changes: object) -> None:
     """Write what a holder leaves that was killed."""
-    owner = replace(this_process_id(), **changes)  # type: ignore[arg-type]
+    killed = replace(this_process_id(), **changes)  # type: ignore[arg-type]
     path.mkdir(exist_ok=True)
-    (path / LOCK).write_text(json.dumps(asdict(LockHolder(owner, "nas.search", "2026-01-02 03:04"))))
+    (path / LOCK).write_text(json.dumps(asdict(LockHolder(killed, "nas.search", "2026-01-02 03:04"))))
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_record_is_held_against_the_process_that_it_names(tmp_path: Path, monk
         pass
     # Alive, whatever the file system says.
     parent = psutil.Process(os.getppid())
-    record(run, process=parent.pid, started=parent.create_time() - psutil.boot_time())
+    record(run, pid=parent.pid, started=parent.create_time() - psutil.boot_time())
     with pytest.raises(InUseError, match=f"in use by process {parent.pid} on .*; wait for it"):
         open_run(run, CONFIG)
-    record(run, host="elsewhere", process=12)
+    record(run, host="elsewhere", pid=12)
     if has_locks:
         # Where there are locks, the other host's kernel would hold it.
         with open_run(run, CONFIG):
