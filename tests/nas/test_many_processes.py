@@ -112,7 +112,7 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     assert following.architecture != proposal.architecture
     for sign in range(3):
         time.sleep(0.2)
-        storage.set_study_user_attr(study_id, f"alive:elsewhere:{elsewhere.process}:{elsewhere.started}", sign)
+        storage.set_study_user_attr(study_id, f"alive:elsewhere:{elsewhere.pid}:{elsewhere.started}", sign)
         assert not watching._heartbeat.is_dead(elsewhere)
     time.sleep(0.4)
     again = watching.ask(TRIALS)

@@ -129,7 +129,7 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     victim = study.trials[2]
     process = subprocess.Popen(["true"])
     process.wait()
-    dead = asdict(replace(this_process_id(), process=process.pid))
+    dead = asdict(replace(this_process_id(), pid=process.pid))
     begun = {key: value for key, value in victim.user_attrs.items() if key not in ("score", "seconds")}
     left = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
