@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.cli.options import REQUIRED, Config, option
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class ConvertConfig(Config):
     output: Path = option(REQUIRED, "directory for architecture.yaml and weights.safetensors")
 
 
-main = command(ConvertConfig, "nas.convert:run", "Convert the weights of a published network's official code.")
+main = Command(ConvertConfig, "nas.convert:run", "Convert the weights of a published network's official code.")
 
 
 def run(config: ConvertConfig, console: Console) -> None:

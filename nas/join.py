@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import __version__
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.cli.options import REQUIRED, Config, option
 from nas.runs.lock import holder_of
 from nas.runs.process_id import is_alive
@@ -41,7 +41,7 @@ class JoinError(UserError):
     """A search that cannot be helped."""
 
 
-main = command(
+main = Command(
     JoinConfig,
     "nas.join:run",
     "Evaluate architectures for a search that runs elsewhere, until it has as many as it wants.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.cli.options import Config, OptionError, option
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ProfileConfig(Config):
             raise OptionError("architectures", "got none, expected a YAML file, a published network's name, or parents=True")
 
 
-main = command(ProfileConfig, "nas.profile:run", "What networks cost, stage by stage and block by block.")
+main = Command(ProfileConfig, "nas.profile:run", "What networks cost, stage by stage and block by block.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.cli.data_option import HELP, source_named
 from nas.cli.options import REQUIRED, Config, option
 
@@ -38,7 +38,7 @@ class ScoreConfig(Config):
     seed: int = option(0, "of weights and of the choice of images")
 
 
-main = command(
+main = Command(
     ScoreConfig,
     "nas.score:run",
     "Zero-cost scores: what an untrained network and one batch of images promise. Greater is better.",

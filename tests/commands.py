@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_FILES = {file.stem: f"nas.{file.stem}" for file in (ROOT / "nas").glob("*.py") if "\nmain = command(" in file.read_text()}
+_FILES = {file.stem: f"nas.{file.stem}" for file in (ROOT / "nas").glob("*.py") if "\nmain = Command(" in file.read_text()}
 _FOLDERS = {door.parent.name: f"nas.{door.parent.name}.__main__" for door in (ROOT / "nas").glob("*/__main__.py")}
 COMMANDS = tuple(sorted(_FILES | _FOLDERS))
 

@@ -3,9 +3,9 @@
 import sys
 
 from nas.audit.config import AuditConfig
-from nas.cli.command import command
+from nas.cli.command import Command
 
-main = command(
+main = Command(
     AuditConfig,
     "nas.audit.pipeline:run_audit",
     "Train a sample of architectures alone, and report how well a run's supernet and cheaper scores rank them.",

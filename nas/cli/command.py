@@ -11,6 +11,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
 from pkgutil import resolve_name
 from typing import NoReturn
 
@@ -21,29 +23,31 @@ from space.errors import UserError
 OK, INTERRUPTED = 0, 130
 
 
-def command(
-    config_class: type[Config], run: str, description: str, epilog: str | None = None, *, on_several_gpus: bool = False
-) -> Callable[..., int]:
-    """The `main` of a command: it reads a config from the command line, runs it, and returns an exit code.
+@dataclass(frozen=True)
+class Command:
+    """The `main` of a command: called, it reads a config from the command line, runs it, and returns an exit code.
 
     Args:
         config_class: whose options are the command's; `dry_run` is one of them.
         run: `module:function` of a config and a console. It is imported after the command line was read: `--help` loads no library.
         on_several_gpus: as of `exit_code_of`.
     """
-    prog = f"python -m {'.'.join(run.partition(':')[0].split('.')[:2])}"
 
-    def main(argv: Sequence[str] | None = None) -> int:
-        config = ConfigParser(config_class, prog=prog, description=description, epilog=epilog).read(argv)
+    config_class: type[Config]
+    run: str
+    description: str
+    epilog: str | None = None
+    on_several_gpus: bool = False
 
-        def action() -> None:
-            from nas.cli.console import open_console
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        prog = f"python -m {'.'.join(self.run.partition(':')[0].split('.')[:2])}"
+        config = ConfigParser(self.config_class, prog=prog, description=self.description, epilog=self.epilog).read(argv)
+        return exit_code_of(partial(self._run, config), is_short=config.dry_run, on_several_gpus=self.on_several_gpus)
 
-            resolve_name(run)(config, open_console())
+    def _run(self, config: Config) -> None:
+        from nas.cli.console import open_console
 
-        return exit_code_of(action, is_short=config.dry_run, on_several_gpus=on_several_gpus)
-
-    return main
+        resolve_name(self.run)(config, open_console())
 
 
 def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_several_gpus: bool = False) -> int:

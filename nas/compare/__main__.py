@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.compare.config import CompareConfig
 
-main = command(
+main = Command(
     CompareConfig,
     "nas.compare.pipeline:run_comparison",
     "Retrain a search's winner, or any architecture, the published networks that fit its budget and random ones inside it, "

@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.draw.config import DrawConfig
 
-main = command(DrawConfig, "nas.draw.drawing:run_drawing", "Draw an architecture: what its blocks are, and what they cost.")
+main = Command(DrawConfig, "nas.draw.drawing:run_drawing", "Draw an architecture: what its blocks are, and what they cost.")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,10 +5,10 @@ Without `--format` it writes the architecture itself, such as that of any trial 
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.export.config import ExportConfig
 
-main = command(
+main = Command(
     ExportConfig, "nas.export.pipeline:run_export", "Write a trained network for other people's code, or an architecture."
 )
 

@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.report.config import ReportConfig
 
-main = command(
+main = Command(
     ReportConfig,
     "nas.report.pipeline:run_report",
     "Write RUN/report.html: what a search found, which mixers won where, and how far that can be trusted.",

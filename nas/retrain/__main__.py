@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.retrain.config import RetrainConfig
 
-main = command(
+main = Command(
     RetrainConfig,
     "nas.retrain.pipeline:run_retraining",
     "Train an architecture as a network of its own, and measure it on test images.",

@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.search.config import SearchConfig
 
-main = command(
+main = Command(
     SearchConfig,
     "nas.search.pipeline:run_search",
     "Train a weight-sharing supernet, search it for the best architecture inside a budget, and write that as YAML.",

@@ -2,10 +2,10 @@
 
 import sys
 
-from nas.cli.command import command
+from nas.cli.command import Command
 from nas.train.config import TrainingConfig
 
-main = command(
+main = Command(
     TrainingConfig,
     "nas.train.training:run_training",
     "Train a weight-sharing supernet; nas.search with the same options then searches it.",
