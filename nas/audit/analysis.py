@@ -1,4 +1,4 @@
-"""What an audit finds out: every predictor beside the truth, overall and at equal multiply-adds, and what the truth itself is worth."""
+"""The analysis of an audit: every predictor against the truth, overall and at equal multiply-adds, and how reliable the truth is."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MACS = "MACs"
 
 @dataclass(frozen=True)
 class Truth:
-    """What stand-alone training says of a sample.
+    """The ground truth: what the members of a sample reached in stand-alone training.
 
     Args:
         by_seed: (seeds, members), mean log-likelihood on the search images.
-        longer: the same after `nas.audit.sample.LONG` times the steps, by place in the sample.
+        longer: the same after `nas.audit.sample.LONG` times the steps, by index in the sample.
     """
 
     members: Sequence[Member]
@@ -33,23 +33,23 @@ class Truth:
 
     @property
     def means(self) -> Values:
-        """The truth of every member: its mean over seeds."""
+        """Of every member over seeds."""
         return self.by_seed.mean(axis=0)
 
     def rows(self, group: str) -> list[int]:
-        """Places of the members of a group."""
+        """Indices of the members of a group."""
         return [row for row, member in enumerate(self.members) if group == "overall" or member.part == "band"]
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well the truth can be ranked at all.
+    """The highest correlation that any predictor could reach, since the truth itself is noisy.
 
     Args:
-        seeds: one seed of the truth by another; none where there is one seed alone.
-        perfect: tau that knowledge of the expectations would reach against the truth, and its interval.
-        longer: trainings of many times the steps by the truth.
-        spread: of the truth; none where there is one seed alone.
+        seeds: of one seed with another; none where there is only one seed.
+        perfect: tau, and its interval, of a predictor that knew every expectation, with the truth.
+        longer: of much longer trainings with the truth.
+        spread: of the truth; none where there is only one seed.
     """
 
     seeds: RankCorrelation | None
@@ -60,12 +60,12 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that a report tells.
+    """Everything in the report.
 
     Args:
         correlations: by group and predictor.
-        biases: of the supernet, or else of the first predictor, by operator: mixers, positions and feed-forward networks.
-        corrections: what to subtract from a score for them, as `nas.audit.operator_bias.corrected` does.
+        biases: of the supernet, or else of the first predictor, by operator: mixers, positional encodings and feed-forward networks.
+        corrections: what to subtract from a score for them, as `nas.evaluators.bias_correction.corrected` does.
         advantages: by how much tau of the supernet exceeds that of multiply-adds, by group.
     """
 
@@ -79,13 +79,13 @@ class Analysis:
 def truth_of(
     members: Sequence[Member], truth: Sequence[Training], longer: Sequence[Training], results: Mapping[Training, Trained]
 ) -> Truth:
-    """Collect what trainings say of the members, in their order."""
+    """The truth of the members, in their order, from the results of trainings."""
     found = {(training.seed, training.architecture.fingerprint): results[training].score.log_likelihood for training in truth}
     seeds = sorted({seed for seed, _ in found})
     by_seed = np.array([[found[seed, member.architecture.fingerprint] for member in members] for seed in seeds])
     of_long = {training.architecture.fingerprint: results[training].score.log_likelihood for training in longer}
-    places = {member.architecture.fingerprint: row for row, member in enumerate(members)}
-    return Truth(members, by_seed, {places[fingerprint]: value for fingerprint, value in of_long.items()})
+    indices = {member.architecture.fingerprint: row for row, member in enumerate(members)}
+    return Truth(members, by_seed, {indices[fingerprint]: value for fingerprint, value in of_long.items()})
 
 
 def analyse(truth: Truth, predictors: Sequence[Predictor]) -> Analysis:

@@ -1,4 +1,4 @@
-"""How well one ranking agrees with another, and how well it could: rank correlations with intervals, and ceilings."""
+"""Rank correlations with bootstrap intervals, and the highest ones that a noisy truth allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 
 def rank_correlation(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> RankCorrelation:
-    """How well scores rank what the truth ranks; at least three architectures."""
+    """The rank correlations of scores with the truth; at least three architectures."""
     x, y = np.asarray(scores, float), np.asarray(truth, float)
     rows = _resamples(len(x), seed)
     tau_interval, rho_interval = (_interval(of(x[rows], y[rows])) for of in (tau, rho))
@@ -24,7 +24,7 @@ def rank_correlation(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> Rank
 
 
 def advantage(ours: ArrayLike, theirs: ArrayLike, truth: ArrayLike, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """By how much tau of our scores exceeds that of theirs, on the same architectures, with its interval."""
+    """By how much tau of our scores exceeds tau of theirs on the same architectures, with its interval."""
     x, other, y = (np.asarray(values, float) for values in (ours, theirs, truth))
     rows = _resamples(len(x), seed)
     return float(tau(x, y) - tau(other, y)), _interval(tau(x[rows], y[rows]) - tau(other[rows], y[rows]))
@@ -32,7 +32,7 @@ def advantage(ours: ArrayLike, theirs: ArrayLike, truth: ArrayLike, seed: int = 
 
 def tau(x: Values, y: Values) -> Values:
     """Kendall's tau-b along the last axis; 0 where one side is constant, which ranks nothing."""
-    # scipy's takes one pair of rankings at a time: too slow for a thousand resamples.
+    # scipy's takes one pair of rankings at a time, which is too slow for a thousand resamples.
     orders = [np.sign(values[..., :, None] - values[..., None, :]) for values in (x, y)]
     return _cosine(*(order.reshape(*order.shape[:-2], -1) for order in orders))
 
@@ -50,7 +50,7 @@ def _cosine(x: Values, y: Values) -> Values:
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations of a truth: between architectures, without what seeds add to it, and between seeds of one of them."""
+    """Standard deviations of a truth: between architectures, without the noise between seeds, and between the seeds of one architecture."""
 
     architectures: float
     seeds: float
@@ -68,10 +68,10 @@ def spread_of(by_seed: Values) -> Spread:
 
 
 def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """tau that a predictor would reach that knew every architecture's expectation: median and 95 % interval of simulations.
+    """tau of a predictor that knew every architecture's expectation: median and 95 % interval of simulations.
 
-    The means over seeds, drawn in to where their spread is what is left of it without the noise between seeds, stand for
-    the expectations; a truth is simulated by adding that noise again.
+    The means over seeds, shrunk until their spread is the one without noise, stand for the expectations. Adding the noise
+    between seeds again simulates a truth.
 
     Args:
         by_seed: as for `spread_of`.
@@ -84,7 +84,7 @@ def perfect_predictor(by_seed: Values, seed: int = 0) -> tuple[float, tuple[floa
 
 
 def mean_ranks(*many: ArrayLike) -> list[float]:
-    """Several scores as one: the mean of an architecture's ranks by each."""
+    """Several scores as one: the mean of an architecture's ranks."""
     return np.mean([_ranks(scores) for scores in many], axis=0).tolist()
 
 
@@ -95,7 +95,7 @@ def standard_ranks(values: ArrayLike) -> Values:
 
 
 def _ranks(values: ArrayLike) -> Values:
-    """Along the last axis, from 1 on; equal values share the mean of theirs."""
+    """Along the last axis, from 1 on; equal values share their mean rank."""
     # Here: scipy takes a second to import, which workers and dry runs would wait for.
     from scipy.stats import rankdata
 

@@ -1,4 +1,4 @@
-"""Whether operators pull what they share the same way: cosines of the gradients that they give the rest of a supernet."""
+"""Whether operators conflict in training: cosines between the gradients that they cause in the rest of a supernet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.report.ablation import with_mixer
 from space.architecture import Architecture
 from space.search_space import SearchSpace
 from supernet.network import Supernet
@@ -20,10 +21,10 @@ from supernet.seeding import seeded
 def gradient_cosines(
     supernet: Supernet, contexts: Sequence[Architecture], images_BCHW: Tensor, labels_B: Tensor, seed: int = 0
 ) -> dict[tuple[str, str], list[float]]:
-    """Cosines by pair of mixers, one a context in which both can stand.
+    """Cosines by pair of mixers, one for each context that allows both.
 
-    In every context one block, drawn at random, holds each mixer of its stage in turn; the gradients of all tensors that
-    every one of these architectures uses are compared. 1 is agreement, 0 indifference, less than 0 conflict.
+    A context is an architecture. One of its blocks, drawn at random, gets each mixer of its stage in turn; the gradients of all tensors
+    that every one of these variants uses are compared. 1 means the same direction, less than 0 a conflict.
     """
     rng = random.Random(f"{seed} conflicts")
     cosines: dict[tuple[str, str], list[float]] = {}
@@ -49,13 +50,10 @@ def mean_cosines(cosines: dict[tuple[str, str], list[float]]) -> dict[str, float
 
 
 def _variants(space: SearchSpace, context: Architecture, rng: random.Random) -> list[tuple[str, Architecture]]:
-    """The context with one block's mixer exchanged, for every type of mixer that the stage offers."""
+    """The context with another mixer in one block, one for each type that the stage offers."""
     i = rng.randrange(len(context.stages))
     j = rng.randrange(len(context.stages[i].blocks))
     variants: dict[str, Architecture] = {}
     for mixer in space.mixers[i]:
-        stage = context.stages[i]
-        blocks = tuple(block.model_copy(update={"mixer": mixer}) if k == j else block for k, block in enumerate(stage.blocks))
-        stages = tuple(stage.model_copy(update={"blocks": blocks}) if k == i else other for k, other in enumerate(context.stages))
-        variants.setdefault(mixer.type, context.replace(stages=stages))
+        variants.setdefault(mixer.type, with_mixer(context, i, j, mixer))
     return list(variants.items())

@@ -1,4 +1,4 @@
-"""How long a sample's networks take on a device: measured once in turn, and kept with the bench."""
+"""How long a sample's networks take on a device: measured in one session, and kept with the bench."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from space.files import write_atomically
 
 
 def latencies(folder: Path, members: Sequence[Member], target: Target) -> list[float]:
-    """Milliseconds of every member, read from the folder where all of them were measured there, else measured anew.
+    """Milliseconds of every member, read from the folder if it has them all, else measured.
 
-    They are those of one session, told at its own pace: ratios hold, and other sessions of the same machine may differ by a factor.
+    They come from one session: their ratios hold, and another session on the same machine may differ by a factor.
     """
     file = folder / f"{str(target).replace(':', '-')}.json"
     fingerprints = [member.architecture.fingerprint for member in members]
     found: dict[str, float] = {}
-    # A damaged file is measured anew.
+    # A damaged file is measured again.
     with suppress(FileNotFoundError, ValueError):
         found = dict(json.loads(file.read_text()))
     if not found.keys() >= set(fingerprints):

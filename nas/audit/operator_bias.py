@@ -1,4 +1,4 @@
-"""What a ranking thinks too much or too little of: its bias by operator, and scores without it."""
+"""Which operators a ranking rates too high or too low, and scores corrected for that."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from nas.audit.correlation import standard_ranks
 from nas.evaluators.bias_correction import Shares, corrected
 
 LEAST = 3
-"""Of so many architectures a bias can be told from chance at all."""
+"""With fewer architectures a bias cannot be told from chance."""
+
 
 @dataclass(frozen=True)
 class Bias:
-    """By how much architectures that hold an operator are ranked too high.
+    """By how much architectures with an operator are ranked too high.
 
     Args:
         mean: in standard deviations of ranks, weighted by the operator's share of the blocks.
-        count: architectures that hold it.
+        count: architectures that have it.
     """
 
     mean: float
@@ -30,7 +31,7 @@ class Bias:
 
     @property
     def shrunk(self) -> float:
-        """The mean, drawn in to none by what chance explains of it (James and Stein's, for one mean)."""
+        """The mean, shrunk towards zero by the share that chance explains (James and Stein)."""
         if self.count < LEAST or not self.mean:
             return 0.0
         return self.mean * max(0.0, 1 - (self.stderr / self.mean) ** 2)
@@ -71,8 +72,8 @@ def corrections(scores: ArrayLike, found: Mapping[str, Bias]) -> dict[str, float
     return {operator: spread * bias.shrunk for operator, bias in found.items() if bias.shrunk}
 
 
-def left_out(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Shares]) -> list[float]:
-    """All scores corrected, each by the biases of the other architectures: what correcting is worth on new ones."""
+def leave_one_out(scores: ArrayLike, truth: ArrayLike, shares: Sequence[Shares]) -> list[float]:
+    """All scores, each corrected by the biases of the other architectures, as a new one's would be."""
     x, y = np.asarray(scores, float), np.asarray(truth, float)
 
     def without(i: int) -> float:

@@ -1,4 +1,4 @@
-"""An audit: a sample of architectures is trained alone, and every cheaper score is held against that."""
+"""An audit from its config to its report: a sample of architectures trains alone, and every cheaper score is compared with that."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     Args:
         data: the run's data set, where that is a caller's own.
     """
-    from nas.audit.sample import Plan, draw_sample, sample_of
+    from nas.audit.sample import TrainingPlan, draw_sample, sample_of
     from nas.evaluators.standalone import Conditions, train_all, training_alone
     from nas.train.supernet_run import open_supernet_run
 
@@ -57,7 +57,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     if text is None:
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
     budget, target = parse_budget(text), parse_target(config.latency)
-    plan = Plan(config.steps, config.seeds, config.long, config.short)
+    plan = TrainingPlan(config.steps, config.seeds, config.long, config.short)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
@@ -110,19 +110,19 @@ def _report(
 ) -> Audited:  # fmt: skip
     from nas.audit import predictors
     from nas.audit.analysis import analyse
-    from nas.audit.report import write_report
+    from nas.audit.report import write_audit
     from nas.audit.table import write_bench, write_page
     from nas.cli.progress import phase
 
     members, has_supernet = truth.members, supernet_run.weights_file.exists()
     with phase("scoring the sample", (3 if has_supernet else 1) * len(members), console) as advance:
         of_supernet = predictors.of_supernet(supernet_run, members, advance) if has_supernet else []
-        zero_cost = predictors.zero_cost(supernet_run, members, advance)
+        zero_cost = predictors.of_zero_cost(supernet_run, members, advance)
     of_short = predictors.of_short_trainings(short, results, members)
     together = predictors.with_supernet(of_supernet[0], of_short) if has_supernet else []
     if has_supernet:
         of_supernet.append(predictors.without_bias(of_supernet[0], truth.means, members))
-    scored = [*of_supernet, *predictors.sizes(members), *predictors.latencies(milliseconds), *of_short, *together, *zero_cost]
+    scored = [*of_supernet, *predictors.of_sizes(members), *predictors.of_latencies(milliseconds), *of_short, *together, *zero_cost]
     facts = _facts(config, supernet_run, results)
     for target in (config.folder, config.publish) if config.publish else (config.folder,):
         write_bench(target, config.bench / "sample", truth, scored, results, milliseconds)
@@ -130,7 +130,7 @@ def _report(
         write_page(config.publish, facts, command_of("nas.audit", config))
     of_operators = _of_operators(supernet_run, truth) if has_supernet else {}
     analysis = analyse(truth, scored)
-    verdict = write_report(config.folder, truth, scored, analysis, facts, of_operators)
+    verdict = write_audit(config.folder, truth, scored, analysis, facts, of_operators)
     console.print("\n".join(verdict), soft_wrap=True)
     console.print(f"report: {config.folder / 'report.md'}", soft_wrap=True)
     return Audited(config.folder, tuple(verdict), analysis)

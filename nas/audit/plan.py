@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from nas.audit.config import AuditConfig
 from nas.audit.predictors import ZERO_COST_IMAGES
-from nas.audit.sample import Member
-from nas.audit.sample import Plan as Trainings
+from nas.audit.sample import Member, TrainingPlan
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.workload import TRAINING_PASSES, slower_by, workload_of
 from nas.evaluators.standalone import Conditions
@@ -21,7 +20,7 @@ EVALUATIONS = 3
 REPORT_BYTES = 5e4
 
 
-def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member], trainings: Trainings) -> Plan:
+def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member], trainings: TrainingPlan) -> Plan:
     """What `nas.audit` would do.
 
     Args:

@@ -1,4 +1,4 @@
-"""What may stand for a stand-alone training when architectures are ranked: a supernet, sizes, zero-cost scores, short trainings."""
+"""Cheaper predictors of a stand-alone training: a supernet, sizes, latencies, zero-cost scores, short trainings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from nas.audit.correlation import Values, mean_ranks
-from nas.audit.operator_bias import left_out
+from nas.audit.operator_bias import leave_one_out
 from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.standalone import Trained, Training
@@ -31,7 +31,7 @@ class Predictor:
     """A score for every member of a sample; greater is better.
 
     Args:
-        core_seconds: processor time for one architecture; none for what is counted.
+        core_seconds: processor time for one architecture; none where it is only counted.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Predictor:
     core_seconds: float | None = None
 
 
-def sizes(members: Sequence[Member]) -> list[Predictor]:
+def of_sizes(members: Sequence[Member]) -> list[Predictor]:
     """Multiply-adds, parameters and the number of blocks."""
     return [
         Predictor("MACs", tuple(member.macs for member in members)),
@@ -48,13 +48,13 @@ def sizes(members: Sequence[Member]) -> list[Predictor]:
     ]
 
 
-def latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]:
-    """By device; networks that take longer are expected to be better, as those with more multiply-adds are."""
+def of_latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]:
+    """One predictor a device; slower networks are expected to be better, like those with more multiply-adds."""
     return [Predictor(f"latency on {device}", tuple(of_device)) for device, of_device in milliseconds.items()]
 
 
 def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
-    """Log-likelihood and accuracy with a run's shared weights, batch norms calibrated for each, and normalising by the batch."""
+    """Log-likelihood and accuracy with a run's shared weights and calibrated batch norms, and log-likelihood normalised by the batch."""
     evaluator = load_evaluator(run)
     start = time.process_time()
     scores = []
@@ -75,12 +75,12 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
 
 
 def without_bias(supernet: Predictor, truth: Values, members: Sequence[Member]) -> Predictor:
-    """A supernet's scores less the bias of the operators that each architecture holds, as all the others tell it."""
+    """A supernet's scores less the bias of an architecture's operators, estimated on all other architectures."""
     shares = [shares_of(member.architecture) for member in members]
-    return Predictor(f"{supernet.name}, bias subtracted", tuple(left_out(supernet.scores, truth, shares)), supernet.core_seconds)
+    return Predictor(f"{supernet.name}, bias subtracted", tuple(leave_one_out(supernet.scores, truth, shares)), supernet.core_seconds)
 
 
-def zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
+def of_zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
     """Every registered zero-cost score, of untrained networks on one batch of training images."""
     images, splits = run.images()
     batch = training_batch(images, splits.train, min(ZERO_COST_IMAGES, len(splits.train)), run.image_size, run.seed)
@@ -107,7 +107,7 @@ def of_short_trainings(trainings: Sequence[Training], results: Mapping[Training,
 
 
 def with_supernet(supernet: Predictor, short: Sequence[Predictor]) -> list[Predictor]:
-    """Short trainings and a supernet, ranks averaged; the supernet's own seconds are left out."""
+    """Averaged ranks of a supernet and each short training; the seconds are the short training's alone."""
     return [
         Predictor(f"{supernet.name} + {one.name}", tuple(mean_ranks(supernet.scores, one.scores)), one.core_seconds) for one in short
     ]

@@ -1,7 +1,7 @@
-"""The truth that an audit measures rankings by: a sample of architectures, trained alone.
+"""The sample of architectures that an audit trains alone, to measure rankings by.
 
-Half of the sample costs about the same number of multiply-adds, since that is where a search has to choose; the other
-half is spread from the least that the space can cost to twice the budget.
+Half of the sample costs about the same number of multiply-adds, as the architectures among which a search has to choose. The other half
+is spread from the lowest cost in the space to twice the budget.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ BAND_FLOOR = 0.95 / 1.05
 REACH = 2
 """The wide half ends at so many times the budget."""
 SLICES = 4
-"""The wide half is drawn from so many bands in turn, each as many times as wide as the one below it."""
+"""The wide half is drawn from so many bands in turn, whose limits are a geometric series."""
 MAX_DRAWS = 1000
 CURVE = (50, 100, 200, 400)
 LONG = 5
 """A long training has so many times the steps."""
 OTHER_SEED = 1000
-"""Of trainings that are compared with the truth: shared initial weights would make them agree by more than they should."""
+"""Of trainings that are compared with the truth: equal initial weights would correlate them."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What is trained of a sample.
 
     Args:
         steps: of the trainings that count as the truth.
         seeds: trainings of each member, that many seeds from 0 on.
-        long: share of either half that is also trained with `LONG` times the steps.
+        long: share of either half that also trains for `LONG` times the steps.
         short: steps of trainings that are judged as predictors.
     """
 
@@ -72,23 +72,23 @@ class Plan:
         return [Training(member.architecture, self.steps, seed, curve) for seed in range(self.seeds) for member in members]
 
     def long_ones(self, members: list[Member]) -> list[Training]:
-        """Trainings that show whether the truth holds."""
+        """Long trainings, which show whether the truth holds."""
         return [Training(member.architecture, LONG * self.steps, OTHER_SEED, (self.steps,)) for member in self._some(members)]
 
     def short_ones(self, members: list[Member]) -> list[Training]:
-        """Trainings as cheap as a search may afford for every candidate."""
+        """Trainings so cheap that a search could afford them for every candidate."""
         return [Training(member.architecture, steps, OTHER_SEED) for steps in self.short for member in members]
 
     def _some(self, members: list[Member]) -> Iterator[Member]:
         for part in ("band", "wide"):
             half = [member for member in members if member.part == part]
             count = round(self.long * len(half))
-            # Evenly over the half, so that the wide one's costs stay spread.
+            # Evenly over the half, so that costs stay spread.
             yield from (half[(2 * i + 1) * len(half) // (2 * count)] for i in range(count))
 
 
 def sample_of(folder: Path, space: SearchSpace, budget: Budget, count: int, seed: int) -> list[Member]:
-    """The sample of a folder: read, and drawn and written as far as it is not there.
+    """The sample in a folder; what is not there yet is drawn and written.
 
     Args and errors: those of `draw_sample`.
     """
@@ -112,10 +112,10 @@ def _read(file: Path) -> Member:
 
 
 def draw_sample(space: SearchSpace, budget: Budget, count: int, seed: int) -> Iterator[Member]:
-    """A sample's members; the first are the same however many are asked for.
+    """The members of a sample, from the two halves by turns; the first ones do not depend on their number.
 
     Args:
-        count: of members, the two halves by turns.
+        count: of members.
 
     Raises:
         BudgetError: the budget limits no multiply-adds, or the space has too few architectures.
@@ -144,6 +144,6 @@ def _slices(space: SearchSpace, band: ArchitectureBand) -> Iterator[Architecture
     top = min(largest, REACH * band.budget.limits["macs"])
     ends = [round(smallest * (top / smallest) ** (i / SLICES)) for i in range(SLICES + 1)]
     for low, high in pairwise(ends):
-        # A small space may have nothing there.
+        # A small space may have no member there.
         with suppress(BudgetError):
             yield ArchitectureBand(space, Budget({"macs": high}, low / high))

@@ -1,9 +1,9 @@
-"""A bench as a table that others can query: what every architecture of a sample costs, reached alone, and was scored.
+"""A bench: a table of what every architecture of a sample costs, reached when it trained alone, and was scored, for others to query.
 
-One CSV with a row an architecture, and the architectures as YAML beside it. Columns are named by what they hold:
+It is a CSV with a row an architecture, and the architectures as YAML beside it. Columns are named by what they hold:
 
 - `fingerprint`, `yaml`, `part`, `macs`, `params`, `depth`
-- `ms: cpu:1t:bs1:fp32`, the latency there
+- `ms: cpu:1t:bs1:fp32`, the latency on that device
 - `accuracy: 600 steps, seed 1` and `log-likelihood: ...`, of a training alone; with ` at 100` after it, part of the way
 - `core-seconds: 600 steps, seed 1`
 - `score: naswot` and so on, greater is better
@@ -12,7 +12,6 @@ One CSV with a row an architecture, and the architectures as YAML beside it. Col
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from nas.audit.analysis import Truth
 from nas.audit.predictors import Predictor
 from nas.evaluators.standalone import Trained, Training
+from nas.runs.records.tables import write_csv
 from space.architecture import Architecture
 from space.errors import UserError, one_line
 from space.files import load_architecture, write_atomically
@@ -30,15 +30,15 @@ TEXTS = frozenset({"fingerprint", "yaml", "part"})
 
 
 @dataclass(frozen=True)
-class Row:
-    """One architecture of a bench, and its numbers by column; a training that was not done has none."""
+class BenchRow:
+    """One architecture of a bench, and its numbers by column; a training that was not done has no column."""
 
     architecture: Architecture
     part: str
     numbers: Mapping[str, float]
 
 
-def load_bench(folder: Path) -> list[Row]:
+def load_bench(folder: Path) -> list[BenchRow]:
     """Read a bench's folder; UserError where a file is damaged, or an architecture is not the one that the table is of."""
     file = folder / TABLE
     try:
@@ -51,7 +51,7 @@ def load_bench(folder: Path) -> list[Row]:
     return [_row(folder, f"{file}: row {number}", row) for number, row in enumerate(table, start=1)]
 
 
-def _row(folder: Path, where: str, row: Mapping[str, Any]) -> Row:
+def _row(folder: Path, where: str, row: Mapping[str, Any]) -> BenchRow:
     if not row.keys() >= TEXTS or None in row.values() or "" in row:
         raise UserError(f"{where}: got {len(row)} columns, expected {', '.join(sorted(TEXTS))} and one for every heading")
     path = Path(row["yaml"])
@@ -67,7 +67,7 @@ def _row(folder: Path, where: str, row: Mapping[str, Any]) -> Row:
                 numbers[column] = float(value)
             except ValueError:
                 raise UserError(f"{where}: {column!r:.60}: got {value!r:.60}, expected a number") from None
-    return Row(architecture, row["part"], numbers)
+    return BenchRow(architecture, row["part"], numbers)
 
 
 def write_bench(
@@ -85,24 +85,19 @@ def write_bench(
     """
     (folder / ARCHITECTURES).mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[str, Any]] = {}
-    for place, member in enumerate(truth.members):
+    for row, member in enumerate(truth.members):
         architecture = member.architecture
         file = f"{architecture.name}.yaml"
         write_atomically(folder / ARCHITECTURES / file, (sample / file).read_bytes())
         rows[architecture.fingerprint] = {
             "fingerprint": architecture.fingerprint, "yaml": f"{ARCHITECTURES}/{file}", "part": member.part,
             "macs": member.macs, "params": member.params, "depth": architecture.depth,
-            **{f"ms: {device}": round(of_device[place], 4) for device, of_device in milliseconds.items()},
-            **{f"score: {predictor.name}": predictor.scores[place] for predictor in predictors},
+            **{f"ms: {device}": round(of_device[row], 4) for device, of_device in milliseconds.items()},
+            **{f"score: {predictor.name}": predictor.scores[row] for predictor in predictors},
         }  # fmt: skip
     for training, result in results.items():
         rows[result.fingerprint] |= _of_training(f"{training.steps} steps, seed {training.seed}", result)
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_atomically(folder / TABLE, text.getvalue())
+    write_csv(folder / TABLE, list(rows.values()))
 
 
 def write_page(folder: Path, facts: Mapping[str, str], command: str) -> None:

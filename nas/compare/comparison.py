@@ -1,13 +1,11 @@
-"""Networks retrained alike and held beside each other: a search's winner, random members of its band, published networks.
+"""Networks that are retrained alike: a search's winner, random members of its band, published networks.
 
-A retraining is one job: a folder of its own, named by architecture and seed, where it is checkpointed and its result kept.
+A retraining is one job. It has a folder of its own, named by architecture and seed, for its checkpoint and its result.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -21,7 +19,6 @@ from nas.retrain.retraining import Retraining
 from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
-from space.files import write_atomically
 from supernet.data.images import ImageSet
 from supernet.intervals import difference_over_seeds, over_seeds
 
@@ -46,7 +43,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Run:
+class RetrainingJob:
     """One contender's retraining with one seed."""
 
     contender: Contender
@@ -57,8 +54,44 @@ class Run:
 
 
 @dataclass(frozen=True)
+class EqualConditions:
+    """What all retrainings share.
+
+    Args:
+        images, test_images: to train and validate on, and to test on.
+        folder: of the retrainings' folders.
+    """
+
+    images: ImageSet
+    test_images: ImageSet
+    recipe: Recipe
+    image_size: int
+    folder: Path
+
+    def retraining(self, architecture: Architecture, seed: int) -> Retraining:
+        """One retraining, not begun."""
+        out = self.folder / f"{architecture.fingerprint}-{seed}"
+        # Loading in other processes would take the cores of other trainings.
+        return Retraining(architecture, self.recipe, self.images, self.test_images, self.image_size, seed, None, out, num_workers=0)
+
+    def retrain(self, job: RetrainingJob) -> float:
+        """Do one retraining in this process, in one thread, or continue it; its test accuracy."""
+        retraining = self.retraining(job.contender.architecture, job.seed)
+        retraining.out.mkdir(parents=True, exist_ok=True)
+        with threads(1):
+            test = retraining.run().test
+        assert test is not None
+        return test.accuracy
+
+
+def retrainer(conditions: EqualConditions) -> Do:
+    """What workers retrain with: `open_workers(partial(retrainer, conditions), ...)`."""
+    return conditions.retrain
+
+
+@dataclass(frozen=True)
 class Accuracies:
-    """Shares of the test images that a contender tells rightly, one a seed."""
+    """Shares of the test images that a contender classifies rightly, one a seed."""
 
     contender: Contender
     by_seed: tuple[float, ...]
@@ -83,44 +116,8 @@ class Accuracies:
         return lead, interval if isfinite(interval[0]) else (lead, lead)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What all retrainings share.
-
-    Args:
-        images, test_images: to train and validate on, and to test on.
-        folder: of the retrainings' folders.
-    """
-
-    images: ImageSet
-    test_images: ImageSet
-    recipe: Recipe
-    image_size: int
-    folder: Path
-
-    def retraining(self, architecture: Architecture, seed: int) -> Retraining:
-        """One of them, not begun."""
-        out = self.folder / f"{architecture.fingerprint}-{seed}"
-        # Loading in other processes would take the cores of other trainings.
-        return Retraining(architecture, self.recipe, self.images, self.test_images, self.image_size, seed, None, out, num_workers=0)
-
-    def retrain(self, run: Run) -> float:
-        """Do one retraining in this process, in one thread, or go on with it; its test accuracy."""
-        retraining = self.retraining(run.contender.architecture, run.seed)
-        retraining.out.mkdir(parents=True, exist_ok=True)
-        with threads(1):
-            test = retraining.run().test
-        assert test is not None
-        return test.accuracy
-
-
-def retrainer(comparison: Comparison) -> Do:
-    """What workers retrain with: `open_workers(partial(retrainer, comparison), ...)`."""
-    return comparison.retrain
-
-
-def compare(
-    contenders: Sequence[Contender], seeds: int, workers: Workers, on_result: Callable[[Run, float], None]
+def retrain_all(
+    contenders: Sequence[Contender], seeds: int, workers: Workers, on_result: Callable[[RetrainingJob, float], None]
 ) -> list[Accuracies]:
     """Retrain all contenders with so many seeds, from 0 on; best first.
 
@@ -130,56 +127,13 @@ def compare(
     """
     found: dict[tuple[str, int], float] = {}
 
-    def note(run: Run, accuracy: float) -> None:
-        found[run.contender.architecture.fingerprint, run.seed] = accuracy
-        on_result(run, accuracy)
+    def note(job: RetrainingJob, accuracy: float) -> None:
+        found[job.contender.architecture.fingerprint, job.seed] = accuracy
+        on_result(job, accuracy)
 
     # Seed by seed, so that an interrupted comparison has all of the first.
-    jobs = JobList([Run(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
+    jobs = JobList([RetrainingJob(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
     run_jobs(jobs, workers)
     jobs.check()
     rows = [Accuracies(one, tuple(found[one.architecture.fingerprint, seed] for seed in range(seeds))) for one in contenders]
     return sorted(rows, key=lambda row: row.mean, reverse=True)
-
-
-def median_of_random(rows: Sequence[Accuracies]) -> Accuracies | None:
-    """The median, by mean accuracy, of those drawn at random; of an even number the lower one of the two."""
-    drawn = [row for row in rows if row.contender.is_random]
-    return sorted(drawn, key=lambda row: row.mean)[(len(drawn) - 1) // 2] if drawn else None
-
-
-def table_of(rows: Sequence[Accuracies], found: Accuracies) -> list[list[str]]:
-    """Headings and cells: what every contender costs and reaches, and by how much the winner of the search leads."""
-    middle = median_of_random(rows)
-    table = [["", "MFLOPs", "Mparams", "test accuracy, %", "by seed", f"{found.contender.label} leads by"]]
-    for row in rows:
-        label = f"{row.contender.label} (their median)" if row is middle else row.contender.label
-        interval = "" if row.interval is None else " [{:.1f}, {:.1f}]".format(*(100 * end for end in row.interval))
-        cost = row.contender.cost
-        table.append(
-            [
-                label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", f"{100 * row.mean:.1f}{interval}",
-                " ".join(f"{100 * accuracy:.1f}" for accuracy in row.by_seed), "" if row is found else _lead_in_words(row, found),
-            ]
-        )  # fmt: skip
-    return table
-
-
-def _lead_in_words(row: Accuracies, found: Accuracies) -> str:
-    lead, interval = row.lead_of(found)
-    return f"{100 * lead:+.1f}" + (f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "")
-
-
-def write_comparison(folder: Path, table: Sequence[Sequence[str]], rows: Sequence[Accuracies], about: Mapping[str, str]) -> None:
-    """Write `comparison.md`, and `comparison.csv` with a row a retraining."""
-    lines = ["# Retrained alike", "", *(f"- {name}: {value}" for name, value in about.items()), ""]
-    lines += [f"| {' | '.join(cells)} |" for cells in (table[0], ["---"] * len(table[0]), *table[1:])]
-    write_atomically(folder / "comparison.md", "\n".join(lines) + "\n")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("network", "fingerprint", "macs", "params", "seed", "test_accuracy"))
-    for row in rows:
-        architecture, cost = row.contender.architecture, row.contender.cost
-        for seed, accuracy in enumerate(row.by_seed):
-            writer.writerow((row.contender.label, architecture.fingerprint, cost.macs, cost.params, seed, accuracy))
-    write_atomically(folder / "comparison.csv", text.getvalue())

@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from nas.cli.command_line import command_of
+from nas.cli.console import table_of
 from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.progress import phase
-from nas.compare.comparison import Accuracies, Comparison, Contender, compare, retrainer, table_of, write_comparison
+from nas.compare.comparison import Accuracies, Contender, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
+from nas.compare.outputs import comparison_table, write_comparison
 from nas.execution.opening import open_workers
 from nas.latency.limits import limited
 from nas.latency.run_tables import tables_of_run
@@ -62,20 +62,20 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     test_images = open_test_images(images, config.test_data, images.class_names) if test_data is None else test_data
     if test_images is None:
         raise DataError(f"{images.source}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
-    comparison = Comparison(images, test_images, recipe, subject.image_size, config.out)
+    conditions = EqualConditions(images, test_images, recipe, subject.image_size, config.out)
     resolved = config.values() | {
-        "data": images.identity, "image_size": comparison.image_size, "recipe": recipe.model_dump(),
+        "data": images.identity, "image_size": conditions.image_size, "recipe": recipe.model_dump(),
         "fingerprint": subject.architecture.fingerprint,
     }  # fmt: skip
-    # What cannot be ends here, before the directory is that of such a comparison.
+    # Mistakes end here, before the directory is taken.
     check_run(config.out, resolved, config.may_change())
     contenders = _contenders(config, subject)
-    comparison.retraining(contenders[0].architecture, 0).check()
+    conditions.retraining(contenders[0].architecture, 0).check()
     if config.dry_run:
         from nas.cli.plan import print_plan
         from nas.compare.plan import plan_comparison
 
-        retrainings = [(one, comparison.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
+        retrainings = [(one, conditions.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
         print_plan(console, plan_comparison(config, retrainings))
         return None
     about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
@@ -83,10 +83,10 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {about}", soft_wrap=True)
         with (
             phase("retraining", config.seeds * len(contenders), console) as advance,
-            open_workers(partial(retrainer, comparison), config.resources, config.out / "ray") as workers,
+            open_workers(partial(retrainer, conditions), config.resources, config.out / "ray") as workers,
         ):
-            rows = compare(contenders, config.seeds, workers, lambda run, accuracy: advance(1, f"{run}: {accuracy:.1%}"))
-        return _report(console, config, comparison, rows, subject, f"{about}, at {comparison.image_size} px")
+            rows = retrain_all(contenders, config.seeds, workers, lambda job, accuracy: advance(1, f"{job}: {accuracy:.1%}"))
+        return _report(console, config, conditions, rows, subject, about)
 
 
 @dataclass(frozen=True)
@@ -154,26 +154,26 @@ def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
 
 
 def _report(
-    console: Console, config: CompareConfig, comparison: Comparison, rows: Sequence[Accuracies], subject: _Subject, data: str
+    console: Console, config: CompareConfig, conditions: EqualConditions, rows: Sequence[Accuracies], subject: _Subject, data: str
 ) -> Compared:
     # Another network may have the same name.
     found = next(row for row in rows if row.contender.architecture.fingerprint == subject.architecture.fingerprint)
-    cells = table_of(rows, found)
+    headings, cells = comparison_table(rows, found)
+    recipe = conditions.recipe
+    how = f"{config.recipe}, {recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate {recipe.lr:g}"
+    spread = f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)"
     about = {
         "made by": f"`{command_of('nas.compare', config)}`",
-        "data": data,
+        "data": f"{data}, at {conditions.image_size} px",
         "cost": f"of an image of {found.contender.architecture.image_size} px",
-        "recipe": f"{config.recipe}, {comparison.recipe.epochs} epochs, batches of {comparison.recipe.batch_size}, learning rate "
-        f"{comparison.recipe.lr:g}",
-        "spread": f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)",
+        "recipe": how,
+        "spread": spread,
     }
-    write_comparison(config.out, cells, rows, about)
-    table = Table(title="Test accuracy, retrained alike", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, heading in enumerate(cells[0]):
-        table.add_column(heading, justify="right" if place in (1, 2) else "left", no_wrap=True)
-    for row in cells[1:]:
+    write_comparison(config.out, headings, cells, rows, about)
+    table = table_of(headings, "Test accuracy, retrained alike", [heading for heading in headings if heading not in ("MFLOPs", "Mparams")])
+    for row in cells:
         table.add_row(*row)
     console.print(table)
-    console.print(f"{about['spread']}.", soft_wrap=True)
+    console.print(f"{spread}.", soft_wrap=True)
     console.print(f"table: {config.out / 'comparison.md'}", soft_wrap=True)
     return Compared(config.out, tuple(rows), found)

@@ -13,7 +13,8 @@ import pytest
 
 from nas.compare import __main__ as compare
 from nas.compare import compare as compare_call
-from nas.compare.comparison import Accuracies, Contender, median_of_random, table_of
+from nas.compare.comparison import Accuracies, Contender
+from nas.compare.outputs import comparison_table, median_of_random
 from nas.execution.loop import JobError
 from nas.retrain import retraining
 from nas.search import __main__ as search
@@ -108,14 +109,14 @@ def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
 
 def test_the_median_is_that_of_the_random_ones() -> None:
     rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, is_random=True) for i in (2, 5, 3))]
-    assert table_of([accuracies("found", 0.5, 0.6)], rows[0])[1][3] == "55.0 [0.0, 100.0]"
+    assert comparison_table([accuracies("found", 0.5, 0.6)], rows[0])[1][0][3] == "55.0 [0.0, 100.0]"
     middle = median_of_random(rows)
     assert middle is rows[4]
     assert median_of_random(rows[:2]) is None
-    table = table_of(rows, rows[0])
+    _, table = comparison_table(rows, rows[0])
     assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
-    assert [row[-1] for row in table[1:]] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
-    assert table[1][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"
+    assert [row[-1] for row in table] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
+    assert table[0][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"
 
 
 def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_at(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nas.audit.correlation import advantage, mean_ranks, perfect_predictor, rank_correlation, rho, spread_of, tau
-from nas.audit.operator_bias import Bias, biases, by_operator, corrections, left_out
+from nas.audit.operator_bias import Bias, biases, by_operator, corrections, leave_one_out
 from nas.evaluators.bias_correction import corrected
 
 rankings = st.lists(st.floats(-100, 100), min_size=4, max_size=12, unique=True)
@@ -102,7 +102,7 @@ def test_subtracting_a_planted_bias_ranks_better() -> None:
     # Blocks of one architecture hold one operator, so that its bias is all there is between the two.
     shares = [{"ssa": 1.0} if i % 2 else {"window": 1.0} for i in range(60)]
     scores = truth + np.array([2.0 * ("ssa" in share) for share in shares])
-    better = left_out(scores, truth, shares)
+    better = leave_one_out(scores, truth, shares)
     assert advantage(better, scores, truth)[1][0] > 0.1
     of_operators = corrections(scores, biases(scores, truth, shares))
     assert of_operators["ssa"] > 0 > of_operators["window"]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from nas import join
 from nas.audit import __main__ as audit
 from nas.compare import __main__ as compare
-from nas.compare.comparison import Comparison
+from nas.compare.comparison import EqualConditions
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
 from nas.search import __main__ as search
@@ -98,14 +98,14 @@ def test_comparing_and_reporting_know_whose_supernet_it_is(
     place: Path, second: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = ["--workers", "1", "--recipe", str(place / "recipe.yaml"), "--random", "1", "--seeds", "1"]
-    compared: list[Comparison] = []
-    retraining = Comparison.retraining
+    compared: list[EqualConditions] = []
+    retraining = EqualConditions.retraining
 
-    def noted(comparison: Comparison, *arguments: object) -> object:
+    def noted(comparison: EqualConditions, *arguments: object) -> object:
         compared.append(comparison)
         return retraining(comparison, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Comparison, "retraining", noted)
+    monkeypatch.setattr(EqualConditions, "retraining", noted)
     assert compare.main([str(second), *small]) == 0
     assert {comparison.images.identity for comparison in compared} == {str(place / "images")}
     assert (second / "comparison" / "comparison.csv").read_text().count("\nrandom 1,") == 1

@@ -1,0 +1,49 @@
+"""What a comparison writes and prints: a table of its networks, and a CSV with a row a retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nas.compare.comparison import Accuracies
+from nas.runs.records.tables import markdown_table, write_csv
+from space.files import write_atomically
+
+
+def comparison_table(rows: Sequence[Accuracies], subject: Accuracies) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells: what every network costs and reaches, and by how much the subject of the comparison leads."""
+    median = median_of_random(rows)
+    cells = []
+    for row in rows:
+        label = f"{row.contender.label} (their median)" if row is median else row.contender.label
+        interval = "" if row.interval is None else " [{:.1f}, {:.1f}]".format(*(100 * end for end in row.interval))
+        cost = row.contender.cost
+        by_seed = " ".join(f"{100 * accuracy:.1f}" for accuracy in row.by_seed)
+        lead = "" if row is subject else _lead_in_words(row, subject)
+        cells.append([label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", f"{100 * row.mean:.1f}{interval}", by_seed, lead])
+    return ["", "MFLOPs", "Mparams", "test accuracy, %", "by seed", f"{subject.contender.label} leads by"], cells
+
+
+def median_of_random(rows: Sequence[Accuracies]) -> Accuracies | None:
+    """The median, by mean accuracy, of those drawn at random; of an even number the lower one of the two."""
+    drawn = sorted((row for row in rows if row.contender.is_random), key=lambda row: row.mean)
+    return drawn[(len(drawn) - 1) // 2] if drawn else None
+
+
+def _lead_in_words(row: Accuracies, subject: Accuracies) -> str:
+    lead, interval = row.lead_of(subject)
+    return f"{100 * lead:+.1f}" + (f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "")
+
+
+def write_comparison(
+    folder: Path, headings: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Accuracies], about: Mapping[str, str]
+) -> None:
+    """Write `comparison.md`, and `comparison.csv` with a row a retraining."""
+    lines = ["# Retrained alike", "", *(f"- {name}: {value}" for name, value in about.items()), "", *markdown_table(headings, cells)]
+    write_atomically(folder / "comparison.md", "\n".join(lines) + "\n")
+    of_seeds: list[dict[str, object]] = []
+    for row in rows:
+        network, cost = row.contender, row.contender.cost
+        facts = {"network": network.label, "fingerprint": network.architecture.fingerprint, "macs": cost.macs, "params": cost.params}
+        of_seeds += [{**facts, "seed": seed, "test_accuracy": accuracy} for seed, accuracy in enumerate(row.by_seed)]
+    write_csv(folder / "comparison.csv", of_seeds)
