@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from experiments.benchmarks.commands import processor
-from proxies.band.additive_cost import CostTable, Term
-from proxies.band.architecture_band import ArchitectureBand, SumOfCosts
+from proxies.band.additive_cost import AdditiveCost, CostTable
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.space_cost import SpaceParts
 from proxies.cost import Budget, BudgetError, format_amount, latency_on, parse_budget
 from proxies.macs import part_activations, part_cost
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     space = load_space(args.space)
     band, first = timed(space, args.budget, args)
-    latency = SumOfCosts(made_up_latency(space))
+    latency = made_up_latency(space)
     limits = args.budget.limits | half_of_draws(ArchitectureBand(space, args.budget, [latency]), args.draws)
     bands = [first]
     for quantities in (("macs", "params"), ("macs", LATENCY), ("macs", "params", LATENCY)):
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(args.output.read_text())
 
 
-def timed(space: SearchSpace, budget: Budget, args: argparse.Namespace, *latencies: SumOfCosts) -> tuple[ArchitectureBand, Timed]:
+def timed(space: SearchSpace, budget: Budget, args: argparse.Namespace, *latencies: AdditiveCost) -> tuple[ArchitectureBand, Timed]:
     """Build a band, draw from it and count it."""
     rng = random.Random(0)
     start = time.perf_counter()
@@ -97,7 +97,7 @@ def timed(space: SearchSpace, budget: Budget, args: argparse.Namespace, *latenci
     return band, found
 
 
-def made_up_latency(space: SearchSpace) -> tuple[Term, ...]:
+def made_up_latency(space: SearchSpace) -> AdditiveCost:
     """Terms of a latency in nanoseconds: some for every multiply-add, more for every activation, and a call for every part."""
     parts = SpaceParts(space)
     nanoseconds = {key: 20_000 + part_cost(part).macs // 50 + part_activations(part) // 2 for key, part in parts.parts.items()}
@@ -108,7 +108,7 @@ def half_of_draws(band: ArchitectureBand, draws: int) -> dict[str, int]:
     """What half of a band's members, evenly drawn, do not exceed, by quantity without a limit."""
     quantities = ("params", LATENCY)
     rng = random.Random(1)
-    costs = CostTable(band.rows, band.cost.terms, quantities)(np.array([band.sample_uniform(rng) for _ in range(draws)]))
+    costs = CostTable(band.rows, band.cost, quantities)(np.array([band.sample_uniform(rng) for _ in range(draws)]))
     return dict(zip(quantities, np.quantile(costs, SHARE, axis=0).astype(int).tolist(), strict=True))
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band.additive_cost import Condition, CostTable, Option, Rows, Term
+from proxies.band.additive_cost import AdditiveCost, Condition, CostTable, Option, Rows, Term
 from proxies.cost import Budget
 
 Accuracy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -33,13 +33,6 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """An `AdditiveCost`."""
-
-    terms: Sequence[Term]
-
-
-@dataclass(frozen=True)
 class Problem:
     """A space with costs, a budget, and what its members score.
 
@@ -50,7 +43,7 @@ class Problem:
 
     name: str
     space: Space
-    cost: Cost
+    cost: AdditiveCost
     budget: Budget
     truth: Accuracy
     noise: float
@@ -100,7 +93,7 @@ def staged_space(stages: int, widths: int, depths: int, mixers: int, ratios: int
     return Space(f"staged-{len(slots)}", slots, conditions, tuple(shape))
 
 
-def staged_cost(space: Space, rng: np.random.Generator) -> Cost:
+def staged_cost(space: Space, rng: np.random.Generator) -> AdditiveCost:
     """MACs that grow with the square of widths, and a latency that has another opinion of the mixers."""
     num_mixers = max(len(options) for name, options in space.slots.items() if name.endswith("mixer"))
     macs_of, latency_of = rng.uniform(1, 5, num_mixers), rng.uniform(1, 5, num_mixers)
@@ -117,7 +110,7 @@ def staged_cost(space: Space, rng: np.random.Generator) -> Cost:
         times = latency_of if part == "mixer" else np.array(options, dtype=float)
         amounts = {"macs": tokens * widths**2 * factors, "latency": 40 * tokens * widths * times + 20_000 * times}
         terms.append(Term((width_slot, name), {key: np.rint(value).astype(np.int64) for key, value in amounts.items()}))
-    return Cost(tuple(terms))
+    return terms
 
 
 @dataclass(frozen=True)
@@ -182,10 +175,10 @@ def staged_problem(instance: int, share: float, interactions: Interactions) -> P
     return Problem(f"staged, {share:.1%} of random members", space, cost, budget, truth, 0.3, instance)
 
 
-def limit_of(space: Space, cost: Cost, share: float, floor: float = 0.9, count: int = 200_000) -> int:
+def limit_of(space: Space, cost: AdditiveCost, share: float, floor: float = 0.9, count: int = 200_000) -> int:
     """The least limit on MACs whose band holds a share of random members."""
     rows = Rows(space)
-    amounts = np.sort(CostTable(rows, cost.terms, ("macs",))(random_rows(rows, count, seed=0))[:, 0])
+    amounts = np.sort(CostTable(rows, cost, ("macs",))(random_rows(rows, count, seed=0))[:, 0])
     inside = np.arange(1, count + 1) - np.searchsorted(amounts, floor * amounts)
     # From the 100th on: fewer random members than that tell no share.
     return int(amounts[100:][np.argmax(inside[100:] >= share * count)])
@@ -201,10 +194,10 @@ def mini_problem(instance: int, limits: Sequence[str]) -> Problem:
 
 
 def _at_the_median(
-    name: str, space: Space, cost: Cost, truth: Accuracy, noise: float, instance: int, limits: Sequence[str]
+    name: str, space: Space, cost: AdditiveCost, truth: Accuracy, noise: float, instance: int, limits: Sequence[str]
 ) -> Problem:
     rows = Rows(space)
-    amounts = CostTable(rows, cost.terms, limits)(all_rows(rows))
+    amounts = CostTable(rows, cost, limits)(all_rows(rows))
     budget = Budget({limit: int(median) for limit, median in zip(limits, np.median(amounts, axis=0), strict=True)}, floor=0.5)
     return Problem(f"{name}, {' + '.join(limits)}", space, cost, budget, truth, noise, instance)
 
@@ -236,12 +229,12 @@ def cell_problem(instance: int, limits: Sequence[str]) -> Problem:
     macs = 5_000_000 + ((cells == 3) * 9 + (cells == 2)).sum(axis=1) * 4_000_000
     latency = 2_000_000 + 500_000 * depth + ((cells == 3) * 700_000 + (cells == 2) * 450_000 + (cells == 4) * 650_000).sum(axis=1)
     latency = (latency * np.exp(0.03 * rng.normal(size=len(cells)))).astype(np.int64)  # As measured, so not quite a sum.
-    cost = Cost((
+    cost = (
         *(Term((name,), {"macs": np.array([0, 0, 1, 9, 0]) * 4_000_000}) for name in space.slots),
         Term((), {"macs": np.array(5_000_000)}),
         Term(tuple(space.slots), {"latency": latency.reshape(shape)}),
-    ))
-    assert (CostTable(rows, cost.terms, ("macs",))(cells)[:, 0] == macs).all()
+    )
+    assert (CostTable(rows, cost, ("macs",))(cells)[:, 0] == macs).all()
     table = score.reshape(shape)
     return _at_the_median("cell", space, cost, lambda found: table[tuple(found.T)], 0.0, instance, limits)
 

@@ -171,7 +171,7 @@ class ArchitectureStudy(StudyRecord):
         architecture = self.band.architecture(row)
         # Counted part by part, beside the tables that the sampler went by.
         cost = cost_of(architecture)
-        amounts = self.band.amounts(row) | {"macs": cost.macs, "params": cost.params}
+        amounts = self.band.costs_of(row) | {"macs": cost.macs, "params": cost.params}
         if not self.band.budget.admits(amounts):
             raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
         attributes = {

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 Option = str | int | float | bool | None
 Parameters = Mapping[str, Option]
 """An option for every slot."""
-
-
 Condition = tuple[str, frozenset[Option]]
-"""A slot counts only where an earlier one, named first, holds one of these options: a third block, where the depth is 3 or more."""
+"""A slot is active only where an earlier one, named first, is active and holds one of these options: a third block, where the depth is at
+least 3."""
+Row = NDArray[np.int64]
+"""A member as indices of its options, (slots,)."""
+Costs = NDArray[np.int64]
+"""Costs by quantity on the last axis."""
 
 
 class CategoricalSpace(Protocol):
@@ -32,11 +35,11 @@ class CategoricalSpace(Protocol):
 
     @property
     def slots(self) -> Mapping[str, tuple[Option, ...]]:
-        """Every slot's options, at least one. A slot stands behind those that its condition names."""
+        """Every slot's options, at least one. A slot comes after the one that its condition names."""
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
-        """When a slot counts; one that is not named always does. Members that differ only in slots that do not count are the same."""
+        """When a slot is active; one that is not named always is. Members that differ only in inactive slots are the same."""
 
     @property
     def shape_slots(self) -> Sequence[str]:
@@ -45,34 +48,30 @@ class CategoricalSpace(Protocol):
 
 @dataclass(frozen=True)
 class Term:
-    """A summand of every member's cost; where one of its slots does not count, it is zero.
+    """A summand of every member's cost; where one of its slots is inactive, it is zero.
 
     Args:
         slots: on whose options it depends; none for a constant.
-        amounts: by quantity, whole numbers of at least 0, one dimension a slot in that order.
+        costs: by quantity, whole numbers of at least 0, one dimension a slot in that order. A quantity that is not named costs nothing.
     """
 
     slots: tuple[str, ...]
-    amounts: Mapping[str, NDArray[np.int64]]
+    costs: Mapping[str, NDArray[np.int64]]
 
-    def table(self, sizes: Sequence[int] | NDArray[np.int64], quantities: Sequence[str]) -> NDArray[np.int64]:
-        """Amounts by the slots' options, of which there are so many, and by quantity."""
-        amounts = [np.broadcast_to(np.asarray(self.amounts.get(quantity, 0), dtype=np.int64), tuple(sizes)) for quantity in quantities]
-        return np.stack(amounts, axis=-1)
+    def table(self, sizes: Sequence[int] | NDArray[np.int64], quantities: Sequence[str]) -> Costs:
+        """Costs by the slots' options, of which there are so many, and by quantity."""
+        costs = [np.broadcast_to(np.asarray(self.costs.get(quantity, 0), dtype=np.int64), tuple(sizes)) for quantity in quantities]
+        return np.stack(costs, axis=-1)
 
 
-class AdditiveCost(Protocol):
-    """What the members of a space cost, as a sum of terms."""
-
-    @property
-    def terms(self) -> Sequence[Term]:
-        """The summands."""
+AdditiveCost = Sequence[Term]
+"""What the members of a space cost: the sum of some terms."""
 
 
 class Rows:
     """Members as rows of option indices, one column a slot, so that many are handled at once.
 
-    Slots that do not count hold 0, so that equal rows are equal members.
+    Inactive slots of a canonical row hold 0, so that equal canonical rows are equal members.
     """
 
     def __init__(self, space: CategoricalSpace) -> None:
@@ -85,71 +84,67 @@ class Rows:
             self._columns[name]: (self._columns[slot], np.array([option in allowed for option in space.slots[slot]]))
             for name, (slot, allowed) in space.conditions.items()
         }
-        self._counts_by = self._masks()
+        # By slot that others depend on, directly or not: which slots each of its options leaves active, (options, slots).
+        self._masks: dict[int, NDArray[np.bool_]] = {}
+        for column in self.conditions:
+            link = column
+            while link in self.conditions:
+                link, allowed = self.conditions[link]
+                mask = self._masks.setdefault(link, np.ones((self.sizes[link], len(self.names)), dtype=bool))
+                mask[:, column] &= allowed
 
     def columns(self, slots: Sequence[str]) -> list[int]:
         """The columns of some slots."""
         return [self._columns[slot] for slot in slots]
 
     def active(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which entries of rows (n, slots) count, of the same shape."""
+        """Which slots of rows (n, slots) are active, of the same shape."""
         active = np.ones(rows.shape, dtype=bool)
-        for column, mask in self._counts_by.items():
+        for column, mask in self._masks.items():
             active &= mask.take(rows[:, column], axis=0)
         return active
 
     def canonical(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The same members with 0 in the slots that do not count."""
+        """The same members with 0 in their inactive slots."""
         return np.where(self.active(rows), rows, 0)
 
-    def row(self, parameters: Parameters) -> NDArray[np.int64]:
-        """The row of a member; KeyError where a slot or its option is missing."""
+    def row(self, parameters: Parameters) -> Row:
+        """The canonical row of a member; KeyError where a slot or its option is missing."""
         row = np.array([index[parameters[name]] for name, index in zip(self.names, self._index, strict=True)], dtype=np.int64)
         return self.canonical(row[None])[0]
 
-    def parameters(self, row: NDArray[np.int64]) -> dict[str, Any]:
+    def parameters(self, row: Row) -> dict[str, Any]:
         """The options of a row."""
         return {name: options[index] for name, options, index in zip(self.names, self.options, row.tolist(), strict=True)}
 
-    def _masks(self) -> dict[int, NDArray[np.bool_]]:
-        """For every slot that others depend on, directly or not: which slots (options, slots) each of its options lets count."""
-        masks: dict[int, NDArray[np.bool_]] = {}
-        for column in self.conditions:
-            link = column
-            while link in self.conditions:
-                link, allowed = self.conditions[link]
-                mask = masks.setdefault(link, np.ones((self.sizes[link], len(self.names)), dtype=bool))
-                mask[:, column] &= allowed
-        return masks
-
 
 class CostTable:
-    """The sum of a cost's terms, for many rows at once. A quantity that a term does not name is zero there.
+    """The sum of a cost's terms, for many rows at once.
 
-    All terms' amounts stand in one array, and a row's places in it are a matrix product: one row costs some
+    The costs of all terms are in one array, and a row's places in it are a matrix product: one row costs some
     microseconds, many rows less than one each.
     """
 
-    def __init__(self, rows: Rows, terms: Sequence[Term], quantities: Sequence[str]) -> None:
+    def __init__(self, rows: Rows, cost: AdditiveCost, quantities: Sequence[str]) -> None:
         self.quantities = tuple(quantities)
         self._rows = rows
-        # A slot that may not count has one more option, at which every amount is zero.
+        # A slot with a condition has one more option, for "inactive", at which every cost is zero.
         conditional = np.array([column in rows.conditions for column in range(len(rows.names))], dtype=np.int64)
         # In floating point, exact here, because only that product is fast.
-        self._strides = np.zeros((len(rows.names), len(terms)))
-        self._starts = np.zeros(len(terms), dtype=np.int64)
-        amounts = [np.zeros((0, len(self.quantities)), dtype=np.int64)]
-        for place, term in enumerate(terms):
+        self._strides = np.zeros((len(rows.names), len(cost)))
+        self._starts = np.zeros(len(cost), dtype=np.int64)
+        costs = [np.zeros((0, len(self.quantities)), dtype=np.int64)]
+        for place, term in enumerate(cost):
             columns = rows.columns(term.slots)
             table = term.table(rows.sizes[columns], self.quantities)
             table = np.pad(table, [*((0, more) for more in conditional[columns]), (0, 0)])
             for axis, column in enumerate(columns):
                 self._strides[column, place] = math.prod(table.shape[axis + 1 : -1])
-            self._starts[place] = sum(map(len, amounts))
-            amounts.append(table.reshape(-1, len(self.quantities)))
-        self._amounts = np.concatenate(amounts)
+            self._starts[place] = sum(map(len, costs))
+            costs.append(table.reshape(-1, len(self.quantities)))
+        self._costs = np.concatenate(costs)
 
-    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def __call__(self, rows: NDArray[np.int64]) -> Costs:
         """Costs (n, quantities) of canonical rows (n, slots)."""
         options = np.where(self._rows.active(rows), rows, self._rows.sizes)
-        return self._amounts[(options @ self._strides).astype(np.int64) + self._starts].sum(axis=1)
+        return self._costs[(options @ self._strides).astype(np.int64) + self._starts].sum(axis=1)

@@ -1,7 +1,7 @@
 """The members of a space that a budget admits: how many there are, even draws among them, and a list of them.
 
-Works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
-against the integer cost tables. How draws stay even is told in `proxies.band.quantisation` and `proxies.band.sampling`.
+This works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
+against the integer cost tables. `proxies.band.quantisation` and `proxies.band.sampling` tell how draws stay even.
 """
 
 from __future__ import annotations
@@ -9,136 +9,128 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band import exact_count as counting
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, CostTable, Rows
-from proxies.band.counts import TooMuchWork
-from proxies.band.extremes import extreme, nearest, some_costs
-from proxies.band.factorisation import CouplingError, Sections, Values
+from proxies.band import counts as counting
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, CostTable, Row, Rows
+from proxies.band.extremes import nearest, some_costs
+from proxies.band.factorisation import CouplingError, Values, factorise
 from proxies.band.quantisation import Grid
-from proxies.band.sampling import Draws
+from proxies.band.sampling import ShapeSampler
 from proxies.cost import Budget, BudgetError, format_amount
 
-Row = NDArray[np.int64]
-
-MAX_CELLS = ((8192,), (768, 256), (128, 48))
-"""The grid's resolution by number of limits, the primary one's and the others': fine enough that few draws miss the band."""
+RESOLUTIONS = ((8192,), (768, 256), (128, 48))
+"""By number of limits, cells of the grid's first and further axes: fine enough that few draws miss the band."""
+MIN_CELLS = 8
 MAX_WORK = 4e8
 """Additions that filling a grid may take, some seconds; where it takes more, the grid is made coarser."""
-MIN_CELLS = 8
 MAX_DRAWS = 10_000
-"""A draw on the grid misses the true band seldom; only a very narrow band needs more than a few."""
+"""A draw on the grid seldom misses the true band; only a very narrow band needs more than a few."""
+SURE = 0.02
+"""A shape of which at least this share surely lies inside needs no trials."""
+MAX_LISTED_SHAPE = 2_000
+"""A shape with at most so many members on the grid is listed where the first `MAX_MISSES` draws miss the band."""
 MAX_MISSES = 10
-"""Draws by which a shape must show a member; else its members on the grid are listed."""
-MAX_PROBES = 100
-"""The same for shapes with too many members on the grid to list. One with few of the band, at its edge, may fail: `sample`
-then leaves it out, `sample_uniform` does not."""
+MAX_TRIALS = 100
+"""Draws by which a larger shape must show a member. One with few, at the band's edge, may fail: `sample` then leaves it out,
+`sample_uniform` does not."""
 MAX_SHAPES_TRIED = 1_000
 """Shapes in a row that show no member."""
 MAX_LISTED = 20_000
 """Bands of at most so many members on the grid are counted one by one."""
-MAX_LISTED_SHAPE = 2_000
-"""Of shapes with at most so many members on the grid those of the band are listed where draws miss them."""
-MAX_ESTIMATE_DRAWS = 1_000
-SURE = 0.02
-"""A shape's share of draws that surely hit the band from which on nothing has to be tried out."""
 MAX_WITNESSES = 128
-"""Costs of members that are looked at for one inside, before tables are made to find it."""
-NEAR = 0.02
-"""Bounds on a count that lie so close, as a share, are as good as an estimate from draws."""
+"""Costs of members among which one inside is sought before tables are made to find it."""
 
 
 class Band:
-    """The members of a space whose cost a budget admits. Tables for draws are made when one is drawn first, some seconds for a large space.
-
-    Rows are those of `rows`, canonical ones.
+    """The members of a space whose cost a budget admits. Tables for draws are made at the first draw, some seconds for a large space.
 
     Args:
         cost: its terms name every limited quantity.
 
     Attributes:
+        rows: the encoding of members; all rows here are canonical rows of it.
         reachable: by limited quantity, the costs of a member that costs least of the primary quantity, and of one that costs most.
 
     Raises BudgetError where nothing is admitted, with the reachable range and the nearest reachable cost, where a limited quantity is
     unknown, and where the terms couple too many slots.
     """
 
+    reachable: tuple[Mapping[str, int], Mapping[str, int]]
+
     def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget) -> None:
         self.space = space
         self.cost = cost
         self.budget = budget
         self.rows = Rows(space)
-        quantities = list(budget.limits)
-        self._check_quantities(quantities)
+        known = dict.fromkeys(quantity for term in cost for quantity in term.costs)
+        for quantity in budget.limits:
+            if quantity not in known:
+                raise BudgetError(f"budget: got a limit on {quantity}, expected one on {', '.join(known)}, what costs are known of here")
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
-        self._table = CostTable(self.rows, cost.terms, quantities)
-        self._build(quantities)
+        self._table = CostTable(self.rows, cost, list(budget.limits))
+        self._build()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is built anew: tables are large, and quickly made."""
         return type(self), (self.space, self.cost, self.budget)
 
-    def _build(self, quantities: list[str]) -> None:
+    def _build(self) -> None:
         """Find out what is reachable, and that something is admitted."""
-        self._sections = Sections(self.space, self.rows, self.cost, quantities)
-        self._least, self._most = (
-            np.array([extreme(self._sections, place, sign)[place] for place in range(len(quantities))]) for sign in (1, -1)
-        )
-        self.reachable: tuple[Mapping[str, int], Mapping[str, int]] = tuple(  # type: ignore[assignment]
-            dict(zip(quantities, extreme(self._sections, 0, sign).tolist(), strict=True)) for sign in (1, -1)
-        )
-        self._check_within_reach()
-        self._few = lru_cache(maxsize=None)(self._find_few)
-        # Mostly one of a few costs lies inside; the tables for draws are made when they are needed.
-        if not self._fits(some_costs(self._sections, MAX_WITNESSES)).any() and self._is_empty():
-            costs = nearest(self._sections, self.budget)
+        self._sections = factorise(self.space, self.rows, self.cost, list(self.budget.limits))
+        self._sampler_of = lru_cache(maxsize=None)(self._make_sampler)
+        costs = some_costs(self._sections, MAX_WITNESSES)
+        self._set_reachable(costs)
+        self._most = costs.max(axis=0)
+        smallest, largest = (cost[self.budget.primary] for cost in self.reachable)
+        if self._limits[0] < smallest or self.budget.least > largest:
+            self._refuse(np.array([smallest if self._limits[0] < smallest else largest]))
+        # Mostly one of a few costs lies inside. Only where none does, tables have to tell.
+        if not self._fits(costs).any() and ((self._limits < costs.min(axis=0)).any() or self._shows_no_member()):
+            found = nearest(self._sections, self.budget)
             # Draws may miss what is there; a member that is known is proof.
-            if not self._fits(costs[None])[0]:
-                self._refuse(self._in_words(costs))
+            if not self._fits(found[None])[0]:
+                self._refuse(found)
 
-    def _is_empty(self) -> bool:
-        ways = self._draws.ways
-        return all(self._few(shape) == [] for shape in sorted(ways, key=ways.__getitem__, reverse=True))
+    def _set_reachable(self, costs: Costs) -> None:
+        ends = costs[:, 0].argmin(), costs[:, 0].argmax()
+        least, most = (dict(zip(self.budget.limits, costs[end].tolist(), strict=True)) for end in ends)
+        self.reachable = least, most
+
+    def _shows_no_member(self) -> bool:
+        ways = self._shapes.ways
+        return all(self._sampler_of(shape) is None for shape in sorted(ways, key=ways.__getitem__, reverse=True))
+
+    def _refuse(self, nearest_cost: Costs) -> None:
+        budget, quantity = self.budget, self.budget.primary
+        smallest, largest = (format_amount(cost[quantity], quantity) for cost in self.reachable)
+        found = " with ".join(format_amount(cost, name) for cost, name in zip(nearest_cost.tolist(), budget.limits, strict=False))
+        raise BudgetError(
+            f"budget: got {budget}, a band from {format_amount(budget.least, quantity)}; "
+            f"expected something within {smallest} and {largest}, what {self.space.name} reaches; the nearest it has is {found}")
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
         """A least and a greatest number of members; equal where they could be counted exactly. The first call takes some seconds."""
-        if sum(self._draws.ways.values()) <= MAX_LISTED:
+        if sum(self._shapes.ways.values()) <= MAX_LISTED:
             listed = sum(1 for _ in self._listed())
             return listed, listed
         return counting.count_bounds(self._grid)
 
-    @cached_property
-    def count(self) -> int:
-        """Number of distinct members: exact where `count_bounds` meet.
-
-        Where these lie within 2 % it is their mean, and else an unbiased estimate from 1,000 draws, kept within the
-        bounds: draws on the grid are even over somewhat more than the band, of known size, and the share that is inside tells
-        the rest. Its standard error is a few percent.
-        """
-        least, most = self.count_bounds
-        if most - least <= NEAR * most:
-            return (least + most) // 2
-        rng = random.Random(0)
-        drawn = np.array([self._drawn_evenly(rng) for _ in range(MAX_ESTIMATE_DRAWS)])
-        estimate = int(sum(self._draws.ways.values()) * float(self.admits(drawn).mean()))
-        return min(max(estimate, least), most)
-
-    def costs(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Costs (n, limits) of canonical rows (n, slots), in the order of the budget's limits."""
+    def costs(self, rows: NDArray[np.int64]) -> Costs:
+        """Costs (n, limits) of rows (n, slots), in the order of the budget's limits."""
         return self._table(rows)
 
     def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of canonical rows (n, slots) lie inside all bounds, (n,)."""
+        """Which of rows (n, slots) lie inside all bounds, (n,)."""
         return self._fits(self._table(rows))
 
-    def _fits(self, costs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _fits(self, costs: Costs) -> NDArray[np.bool_]:
         return (costs <= self._limits).all(axis=1) & (costs[:, 0] >= self.budget.least)
 
     def sample(self, rng: random.Random) -> Row:
@@ -148,99 +140,67 @@ class Band:
         only where hardly any shape shows a member, at the very edge of what can be reached.
         """
         for _ in range(MAX_SHAPES_TRIED):
-            shape = rng.choice(self._shapes)
-            few = self._few(shape)
-            if few != []:
-                return rng.choice(few) if few else self._first_admitted(partial(self._draws.draw, shape, rng))
+            if sampler := self._sampler_of(rng.choice(self._shapes_and_sums[0])):
+                return sampler(rng)
         return self.sample_uniform(rng)
 
     def sample_uniform(self, rng: random.Random) -> Row:
         """Draw evenly among all distinct members."""
-        return self._first_admitted(lambda: self._drawn_evenly(rng))
+        shapes, sums = self._shapes_and_sums
+        return self._first_admitted(lambda rng: self._shapes.draw(rng.choices(shapes, cum_weights=sums)[0], rng), rng)
 
     def members(self, max_members: int) -> Iterator[Row]:
         """All members, shape by shape, or the first `max_members` of them."""
         return itertools.islice(self._listed(), max_members)
 
     def _listed(self) -> Iterator[Row]:
-        return itertools.chain.from_iterable(map(self._listed_of, self._draws.ways))
+        return itertools.chain.from_iterable(map(self._members_of, self._shapes.ways))
 
-    def _listed_of(self, shape: Values) -> Iterator[Row]:
-        rows = self._draws.members(shape)
+    def _members_of(self, shape: Values) -> Iterator[Row]:
+        rows = self._shapes.members(shape)
         while some := list(itertools.islice(rows, 1_000)):
             yield from itertools.compress(some, self.admits(np.array(some)))
 
     @cached_property
-    def _shapes(self) -> list[Values]:
-        return list(self._draws.ways)
-
-    @cached_property
-    def _draws(self) -> Draws:
+    def _shapes(self) -> ShapeSampler:
         for coarser in range(16):
-            cells = tuple(tuple(max(size >> coarser, MIN_CELLS) for size in sizes) for sizes in MAX_CELLS)
-            with contextlib.suppress(TooMuchWork):
-                return Draws(self._grid(cells), MAX_WORK)
+            resolutions = [[max(size >> coarser, MIN_CELLS) for size in sizes] for sizes in RESOLUTIONS]
+            with contextlib.suppress(counting.TooMuchWork):
+                return ShapeSampler(self._sections, len(self.rows.names), self._grid(resolutions), MAX_WORK)
         raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
 
-    def _grid(self, max_cells: tuple[tuple[int, ...], ...]) -> Grid:
+    @cached_property
+    def _shapes_and_sums(self) -> tuple[list[Values], list[float]]:
+        """Shapes, and the running sum of their numbers of members."""
+        return list(self._shapes.ways), list(itertools.accumulate(self._shapes.ways.values()))
+
+    def _grid(self, resolutions: Sequence[Sequence[int]]) -> Grid:
         lower = np.zeros_like(self._limits)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._most, max_cells)
+        return Grid(self._sections, lower, self._limits, self._most, resolutions)
 
-    def _admits(self, row: Row) -> bool:
-        return self._draws.is_exact or bool(self.admits(row[None])[0])
-
-    def _first_admitted(self, draw: Callable[[], Row]) -> Row:
-        for _ in range(MAX_DRAWS):
-            row = draw()
-            if self._admits(row):
-                return row
-        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
-
-    def _find_few(self, shape: Values) -> list[Row] | None:
-        """The members of a shape that draws miss nearly always, none perhaps; None where draws do not.
+    def _make_sampler(self, shape: Values) -> Callable[[random.Random], Row] | None:
+        """What draws members of a shape evenly; None where the shape shows none.
 
         This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is
         always the same, so that draws depend on their generator alone.
         """
-        if self._draws.sure[shape] >= SURE * self._draws.ways[shape]:
-            return None
-        rng = random.Random(0)
-        listable = self._draws.ways[shape] <= MAX_LISTED_SHAPE
-        if any(self._admits(self._draws.draw(shape, rng)) for _ in range(MAX_MISSES if listable else MAX_PROBES)):
-            return None
-        return list(self._listed_of(shape)) if listable else []
+        draw, ways = partial(self._shapes.draw, shape), self._shapes.ways[shape]
+        by_rejection = partial(self._first_admitted, draw)
+        if self._shapes.sure[shape] >= SURE * ways:
+            return by_rejection
+        rng, is_small = random.Random(0), ways <= MAX_LISTED_SHAPE
+        if any(self._is_inside(draw(rng)) for _ in range(MAX_MISSES if is_small else MAX_TRIALS)):
+            return by_rejection
+        listed = list(self._members_of(shape)) if is_small else []
+        return (lambda rng: rng.choice(listed)) if listed else None
 
-    def _drawn_evenly(self, rng: random.Random) -> Row:
-        shapes, ways = self._all_shapes
-        return self._draws.draw(rng.choices(shapes, cum_weights=ways)[0], rng)
+    def _first_admitted(self, draw: Callable[[random.Random], Row], rng: random.Random) -> Row:
+        for _ in range(MAX_DRAWS):
+            row = draw(rng)
+            if self._is_inside(row):
+                return row
+        raise BudgetError(f"budget: got a band of {self.budget} so narrow that {MAX_DRAWS} draws missed it; expected a lower floor")
 
-    @cached_property
-    def _all_shapes(self) -> tuple[list[Values], list[float]]:
-        """Shapes, and the running sum of their numbers of members."""
-        return list(self._draws.ways), list(itertools.accumulate(self._draws.ways.values()))
-
-    def _check_quantities(self, quantities: list[str]) -> None:
-        known = dict.fromkeys(quantity for term in self.cost.terms for quantity in term.amounts)
-        for quantity in quantities:
-            if quantity not in known:
-                raise BudgetError(f"budget: got a limit on {quantity}, expected one on {', '.join(known)}, what costs are known of here")
-
-    def _check_within_reach(self) -> None:
-        smallest, largest = (cost[self.budget.primary] for cost in self.reachable)
-        if self.budget.limits[self.budget.primary] < smallest:
-            self._refuse(format_amount(smallest, self.budget.primary))
-        if self.budget.least > largest:
-            self._refuse(format_amount(largest, self.budget.primary))
-        if (self._limits < self._least).any():
-            self._refuse(self._in_words(nearest(self._sections, self.budget)))
-
-    def _in_words(self, costs: NDArray[np.int64]) -> str:
-        return " with ".join(format_amount(int(amount), quantity) for amount, quantity in zip(costs, self.budget.limits, strict=True))
-
-    def _refuse(self, nearest_cost: str) -> None:
-        quantity = self.budget.primary
-        smallest, largest = (format_amount(cost[quantity], quantity) for cost in self.reachable)
-        raise BudgetError(
-            f"budget: got {self.budget}, a band from {format_amount(self.budget.least, quantity)}; "
-            f"expected something within {smallest} and {largest}, what {self.space.name} reaches; the nearest it has is {nearest_cost}")
+    def _is_inside(self, row: Row) -> bool:
+        return self._shapes.is_exact or bool(self.admits(row[None])[0])

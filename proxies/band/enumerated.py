@@ -1,4 +1,4 @@
-"""A band over a space so small that its members are listed: nothing is drawn twice as often as it should, and no cost is too strange.
+"""A band over a space so small that its members are listed. Its cost may be anything.
 
 A single term over all slots holds a cost that does not add up, such as a measured latency of every member.
 """
@@ -10,9 +10,8 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Row
 from proxies.band.band import Band
 from proxies.cost import Budget, BudgetError, format_amount
 
@@ -32,19 +31,17 @@ class ListedBand(Band):
     Raises BudgetError where there is none.
     """
 
-    def _build(self, quantities: list[str]) -> None:
+    def _build(self) -> None:
         combinations = np.indices(tuple(self.rows.sizes)).reshape(len(self.rows.sizes), -1).T
-        # A combination is its own member if nothing in it is ignored.
+        # A combination is its own member if none of its inactive slots holds anything but 0.
         members = combinations[(self.rows.canonical(combinations) == combinations).all(axis=1)]
-        costs = self._table(members)
-        ends = (costs[:, 0].argmin(), costs[:, 0].argmax())
-        smallest, largest = (dict(zip(quantities, costs[end].tolist(), strict=True)) for end in ends)
-        self.reachable = smallest, largest
+        costs = self.costs(members)
+        self._set_reachable(costs)
         self._members = members[self._fits(costs)]
         if not len(self._members):
-            budget, name = self.budget, self.space.name
-            least, most = (format_amount(end[budget.primary], budget.primary) for end in self.reachable)
-            raise BudgetError(f"budget: got {budget}, which no member of {name} meets; expected something within {least} and {most}")
+            least, most = (format_amount(end[self.budget.primary], self.budget.primary) for end in self.reachable)
+            raise BudgetError(
+                f"budget: got {self.budget}, which no member of {self.space.name} meets; expected something within {least} and {most}")
         shapes = self._members[:, self.rows.columns(self.space.shape_slots)]
         _, shape = np.unique(shapes, axis=0, return_inverse=True)
         self._by_shape = np.split(np.argsort(shape, kind="stable"), np.cumsum(np.bincount(shape))[:-1])
@@ -53,11 +50,11 @@ class ListedBand(Band):
     def count_bounds(self) -> tuple[int, int]:
         return len(self._members), len(self._members)
 
-    def sample(self, rng: random.Random) -> NDArray[np.int64]:
+    def sample(self, rng: random.Random) -> Row:
         return self._members[rng.choice(rng.choice(self._by_shape))]
 
-    def sample_uniform(self, rng: random.Random) -> NDArray[np.int64]:
+    def sample_uniform(self, rng: random.Random) -> Row:
         return self._members[rng.randrange(len(self._members))]
 
-    def members(self, max_members: int) -> Iterator[NDArray[np.int64]]:
+    def members(self, max_members: int) -> Iterator[Row]:
         return iter(self._members[:max_members])

@@ -1,35 +1,31 @@
-"""A space and its cost taken apart, for dynamic programming.
+"""A space and its cost as a row of sections, for dynamic programming.
 
-Some slots condition others: shape slots, slots that decide whether others count, and slots that share terms with so many
-others that these would be one large choice. Once they are fixed, the remaining slots fall into independent groups, each
-with a small table of costs. In a staged space, width, depth and feed-forward network condition, and every block is a group; where
-every slot has a term of its own, every slot is a group.
-
-Conditioning slots stand in sections, one after another, each with the groups that it is the last to condition. What a
-section needs to know of earlier ones, such as the width before, is its *inheritance*.
+Some slots are shared: shape slots, slots that switch others on, and slots in several terms. Once these are fixed, the others fall into
+independent choices with a small table of costs each. In a staged space a stage is a section: its width, depth and feed-forward network are
+shared, and every block is a choice. Sections depend on each other only through a few shared slots, such as the width before.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Rows
+from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, Rows
 from proxies.cost import BudgetError
 
 MAX_OPTIONS = 512
-"""Combinations of options that a group may have; a larger one is split by fixing the slot with most terms."""
+"""Combinations of options of one independent choice."""
 MAX_STATES = 4096
-"""Combinations of one section's conditioning slots, with what it inherits, a space may have."""
+"""Ways to fill the shared slots of one section, for all values of the earlier slots that it depends on."""
 
 Values = tuple[int, ...]
-"""Options' indices, -1 in slots that do not count."""
-Amounts = NDArray[np.int64]
+"""Indices of options, -1 for inactive slots."""
+Term = tuple[list[int], Costs]
+"""The columns of a term's slots, and its table."""
 
 
 class CouplingError(BudgetError):
@@ -38,240 +34,182 @@ class CouplingError(BudgetError):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What the options of a group cost beyond the least, (options, quantities). Equal tables are one object."""
+    """What the options of a choice cost beyond the cheapest, (options, quantities). Equal tables are one object."""
 
-    extras: Amounts
+    extras: Costs
 
 
-@dataclass(frozen=True)
-class Pick:
-    """A group's choice: which columns it fills, with which options, a combination, and what these cost."""
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """An independent choice: the columns it fills, its options, each a combination, and what these cost."""
 
-    columns: tuple[int, ...]
+    columns: list[int]
     options: list[Values]
     table: Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
-    """One way to fill a section's conditioning slots.
+    """One way to fill a section's shared slots.
 
     Args:
-        values: their options.
-        shape: of these, those of shape slots.
-        base: what the section costs at the least, by quantity.
-        picks: the choices that are left.
-        bequest: what the next section inherits.
+        before, after: the shared slots that link the section with earlier ones, and it with later ones.
+        values: of the section's own shared slots; `shape` are those of shape slots.
+        base: the least that the section costs, (quantities,).
+        choices: those that are left.
     """
 
+    before: Values
+    after: Values
     values: Values
     shape: Values
-    base: Amounts
-    picks: tuple[Pick, ...]
-    bequest: Values
+    base: Costs
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Some shared slots, by column, and all ways to fill them."""
+
+    columns: list[int]
+    states: list[State]
 
 
 @dataclass
 class _Group:
-    """Slots that share terms, the terms (as columns and amounts), and the conditioning slots that these depend on."""
+    """The slots of an independent choice, the terms they occur in, and the shared slots that their costs or conditions depend on."""
 
     columns: list[int]
-    terms: list[tuple[list[int], Amounts]]
-    context: list[int]
+    terms: list[Term]
+    context: set[int]
 
 
-class Sections:
+def factorise(space: CategoricalSpace, rows: Rows, cost: AdditiveCost, quantities: Sequence[str]) -> list[Section]:
     """The sections of a space, for some quantities of a cost.
 
-    Args:
-        shape_slots: what `State.shape` tells; the space's own, or none.
-
-    Attributes:
-        columns: by section, the columns of its conditioning slots.
-
-    Raises CouplingError where too many slots are coupled.
+    Raises CouplingError where too many slots depend on each other.
     """
+    return _Factorisation(space, rows, cost, quantities).sections
 
+
+class _Factorisation:
     def __init__(self, space: CategoricalSpace, rows: Rows, cost: AdditiveCost, quantities: Sequence[str]) -> None:
-        self.space = space
-        self.rows = rows
-        self._sizes = rows.sizes.tolist()
-        self._quantities = tuple(quantities)
-        terms = [(columns := rows.columns(term.slots), term.table(rows.sizes[columns], quantities)) for term in cost.terms]
+        self._name, self._rows, self._num_quantities = space.name, rows, len(quantities)
+        terms = [(columns := rows.columns(term.slots), term.table(rows.sizes[columns], quantities)) for term in cost]
+        scopes = {frozenset(columns) for columns, _ in terms}
+        scopes = {scope for scope in scopes if not any(scope < other for other in scopes)}
+        uses = Counter(column for scope in scopes for column in scope)
         self._shape = set(rows.columns(space.shape_slots))
-        conditioning = self._shape | {controlling for controlling, _ in rows.conditions.values()}
-        self._groups = self._independent(conditioning, terms)
-        fixed = [(columns, table) for columns, table in terms if conditioning.issuperset(columns)]
-        order = self._ordered(conditioning)
-        self.columns = self._split(order)
-        place = {column: i for i, columns in enumerate(self.columns) for column in columns}
-        self._terms_of: list[list[tuple[list[int], Amounts]]] = [[] for _ in self.columns]
-        for columns, table in fixed:
-            self._terms_of[max((place[column] for column in columns), default=0)].append((columns, table))
-        self._groups_of: list[list[_Group]] = [[] for _ in self.columns]
-        for group in self._groups:
-            self._groups_of[max((place[column] for column in group.context), default=0)].append(group)
-        self._inherited = self._inheritances()
+        shared = self._shape | {controller for controller, _ in rows.conditions.values()} | {column for column in uses if uses[column] > 1}
+        # Every other slot occurs in one scope at most.
+        free = {scope - shared for scope in scopes} | {frozenset({column}) for column in range(len(rows.names)) if column not in uses}
+        free -= {frozenset()} | {frozenset({column}) for column in shared}
+        groups = [self._group(sorted(columns), terms, shared) for columns in sorted(free, key=min)]
+        slots = _split(sorted(shared), groups)
+        section_of = {column: i for i, columns in enumerate(slots) for column in columns}
+
+        def last_section(columns: set[int]) -> int:
+            return max((section_of[column] for column in columns), default=0)
+
         self._tables: dict[tuple[tuple[int, ...], bytes], Table] = {}
-        self._picks: dict[tuple[int, Values], tuple[Amounts, Pick | None]] = {}
-        self.states = self._all_states()
+        self._choices: dict[tuple[int, Values], tuple[Costs, Choice | None]] = {}
+        self.sections: list[Section] = []
+        self._fixed: list[list[Term]] = [[] for _ in slots]
+        self._groups: list[list[_Group]] = [[] for _ in slots]
+        for columns, table in terms:
+            if shared.issuperset(columns):
+                self._fixed[last_section(set(columns))].append((columns, table))
+        for group in groups:
+            self._groups[last_section(group.context)].append(group)
+        links = self._links(slots)
+        befores: dict[Values, None] = {(): None}
+        for i, columns in enumerate(slots):
+            states: list[State] = []
+            for before in befores:
+                known = dict(zip(links[i], before, strict=True))
+                states += (self._state(i, columns, before, filled, links[i + 1]) for filled in self._fillings(columns, known))
+                if len(states) > MAX_STATES:
+                    names = ", ".join(rows.names[column] for column in (*links[i], *columns))
+                    raise self._refusal(names, MAX_STATES)
+            self.sections.append(Section(columns, states))
+            befores = dict.fromkeys(state.after for state in states)
 
-    def __len__(self) -> int:
-        return len(self.columns)
+    def _refusal(self, names: str, most: int) -> CouplingError:
+        return CouplingError(
+            f"{self._name}: got costs that couple {names:.200}, "
+            f"expected terms over so few slots that these have at most {most} combinations")
 
-    @cached_property
-    def least_bases(self) -> list[Amounts]:
-        """By section, the least base of any state, by quantity."""
-        return [np.min([state.base for states in section.values() for state in states], axis=0) for section in self.states]
+    def _group(self, columns: list[int], terms: list[Term], shared: set[int]) -> _Group:
+        if math.prod(self._rows.sizes[columns].tolist()) > MAX_OPTIONS:
+            raise self._refusal(", ".join(self._rows.names[column] for column in columns), MAX_OPTIONS)
+        own = [(over, table) for over, table in terms if not set(columns).isdisjoint(over)]
+        context = {column for over, _ in own for column in over} & shared
+        return _Group(columns, own, context | {self._rows.conditions[column][0] for column in columns if column in self._rows.conditions})
 
-    @cached_property
-    def shared(self) -> list[int]:
-        """By quantity, the greatest number that divides all differences of costs; 0 where there are none."""
-        bases = [
-            state.base - least
-            for section, least in zip(self.states, self.least_bases, strict=True)
-            for states in section.values()
-            for state in states
-        ]
-        return np.gcd.reduce(np.concatenate([np.array(bases), *(table.extras for table in self._tables.values())])).tolist()
-
-    def _independent(self, conditioning: set[int], terms: list[tuple[list[int], Amounts]]) -> list[_Group]:
-        """Groups of the slots that do not condition; adds slots to `conditioning` until all groups are small."""
-        while True:
-            groups = list(self._components(conditioning, terms))
-            large = [group for group in groups if math.prod(self._sizes[column] for column in group.columns) > MAX_OPTIONS]
-            crowded = [group for group in large if len(group.columns) > 1]
-            if not crowded:
-                return groups
-            for group in crowded:
-                conditioning.add(max(group.columns, key=lambda column: sum(column in columns for columns, _ in group.terms)))
-
-    def _components(self, conditioning: set[int], terms: list[tuple[list[int], Amounts]]) -> Iterator[_Group]:
-        leader = {column: column for column in range(len(self._sizes)) if column not in conditioning}
-
-        def find(column: int) -> int:
-            while leader[column] != column:
-                column = leader[column]
-            return column
-
-        for columns, _ in terms:
-            free = [column for column in columns if column in leader]
-            for column in free[1:]:
-                leader[find(column)] = find(free[0])
-        members: dict[int, list[int]] = {}
-        for column in leader:
-            members.setdefault(find(column), []).append(column)
-        for group in members.values():
-            own = [(columns, table) for columns, table in terms if set(columns) & set(group)]
-            context = {column for columns, _ in own for column in columns if column in conditioning}
-            context |= {self.rows.conditions[column][0] for column in group if column in self.rows.conditions}
-            yield _Group(group, own, sorted(context))
-
-    def _ordered(self, conditioning: set[int]) -> list[int]:
-        """Conditioning slots in the order of the first group that depends on them, each behind the one that its condition names."""
-        first = {column: column for column in conditioning}
-        for group in self._groups:
-            for column in group.context:
-                first[column] = min([first[column], *group.columns])
-        order: dict[int, None] = {}
-
-        def place(column: int) -> None:
-            if column in self.rows.conditions:
-                place(self.rows.conditions[column][0])
-            order.setdefault(column)
-
-        for column in sorted(conditioning, key=lambda column: (first[column], column)):
-            place(column)
-        return list(order)
-
-    def _split(self, order: list[int]) -> list[list[int]]:
-        """Slots that condition the same groups make one section, unless their combinations are too many."""
-        sections: list[list[int]] = []
-        for column in order:
-            linked = bool(sections) and any(
-                column in group.context and not set(sections[-1]).isdisjoint(group.context) for group in self._groups
-            )
-            if linked and math.prod(self._sizes[other] for other in (*sections[-1], column)) <= MAX_STATES // 8:
-                sections[-1].append(column)
-            else:
-                sections.append([column])
-        return sections or [[]]
-
-    def _inheritances(self) -> list[list[int]]:
-        """By section, the earlier conditioning slots that it or a later one depends on; nothing behind the last."""
+    def _links(self, slots: list[list[int]]) -> list[list[int]]:
+        """By section, the earlier shared slots that it or a later one depends on; none at either end."""
         needed: set[int] = set()
-        inherited: list[list[int]] = [[]]
-        for i in reversed(range(len(self.columns))):
-            needed |= {column for columns, _ in self._terms_of[i] for column in columns}
-            needed |= {column for group in self._groups_of[i] for column in group.context}
-            needed |= {self.rows.conditions[column][0] for column in self.columns[i] if column in self.rows.conditions}
-            needed -= set(self.columns[i])
-            inherited.append(sorted(needed))
-        return inherited[::-1]
+        links: list[list[int]] = [[]]
+        for columns, terms, groups in reversed(list(zip(slots, self._fixed, self._groups, strict=True))):
+            needed |= {column for over, _ in terms for column in over}.union(*(group.context for group in groups))
+            needed |= {self._rows.conditions[column][0] for column in columns if column in self._rows.conditions}
+            needed -= set(columns)
+            links.append(sorted(needed))
+        return links[::-1]
 
-    def _all_states(self) -> list[dict[Values, list[State]]]:
-        """By section, its states by what is inherited."""
-        sections: list[dict[Values, list[State]]] = []
-        inheritances: dict[Values, None] = {(): None}
-        for i in range(len(self.columns)):
-            section: dict[Values, list[State]] = {}
-            for values in inheritances:
-                section[values] = list(self._states(i, values))
-                if sum(map(len, section.values())) > MAX_STATES:
-                    names = ", ".join(self.rows.names[column] for column in (*self._inherited[i], *self.columns[i]))
-                    raise CouplingError(
-                        f"{self.space.name}: got costs that couple {names:.200}, "
-                        f"expected terms over so few slots that these have at most {MAX_STATES} combinations")
-            inheritances = dict.fromkeys(state.bequest for states in section.values() for state in states)
-            sections.append(section)
-        return sections
-
-    def _states(self, i: int, inherited: Values) -> Iterator[State]:
-        for known in self._filled(self.columns[i], dict(zip(self._inherited[i], inherited, strict=True))):
-            base = np.zeros(len(self._quantities), dtype=np.int64)
-            for columns, table in self._terms_of[i]:
-                values = [known[column] for column in columns]
-                if min(values, default=0) >= 0:
-                    base = base + table[tuple(values)]
-            picks = []
-            for group in self._groups_of[i]:
-                least, pick = self._pick(group, known)
-                base = base + least
-                if pick is not None:
-                    picks.append(pick)
-            own = tuple(known[column] for column in self.columns[i])
-            shape = tuple(known[column] for column in self.columns[i] if column in self._shape)
-            yield State(own, shape, base, tuple(picks), tuple(known[column] for column in self._inherited[i + 1]))
-
-    def _filled(self, columns: list[int], known: dict[int, int]) -> Iterator[dict[int, int]]:
+    def _fillings(self, columns: list[int], known: dict[int, int]) -> Iterator[dict[int, int]]:
+        """All ways to fill some slots beside those known."""
         if not columns:
             yield known
             return
         first, *others = columns
-        for option in range(self._sizes[first]) if self._counts(first, known) else (-1,):
-            yield from self._filled(others, known | {first: option})
+        for option in range(self._rows.sizes[first]) if self._is_active(first, known) else (-1,):
+            yield from self._fillings(others, known | {first: option})
 
-    def _counts(self, column: int, known: dict[int, int]) -> bool:
-        if column not in self.rows.conditions:
+    def _is_active(self, column: int, known: dict[int, int]) -> bool:
+        if column not in self._rows.conditions:
             return True
-        controlling, allowed = self.rows.conditions[column]
-        return known[controlling] >= 0 and bool(allowed[known[controlling]])
+        controller, allowed = self._rows.conditions[column]
+        return known[controller] >= 0 and bool(allowed[known[controller]])
 
-    def _pick(self, group: _Group, known: dict[int, int]) -> tuple[Amounts, Pick | None]:
-        """What a group costs at the least, and the choice that it leaves where any of its slots count."""
-        key = (group.columns[0], tuple(known[column] for column in group.context))
-        if key not in self._picks:
-            columns = tuple(column for column in group.columns if self._counts(column, known))
-            sizes = [self._sizes[column] for column in columns]
+    def _state(self, i: int, columns: list[int], before: Values, known: dict[int, int], link: list[int]) -> State:
+        base, choices = np.zeros(self._num_quantities, dtype=np.int64), []
+        for over, table in self._fixed[i]:
+            values = tuple(known[column] for column in over)
+            if -1 not in values:
+                base = base + table[values]
+        for group in self._groups[i]:
+            least, choice = self._choice(group, known)
+            base = base + least
+            choices += [choice] if choice else []
+        values, shape = (tuple(known[column] for column in some) for some in (columns, [one for one in columns if one in self._shape]))
+        return State(before, tuple(known[column] for column in link), values, shape, base, tuple(choices))
+
+    def _choice(self, group: _Group, known: dict[int, int]) -> tuple[Costs, Choice | None]:
+        """The least that a group costs, and the choice that it leaves where any of its slots is active."""
+        key = group.columns[0], tuple(known[column] for column in sorted(group.context))
+        if key not in self._choices:
+            columns = [column for column in group.columns if self._is_active(column, known)]
+            sizes = self._rows.sizes[columns].tolist()
             options = np.indices(sizes).reshape(len(sizes), math.prod(sizes)).T
-            amounts = np.zeros((len(options), len(self._quantities)), dtype=np.int64)
-            for over, table in group.terms:
-                places = [options[:, columns.index(column)] if column in columns else known.get(column, -1) for column in over]
-                if all(isinstance(place, np.ndarray) or place >= 0 for place in places):
-                    amounts += table[tuple(places)]
-            least = amounts.min(axis=0)
-            self._picks[key] = (least, Pick(columns, list(map(tuple, options.tolist())), self._table(amounts - least)) if columns else None)
-        return self._picks[key]
+            costs = np.zeros((len(options), self._num_quantities), dtype=np.int64)
+            for over, of_term in group.terms:
+                values = [options[:, columns.index(column)] if column in columns else known.get(column, -1) for column in over]
+                if not any(isinstance(value, int) and value < 0 for value in values):
+                    costs += of_term[tuple(values)]
+            least = costs.min(axis=0)
+            extras = costs - least
+            table = self._tables.setdefault((extras.shape, extras.tobytes()), Table(extras))
+            self._choices[key] = least, Choice(columns, list(map(tuple, options.tolist())), table) if columns else None
+        return self._choices[key]
 
-    def _table(self, extras: Amounts) -> Table:
-        return self._tables.setdefault((extras.shape, extras.tobytes()), Table(extras))
+
+def _split(shared: list[int], groups: list[_Group]) -> list[list[int]]:
+    """Shared slots by section: neighbours that the same choice depends on are in one."""
+    sections: list[list[int]] = []
+    for column in shared:
+        if sections and any(column in group.context and not group.context.isdisjoint(sections[-1]) for group in groups):
+            sections[-1].append(column)
+        else:
+            sections.append([column])
+    return sections or [[]]

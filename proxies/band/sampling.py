@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band.counts import Counts, Halves, Link, Node, TooMuchWork, Ways, added, less
-from proxies.band.factorisation import State, Values
-from proxies.band.quantisation import Cells, Grid, Step, Steps
+from proxies.band.additive_cost import Row
+from proxies.band.counts import Counts, Halves, Link, Node, TooMuchWork
+from proxies.band.factorisation import Choice, Section, Values
+from proxies.band.quantisation import Cells, Grid, Step
 
-Row = NDArray[np.int64]
-Chosen = tuple[int, State, list[int]]
-"""A section, the state that it is in, and an option of every group."""
+Choose = Callable[[Counts], Iterable[Cells]]
+"""Chooses entries of an array by weight: one at random, or all that are not zero."""
+Slots = list[tuple[Sequence[int], Sequence[int]]]
+"""Columns, and the options that fill them."""
 
 MAX_SHAPES = 200_000
 """Shapes that are told apart."""
@@ -26,270 +28,199 @@ MAX_ENTRIES = 4e7
 """Entries of the tables that are kept, to fit the memory."""
 
 
-class Draws:
-    """Tables from which members of the widened band are drawn, each of a shape's with the same probability.
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """A first and a last half that lead into the band: `ways`, and `completions` by the cells of the first."""
+
+    first: Node
+    last: Node
+    completions: Counts
+    ways: float
+
+
+class ShapeSampler:
+    """Draws members of the widened band, each of a shape's with the same probability.
 
     Attributes:
         ways: by shape, the number of members, to the precision of a float; shapes without any are left out.
-        sure: the same of the true band, counted too low.
+        sure: the same for the sure part of the band.
         is_exact: whether the widened band is the true one.
 
     Raises TooMuchWork where the grid is too fine for it.
     """
 
-    def __init__(self, grid: Grid, max_work: float) -> None:
+    def __init__(self, sections: Sequence[Section], num_slots: int, grid: Grid, max_work: float) -> None:
         self.is_exact = grid.is_exact
-        self._columns = grid.sections.columns
-        self._num_slots = len(grid.sections.rows.names)
-        self._band = grid.widened
+        self._sections, self._num_slots, self._band = sections, num_slots, grid.widened
         self._halves = Halves(grid, by_shape=True, max_work=max_work)
-        self._ladders: dict[Steps, tuple[_Rung, ...]] = {}
-        self._choices_of: dict[Link, tuple[list[Ways], list[tuple[_Rung, ...]]]] = {}
-        self._starts = lru_cache(maxsize=4096)(_row_sums)
+        self._row_sums = lru_cache(maxsize=4096)(_row_sums)
+        self._lookups: dict[tuple[Step, ...], tuple[_Lookup, ...]] = {(): ()}
         self.ways: dict[Values, float] = {}
         self.sure: dict[Values, float] = {}
-        self._meetings: dict[Values, list[_Meeting]] = {}
-        self._meet(grid)
+        self._pairs: dict[Values, list[_Pair]] = {}
+        self._join(grid)
 
     def draw(self, shape: Values, rng: random.Random) -> Row:
-        """Draw one of the members of a shape that has some, as a canonical row."""
-        meetings = self._meetings[shape]
-        meeting = meetings[0] if len(meetings) == 1 else meetings[_pick(np.cumsum([one.ways for one in meetings]), rng)]
-        first = meeting.first.ways
-        row = _pick(self._starts(meeting), rng)
-        spent = added(first.origin, (row, *_pick_cell(meeting.products(row), rng)))
-        values = [0] * self._num_slots
-        for node, cells in ((meeting.first, spent), (meeting.last.node, meeting.last.pick(spent, self._band, rng))):
-            for section, state, picked in self._unrolled(node, cells, rng):
-                _fill(values, self._columns[section], state, picked)
-        return np.array(values, dtype=np.int64)
+        """Draw a member of a shape that has some, as a canonical row."""
+
+        def pick(weights: Counts) -> Iterable[Cells]:
+            return (_pick_cells(weights, rng),)
+
+        pairs = self._pairs[shape]
+        pair = pairs[0] if len(pairs) == 1 else pairs[_pick(np.cumsum([one.ways for one in pairs]), rng)]
+        # Pairs are large, so the sums over their first axis are kept.
+        cell = _pick(self._row_sums(pair), rng)
+        spent = (cell, *_pick_cells(pair.first.counts[cell] * pair.completions[cell], rng))
+        return next(self._rows(pair, spent, pick))
 
     def members(self, shape: Values) -> Iterator[Row]:
-        """All members of a shape."""
-        for meeting in self._meetings[shape]:
-            for place in np.argwhere(meeting.weights).tolist():
-                spent = added(meeting.first.ways.origin, place)
-                for left in meeting.last.all(spent, self._band):
-                    tails = list(self._members(meeting.last.node, left))
-                    for head in self._members(meeting.first, spent):
-                        for tail in tails:
-                            values = [0] * self._num_slots
-                            for section, state, picked in (*head, *tail):
-                                _fill(values, self._columns[section], state, picked)
-                            yield np.array(values, dtype=np.int64)
+        """All members of a shape, as canonical rows."""
+        for pair in self._pairs[shape]:
+            for spent in _nonzero(pair.first.counts * pair.completions):
+                yield from self._rows(pair, spent, _nonzero)
 
-    def _meet(self, grid: Grid) -> None:
-        """Find out which halves meet in the band, and in how many ways."""
+    def _join(self, grid: Grid) -> None:
+        """Find out which halves lead into the band, and in how many ways."""
         halves = self._halves
-        if sum(len(firsts) * len(halves.lasts.get(handed, {})) for handed, firsts in halves.firsts.items()) > MAX_SHAPES:
+        if sum(len(firsts) * len(halves.lasts.get(link, {})) for link, firsts in halves.firsts.items()) > MAX_SHAPES:
             raise TooMuchWork
         entries = 0
-        for handed, firsts in halves.firsts.items():
-            origins = [node.ways.origin for node in firsts.values()]
-            ends = [added(node.ways.origin, node.ways.counts.shape) for node in firsts.values()]
-            box = tuple(map(min, zip(*origins, strict=True))), tuple(map(max, zip(*ends, strict=True)))
-            size = math.prod(less(box[1], box[0]))
-            entries += size * len(firsts)
+        for link, firsts in halves.firsts.items():
+            box = np.max([node.counts.shape for node in firsts.values()], axis=0).tolist()
+            lasts = halves.lasts.get(link, {})
+            entries += math.prod(box) * (len(firsts) + len(lasts)) + sum(2 * node.counts.size for node in lasts.values())
             if entries > MAX_ENTRIES:
                 raise TooMuchWork
-            spread = np.zeros((len(firsts), *less(box[1], box[0])))
+            spread = np.zeros((len(firsts), *box))
             for counts, node in zip(spread, firsts.values(), strict=True):
-                counts[_within(node.ways, box[0])] = node.ways.counts
-            spread = spread.reshape(len(firsts), size)
-            for shape, node in halves.lasts.get(handed, {}).items():
-                before = halves.before(node.ways, box, self._band)
-                entries += before.size + 2 * node.ways.counts.size
-                if entries > MAX_ENTRIES:
-                    raise TooMuchWork
-                last = _Last(node)
-                sure = spread @ halves.before(node.ways, box, grid.sure).ravel() if not self.is_exact else spread @ before.ravel()
-                for (start, first), ways, least in zip(firsts.items(), (spread @ before.ravel()).tolist(), sure.tolist(), strict=True):
-                    if ways:
+                counts[tuple(map(slice, node.counts.shape))] = node.counts
+            spread = spread.reshape(len(firsts), -1)
+            for shape, last in lasts.items():
+                completions = halves.completions(last.counts, self._band, box)
+                ways = spread @ completions.ravel()
+                sure = ways if self.is_exact else spread @ halves.completions(last.counts, grid.sure, box).ravel()
+                for (start, first), number, least in zip(firsts.items(), ways.tolist(), sure.tolist(), strict=True):
+                    if number:
                         whole = start + shape
-                        self.ways[whole] = self.ways.get(whole, 0.0) + ways
+                        self.ways[whole] = self.ways.get(whole, 0.0) + number
                         self.sure[whole] = self.sure.get(whole, 0.0) + least
-                        self._meetings.setdefault(whole, []).append(_Meeting(first, last, before[_within(first.ways, box[0])], ways))
+                        own = completions[tuple(map(slice, first.counts.shape))]
+                        self._pairs.setdefault(whole, []).append(_Pair(first, last, own, number))
 
-    def _unrolled(self, node: Node, cells: Cells, rng: random.Random) -> Iterator[Chosen]:
-        """Draw what the sections of a node are, such that they cost these cells."""
-        while node.joints:
-            link, rest = node.joints[0]
-            own = cells
-            if len(node.joints) > 1 or rest.joints:
-                many = [link.ways.together(rest.ways, cells) for link, rest in node.joints]
-                place = 0 if len(many) == 1 else _pick(np.cumsum([products.sum() for _, products in many]), rng)
-                (link, rest), (low, products) = node.joints[place], many[place]
-                own = added(low, _pick_cell(products, rng))
-            yield self._filled(link, own, rng)
-            cells, node = less(cells, own), rest
+    def _rows(self, pair: _Pair, spent: Cells, choose: Choose) -> Iterator[Row]:
+        """Members whose first half costs these cells."""
+        low, high = ([cell - before for cell, before in zip(cells, spent, strict=True)] for cells in self._band)
+        room = pair.last.counts[tuple(slice(max(first, 0), last + 1) for first, last in zip(low, high, strict=True))]
+        for cells in choose(room):
+            left = tuple(max(first, 0) + cell for first, cell in zip(low, cells, strict=True))
+            for tail in self._filled(pair.last, left, choose):
+                for head in self._filled(pair.first, spent, choose):
+                    values = [0] * self._num_slots
+                    for columns, options in (*head, *tail):
+                        for column, option in zip(columns, options, strict=True):
+                            values[column] = option
+                    yield np.array(values, dtype=np.int64)
 
-    def _filled(self, link: Link, cells: Cells, rng: random.Random) -> Chosen:
-        """Draw a section's state, and an option of every group."""
-        ways, ladders = self._choices(link)
-        place = _pick(np.cumsum([one.at(cells) for one in ways]), rng) if len(ways) > 1 else 0
-        stride = link.strides[place]
-        left = less(cells, stride.base)
-        picked = []
-        for rung in ladders[place]:
-            place = _pick(rung.weights(left).cumsum(), rng)
-            step = rung.step
-            picked.append(step.order[step.starts[place] + int(rng.random() * step.times[place])])
-            left = less(left, step.cells[place])
-        return link.section, stride.state, picked[::-1]
-
-    def _members(self, node: Node, cells: Cells) -> Iterator[tuple[Chosen, ...]]:
-        """All that `_unrolled` may give."""
+    def _filled(self, node: Node, cells: Cells, choose: Choose) -> Iterator[Slots]:
+        """Fill the slots of some sections, such that they cost these cells."""
         if not node.joints:
-            yield ()
-        for link, rest in node.joints:
-            low, products = link.ways.together(rest.ways, cells)
-            for place in np.argwhere(products).tolist():
-                own = added(low, place)
-                for others in self._members(rest, less(cells, own)):
-                    for stride in link.strides:
-                        for picked in self._all_options(self._ladder(stride.steps), less(own, stride.base)):
-                            yield ((link.section, stride.state, picked), *others)
-
-    def _all_options(self, ladder: tuple[_Rung, ...], cells: Cells) -> Iterator[list[int]]:
-        if not ladder:
-            if not any(cells):
-                yield []
+            yield []
             return
-        rung, *lower = ladder
-        if not rung.covers(cells):
-            return
-        step = rung.step
-        for place in np.flatnonzero(rung.weights(cells)).tolist():
-            for option in step.order[step.starts[place] : step.starts[place + 1]]:
-                for picked in self._all_options(tuple(lower), less(cells, step.cells[place])):
-                    yield [*picked, option]
+        splits = [_splits(link.counts, rest.counts, cells) for link, rest in node.joints]
+        joints = choose(np.array([products.sum() for _, products in splits])) if len(splits) > 1 else [(0,)]
+        for (joint,) in joints:
+            (link, rest), (low, products) = node.joints[joint], splits[joint]
+            for more in choose(products):
+                own = tuple(map(int.__add__, low, more))
+                for section in self._filled_section(link, own, choose):
+                    for others in self._filled(rest, _less(cells, own), choose):
+                        yield section + others
 
-    def _choices(self, link: Link) -> tuple[list[Ways], list[tuple[_Rung, ...]]]:
-        """By state, in how many ways it costs what, and how to choose its options."""
-        if link not in self._choices_of:
-            ways = [Ways(stride.base, self._halves.sums(stride.steps)) for stride in link.strides]
-            self._choices_of[link] = ways, [self._ladder(stride.steps) for stride in link.strides]
-        return self._choices_of[link]
+    def _filled_section(self, link: Link, cells: Cells, choose: Choose) -> Iterator[Slots]:
+        rests = [_less(cells, one.base) for one in link.states]
+        weights = np.array([_at(self._halves.sums(one.steps), rest) for one, rest in zip(link.states, rests, strict=True)])
+        for (place,) in choose(weights) if len(weights) > 1 else [(0,)]:
+            one = link.states[place]
+            shared = self._sections[link.section].columns, [max(value, 0) for value in one.state.values]
+            lookups = self._lookups_of(one.steps)
+            for options in _options(lookups, one.state.choices, rests[place], choose) if lookups else [[]]:
+                yield [shared, *options]
 
-    def _ladder(self, steps: Steps) -> tuple[_Rung, ...]:
-        """How to choose the options of some steps, the last step's first."""
-        if steps not in self._ladders:
-            self._ladders[steps] = (_Rung(steps[-1], self._halves.sums(steps[:-1])), *self._ladder(steps[:-1])) if steps else ()
-        return self._ladders[steps]
-
-
-@dataclass(frozen=True, eq=False)
-class _Last:
-    """A last half."""
-
-    node: Node
-
-    @cached_property
-    def _up_to(self) -> Counts:
-        """Counts by the first axis' cells of what is at most some cells in all others."""
-        counts = self.node.ways.counts
-        for axis in range(1, counts.ndim):
-            counts = counts.cumsum(axis=axis)
-        return counts
-
-    def pick(self, spent: Cells, band: tuple[Cells, Cells], rng: random.Random) -> Cells:
-        """Draw what the half costs, such that it leads into the band after what is spent."""
-        rows, others = self._room(spent, band)
-        row = rows.start + _pick(self._up_to[(rows, *(part.stop - 1 for part in others))].cumsum(), rng)
-        return added(self.node.ways.origin, (row, *_pick_cell(self.node.ways.counts[row][others], rng)))
-
-    def all(self, spent: Cells, band: tuple[Cells, Cells]) -> Iterator[Cells]:
-        """All that `pick` may give."""
-        rows, others = self._room(spent, band)
-        for row, *place in np.argwhere(self.node.ways.counts[(rows, *others)]).tolist():
-            yield added(self.node.ways.origin, (rows.start + row, *place))
-
-    def _room(self, spent: Cells, band: tuple[Cells, Cells]) -> tuple[slice, tuple[slice, ...]]:
-        """Where counts lead into the band."""
-        ways = self.node.ways
-        ends = [
-            min(most - cell - first + 1, size)
-            for most, cell, first, size in zip(band[1], spent, ways.origin, ways.counts.shape, strict=True)
-        ]
-        return slice(max(band[0][0] - spent[0] - ways.origin[0], 0), ends[0]), tuple(map(slice, ends[1:]))
+    def _lookups_of(self, steps: tuple[Step, ...]) -> tuple[_Lookup, ...]:
+        if steps not in self._lookups:
+            self._lookups[steps] = (*self._lookups_of(steps[:-1]), _Lookup(steps[-1], self._halves.sums(steps[:-1])))
+        return self._lookups[steps]
 
 
-@dataclass(frozen=True, eq=False)
-class _Meeting:
-    """A first and a last half that lead into the band; `before` by what the first one costs."""
-
-    first: Node
-    last: _Last
-    before: Counts
-    ways: float
-
-    @property
-    def weights(self) -> Counts:
-        """The ways into the band by what the first half costs."""
-        return self.first.ways.counts * self.before
-
-    def products(self, row: int) -> Counts:
-        """The same for one cell of the first axis."""
-        return self.first.ways.counts[row] * self.before[row]
+def _options(lookups: Sequence[_Lookup], choices: Sequence[Choice], cells: Cells, choose: Choose) -> Iterator[Slots]:
+    """Fill the slots of choices, such that they cost these cells; the last choice first."""
+    last = len(lookups) - 1
+    lookup, choice = lookups[last], choices[last]
+    for (place,) in choose(lookup(cells)):
+        filled = choice.columns, choice.options[lookup.step.options[place]]
+        if not last:
+            yield [filled]
+            continue
+        for others in _options(lookups[:last], choices, _less(cells, lookup.step.cells[place]), choose):
+            yield [filled, *others]
 
 
-class _Rung:
-    """The choice of one step's option where some cells are left for it and the fewer steps behind it."""
+class _Lookup:
+    """In how many ways steps cost some cells, by the option of the last one."""
 
-    def __init__(self, step: Step, fewer: Counts) -> None:
+    def __init__(self, step: Step, others: Counts) -> None:
         self.step = step
-        self._shape = fewer.shape
-        # With zeros around, one look-up tells what is left for the fewer steps, also where that is too little or too much.
-        padded = np.pad(fewer, [(most, most) for most in step.most])
-        self._padded = padded.ravel()
+        # With zeros around, one look-up serves all options, also those that leave too little or too much for the others.
+        padded = np.pad(others, [(most, most) for most in step.most])
+        self._counts = padded.ravel()
         self._strides = [stride // padded.itemsize for stride in padded.strides]
-        self._origin = sum(map(int.__mul__, step.most, self._strides))
-        self._offsets = self._origin - np.array(step.cells, dtype=np.int64).reshape(-1, fewer.ndim) @ np.array(self._strides)
-        self._times = np.array(step.times, dtype=float)
+        self._offsets = np.subtract(step.most, np.array(step.cells).reshape(-1, others.ndim)) @ np.array(self._strides)
 
-    def covers(self, cells: Cells) -> bool:
-        """Whether the steps can cost these cells, by and large."""
-        return all(0 <= cell < size + most for cell, size, most in zip(cells, self._shape, self.step.most, strict=True))
-
-    def weights(self, cells: Cells) -> NDArray[np.float64]:
-        """The ways by the step's distinct cells."""
-        return self._padded.take(self._offsets + sum(map(int.__mul__, cells, self._strides))) * self._times
+    def __call__(self, cells: Cells) -> Counts:
+        return self._counts.take(self._offsets + sum(map(int.__mul__, cells, self._strides)))
 
 
-def _row_sums(meeting: _Meeting) -> NDArray[np.float64]:
-    """The running sum of a meeting's ways by the first axis' cells."""
-    first, before = meeting.first.ways.counts, meeting.before
-    return np.einsum("ij,ij->i", first.reshape(len(first), -1), before.reshape(len(first), -1)).cumsum()
+def _row_sums(pair: _Pair) -> NDArray[np.float64]:
+    """The running sum of a pair's ways by the first axis' cells."""
+    first, completions = (counts.reshape(len(counts), -1) for counts in (pair.first.counts, pair.completions))
+    return np.einsum("ij,ij->i", first, completions).cumsum()
 
 
-def _within(ways: Ways, origin: Cells) -> tuple[slice, ...]:
-    """Where some ways' entries lie in an array that begins at other cells."""
-    return tuple(
-        slice(first - start, first - start + size) for first, start, size in zip(ways.origin, origin, ways.counts.shape, strict=True)
-    )
+def _splits(ours: Counts, theirs: Counts, total: Cells) -> tuple[list[int], Counts]:
+    """In how many ways two parts cost a total, by the cells of the first: the first such cells, and an array."""
+    low = [max(cell - size + 1, 0) for cell, size in zip(total, theirs.shape, strict=True)]
+    high = [min(cell + 1, size) for cell, size in zip(total, ours.shape, strict=True)]
+    own = tuple(slice(start, max(end, start)) for start, end in zip(low, high, strict=True))
+    other = tuple(slice(cell - part.stop + 1, cell - part.start + 1) for cell, part in zip(total, own, strict=True))
+    return low, ours[own] * theirs[other][(slice(None, None, -1),) * len(low)]
 
 
-def _fill(values: list[int], columns: list[int], state: State, picked: list[int]) -> None:
-    for column, value in zip(columns, state.values, strict=True):
-        values[column] = max(value, 0)
-    for pick, option in zip(state.picks, picked, strict=True):
-        for column, value in zip(pick.columns, pick.options[option], strict=True):
-            values[column] = value
+def _at(counts: Counts, cells: Cells) -> float:
+    """The count of some cells."""
+    try:
+        return counts[cells] if min(cells) >= 0 else 0.0
+    except IndexError:
+        return 0.0
+
+
+def _less(cells: Cells, spent: Sequence[int]) -> Cells:
+    return tuple(map(int.__sub__, cells, spent))
+
+
+def _nonzero(weights: Counts) -> Iterable[Cells]:
+    return map(tuple, np.argwhere(weights).tolist())
 
 
 def _pick(sums: NDArray[np.float64], rng: random.Random) -> int:
-    """An index with a probability in proportion to its weight, from the running sum of weights; never one without weight."""
-    total = sums[-1]
-    place = int(sums.searchsorted(rng.random() * total, side="right"))
+    """Draw an index with a probability in proportion to its weight, from the running sum of weights; never one without weight."""
+    place = int(sums.searchsorted(rng.random() * sums[-1], "right"))
     # The product may round up to the sum of all.
-    return place if place < len(sums) else int(sums.searchsorted(total))
+    return place if place < len(sums) else int(sums.searchsorted(sums[-1]))
 
 
-def _pick_cell(weights: NDArray[Any], rng: random.Random) -> Cells:
-    """The same for an array of weights, axis by axis; nothing for one of no dimension."""
-    place: list[int] = []
-    while weights.ndim:
-        sums = weights.reshape(len(weights), -1).sum(axis=1) if weights.ndim > 1 else weights
-        place.append(_pick(sums.cumsum(), rng))
-        weights = weights[place[-1]]
-    return tuple(place)
+def _pick_cells(weights: NDArray[Any], rng: random.Random) -> Cells:
+    """The same for an array of weights, axis by axis; nothing for one without axes."""
+    if weights.ndim < 2:
+        return (_pick(weights.cumsum(), rng),) if weights.ndim else ()
+    first = _pick(weights.reshape(len(weights), -1).sum(axis=1).cumsum(), rng)
+    return (first, *_pick_cells(weights[first], rng))

@@ -1,7 +1,7 @@
-"""Which parts each choice of a space brings: what sums over parts, multiply-adds or a latency, is made of these.
+"""What the members of a search space cost, as terms over its slots: sums over the parts that each choice adds to a network.
 
-Whatever stands before a stage's blocks depends on two widths, a block on its stage's width and feed-forward network and on
-its own position and mixer, the head on the last width. Tables over these few choices know every member's sum.
+What comes before a stage's blocks depends on two widths; a block depends on its stage's width and feed-forward network and on
+its own positional encoding and mixer; the head depends on the last width. Tables over these few choices tell every member's sum.
 """
 
 from __future__ import annotations
@@ -9,18 +9,32 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from proxies.band.additive_cost import Option, Term
+from proxies.band.additive_cost import AdditiveCost, Option, Term
+from proxies.macs import part_cost
 from space.architecture import Architecture, BlockSpec, Part, StageSpec
 from space.search_space import SearchSpace
 
 Keys = tuple[str, ...]
+QUANTITIES = ("macs", "params")
+
+
+@lru_cache(maxsize=8)
+def space_cost(space: SearchSpace) -> AdditiveCost:
+    """The quantities `macs` and `params`, equal to `cost_of` for every member of a space.
+
+    They are kept, since bands of one space often differ in their budgets alone.
+    """
+    parts = SpaceParts(space)
+    costs = {key: part_cost(part) for key, part in parts.parts.items()}
+    return parts.terms({quantity: {key: cost[quantity] for key, cost in costs.items()} for quantity in QUANTITIES})
 
 
 def key_of(part: Part) -> str:
-    """A part without its place, readable: `ssa(sr_ratio=4) of 64 at 56x56 behind layer_norm`."""
+    """What a part is, without where in the network it is: `ssa(sr_ratio=4) of 64 at 56x56 behind layer_norm`."""
     words = [f"{part.spec.label} of {'x'.join(map(str, part.widths))} at {part.in_size[0]}x{part.in_size[1]}"]
     words += [f"behind {part.norm.label}"] if part.norm is not None else []
     words += ["scaled"] if part.layer_scale else []
@@ -28,12 +42,12 @@ def key_of(part: Part) -> str:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """Keys of the parts that the options of some slots bring together.
+class Added:
+    """Keys of the parts that the options of some slots add together.
 
     Args:
-        slots: for each of these, what all combinations of their options bring: one slot behind another of its kind may bring the same.
-        keys: by combination of options.
+        slots: groups of slots whose options add the same parts, such as those of each block of a stage.
+        keys: by combination of options of one group.
     """
 
     slots: Sequence[tuple[str, ...]]
@@ -45,7 +59,6 @@ class SpaceParts:
 
     Attributes:
         parts: every part that a member can have, by key.
-        brought: what slots bring; a member's parts are all that its options bring.
         walks: networks through all parts. A walk is a list of segments in order of execution; the parts inside a
             segment, a stage's, take and return maps of one shape, so that any order of them runs.
     """
@@ -53,35 +66,35 @@ class SpaceParts:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.parts: dict[str, Part] = {}
-        self.brought: list[Brought] = []
+        self._added: list[Added] = []
         self.walks: list[list[Keys]] = []
         self._template = space.smallest()
         blocks = [self._add_blocks(stage) for stage in range(len(space.stages))]
         self._add_surroundings(blocks)
 
-    def terms(self, amounts: Mapping[str, Mapping[str, int]]) -> tuple[Term, ...]:
-        """The sums of amounts over a member's parts, as terms over the space's slots.
+    def terms(self, costs: Mapping[str, Mapping[str, int]]) -> AdditiveCost:
+        """The sums of costs over a member's parts, as terms over the space's slots: one a block, one before each stage, one after the last.
 
         Args:
-            amounts: by quantity, by key.
+            costs: by quantity, by key.
         """
         terms = []
-        for brought in self.brought:
-            options = [self.space.slots[slot] for slot in brought.slots[0]]
-            keys = [brought.keys[chosen] for chosen in itertools.product(*options)]
+        for added in self._added:
+            options = [self.space.slots[slot] for slot in added.slots[0]]
+            keys = [added.keys[chosen] for chosen in itertools.product(*options)]
             tables = {
                 quantity: np.array([sum(map(of.__getitem__, some)) for some in keys], dtype=np.int64).reshape([*map(len, options)])
-                for quantity, of in amounts.items()
+                for quantity, of in costs.items()
             }
-            terms += [Term(slots, tables) for slots in brought.slots]
+            terms += [Term(slots, tables) for slots in added.slots]
         return tuple(terms)
 
     def _add_blocks(self, i: int) -> dict[int, Keys]:
-        """Blocks of a stage; returns the keys of all their parts by width."""
+        """Add the blocks of a stage; returns the keys of all their parts by width."""
         stage, name = self.space.stages[i], f"stage{i + 1}"
         kinds = list(itertools.product(stage.ffns, stage.positions, self.space.mixers[i]))
         blocks = tuple(BlockSpec(position=position, mixer=mixer, ffn=ffn) for ffn, position, mixer in kinds)
-        brought: dict[tuple[Option, ...], Keys] = {}
+        added: dict[tuple[Option, ...], Keys] = {}
         of_width: dict[int, Keys] = {}
         for width in stage.widths:
             found: list[list[str]] = [[] for _ in kinds]
@@ -90,18 +103,18 @@ class SpaceParts:
                 if part.path.startswith(f"stages.{i}.blocks."):
                     found[int(part.path.split(".")[3])].append(self._key(part))
             for (ffn, position, mixer), keys in zip(kinds, found, strict=True):
-                brought[width, ffn.label, position.label, mixer.label] = tuple(keys)
+                added[width, ffn.label, position.label, mixer.label] = tuple(keys)
             of_width[width] = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
         own = [f"{name}.block{j}" for j in range(1, stage.depths[-1] + 1)]
-        self.brought.append(Brought([(f"{name}.width", f"{name}.ffn", f"{block}.position", f"{block}.mixer") for block in own], brought))
+        self._added.append(Added([(f"{name}.width", f"{name}.ffn", f"{block}.position", f"{block}.mixer") for block in own], added))
         return of_width
 
     def _add_surroundings(self, blocks: list[dict[int, Keys]]) -> None:
-        """What stands before and behind the stages' blocks, for every pair of neighbouring widths."""
+        """What comes before and after the stages' blocks, for every pair of neighbouring widths."""
         num_stages = len(blocks)
         names = [f"stage{i + 1}.width" for i in range(num_stages)]
         slots = [tuple(names[max(i - 1, 0) : i + 1]) for i in range(num_stages + 1)]
-        brought: list[dict[tuple[Option, ...], Keys]] = [{} for _ in slots]
+        added: list[dict[tuple[Option, ...], Keys]] = [{} for _ in slots]
         offered = [stage.widths for stage in self.space.stages]
         # Even stages take one width and odd stages another: all pairs of neighbours come by.
         for pair in itertools.product(range(max(map(len, offered))), repeat=2):
@@ -115,12 +128,12 @@ class SpaceParts:
                 found[_place_of(part, num_stages)].append(self._key(part))
             walk: list[Keys] = []
             for i, keys in enumerate(found):
-                brought[i][widths[max(i - 1, 0) : i + 1]] = tuple(keys)
+                added[i][widths[max(i - 1, 0) : i + 1]] = tuple(keys)
                 walk += [(key,) for key in keys]
                 walk += [blocks[i][widths[i]]] if i < num_stages else []
             if walk not in self.walks:
                 self.walks.append(walk)
-        self.brought += [Brought([neighbours], found) for neighbours, found in zip(slots, brought, strict=True)]
+        self._added += [Added([neighbours], found) for neighbours, found in zip(slots, added, strict=True)]
 
     def _parts(self, stages: Mapping[int, StageSpec]) -> tuple[Part, ...]:
         """The parts of a network with some of its stages replaced. Not checked: what a space offers has been."""
@@ -135,7 +148,7 @@ class SpaceParts:
 
 
 def _place_of(part: Part, num_stages: int) -> int:
-    """The stage before whose blocks a part stands; `num_stages` behind the last one's."""
+    """The stage before whose blocks a part runs; `num_stages` after the last one's."""
     if part.path == "stem":
         return 0
     if part.path == "head":

@@ -2,10 +2,9 @@
 
 from proxies.latency.measure import measure_architecture, measure_architectures
 from proxies.latency.pace import Measured, Pace
-from proxies.latency.table import LatencyCost, LatencyError, LatencyTable, estimate_seconds, open_table, read_table, table_path, write_table
+from proxies.latency.table import LatencyError, LatencyTable, estimate_seconds, open_table, read_table, table_path, write_table
 
 __all__ = [
-    "LatencyCost",
     "LatencyError",
     "LatencyTable",
     "Measured",

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ import numpy as np
 import platformdirs
 from pydantic import Field, ValidationError
 
-from proxies.band.additive_cost import Term
+from proxies.band.additive_cost import AdditiveCost, Term
 from proxies.band.space_cost import SpaceParts, key_of
 from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
@@ -111,20 +111,13 @@ class Unfinished(Value):
         return is_whole and is_ours and self.fingerprint == fingerprint_of(parts.space, target)
 
 
-@dataclass(frozen=True)
-class LatencyCost:
-    """A latency as an additive cost over a space's slots, in whole nanoseconds."""
-
-    quantity: str
-    terms: tuple[Term, ...]
-
-
 class LatencyTable:
     """Predicts latencies of a space's members on a target.
 
     Attributes:
         space, target: of what and where.
-        cost: the predictions as sums over the space's slots; a member's sum is what `predict` says.
+        quantity: of the latencies, as budgets name it.
+        cost: the predictions as terms over the space's slots; a member's sum is what `predict` says.
         errors: how well networks were predicted that the fit had not seen, leaving one out at a time.
         spread: of the measured networks' repeats, their median, relative.
         pace: that of the machine when the table was measured, at which its latencies are told.
@@ -144,10 +137,10 @@ class LatencyTable:
         self._fitted = record.fitted or Fitted(**asdict(fit(samples)), margin=self._margin(CONFIDENCE))
         self.record = record.replace(fitted=self._fitted)
         self._constant = round(self._fitted.constant)
-        self._amounts = {key: round(self._fitted.scale * nanoseconds + self._fitted.step) for key, nanoseconds in beyond.items()}
-        quantity = latency_on(target)
-        constant = Term((), {quantity: np.array(self._constant, dtype=np.int64)})
-        self.cost = LatencyCost(quantity, (constant, *parts.terms({quantity: self._amounts})))
+        self._costs = {key: round(self._fitted.scale * nanoseconds + self._fitted.step) for key, nanoseconds in beyond.items()}
+        self.quantity = latency_on(target)
+        constant = Term((), {self.quantity: np.array(self._constant, dtype=np.int64)})
+        self.cost: AdditiveCost = (constant, *parts.terms({self.quantity: self._costs}))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -168,7 +161,7 @@ class LatencyTable:
     def predict(self, architecture: Architecture) -> int:
         """Nanoseconds that a member's network takes; SpaceError for what is no member."""
         try:
-            return self._constant + sum(self._amounts[key_of(part)] for part in architecture.parts)
+            return self._constant + sum(self._costs[key_of(part)] for part in architecture.parts)
         except KeyError as error:
             raise SpaceError(f"{architecture.name}: got the part {error}, expected a member of the space {self.space.name}") from None
 

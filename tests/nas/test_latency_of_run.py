@@ -47,19 +47,19 @@ def measured_elsewhere(run: Path) -> None:
 
 def test_a_run_keeps_its_tables_and_every_machine_predicts_alike(tmp_path: Path) -> None:
     kept = table()
-    keep_tables(tmp_path, {kept.cost.quantity: kept})
+    keep_tables(tmp_path, {kept.quantity: kept})
     measured_elsewhere(tmp_path)
     found = tables_of_run(tmp_path, SPACE, BUDGET)
-    for term, other in zip(kept.cost.terms, found[kept.cost.quantity].cost.terms, strict=True):
-        assert all(np.array_equal(amounts, other.amounts[key]) for key, amounts in term.amounts.items())
-    assert found[kept.cost.quantity].limit_for(10**9) == kept.limit_for(10**9)
-    assert limited(BAND, BUDGET, found).count_bounds == limited(BAND, BUDGET, {kept.cost.quantity: kept}).count_bounds
+    for term, other in zip(kept.cost, found[kept.quantity].cost, strict=True):
+        assert all(np.array_equal(costs, other.costs[key]) for key, costs in term.costs.items())
+    assert found[kept.quantity].limit_for(10**9) == kept.limit_for(10**9)
+    assert limited(BAND, BUDGET, found).count_bounds == limited(BAND, BUDGET, {kept.quantity: kept}).count_bounds
 
 
 def test_what_was_fitted_is_read_and_not_fitted_again(tmp_path: Path) -> None:
     """Another machine's last digits differ: here they are made to."""
     kept = table()
-    keep_tables(tmp_path, {kept.cost.quantity: kept})
+    keep_tables(tmp_path, {kept.quantity: kept})
     file = tmp_path / LATENCY_FOLDER / "cpu-1t-bs1-fp32.json"
     document = json.loads(file.read_text())
     document["fitted"]["constant"] += 1000.0
@@ -75,7 +75,7 @@ def test_a_run_without_tables_says_so(tmp_path: Path) -> None:
     with pytest.raises(LatencyError, match=r"got no latency/cpu-1t-bs1-fp32.json, expected the latencies that its search measures"):
         tables_of_run(tmp_path, SPACE, BUDGET)
     kept = table()
-    keep_tables(tmp_path, {kept.cost.quantity: kept})
+    keep_tables(tmp_path, {kept.quantity: kept})
     with pytest.raises(LatencyError, match=r"cpu-1t-bs1-fp32.json: space: measured on 'tiny .*', expected 'tiny "):
         tables_of_run(tmp_path, SPACE.replace(num_classes=3), BUDGET)
 
@@ -109,9 +109,9 @@ def search_on_another_machine(finished: Path, folder: Path) -> Path:
     config = search_config_of(run)
     budget = parse_budget(config.budget, config.floor)
     made_up = table(supernet_run.space)
-    keep_tables(run, {made_up.cost.quantity: made_up})
+    keep_tables(run, {made_up.quantity: made_up})
     measured_elsewhere(run)
-    band = limited(ArchitectureBand(supernet_run.space, without_latency(budget)), budget, {made_up.cost.quantity: made_up})
+    band = limited(ArchitectureBand(supernet_run.space, without_latency(budget)), budget, {made_up.quantity: made_up})
     study = open_search(config, supernet_run, band, budget, parents_within(supernet_run.space, budget))
     with Screen(Console(quiet=True), ("search",)) as screen:
         evaluate(config, study, evaluator_of(config, supernet_run, None), Deadline(), screen, [])

@@ -120,7 +120,7 @@ def test_a_bands_domain_tells_what_the_budget_admits(folder: Path) -> None:
     members = [{slot: options[rng.integers(len(options))] for slot, options in space.slots.items()} for _ in range(300)]
     assert domain.excess is not None
     for choices, excess in zip(members, domain.excess(members), strict=True):
-        assert excess == pytest.approx(band.budget.excess(band.amounts(band.rows.row(choices))))
+        assert excess == pytest.approx(band.budget.excess(band.costs_of(band.rows.row(choices))))
         assert (excess <= 0) == band.contains(space.replay(choices))
 
 

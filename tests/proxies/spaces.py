@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from proxies.band.additive_cost import Condition, Option, Term
+from proxies.band.additive_cost import AdditiveCost, Condition, Option, Term
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,11 @@ class Space:
     name: str = "small"
 
 
-@dataclass(frozen=True)
-class Costs:
-    terms: Sequence[Term]
-
-
 Member = tuple[tuple[str, Option], ...]
 """The options of the slots that count."""
 
 
-def members_of(space: Space, costs: Costs, quantities: Sequence[str]) -> dict[Member, tuple[int, ...]]:
+def members_of(space: Space, cost: AdditiveCost, quantities: Sequence[str]) -> dict[Member, tuple[int, ...]]:
     """All distinct members and what they cost, straight from the definitions."""
     found = {}
     for options in itertools.product(*space.slots.values()):
@@ -38,19 +33,19 @@ def members_of(space: Space, costs: Costs, quantities: Sequence[str]) -> dict[Me
             if controlling is None or (controlling in chosen and chosen[controlling] in allowed):
                 chosen[slot] = option
         found[tuple(chosen.items())] = tuple(
-            sum(int(amount_of(term, quantity, space, chosen)) for term in costs.terms) for quantity in quantities
+            sum(int(cost_of_term(term, quantity, space, chosen)) for term in cost) for quantity in quantities
         )
     return found
 
 
-def amount_of(term: Term, quantity: str, space: Space, chosen: Mapping[str, Option]) -> NDArray[np.int64] | int:
-    if quantity not in term.amounts or not all(slot in chosen for slot in term.slots):
+def cost_of_term(term: Term, quantity: str, space: Space, chosen: Mapping[str, Option]) -> NDArray[np.int64] | int:
+    if quantity not in term.costs or not all(slot in chosen for slot in term.slots):
         return 0
-    return term.amounts[quantity][tuple(space.slots[slot].index(chosen[slot]) for slot in term.slots)]
+    return term.costs[quantity][tuple(space.slots[slot].index(chosen[slot]) for slot in term.slots)]
 
 
 @st.composite
-def small_spaces(draw: st.DrawFn, quantities: Sequence[str], most: int = 10**6) -> tuple[Space, Costs]:
+def small_spaces(draw: st.DrawFn, quantities: Sequence[str], most: int = 10**6) -> tuple[Space, AdditiveCost]:
     """Up to some hundred members with conditions, some on conditional slots, and terms over up to three slots or none."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     slots = {f"slot{i}": tuple(f"option{j}" for j in range(size)) for i, size in enumerate(sizes)}
@@ -74,10 +69,10 @@ def small_spaces(draw: st.DrawFn, quantities: Sequence[str], most: int = 10**6) 
         terms.append(Term(over, table))
     terms.append(Term((), {quantity: np.array(draw(amounts)) for quantity in quantities}))
     shape_slots = draw(st.lists(st.sampled_from(names), unique=True, max_size=2))
-    return Space(slots, conditions, shape_slots), Costs(terms)
+    return Space(slots, conditions, shape_slots), terms
 
 
-def staged_space(seed: int, stages: int = 4, blocks: int = 4, mixers: int = 8, ratios: int = 3) -> tuple[Space, Costs]:
+def staged_space(seed: int, stages: int = 4, blocks: int = 4, mixers: int = 8, ratios: int = 3) -> tuple[Space, AdditiveCost]:
     """Forty slots with the defaults: a width and a depth a stage, a mixer and a ratio a block, random costs of three quantities."""
     rng = np.random.default_rng(seed)
     slots: dict[str, tuple[Option, ...]] = {}
@@ -104,4 +99,4 @@ def staged_space(seed: int, stages: int = 4, blocks: int = 4, mixers: int = 8, r
         before = (f"stage{i - 1}.width",) if i > 1 else ()
         terms.append(Term((*before, f"stage{i}.width"), priced(*(len(widths),) * (len(before) + 1))))
     shape_slots = [name for name in slots if "block" not in name]
-    return Space(slots, conditions, shape_slots, "staged"), Costs(terms)
+    return Space(slots, conditions, shape_slots, "staged"), terms

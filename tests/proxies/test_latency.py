@@ -64,7 +64,7 @@ EXACT = LatencyTable(SPACE, TARGET, PARTS, record())
 def test_the_cost_adds_up_to_the_prediction(seed: int) -> None:
     architecture = SPACE.sample(random.Random(seed))
     row = Rows(SPACE).row(SPACE.parameters_of(architecture))
-    assert CostTable(Rows(SPACE), TABLE.cost.terms, [latency_on(TARGET)])(row[None])[0, 0] == TABLE.predict(architecture)
+    assert CostTable(Rows(SPACE), TABLE.cost, [latency_on(TARGET)])(row[None])[0, 0] == TABLE.predict(architecture)
 
 
 @given(st.integers(0, 10**6))
@@ -74,8 +74,8 @@ def test_sums_of_parts_are_predicted_to_the_unit_of_rounding(seed: int) -> None:
 
 
 def test_amounts_are_whole_and_not_negative() -> None:
-    for term in TABLE.cost.terms:
-        for amounts in term.amounts.values():
+    for term in TABLE.cost:
+        for amounts in term.costs.values():
             assert amounts.dtype == np.int64
             assert amounts.min() >= 0
 

@@ -4,18 +4,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxies.band.additive_cost import CostTable, Rows
-from tests.proxies.spaces import Costs, Space, members_of, small_spaces
+from proxies.band.additive_cost import AdditiveCost, CostTable, Rows
+from tests.proxies.spaces import Space, members_of, small_spaces
 
 QUANTITIES = ("first", "second")
 
 
 @given(small_spaces(QUANTITIES))
 @settings(max_examples=60)
-def test_distinct_members_have_distinct_rows_and_these_cost_what_their_terms_do(drawn: tuple[Space, Costs]) -> None:
-    space, costs = drawn
+def test_distinct_members_have_distinct_rows_and_these_cost_what_their_terms_do(drawn: tuple[Space, AdditiveCost]) -> None:
+    space, cost = drawn
     rows = Rows(space)
-    expected = members_of(space, costs, QUANTITIES)
+    expected = members_of(space, cost, QUANTITIES)
     by_row = {}
     for member, amounts in expected.items():
         row = rows.row({slot: options[-1] for slot, options in space.slots.items()} | dict(member))
@@ -24,17 +24,17 @@ def test_distinct_members_have_distinct_rows_and_these_cost_what_their_terms_do(
     assert len(by_row) == len(expected)
     found = np.array(list(by_row))
     assert np.array_equal(rows.canonical(found), found)
-    assert CostTable(rows, costs.terms, QUANTITIES)(found).tolist() == list(map(list, by_row.values()))
+    assert CostTable(rows, cost, QUANTITIES)(found).tolist() == list(map(list, by_row.values()))
 
 
 @given(small_spaces(QUANTITIES), st.data())
 @settings(max_examples=40)
-def test_a_row_tells_the_options_that_count(drawn: tuple[Space, Costs], data: st.DataObject) -> None:
-    space, costs = drawn
+def test_a_row_tells_the_options_that_count(drawn: tuple[Space, AdditiveCost], data: st.DataObject) -> None:
+    space, cost = drawn
     rows = Rows(space)
     parameters = {slot: data.draw(st.sampled_from(options)) for slot, options in space.slots.items()}
     row = rows.row(parameters)
     counting = dict(zip(rows.names, rows.active(row[None])[0].tolist(), strict=True))
     member = tuple((slot, option) for slot, option in rows.parameters(row).items() if counting[slot])
     assert member == tuple((slot, option) for slot, option in parameters.items() if counting[slot])
-    assert member in members_of(space, costs, QUANTITIES)
+    assert member in members_of(space, cost, QUANTITIES)
