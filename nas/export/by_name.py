@@ -1,31 +1,25 @@
-"""The formats by name: what a trained network can be handed on as, one file each, written and loaded back by the same class."""
+"""The formats by name: what a trained network can be written as, one file each. The same class writes a format and loads it back."""
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas.export.format import Format
 
-FORMATS = ("timm", "onnx", "torch-export", "module")
+FORMATS = {
+    "timm": "nas.export.timm_folder:TimmFolder",
+    "onnx": "nas.export.onnx_graph:OnnxGraph",
+    "torch-export": "nas.export.program:Program",
+    "module": "nas.export.single_file:SingleFile",
+}
+"""Where the class of a format is. It is imported when it is used: each needs a library that takes seconds."""
 FUSABLE = ("onnx", "torch-export", "module")
-"""The formats that hold an inference network; a timm model goes on training."""
+"""The formats that hold an inference network. A timm model can be trained further, so it is not fused."""
 
 
 def format_named(name: str) -> Format:
     """The format of one of these names."""
-    if name == "timm":
-        from nas.export.timm_folder import TimmFolder
-
-        return TimmFolder()
-    if name == "onnx":
-        from nas.export.onnx_graph import OnnxGraph
-
-        return OnnxGraph()
-    if name == "torch-export":
-        from nas.export.program import Program
-
-        return Program()
-    from nas.export.single_file import SingleFile
-
-    return SingleFile()
+    form: Format = resolve_name(FORMATS[name])()
+    return form

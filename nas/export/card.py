@@ -1,4 +1,4 @@
-"""The README of an exported network: how to use it, what it reached, where it comes from."""
+"""The README of an exported network: how to use it, how accurate it is, where it comes from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas import __version__
 from nas.export.format import ExportedNetwork, Format
-from nas.export.program import SizedFormat
+from nas.export.program import GraphFormat
 from proxies.macs import cost_of
 from space.published import Published
 
@@ -20,7 +20,7 @@ LICENSE = "apache-2.0"
 def card(
     form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None
 ) -> str:
-    """The text of the file; `results` are those of a retraining, empty where unknown."""
+    """The text of the file; `results` are those of a retraining, empty where there are none."""
     data = ModelCardData(
         license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
         tags=["image-classification", "token-mixer-nas"],
@@ -46,12 +46,13 @@ def _facts(form: Format, exported: ExportedNetwork) -> Iterator[str]:
     yield f"- {cost_of(architecture)} at {side}x{side}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
     mean, std = (", ".join(map(str, values)) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
     yield f"- images: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
-    others = "and others" if form.takes_any_size(architecture) else "alone"
-    step = f", multiples of {architecture.reductions[-1]} px" if isinstance(form, SizedFormat) and others != "alone" else ""
-    yield f"- sizes: {side}x{side} {others}{step}; any number of images at a time"
+    sizes = "alone"
+    if form.takes_any_size(architecture):
+        sizes = f"and others, multiples of {architecture.reductions[-1]} px" if isinstance(form, GraphFormat) else "and others"
+    yield f"- sizes: {side}x{side} {sizes}; any number of images at a time"
     yield f"- {architecture.num_classes} classes" + (f": {', '.join(exported.labels)}" if exported.labels else "")
     if exported.is_fused:
-        yield "- for inference: norms, scales and gates are folded into the layers beside them"
+        yield "- for inference: norms, scales and gates are folded into neighbouring layers"
 
 
 def _results(results: Mapping[str, Any]) -> Iterator[str]:

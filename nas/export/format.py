@@ -1,4 +1,4 @@
-"""What every format does, and how an export is compared with its network before it counts."""
+"""The interface of a format, and the comparison of an export with its network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from space.errors import UserError
 from space.network import TokenMixerNet
 
 TOLERANCE = 1e-4
-"""Of logits, in the greatest of them or in one, whichever is more."""
+"""By how much logits may differ, relative to the greatest one, or absolutely where that is less than 1."""
 BATCHES = (1, 3)
+"""Numbers of images that are compared."""
 
 
 class ExportError(UserError):
@@ -70,20 +71,20 @@ class Format(ABC):
 
     @abstractmethod
     def usage(self, architecture: Architecture) -> str:
-        """How a stranger uses the folder: a few lines of Python."""
+        """How to use the folder: a few lines of Python."""
 
 
 def image_sizes(form: Format, architecture: Architecture) -> list[tuple[int, int]]:
-    """The image sizes at which an export is compared: its own and, where it takes others, a larger one that is not square."""
+    """Heights and widths that are compared: the architecture's own and, where the export takes others, a larger one that is not square."""
     side, step = architecture.image_size, architecture.reductions[-1]
     return [(side, side)] + ([(side + step, side + 2 * step)] if form.takes_any_size(architecture) else [])
 
 
 def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterator[tuple[str, float]]:
-    """Load an export and run it beside its network: the shape of the images, and by how much the logits differ at most.
+    """Run an export and its network on random images; yields the shape of the images and the greatest difference of the logits.
 
     Raises:
-        ExportError: they differ by more than the tolerance.
+        ExportError: the logits differ by more than the tolerance.
     """
     loaded = form.load(folder)
     generator = torch.Generator().manual_seed(0)
@@ -98,12 +99,5 @@ def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterat
         difference = (found - expected).abs().max().item()
         allowed = TOLERANCE * max(1.0, expected.abs().max().item())
         if not difference <= allowed:
-            raise ExportError(f"{shape} images: got logits {difference:.2g} off the network's, expected {allowed:.2g} at most")
+            raise ExportError(f"{shape} images: got logits {difference:.2g} off the network's, expected at most {allowed:.2g}")
         yield shape, difference
-
-
-def state_of(exported: ExportedNetwork) -> dict[str, Tensor]:
-    """The network's tensors, as files hold them."""
-    return {name: tensor.detach().contiguous() for name, tensor in exported.network.state_dict().items()}
-
-

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from nas.export.format import ExportedNetwork, ExportError
-from nas.export.program import SizedFormat
+from nas.export.program import GraphFormat
 from space.architecture import Architecture
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 ERRORS_ONLY = 3
 
 
-class OnnxGraph(SizedFormat):
+class OnnxGraph(GraphFormat):
     """`network.onnx`: from `images` to `logits`."""
 
     files = ("network.onnx",)

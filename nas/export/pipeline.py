@@ -1,4 +1,4 @@
-"""An export from its config to its files: read, write, load what was written, compare, and only then count it."""
+"""An export from its config to its files. A network is loaded back and compared before its folder gets its name."""
 
 from __future__ import annotations
 
@@ -19,29 +19,24 @@ from nas.cli.progress import duration
 from nas.draw.rendering import render
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
-from nas.export.format import ExportedNetwork, Format, differences, image_sizes
+from nas.export.format import ExportedNetwork, ExportError, Format, differences, image_sizes
 from proxies.macs import cost_of
 from space.architecture import Architecture
-from space.errors import UserError
 from space.files import dump_architecture, load_published, write_atomically
 from space.names import as_name
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
 
-BESIDES = ("README.md", "architecture.yaml", "architecture.svg")
-"""What every folder has besides the format's own files."""
-BESIDES_BYTES = 5e4
+DOCUMENTS = ("README.md", "architecture.yaml", "architecture.svg")
+"""What every folder has in addition to the format's own files."""
+DOCUMENTS_BYTES = 5e4
 MAX_TEXT_CHARS = 1_000_000
 
 
-class ExportCommandError(UserError):
-    """An export that was asked for in a way that cannot be."""
-
-
 def run_export(config: ExportConfig, console: Console) -> tuple[Path, ...]:
-    """Read, check, write; the files, none of a dry run."""
+    """Read, check and write; returns the files, none for a dry run."""
     if not config.out.absolute().parent.is_dir():
-        raise ExportCommandError(f"out: got the folder {config.out.parent}, expected one that exists")
+        raise ExportError(f"out: got the folder {config.out.parent}, expected one that exists")
     architecture, provenance = _architecture(config)
     if config.format == YAML:
         return _write_yaml(config, console, architecture, provenance)
@@ -49,7 +44,7 @@ def run_export(config: ExportConfig, console: Console) -> tuple[Path, ...]:
 
 
 def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
-    """The architecture, and where it comes from."""
+    """The architecture and its provenance."""
     if config.architecture is not None:
         return architecture_of(config.architecture), provenance_of(config.architecture)
     # Imported here: Optuna takes a second, and most exports are not of trials.
@@ -66,12 +61,11 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
 
 def _write_yaml(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
     if config.out.is_dir():
-        raise ExportCommandError(f"out: got the folder {config.out}, expected a file")
+        raise ExportError(f"out: got the folder {config.out}, expected a file")
     architecture = _sized(config, architecture)
     text = dump_architecture(architecture.replace(name=as_name(config.out.stem)), provenance)
-    what = f"{config.out}, {cost_of(architecture)}" if config.trial is None else (
-        f"{config.out}: trial {config.trial}, {cost_of(architecture)}"
-    )  # fmt: skip
+    trial = "" if config.trial is None else f": trial {config.trial}"
+    what = f"{config.out}{trial}, {cost_of(architecture)}"
     if config.dry_run:
         _print_plan(console, "writing", what, 0.0, {str(config.out): len(text)})
         return ()
@@ -82,7 +76,7 @@ def _write_yaml(config: ExportConfig, console: Console, architecture: Architectu
 
 def _write_folder(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
     if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise ExportCommandError(f"out: got {config.out}, which is there already, expected a new or an empty folder")
+        raise ExportError(f"out: got {config.out}, which is there already, expected a new or an empty folder")
     form = format_named(config.format)
     form.check()
     labels = _labels(config, architecture)
@@ -93,20 +87,20 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
     sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, architecture))
     if config.dry_run:
         weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
-        what = f"{config.format}, and comparing with the network what comes of that for images of {sizes}"
-        written = {f"{config.out}/{{{','.join((*form.files, *BESIDES))}}}": weights + BESIDES_BYTES}
+        what = f"{config.format}, and comparing its logits with the network's for images of {sizes}"
+        written = {f"{config.out}/{{{','.join((*form.files, *DOCUMENTS))}}}": weights + DOCUMENTS_BYTES}
         _print_plan(console, "exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
         return ()
     start = time.perf_counter()
-    with _whole(config.out) as folder:
+    with _folder_written_whole(config.out) as folder:
         form.write(exported, folder)
         for shape, difference in differences(form, exported, folder):
             console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
-        _write_besides(config, form, exported, provenance, results, folder)
+        _write_documents(config, form, exported, provenance, results, folder)
         names = sorted(file.name for file in folder.iterdir())
         sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
     if not form.takes_any_size(architecture):
-        why = "the exporter cannot follow the maps of this architecture's mixers at others"
+        why = "the exporter cannot trace some of this architecture's mixers for unknown sizes"
         console.print(f"it takes images of {sizes} alone: {why}", soft_wrap=True)
     console.print(f"wrote {', '.join(sizes_of_files)} into {config.out} in {duration(time.perf_counter() - start)}", soft_wrap=True)
     return tuple(config.out / name for name in names)
@@ -126,7 +120,7 @@ def _print_plan(console: Console, name: str, what: str, seconds: float, files: d
     print_plan(console, Plan((Phase(name, what, seconds),), {"in all": memory_so_far() + more_memory}, files))
 
 
-def _write_besides(
+def _write_documents(
     config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], results: dict[str, Any], folder: Path
 ) -> None:
     # Imported here: it takes a second, and a dry run has no card.
@@ -149,21 +143,21 @@ def _labels(config: ExportConfig, architecture: Architecture) -> tuple[str, ...]
     labels = tuple(line.strip() for line in _text(config.labels).splitlines() if line.strip()) if is_file else config.labels
     if len(labels) != architecture.num_classes:
         where = config.labels if is_file else "labels"
-        raise ExportCommandError(f"{where}: got {len(labels)} names, expected {architecture.num_classes}, one a class")
+        raise ExportError(f"{where}: got {len(labels)} names, expected {architecture.num_classes}, one a class")
     return labels
 
 
 def _results(config: ExportConfig, architecture: Architecture) -> dict[str, Any]:
-    """What the retraining that made the weights measured, where its results lie beside them."""
+    """What the retraining that made the weights measured; empty where its results do not lie beside them."""
     file = None if config.weights_file is None else config.weights_file.with_name("result.json")
     if file is None or not file.exists():
         return {}
     try:
         results = json.loads(_text(file))
-        is_of_these = results["fingerprint"] == architecture.fingerprint
+        fits = results["fingerprint"] == architecture.fingerprint
     except (ValueError, KeyError, TypeError):
-        raise ExportCommandError(f"{file}: got no results of a retraining; move it away from the weights") from None
-    return results if is_of_these else {}
+        raise ExportError(f"{file}: got no results of a retraining; move it away from the weights") from None
+    return results if fits else {}
 
 
 def _text(path: Path) -> str:
@@ -171,14 +165,14 @@ def _text(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_TEXT_CHARS)
     except OSError as error:
-        raise ExportCommandError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ExportError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ExportCommandError(f"{path}: cannot be read: not UTF-8 text") from None
+        raise ExportError(f"{path}: cannot be read: not UTF-8 text") from None
 
 
 @contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    """A folder to fill under a temporary name, which becomes the output when all is done."""
+def _folder_written_whole(output: Path) -> Iterator[Path]:
+    """A folder with a temporary name, which becomes the output's when nothing has failed."""
     folder = output.absolute().with_name(f".{output.name}.{os.getpid()}.tmp")
     folder.mkdir()
     try:

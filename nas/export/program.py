@@ -1,4 +1,4 @@
-"""A program that `torch.export.load` reads: the network's graph with its weights, without its Python code."""
+"""Formats that hold the network's graph with its weights, without its Python code: here one that `torch.export.load` reads."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from torch.export import Dim, ExportedProgram
 from nas.export.format import ExportedNetwork, Format, image_sizes
 from space.architecture import Architecture
 
-CUT_MAPS = frozenset({"ssa", "window"})
-"""Mixers that merge or tile maps: the size of theirs is a quotient of quotients of the image's, and the exporter, which proves
-every shape symbolically, does not come to an end."""
+FIXED_SIZE_MIXERS = frozenset({"ssa", "window"})
+"""Mixers that merge or tile tokens. Their map sizes are nested quotients of the image's, with which torch.export's symbolic shapes
+do not come to an end, so a graph with such a mixer takes images of one size."""
 
 
-class SizedFormat(Format):
-    """A format whose graph the exporter makes: for any number of images, and for any size of them where it can."""
+class GraphFormat(Format):
+    """A format made of `torch.export`'s graph: for any number of images, and for any size of them where the exporter can."""
 
     def takes_any_size(self, architecture: Architecture) -> bool:
-        return not any(block.mixer.type in CUT_MAPS for stage in architecture.stages for block in stage.blocks)
+        return not any(block.mixer.type in FIXED_SIZE_MIXERS for stage in architecture.stages for block in stage.blocks)
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""
-        # The largest of the sizes that it is compared at: the exporter takes what is true of it to be true of all, and nothing is 1.
+        # The largest size that is compared, and two images: the exporter assumes for all sizes what holds for this one, and
+        # specialises dimensions of 1.
         height, width = image_sizes(self, exported.architecture)[-1]
         images = torch.zeros(2, exported.architecture.in_chans, height, width)
         dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(exported.architecture) else {})
         return torch.export.export(exported.network, (images,), dynamic_shapes=(dims,))
 
 
-class Program(SizedFormat):
+class Program(GraphFormat):
     """`network.pt2`."""
 
     files = ("network.pt2",)
@@ -44,7 +45,7 @@ class Program(SizedFormat):
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         with warnings.catch_warnings():
-            # It lends tensors the bytes of the file, and says that nobody should write to them.
+            # It warns that the tensors share the file's read-only memory.
             warnings.simplefilter("ignore", UserWarning)
             return torch.inference_mode()(torch.export.load(folder / self.files[0]).module())
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nas import __version__
-from nas.export.format import ExportedNetwork, Format, state_of
+from nas.export.format import ExportedNetwork, Format
 from nas.export.frame import Network, Option
 from nas.export.sources import Sources
 from space.architecture import Architecture, Part
@@ -61,7 +61,7 @@ class SingleFile(Format):
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         write_atomically(folder / self.files[0], source_of(exported.architecture, exported.is_fused, self.files[1]))
-        torch.save(state_of(exported), folder / self.files[1])
+        torch.save({name: tensor.contiguous() for name, tensor in exported.network.state_dict().items()}, folder / self.files[1])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         spec = spec_from_file_location("network", folder / self.files[0])
@@ -77,7 +77,7 @@ from network import load
 
 network = load()
 logits = network(images)
-maps = network.maps(images)  # behind each stage
+maps = network.maps(images)  # one a stage
 """
 
 

@@ -1,7 +1,7 @@
 """A folder that `timm.create_model("local-dir:FOLDER")` and the Hugging Face hub take.
 
-Its `config.json` holds the architecture itself, so the folder needs no other file. timm has no way to name the package that
-registers an entry point, so whoever uses the folder imports `space.models` first.
+Its `config.json` holds the architecture, so the folder needs no other file. timm's config cannot name the package that registers
+an entry point, so users of the folder import `space.models` first.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class TimmFolder(Format):
     seconds_a_block = 0.3
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
-        # As JSON gives it back: tuples are lists.
+        # As timm reads it back from JSON: tuples become lists.
         document = json.loads(json.dumps(architecture_document(exported.architecture)))
         model = timm.create_model("token_mixer", architecture=document)
         model.load_state_dict(exported.network.state_dict())
         labels = {"label_names": list(exported.labels)} if exported.labels else {}
         save_for_hf(model, str(folder), model_config=labels, safe_serialization=True)
-        # safetensors writes files that nobody else may read.
+        # safetensors makes files that only their owner may read.
         (folder / self.files[1]).chmod((folder / self.files[0]).stat().st_mode)
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
