@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nas.compare.comparison import Accuracies
+from nas.compare.comparison import Accuracies, EqualConditions
+from nas.runs.records.comparison import ComparedNetwork, ComparisonRecord
 from nas.runs.records.tables import markdown_table, write_csv
 from space.files import write_atomically
 
@@ -47,3 +48,13 @@ def write_comparison(
         facts = {"network": network.label, "fingerprint": network.architecture.fingerprint, "macs": cost.macs, "params": cost.params}
         of_seeds += [{**facts, "seed": seed, "test_accuracy": accuracy} for seed, accuracy in enumerate(row.by_seed)]
     write_csv(folder / "comparison.csv", of_seeds)
+
+
+def record_of(conditions: EqualConditions, rows: Sequence[Accuracies]) -> ComparisonRecord:
+    """What the report reads."""
+    networks = []
+    for row in rows:
+        one, cost = row.contender, row.contender.cost
+        fingerprint, num_images = one.architecture.fingerprint, len(conditions.test_images)
+        networks.append(ComparedNetwork(one.label, fingerprint, cost.macs, cost.params, one.is_random, row.by_seed, num_images))
+    return ComparisonRecord(tuple(networks), conditions.recipe.epochs, conditions.recipe.batch_size)

@@ -17,11 +17,12 @@ from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.progress import phase
 from nas.compare.comparison import Accuracies, Contender, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
-from nas.compare.outputs import comparison_table, write_comparison
+from nas.compare.outputs import comparison_table, record_of, write_comparison
 from nas.execution.opening import open_workers
 from nas.latency.limits import limited
 from nas.latency.run_tables import tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
+from nas.runs.records.comparison import FOUND, write_comparison_record
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
@@ -118,7 +119,7 @@ def _of_run(run: Path, data: Any) -> _Subject:
     alike = {"image_size": space.image_size, "num_classes": space.num_classes, "in_chans": space.in_chans}
     best = load_architecture(run / "best.yaml").replace(**alike)
     band = limited(ArchitectureBand(space, without_latency(budget)), budget, tables_of_run(run, space, budget))
-    return _Subject("found", best, supernet_run.images()[0], supernet_run.image_size, budget, band, searched["seed"])
+    return _Subject(FOUND, best, supernet_run.images()[0], supernet_run.image_size, budget, band, searched["seed"])
 
 
 def _of_architecture(config: CompareConfig, data: Any) -> _Subject:
@@ -170,6 +171,7 @@ def _report(
         "spread": spread,
     }
     write_comparison(config.out, headings, cells, rows, about)
+    write_comparison_record(config.out, record_of(conditions, rows))
     table = table_of(headings, "Test accuracy, retrained alike", [heading for heading in headings if heading not in ("MFLOPs", "Mparams")])
     for row in cells:
         table.add_row(*row)

@@ -37,7 +37,7 @@ def plan_comparison(config: CompareConfig, retrainings: Sequence[tuple[Contender
     weights = sum(COPIES_OF_WEIGHTS * workloads[contender.architecture.fingerprint].weights_bytes for contender, _ in retrainings)
     files = {
         f"{config.out}/, a folder a retraining": weights + len(retrainings) * SMALL_FILES,
-        f"{config.out}/comparison.md and comparison.csv": SMALL_FILES,
+        f"{config.out}/comparison.md, comparison.csv and comparison.json": SMALL_FILES,
     }
     memory = {"for each worker": memory_now() + largest.training_bytes(images_at_a_time(retrainings[0][1]))}
     training = Phase("retraining", what, slower_by(config.resources.num_workers) * seconds if left else None)

@@ -13,4 +13,4 @@ class ReportConfig(Config):
     """What to report on, and what to measure for it."""
 
     run: Path = option(REQUIRED, "directory of a search that has ended", is_positional=True, metavar="RUN")
-    ablation: bool = option(False, "also score the winner with the mixer of one block replaced, with the supernet")
+    ablation: bool = option(False, "also score the winner with the mixer of one block replaced, with the supernet's weights")

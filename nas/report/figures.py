@@ -1,7 +1,7 @@
-"""The report's plots: SVG that stands in the page itself, narrow enough for a phone, the same bytes for the same figures.
+"""The report's charts, by matplotlib: SVG elements for the page itself, narrow enough for a phone, the same bytes for the same data.
 
-Colours are Okabe and Ito's, and nothing is told by colour alone: marks differ in shape, and the same figures stand in
-tables beside the plots.
+Colours are Okabe and Ito's. Nothing is told by colour alone: marks differ in shape, and tables beside the charts have the
+same figures.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nas.draw.layout import FONTS
 from nas.draw.palette import fill_of
-from nas.report.ablation import Effect
-from nas.report.choices import Choice
+from nas.report.mixer_counts import MixerCounts
+from nas.runs.records.ablation import Effect
 from supernet.intervals import Accuracy
 
 WIDTH = 360.0
 """In points: a phone shows text at its own size."""
 ROW = 13.0
 FAR = 1.3
-"""A budget so many times beyond everything is not shown: it would press the rest together."""
+"""A budget more than so many times the greatest cost is not shown: it would press the points together."""
 INK, FAINT = "#1A1A1A", "#595959"
 ORANGE, BLUE, GREEN, VERMILION = "#E69F00", "#0072B2", "#009E73", "#D55E00"
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    "font.sans-serif": FONTS,
     "font.size": 9.5,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -53,7 +54,7 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @dataclass(frozen=True)
-class Group:
+class Series:
     """Points of one kind: (x, y) each, accuracies in percent; each may have an interval, and then a label at its end."""
 
     name: str
@@ -66,7 +67,7 @@ class Group:
 
 
 def trade_off(
-    name: str, alt: str, groups: Sequence[Group], x: str, y: str, limit: float | None, front: Sequence[tuple[float, float]] = ()
+    name: str, alt: str, series: Sequence[Series], x: str, y: str, limit: float | None, front: Sequence[tuple[float, float]] = ()
 ) -> Markup:
     """A scatter plot of what is reached against what it costs.
 
@@ -78,10 +79,10 @@ def trade_off(
         figure, axes = _axes(250)
         if front:
             axes.step(*zip(*sorted(front), strict=True), where="post", color=VERMILION, linewidth=1, zorder=1)
-        if limit is not None and limit < FAR * max(x for group in groups for x, _ in group.points):
+        if limit is not None and limit < FAR * max(x for one in series for x, _ in one.points):
             axes.axvline(limit, color=FAINT, linestyle="--", linewidth=0.8, label="budget")
-        for order, group in enumerate(group for group in groups if group.points):
-            _scatter(axes, group, order)
+        for order, one in enumerate(one for one in series if one.points):
+            _scatter(axes, one, order)
         axes.margins(x=0.12, y=0.08)
         axes.set(xlabel=x, ylabel=y)
         axes.grid(color="#DDDDDD", linewidth=0.5)
@@ -90,30 +91,30 @@ def trade_off(
         return _svg(figure, name, alt)
 
 
-def _scatter(axes: Axes, group: Group, order: int) -> None:
-    xs, ys = zip(*group.points, strict=True)
-    if group.intervals:
-        reach = [[y - 100 * one.low for y, one in zip(ys, group.intervals, strict=True)],
-                 [100 * one.high - y for y, one in zip(ys, group.intervals, strict=True)]]  # fmt: skip
-        axes.errorbar(xs, ys, yerr=reach, fmt="none", ecolor=group.colour, elinewidth=0.9, capsize=2, zorder=2 + order)
-    edge = 1 if group.marker == "x" else 0
-    axes.scatter(xs, ys, s=group.size, c=group.colour, marker=group.marker, linewidths=edge, zorder=2 + order, label=group.name)
-    # Above and below in turn, so that neighbours' do not run into each other.
-    for number, (text, x, interval) in enumerate(zip(group.labels, xs, group.intervals, strict=False)):
+def _scatter(axes: Axes, series: Series, order: int) -> None:
+    xs, ys = zip(*series.points, strict=True)
+    if series.intervals:
+        lengths = [[y - 100 * one.low for y, one in zip(ys, series.intervals, strict=True)],
+                   [100 * one.high - y for y, one in zip(ys, series.intervals, strict=True)]]  # fmt: skip
+        axes.errorbar(xs, ys, yerr=lengths, fmt="none", ecolor=series.colour, elinewidth=0.9, capsize=2, zorder=2 + order)
+    edge = 1 if series.marker == "x" else 0
+    axes.scatter(xs, ys, s=series.size, c=series.colour, marker=series.marker, linewidths=edge, zorder=2 + order, label=series.name)
+    # Above and below in turn, so that neighbouring labels do not overlap.
+    for number, (text, x, interval) in enumerate(zip(series.labels, xs, series.intervals, strict=False)):
         y, shift, side = (interval.low, -3, "top") if number % 2 else (interval.high, 3, "bottom")
         axes.annotate(text, (x, 100 * y), xytext=(0, shift), textcoords="offset points", ha="center", va=side, fontsize=8, color=INK)
 
 
-def mixers_by_block(name: str, alt: str, choices: Sequence[Choice], best: str) -> Markup:
-    """Two bars a block: which mixers stand there, among the best (`best` says who they are) and, thinner, among all."""
+def mixers_by_block(name: str, alt: str, blocks: Sequence[MixerCounts], best: str) -> Markup:
+    """Two bars a block: which mixers the best (`best` says who they are) have there and, thinner, which ones all have."""
     with rc_context(_SETTINGS):
-        mixers = sorted({mixer for choice in choices for mixer in choice.all})
-        figure, axes = _axes(len(choices) * 2.3 * ROW + 60 + 13 * -(-len(mixers) // 2))
+        mixers = sorted({mixer for block in blocks for mixer in block.all})
+        figure, axes = _axes(len(blocks) * 2.3 * ROW + 60 + 13 * -(-len(mixers) // 2))
         ticks = []
-        for row, choice in enumerate(choices):
-            y = row + 0.4 * (choice.stage - 1)
-            ticks.append((y, f"{choice.stage}.{choice.block}"))
-            for counts, of, height, shift in ((choice.best, "best", 0.42, -0.16), (choice.all, "all", 0.22, 0.25)):
+        for row, block in enumerate(blocks):
+            y = row + 0.4 * (block.stage - 1)
+            ticks.append((y, f"{block.stage}.{block.block}"))
+            for counts, of, height, shift in ((block.best, "best", 0.42, -0.16), (block.all, "all", 0.22, 0.25)):
                 total = sum(counts.values())
                 left = 0.0
                 for mixer in mixers:
@@ -132,34 +133,35 @@ def mixers_by_block(name: str, alt: str, choices: Sequence[Choice], best: str) -
         return _svg(figure, name, alt)
 
 
-def gains_by_block(
-    name: str, alt: str, blocks: Sequence[tuple[tuple[int, int], Sequence[Effect]]], held: Mapping[tuple[int, int], str]
+def effects_by_block(
+    name: str, alt: str, blocks: Mapping[tuple[int, int], Sequence[Effect]], winner: Mapping[tuple[int, int], str]
 ) -> Markup:
-    """What replacing a block's mixer gains in log-likelihood, with 95 % intervals; `held` is the mixer that the winner has there."""
+    """By stage and block, what other mixers gain in log-likelihood, with 95 % intervals; `winner` has the label of the winner's mixer."""
     with rc_context(_SETTINGS):
-        rows = sum(1 + len(effects) for _, effects in blocks)
-        figure, axes = _axes(rows * ROW + 45)
-        y = 0
-        labels = []
-        for place, effects in blocks:
+        figure, axes = _axes(sum(1 + len(effects) for effects in blocks.values()) * ROW + 45)
+        labels: list[str] = []
+        for place, effects in blocks.items():
+            y = len(labels)
             axes.axhspan(y - 0.5, y + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
-            axes.plot(0, y, marker="D", markersize=4, color=fill_of(held[place].partition("(")[0]).colour, markeredgecolor=INK,
-                      markeredgewidth=0.5)  # fmt: skip
-            labels.append(f"{place[0]}.{place[1]} {held[place]}")
+            axes.plot(0, y, marker="D", markersize=4, color=_colour_of(winner[place]), markeredgecolor=INK, markeredgewidth=0.5)
+            labels.append(f"{place[0]}.{place[1]} {winner[place]}")
             for effect in effects:
-                y += 1
-                colour = fill_of(effect.mixer.partition("(")[0]).colour
-                axes.errorbar(effect.log_likelihood, y, xerr=1.96 * effect.stderr, fmt="o", markersize=4, color=colour, ecolor=FAINT,
-                              elinewidth=0.9, capsize=1.5, markeredgecolor=INK, markeredgewidth=0.4)  # fmt: skip
+                axes.errorbar(effect.log_likelihood, len(labels), xerr=1.96 * effect.stderr, fmt="o", markersize=4,
+                              color=_colour_of(effect.mixer), ecolor=FAINT, elinewidth=0.9, capsize=1.5, markeredgecolor=INK,
+                              markeredgewidth=0.4)  # fmt: skip
                 labels.append(effect.mixer)
-            y += 1
         axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
-        axes.set(ylim=(y - 0.4, -0.6), xlabel="gain, nats an image")
-        axes.set_yticks(range(y), labels, fontsize=8)
+        axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel="gain, nats an image")
+        axes.set_yticks(range(len(labels)), labels, fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.5)
         axes.set_axisbelow(True)
         return _svg(figure, name, alt)
+
+
+def _colour_of(label: str) -> str:
+    """The colour of a mixer by its label, such as `ssa(sr_ratio=4)`."""
+    return fill_of(label.partition("(")[0]).colour
 
 
 def bars(name: str, alt: str, shares: Mapping[str, float], x: str) -> Markup:
@@ -175,7 +177,7 @@ def bars(name: str, alt: str, shares: Mapping[str, float], x: str) -> Markup:
 
 
 def in_page(svg: str, alt: str) -> Markup:
-    """An SVG document as an element of a page that may hold others: without identifiers that nothing refers to, with a text for it."""
+    """An SVG document as an element of a page, with a text for those who cannot see it, and without ids, which would occur twice."""
     element = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg"):])
     return Markup(element.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(escape(alt)), 1))
 
@@ -187,7 +189,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 def _svg(figure: Figure, name: str, alt: str) -> Markup:
     file = io.StringIO()
-    # The salt makes the names of what its parts refer to: other ones in every plot, the same in every run.
+    # The salt makes ids that differ between the charts of a page and are the same in every run.
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     return in_page(file.getvalue(), alt)

@@ -1,4 +1,4 @@
-"""The page: everything that a run's directory tells, put into one file that loads nothing."""
+"""The page: everything that a run's directory tells, in one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from markupsafe import Markup
 
 from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
-from nas.report.ablation import Ablation, by_block, read_ablation
-from nas.report.choices import Choice, best_of, choices_of
-from nas.report.comparison import Comparison, comparison_of
-from nas.report.entries import Entry, entries_of
-from nas.report.figures import Group
+from nas.report.figures import Series
 from nas.report.importance import LEAST_TRIALS, importances_of
-from nas.report.origin import Origin, check_run, origin_of
-from nas.report.wording import mixers_in_words, name_of_others
+from nas.report.mixer_counts import MixerCounts, best_of, mixer_counts
+from nas.report.result_table import ResultRow, result_rows
+from nas.report.wording import mixers_in_words
+from nas.runs.records.ablation import AblationRecord, read_ablation
 from nas.runs.records.audit import Audit, audit_of, ranking_in_words
+from nas.runs.records.comparison import FOUND, ComparisonRecord, read_comparison
 from nas.runs.records.halving import HalvingRecord, read_halving
+from nas.runs.records.search import SearchRecord, read_finished_search
 from nas.study.record import Result, StudyRecord
-from proxies.published import parents_within
+from proxies.cost import Budget
 from space.architecture import Architecture
 from space.files import write_atomically
 from supernet.intervals import Accuracy
@@ -32,87 +32,93 @@ from supernet.intervals import Accuracy
 MOST_BARS = 12
 
 
+def write_report(run: Path, study: StudyRecord) -> Path:
+    """Write a run's `report.html`, whole or not at all; the same directory gives the same bytes."""
+    file = run / FILE
+    write_atomically(file, page_of(read_findings(run, study)))
+    return file
+
+
 @dataclass(frozen=True)
 class Findings:
-    """All that is told. What was not measured is None or empty, and the page says so."""
+    """Everything that the page shows. What was not measured is None or empty.
+
+    Args:
+        results: best first; `drawn` are those that were drawn at random.
+        best: results whose mixers are compared with those of all: the best tenth, or the front.
+        ranking: how well the supernet's scores rank, in a sentence; empty for a search without a supernet.
+    """
 
     name: str
-    origin: Origin
-    record: StudyRecord
+    search: SearchRecord
+    study: StudyRecord
     results: Sequence[Result]
     drawn: Sequence[Result]
-    entries: Sequence[Entry]
+    best: Sequence[Result]
+    rows: Sequence[ResultRow]
     halving: HalvingRecord | None
-    comparison: Comparison | None
+    comparison: ComparisonRecord | None
+    ablation: AblationRecord | None
     audit: Audit | None
     ranking: str
-    best: Sequence[Result]
-    choices: Sequence[Choice]
-    ablation: Ablation | None
+    mixer_counts: Sequence[MixerCounts]
     importances: Mapping[str, float]
 
     @property
-    def winner(self) -> Entry:
+    def winner(self) -> ResultRow:
         """The first row."""
-        return self.entries[0]
+        return self.rows[0]
 
     @property
     def is_front(self) -> bool:
-        """Whether there are several objectives, and so a front in place of runners-up."""
-        return len(self.record.objectives) > 1
+        """Whether there are several objectives, and so a front instead of the next best."""
+        return len(self.study.objectives) > 1
 
     @property
     def has_images(self) -> bool:
-        """Whether scores are of images, and not numbers of a caller's evaluator."""
+        """Whether scores were measured on images; a caller's evaluator returns only numbers."""
         return self.results[0].score.num_images > 0
 
     @property
     def shows_accuracy(self) -> bool:
-        """Whether figures show accuracies: a front is one of log-likelihoods."""
+        """Whether charts show accuracies; those of a front show log-likelihoods."""
         return self.has_images and not self.is_front
 
     @property
     def has_line(self) -> bool:
         """Whether the front is a line in a plane."""
-        return len(self.record.objectives) == 2
+        return len(self.study.objectives) == 2
 
     @property
     def best_in_words(self) -> str:
-        """Who is compared with all."""
+        """Whose mixers are compared with those of all."""
         return f"the {len(self.best)} on the front" if self.is_front else f"the best tenth ({len(self.best)})"
 
 
-def read_findings(run: Path, record: StudyRecord) -> Findings:
-    """Read everything; errors are one line, with the file's name."""
-    check_run(run)
-    origin, comparison, results, drawn = origin_of(run), comparison_of(run), record.results(), record.random_draws()
-    parents = parents_within(record.space, origin.budget)
-    entries = entries_of(run, origin, name_of_others(record), results, drawn, parents, comparison)
-    winner = entries[0].architecture
+def read_findings(run: Path, study: StudyRecord) -> Findings:
+    """Read everything; RunError names a damaged file."""
+    search, comparison, results, drawn = read_finished_search(run), read_comparison(run), study.results(), study.random_draws()
+    rows = result_rows(run, search, study, results, drawn, comparison)
+    best = study.front() if len(study.objectives) > 1 else best_of(results)
+    winner = rows[0].architecture
     assert winner is not None
-    best = record.front() if len(record.objectives) > 1 else best_of(results)
     return Findings(
-        name=run.resolve().name, origin=origin, record=record, results=results, drawn=drawn, entries=entries,
-        halving=read_halving(run),
-        comparison=comparison, audit=audit_of(run), ranking=ranking_in_words(run) if origin.evaluator == "supernet" else "", best=best,
-        choices=choices_of(best, results), ablation=read_ablation(run, winner), importances=importances_of(record.space, results),
+        name=run.resolve().name, search=search, study=study, results=results, drawn=drawn, best=best, rows=rows, halving=read_halving(run),
+        comparison=comparison, ablation=read_ablation(run, winner.fingerprint), audit=audit_of(run),
+        ranking=ranking_in_words(run) if search.has_supernet else "", mixer_counts=mixer_counts(best, results),
+        importances=importances_of(study.space, results),
     )  # fmt: skip
-
-
-def write_report(run: Path, record: StudyRecord) -> Path:
-    """Write a run's `report.html`, whole or not at all; the same directory gives the same bytes."""
-    file = run / FILE
-    write_atomically(file, page_of(read_findings(run, record)))
-    return file
 
 
 def page_of(findings: Findings) -> str:
     """The page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "interval": interval, "millions": millions}
-    environment.globals |= {"by_block": by_block, "mixers_in_words": mixers_in_words}
     template = environment.from_string(files("nas.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    return template.render(found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=_targets(findings))
+    targets = [str(target) for target in findings.search.budget.targets.values()]
+    return template.render(
+        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words
+    )
 
 
 def percent(share: float) -> str:
@@ -121,7 +127,7 @@ def percent(share: float) -> str:
 
 
 def millions(amount: int) -> str:
-    """Three digits at the least: `0.456`, `14.0`, `4,480`."""
+    """At least three digits: `0.456`, `14.0`, `4,480`."""
     value = amount / 1e6
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
@@ -131,92 +137,90 @@ def interval(accuracy: Accuracy | None) -> str:
     return "" if accuracy is None else f"{percent(accuracy.share)} [{percent(accuracy.low)}, {percent(accuracy.high)}]"
 
 
-def _targets(findings: Findings) -> list[str]:
-    return [str(target) for target in findings.origin.budget.targets.values()]
-
-
 def _figures(findings: Findings) -> dict[str, Any]:
-    """By place in the page; what there is nothing to draw of is left out."""
+    """The figures by name; those without data are left out."""
     winner = findings.winner.architecture
     assert winner is not None
     drawn: dict[str, Any] = {
         "winner": figures.in_page(drawing_of(winner), f"The winner, stage by stage: {mixers_in_words(winner)}"),
         "search": _searched(findings),
-        "choices": figures.mixers_by_block(
-            "choices", f"Shares of mixers in every block, among {findings.best_in_words} and among all; the table below has the figures",
-            findings.choices, findings.best_in_words,
+        "mixers": figures.mixers_by_block(
+            "mixers", f"Shares of mixers in every block, among {findings.best_in_words} and among all; the table below has the figures",
+            findings.mixer_counts, findings.best_in_words,
         ),
     }  # fmt: skip
     if findings.comparison:
-        drawn["comparison"] = _compared(findings.comparison, findings.origin)
+        drawn["comparison"] = _compared(findings.comparison, findings.search.budget)
     if findings.ablation:
-        drawn["ablation"] = figures.gains_by_block(
+        drawn["ablation"] = figures.effects_by_block(
             "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
-            list(by_block(findings.ablation)), _held(winner),
+            findings.ablation.by_block, _mixers_of(winner),
         )  # fmt: skip
     if findings.importances:
         most = dict(list(findings.importances.items())[:MOST_BARS])
-        first = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most.items())
-        drawn["importances"] = figures.bars("importances", f"Importance of the space's slots: {first}", most, "importance, % of all")
+        in_words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most.items())
+        drawn["importances"] = figures.bars("importances", f"Importance of the space's slots: {in_words}", most, "importance, % of all")
     return drawn
 
 
-def _held(winner: Architecture) -> dict[tuple[int, int], str]:
-    return {
-        (i, j): block.mixer.label for i, stage in enumerate(winner.stages, start=1) for j, block in enumerate(stage.blocks, start=1)
-    }
+def _mixers_of(winner: Architecture) -> dict[tuple[int, int], str]:
+    """Labels of the mixers by stage and block, counted from 1."""
+    stages = enumerate(winner.stages, start=1)
+    return {(i, j): block.mixer.label for i, stage in stages for j, block in enumerate(stage.blocks, start=1)}
 
 
 def _searched(findings: Findings) -> list[Markup]:
-    """Everything that was evaluated: accuracy against multiply-adds, or of several objectives accuracy's against each other one."""
-    objectives = [objective for objective in findings.record.objectives if objective.quantity]
+    """All evaluated architectures: accuracy against multiply-adds, or with several objectives log-likelihood against each cost."""
+    objectives = [objective for objective in findings.study.objectives if objective.quantity]
     axes = [(objective.name, objective.quantity, objective.divisor) for objective in objectives] or [("MFLOPs", "macs", 1e6)]
+    return [_trade_off(findings, name, quantity, divisor) for name, quantity, divisor in axes if quantity]
+
+
+def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> Markup:
+    """All evaluated architectures in a plane of one cost and accuracy, log-likelihood or score."""
     drawn = {result.number for result in findings.drawn}
-    written = {entry.result.number for entry in findings.entries[1:] if entry.result and entry.label.startswith(("next", "front"))}
-    winner = findings.winner.result
+    written = {row.result.number for row in findings.rows[1:] if row.result and row.label.startswith(("next", "front"))}
+    winner, budget = findings.winner.result, findings.search.budget
     assert winner is not None
-    plots = []
-    for name, quantity, divisor in axes:
-        assert quantity is not None
 
-        def place(result: Result, quantity: str = quantity, divisor: float = divisor) -> tuple[float, float]:
-            height = 100 * result.score.accuracy if findings.shows_accuracy else result.score.log_likelihood
-            return result.amounts[quantity] / divisor, height
+    def point(result: Result) -> tuple[float, float]:
+        height = 100 * result.score.accuracy if findings.shows_accuracy else result.score.log_likelihood
+        return result.amounts[quantity] / divisor, height
 
-        rest = [result for result in findings.results if result.number not in written | {winner.number}]
-        groups = [
-            Group("proposed", [place(result) for result in rest if result.number not in drawn], "#8C8C8C", "o", 9),
-            Group("drawn at random", [place(result) for result in rest if result.number in drawn], figures.BLUE, "x", 12),
-            Group("front" if findings.is_front else "next best", [place(one) for one in findings.results if one.number in written],
-                  figures.ORANGE, "D", 22),
-            Group(findings.winner.label, [place(winner)], figures.VERMILION, "*", 90),
-        ]  # fmt: skip
-        about = "accuracy, %" if findings.shows_accuracy else "log-likelihood" if findings.has_images else "score"
-        unit = f"{name}, predicted" if quantity in findings.origin.budget.targets else name
-        at = f"{findings.winner.label} at {place(winner)[0]:.3g}"
-        alt = f"{about} of {len(findings.results)} evaluated architectures against {unit}; {at}"
-        limit = findings.origin.budget.limits.get(quantity)
-        front = [place(result) for result in findings.best] if findings.has_line else []
-        plots.append(
-            figures.trade_off(f"search {quantity}", alt, groups, unit, about, None if limit is None else limit / divisor, front)
+    rest = [result for result in findings.results if result.number not in written | {winner.number}]
+    series = [
+        Series("proposed", [point(result) for result in rest if result.number not in drawn], "#8C8C8C", "o", 9),
+        Series("drawn at random", [point(result) for result in rest if result.number in drawn], figures.BLUE, "x", 12),
+        Series("front" if findings.is_front else "next best", [point(one) for one in findings.results if one.number in written],
+               figures.ORANGE, "D", 22),
+        Series(findings.winner.label, [point(winner)], figures.VERMILION, "*", 90),
+    ]  # fmt: skip
+    reached = "accuracy, %" if findings.shows_accuracy else "log-likelihood" if findings.has_images else "score"
+    cost = f"{name}, predicted" if quantity in budget.targets else name
+    at = f"{findings.winner.label} at {point(winner)[0]:.3g}"
+    alt = f"{reached} of {len(findings.results)} evaluated architectures against {cost}; {at}"
+    limit = budget.limits.get(quantity)
+    front = [point(result) for result in findings.best] if findings.has_line else []
+    return figures.trade_off(f"search {quantity}", alt, series, cost, reached, None if limit is None else limit / divisor, front)
+
+
+def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
+    """Test accuracy against multiply-adds."""
+    found = [one for one in comparison.networks if one.label == FOUND]
+    drawn = [one for one in comparison.networks if one.is_random]
+    published = [one for one in comparison.networks if one not in found and one not in drawn]
+    series = [
+        Series(
+            name, [(one.macs / 1e6, 100 * one.test.share) for one in networks], colour, marker, size,
+            [one.test for one in networks], [one.label for one in networks] if networks is published else (),
         )
-    return plots
-
-
-def _compared(comparison: Comparison, origin: Origin) -> Markup:
-    kinds = [
-        ("published networks", figures.GREEN, "s", [one for one in comparison.networks if not one.is_random and one.label != "found"]),
-        ("random ones inside the budget", figures.BLUE, "o", [one for one in comparison.networks if one.is_random]),
-        ("winner", figures.VERMILION, "*", [one for one in comparison.networks if one.label == "found"]),
-    ]
-    groups = [
-        Group(
-            name, [(one.macs / 1e6, 100 * one.test.share) for one in networks], colour, marker, 90 if name == "winner" else 26,
-            [one.test for one in networks], [one.label for one in networks] if marker == "s" else (),
+        for name, networks, colour, marker, size in (
+            ("published networks", published, figures.GREEN, "s", 26),
+            ("random ones inside the budget", drawn, figures.BLUE, "o", 26),
+            ("winner", found, figures.VERMILION, "*", 90),
         )
-        for name, colour, marker, networks in kinds
     ]  # fmt: skip
     reached = ", ".join(f"{one.label} {100 * one.test.share:.1f} %" for one in comparison.networks)
-    limit = origin.budget.limits.get("macs")
     alt = f"Test accuracy against multiply-adds, retrained alike: {reached}"
-    return figures.trade_off("comparison", alt, groups, "MFLOPs", "test accuracy, %", None if limit is None else limit / 1e6)
+    limit = budget.limits.get("macs")
+    return figures.trade_off("comparison", alt, series, "MFLOPs", "test accuracy, %", None if limit is None else limit / 1e6)

@@ -23,12 +23,13 @@ from nas.cli.command_line import ConfigParser
 from nas.compare import __main__ as compare
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
-from nas.report.ablation import MAX_REPLACEMENTS, SLACK, plan_ablation, read_ablation
-from nas.report.choices import best_of, choices_of
+from nas.report.ablation import MAX_REPLACEMENTS, SLACK, ablation_of
 from nas.report.importance import importances_of
-from nas.report.origin import origin_of
+from nas.report.mixer_counts import best_of, mixer_counts
 from nas.report.page import millions
 from nas.runs.directory import storage_of_run
+from nas.runs.records.ablation import read_ablation
+from nas.runs.records.search import read_finished_search
 from nas.search import __main__ as search
 from nas.search.config import SearchConfig, search_config_of
 from nas.study.record import Result, open_study
@@ -164,7 +165,7 @@ def test_what_was_not_measured_is_said(bare: Path, capsys: pytest.CaptureFixture
     assert report.main([str(bare)]) == 0
     assert capsys.readouterr().out == f"report: {bare / 'report.html'}\n"
     page = page_of(bare)
-    for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --ablation does that"):
+    for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --ablation measures it"):
         assert told in page.text
     assert "Successive halving" not in page.text
 
@@ -207,8 +208,8 @@ def test_names_out_of_files_do_not_become_html(run: Path) -> None:
     found = json.loads((run / "audit" / "report.json").read_text())
     found |= {"verdict": [HOSTILE], "facts": {HOSTILE: HOSTILE}}
     (run / "audit" / "report.json").write_text(json.dumps(found))
-    table = run / "comparison" / "comparison.csv"
-    table.write_text(table.read_text().replace("random 1,", '"' + HOSTILE.replace('"', '""') + '",'))
+    file = run / "comparison" / "comparison.json"
+    file.write_text(file.read_text().replace('"random 1"', json.dumps(HOSTILE)))
     assert report.main([str(run)]) == 0
     text = (run / "report.html").read_text()
     page = Page(text)
@@ -220,7 +221,7 @@ def test_names_out_of_files_do_not_become_html(run: Path) -> None:
 
 def told_config(run: Path) -> SearchConfig:
     """What the command asks for that a page tells."""
-    told = shlex.split(origin_of(run).command)
+    told = shlex.split(read_finished_search(run).command)
     assert told[:3] == ["python", "-m", "nas.search"]
     return ConfigParser(SearchConfig, prog="python -m nas.search").read(told[3:])
 
@@ -235,10 +236,12 @@ def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mi
     assert search.main(alone) == 0
     page = page_of(folder / "run")
     for told in (
-        "1 steps of training alone", "log-likelihood, GFLOPs", "Pareto front", "is the most accurate: ", "had no supernet",
-        "This is not told of 3 trials",
+        "1 steps of training alone", "log-likelihood, GFLOPs", "Pareto front", "is the most accurate: ",
+        "needs at least 50 trials",
     ):  # fmt: skip
         assert told in page.text
+    # What a search without a supernet can never have is left out.
+    assert not {"What each block’s mixer is worth", "How far the ranking can be trusted"} & set(page.headings)
     assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--ablation"])
     assert told_config(folder / "run") == search_config_of(folder / "run")
 
@@ -259,26 +262,26 @@ def test_measured_latencies_stand_in_the_table(run: Path) -> None:
 
 def test_ablations_are_paired_differences_and_scored_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(run), "--ablation"]) == 0
-    assert "ablation: " in capsys.readouterr().out
+    assert "mixer ablation: " in capsys.readouterr().out
     best = load_architecture(run / "best.yaml")
-    found = read_ablation(run, best)
+    found = read_ablation(run, best.fingerprint)
     supernet_run = open_supernet_run(run)
-    asked = plan_ablation(best, supernet_run.space, origin_of(run).budget)
+    ablation = ablation_of(best, supernet_run.space, read_finished_search(run).budget)
     assert found is not None
-    assert {replacement.architecture.fingerprint for replacement in asked.replacements} == found.effects.keys()
-    judge = load_evaluator(supernet_run)
-    own = judge(best)
-    for replacement in asked.replacements[:3]:
-        score, effect = judge(replacement.architecture), found.effects[replacement.architecture.fingerprint]
-        assert effect.log_likelihood == pytest.approx(score.log_likelihood - own.log_likelihood, abs=1e-6)
-        assert effect.accuracy == pytest.approx(score.accuracy - own.accuracy)
-        assert (effect.macs, effect.params) == (cost_of(replacement.architecture).macs, cost_of(replacement.architecture).params)
+    assert {one.architecture.fingerprint for one in ablation.replacements} == found.effects.keys()
+    evaluator = load_evaluator(supernet_run)
+    reference = evaluator(best)
+    for one in ablation.replacements[:3]:
+        score, effect = evaluator(one.architecture), found.effects[one.architecture.fingerprint]
+        assert effect.log_likelihood == pytest.approx(score.log_likelihood - reference.log_likelihood, abs=1e-6)
+        assert effect.accuracy == pytest.approx(score.accuracy - reference.accuracy)
+        assert (effect.macs, effect.params) == (cost_of(one.architecture).macs, cost_of(one.architecture).params)
     before = (run / "ablation.json").stat().st_mtime_ns
     assert report.main([str(run), "--ablation"]) == 0
-    assert "ablation: " not in capsys.readouterr().out
+    assert "mixer ablation: " not in capsys.readouterr().out
     assert (run / "ablation.json").stat().st_mtime_ns == before
     # Those of another winner say nothing of this one.
-    assert read_ablation(run, load_architecture(run / "next-2.yaml")) is None
+    assert read_ablation(run, load_architecture(run / "next-2.yaml").fingerprint) is None
 
 
 BANDS = [
@@ -289,18 +292,18 @@ BANDS = [
 
 @settings(max_examples=8)
 @given(st.sampled_from(BANDS), st.integers(0, 2**32))
-def test_a_swap_changes_one_mixer_and_hardly_the_cost(band: ArchitectureBand, seed: int) -> None:
+def test_a_replacement_changes_one_mixer_and_hardly_the_cost(band: ArchitectureBand, seed: int) -> None:
     space, budget, winner = band.space, band.budget, band.draw(random.Random(seed))
-    asked = plan_ablation(winner, space, budget)
-    assert len(asked.replacements) <= min(MAX_REPLACEMENTS, asked.num_possible)
-    for replacement in asked.replacements:
-        assert space.contains(replacement.architecture)
-        assert replacement.cost == cost_of(replacement.architecture)
-        assert budget.excess(replacement.cost) <= SLACK
-        before, after = (one.stages[replacement.stage - 1].blocks[replacement.block - 1] for one in (winner, replacement.architecture))
+    ablation = ablation_of(winner, space, budget)
+    assert len(ablation.replacements) <= min(MAX_REPLACEMENTS, ablation.num_possible)
+    for one in ablation.replacements:
+        assert space.contains(one.architecture)
+        assert one.cost == cost_of(one.architecture)
+        assert budget.excess(one.cost) <= SLACK
+        before, after = (network.stages[one.stage - 1].blocks[one.block - 1] for network in (winner, one.architecture))
         assert before.mixer.type != after.mixer.type
-        assert after == before.model_copy(update={"mixer": replacement.mixer})
-        blocks = [[block for stage in one.stages for block in stage.blocks] for one in (winner, replacement.architecture)]
+        assert after == before.model_copy(update={"mixer": one.mixer})
+        blocks = [[block for stage in network.stages for block in stage.blocks] for network in (winner, one.architecture)]
         assert sum(a != b for a, b in zip(*blocks, strict=True)) == 1
 
 
@@ -321,14 +324,14 @@ def test_the_slot_that_decides_is_the_most_important() -> None:
     assert importances_of(space, results[:49]) == {}
 
 
-def test_choices_count_the_blocks_that_stand() -> None:
+def test_mixers_are_counted_where_a_stage_is_deep_enough() -> None:
     results = sorted(some_results(30), key=lambda result: result.rank_key, reverse=True)
     best = best_of(results)
     assert len(best) == 3
-    for choice in choices_of(best, results):
-        for counts, some in ((choice.best, best), (choice.all, results)):
-            deep = [one.architecture.stages[choice.stage - 1].blocks for one in some]
-            assert Counter(counts) == Counter(blocks[choice.block - 1].mixer.type for blocks in deep if len(blocks) >= choice.block)
+    for of_block in mixer_counts(best, results):
+        for counts, some in ((of_block.best, best), (of_block.all, results)):
+            deep = [one.architecture.stages[of_block.stage - 1].blocks for one in some]
+            assert Counter(counts) == Counter(blocks[of_block.block - 1].mixer.type for blocks in deep if len(blocks) >= of_block.block)
 
 
 def test_intervals() -> None:
@@ -351,7 +354,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
     assert report.main([str(run), "--ablation", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert f"  {run / 'report.html'}  1 MB\n" in out
-    assert "replaced mixers to score" in out
+    assert "replacements of mixers to score" in out
     assert "nothing was written" in out
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
 
@@ -362,7 +365,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
     for name, content, told in (
         ("audit/report.json", '{"verdict": 3}', "audit/report.json: verdict"),
         ("ablation.json", "{", "ablation.json: content"),
-        ("comparison/comparison.csv", "network,fingerprint\nfound,1\n", "comparison.csv: got no table"),
+        ("comparison/comparison.json", '{"networks": [{"label": 1}]}', "comparison.json: networks.0.label"),
         ("halving.json", '{"steps": ["many"]}', "halving.json: steps.0"),
         ("config.json", '{"config": {"space": "tiny"}}', "config.json: "),
         ("best.yaml", "", "best.yaml"),

@@ -1,21 +1,18 @@
-"""`audit/report.json`: how well scores rank, as far as others than the audit itself read it."""
+"""`audit/report.json`: how well scores rank, as far as other commands read it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from nas.runs.records.reading import read_json
+from nas.runs.records.json_file import read_record
 from space.errors import UserError
 
 FOLDER, REPORT = "audit", "report.json"
 SUPERNET = "supernet"
 """What the report calls the supernet's scores."""
 GROUPS = ("overall", "band")
-"""Of the sample: all of it, and those that cost the same."""
+"""Of the architectures in the sample: all, and those with the same number of multiply-adds."""
 
 
 @dataclass(frozen=True)
@@ -36,51 +33,45 @@ class RankCorrelation:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit's report, as far as a page shows it.
+    """What an audit found.
 
     Args:
-        verdict: sentences.
+        verdict: its conclusions, in sentences.
         facts: what it was made on, by heading.
-        correlations: rank correlations with the truth by group, `overall` or `band`, and predictor.
+        correlations: rank correlations with stand-alone training, by group, `overall` or `band`, and predictor.
+        corrections: what to subtract from a score, by operator.
     """
 
     verdict: tuple[str, ...]
     facts: dict[str, str]
     correlations: dict[str, dict[str, RankCorrelation]]
+    corrections: dict[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[tuple[str, list[RankCorrelation | None]]]:
-        """By predictor, its agreement overall and at equal multiply-adds."""
+        """Every predictor with its correlations, overall and at equal multiply-adds; None where one was not computed."""
         names = dict.fromkeys(name for group in GROUPS for name in self.correlations.get(group, {}))
         return [(name, [self.correlations.get(group, {}).get(name) for group in GROUPS]) for name in names]
 
 
 def audit_of(run: Path) -> Audit | None:
-    """The audit of a run's directory; None where none was made."""
-    file = run / FOLDER / REPORT
-    return read_json(file, TypeAdapter(Audit), "the report of nas.audit") if file.is_file() else None
+    """The audit of a run's directory; None where none was made. RunError where its report is damaged."""
+    return read_record(run / FOLDER / REPORT, Audit, "the report of nas.audit")
 
 
-def ranking_in_words(folder: Path) -> str:
-    """One sentence about how well a run's supernet ranks, from its audit; that none was made where there is none."""
-    file = folder / FOLDER / REPORT
-    try:
-        return str(json.loads(file.read_text())["verdict"][0])
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return "How well this supernet ranks was not measured; nas.audit does that."
+def ranking_in_words(run: Path) -> str:
+    """How well the scores of a run's supernet rank, in one sentence."""
+    audit = audit_of(run)
+    return audit.verdict[0] if audit and audit.verdict else "How well this supernet ranks was not measured; nas.audit does that."
 
 
-def corrections_of(folder: Path) -> dict[str, float]:
-    """What a run's audit found to subtract from its supernet's log-likelihoods, as `nas.audit.operator_bias.corrected` does.
+def corrections_of(run: Path) -> dict[str, float]:
+    """What to subtract from the log-likelihoods of a run's supernet, by operator, as `nas.audit.operator_bias.corrected` does.
 
     Raises UserError where there is no audit of a supernet.
     """
-    file = folder / FOLDER / REPORT
-    try:
-        content = json.loads(file.read_text())
-        has_supernet = SUPERNET in content["correlations"]["overall"]
-    except (OSError, ValueError, KeyError, TypeError):
-        has_supernet = False
-    if not has_supernet:
+    audit = audit_of(run)
+    if audit is None or SUPERNET not in audit.correlations.get("overall", {}):
+        file = run / FOLDER / REPORT
         raise UserError(f"--subtract-bias: got no audit of a supernet in {file}; train one with nas.train, then audit it with nas.audit")
-    return dict(content["corrections"])
+    return audit.corrections

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from pydantic import TypeAdapter
-
-from nas.runs.records.reading import read_json
-from space.files import write_atomically
+from nas.runs.records.json_file import read_record, write_record
 from supernet.accuracy import Score
 
 FILE = "halving.json"
@@ -66,15 +62,11 @@ class HalvingRecord:
         return next(one for one in self.candidates if one.competes)
 
 
-_RECORD = TypeAdapter(HalvingRecord)
-
-
 def write_halving(run: Path, record: HalvingRecord) -> None:
     """Write the record into a run's directory."""
-    write_atomically(run / FILE, json.dumps(asdict(record), indent=1) + "\n")
+    write_record(run / FILE, record)
 
 
 def read_halving(run: Path) -> HalvingRecord | None:
     """The record of a run's directory; None where there is none. RunError where the file is damaged."""
-    file = run / FILE
-    return read_json(file, _RECORD, "the successive halving of a search") if file.is_file() else None
+    return read_record(run / FILE, HalvingRecord, "the successive halving of a search")
