@@ -14,7 +14,7 @@ from nas.cli.command import Command
 from nas.cli.options import REQUIRED, Config, option
 from nas.runs.lock import holder_of
 from nas.runs.process_id import is_alive
-from nas.runs.storage_url import checked, file_of
+from nas.runs.storage_url import checked_url, file_of
 from space.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class JoinConfig(Config):
 
     run: Path = option(REQUIRED, "the search's run directory", is_positional=True)
     workers: int | None = option(None, "evaluations at a time (one a core; on a GPU one)", at_least=1)
-    storage: str | None = option(None, "the search's, with a password that neither PGPASSWORD nor ~/.pgpass has", convert=checked)
+    storage: str | None = option(None, "the search's, with a password that neither PGPASSWORD nor ~/.pgpass has", convert=checked_url)
     wait: float = option(60.0, "minutes to wait for the search to begin", at_least=0, below=1e6)
 
 
@@ -79,7 +79,7 @@ def run(config: JoinConfig, console: Console) -> None:
     from nas.latency.limits import limited
     from nas.latency.run_tables import tables_of_run
     from nas.runs.records.audit import corrections_of
-    from nas.search.evaluation import evaluate, evaluator_of, open_search
+    from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from proxies.published import parents_within
 
     num_results = _wait_for_study(config, search, console).num_results
@@ -95,7 +95,7 @@ def run(config: JoinConfig, console: Console) -> None:
     before = study.num_results
     corrections = corrections_of(supernet_run.folder) if search.subtract_bias else None
     with Screen(console, ("search",)) as screen:
-        evaluate(search, study, evaluator_of(search, supernet_run, corrections), Deadline(), screen, parents)
+        evaluate_proposals(search, study, evaluator_of(search, supernet_run, corrections), Deadline(), screen, parents)
     console.print(f"{study.num_results - before} architectures evaluated meanwhile, {study.num_results} in all", soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nas.evaluators.zero_cost import ScoredArchitecture
-    from proxies.zero_cost.registry import Score
+    from proxies.zero_cost.registry import ZeroCostScore
     from space.architecture import Architecture
     from supernet.data.images import ImageSet
 
@@ -76,7 +76,7 @@ def run(config: ScoreConfig, console: Console) -> None:
     console.print(table)
 
 
-def _plan(console: Console, config: ScoreConfig, scores: Sequence[Score], architectures: Sequence[Architecture], side: int) -> None:
+def _plan(console: Console, config: ScoreConfig, scores: Sequence[ZeroCostScore], architectures: Sequence[Architecture], side: int) -> None:
     from nas.cli.plan import Phase, Plan, memory_now, print_plan
     from nas.cli.workload import workload_of
 
@@ -96,7 +96,7 @@ def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:
     return train
 
 
-def _table(scores: Sequence[Score], scored: Sequence[ScoredArchitecture]) -> Table:
+def _table(scores: Sequence[ZeroCostScore], scored: Sequence[ScoredArchitecture]) -> Table:
     from rich import box
     from rich.table import Table
 

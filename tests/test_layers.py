@@ -104,6 +104,23 @@ def test_every_folder_of_nas_has_its_place_and_no_command_imports_another_ones_d
         assert not doors, f"{path} imports {doors}"
 
 
+SHARED_NAMES = {
+    "run",  # what a command's file does with its config
+    "split",  # of official weights into parts, of images into splits
+}
+"""Public names that several files may define: by convention they say the same everywhere."""
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """In all packages, the public classes and functions of files; methods are told apart by their class."""
+    places: dict[str, list[str]] = {}
+    for path in sources():
+        for node in ast.parse((ROOT / path).read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path))
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1 and name not in SHARED_NAMES}
+
+
 def modules_loaded_by(code: str) -> set[str]:
     """Top-level modules in memory once a fresh interpreter has run some code, whose output is ignored."""
     report = f"""import sys

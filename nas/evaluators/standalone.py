@@ -34,7 +34,7 @@ from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig
-from supernet.training.loop import train
+from supernet.training.loop import train_network
 from supernet.training.step import StepReport
 
 AUGMENTATION = Augmentation()
@@ -224,7 +224,7 @@ def _train(conditions: Conditions, training: Training) -> Trained:
 
     # Processes that load images would take the cores of other trainings.
     batches = Batches(images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, AUGMENTATION, num_workers=0)
-    train(
+    train_network(
         network,
         lambda _, images_BCHW: network(images_BCHW),
         batches,

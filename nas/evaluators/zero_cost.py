@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from proxies.zero_cost.registry import Score
+from proxies.zero_cost.registry import ZeroCostScore
 from space.architecture import Architecture
 from space.network import build_network
 from supernet.data.batches import fixed_batch
@@ -26,7 +26,9 @@ class ScoredArchitecture:
     seconds: tuple[float, ...]
 
 
-def score(architecture: Architecture, scores: Sequence[Score], images_BCHW: Tensor, labels_B: Tensor, seed: int) -> ScoredArchitecture:
+def score(
+    architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, labels_B: Tensor, seed: int
+) -> ScoredArchitecture:
     """Build an architecture's network and score it; the weights depend on the seed alone."""
     with seeded("weights", seed):
         network = build_network(architecture)

@@ -29,7 +29,7 @@ from supernet.seeding import seeded
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, TrainingError, check_training
 from supernet.training.distributed import wait_for_all
-from supernet.training.loop import TrainReport, train
+from supernet.training.loop import TrainReport, train_network
 from supernet.training.losses import Output
 from supernet.training.step import StepReport
 
@@ -157,7 +157,7 @@ class Retraining:
             return logits if self.teacher is None else self.teacher.distil(logits, images_BCHW)
 
         with scalars, _compilation_errors() if self.recipe.compile else nullcontext():
-            return train(
+            return train_network(
                 network,
                 forward,
                 self.batches,

@@ -14,7 +14,7 @@ class StorageError(UserError):
     """A storage that cannot be named, opened, reached, read or written."""
 
 
-def checked(url: str) -> str:
+def checked_url(url: str) -> str:
     """The URL, with a file in it as an absolute path; StorageError where it is of no kind that is known."""
     for kind in (SQLITE, JOURNAL):
         if url.startswith(kind) and len(url) > len(kind):

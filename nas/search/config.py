@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from nas.cli.backend_options import WHERE as BACKEND
 from nas.cli.backend_options import BackendOptions
 from nas.cli.options import REQUIRED, Derived, OptionError, option
-from nas.runs.storage_url import checked, journal_url
+from nas.runs.storage_url import checked_url, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
@@ -67,7 +67,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
     cpus_per_worker: int = option(1, "threads of each worker, on which the last digits of a score depend", group=BACKEND, at_least=1,
                                   metavar="N")  # fmt: skip
     storage: str | None = option(None, "of the study: sqlite:///FILE, journal:FILE or postgresql://USER@HOST/DATABASE "
-                                 "(a file in the run's directory)", group=WHERE, convert=checked)  # fmt: skip
+                                 "(a file in the run's directory)", group=WHERE, convert=checked_url)  # fmt: skip
     keep: int = option(5, "architectures to write, the best included; with several objectives the whole front is written", group=WHERE,
                        at_least=1, may_change=True)  # fmt: skip
     parallel: int = option(4, "evaluations that may be under way at once; decides what is proposed", group=WHERE, at_least=1)

@@ -75,7 +75,7 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
     return partial(load_evaluator, supernet_run) if corrections is None else partial(_unbiased, supernet_run, corrections)
 
 
-def evaluate(
+def evaluate_proposals(
     config: SearchConfig,
     study: ArchitectureStudy,
     make_evaluator: MakeEvaluator,

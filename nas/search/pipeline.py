@@ -63,7 +63,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.cli.screen import Screen
     from nas.latency.limits import within_latencies
     from nas.report.wording import names_of_files
-    from nas.search.evaluation import evaluate, evaluator_of, open_search
+    from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from nas.search.finish import finish
     from nas.search.found import Found, FoundArchitecture
     from nas.study.storage import open_storage, told
@@ -85,7 +85,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
             train_supernet(screen, config, supernet_run, band if config.scope == "band" else None, seconds)
         parents = parents_within(supernet_run.space, budget)
         study = open_search(config, supernet_run, band, budget, parents)
-        evaluate(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
+        evaluate_proposals(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
         best, halving = finish(screen, config, study, budget, tables, supernet_run, parents, Deadline(minutes_end))
     if not best:
         return None

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.runs.storage_url import JOURNAL, POSTGRESQL, StorageError, checked, file_of, without_password
+from nas.runs.storage_url import JOURNAL, POSTGRESQL, StorageError, checked_url, file_of, without_password
 
 WAIT_SECONDS = 60.0
 """How long a process waits for others that write to the same SQLite file."""
@@ -52,7 +52,7 @@ class Storage:
 
 def open_storage(url: str) -> Storage:
     """Open a storage, and create its file or tables where there are none; StorageError says in one line why not."""
-    url = checked(url)
+    url = checked_url(url)
     with told(url):
         file = file_of(url)
         if file is None:

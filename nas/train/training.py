@@ -30,7 +30,7 @@ from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, check_training
 from supernet.training.distributed import is_first, num_processes
-from supernet.training.loop import train
+from supernet.training.loop import train_network
 from supernet.training.step import StepReport
 
 
@@ -156,7 +156,7 @@ def _train(
         for line in warm_start(supernet, config.warm_start):
             console.print(line, soft_wrap=True)
     training = PathTraining(supernet, strategy(config.paths), sampling_domain(supernet_run.space, band), supernet_run.seed)
-    report = train(
+    report = train_network(
         training,
         training,
         Batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
-from proxies.zero_cost.passes import run, tensors_of
+from proxies.zero_cost.passes import run_network, tensors_of
 from space.network import TokenMixerNet
 
 
@@ -19,7 +19,7 @@ def watch_blocks(network: nn.Module, images_BCHW: Tensor, watcher: Callable[[Ten
 
     hooks = [block.register_forward_hook(tell) for block in blocks_of(network)]
     try:
-        run(network, tensors_of(network), images_BCHW)
+        run_network(network, tensors_of(network), images_BCHW)
     finally:
         for hook in hooks:
             hook.remove()

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from proxies.zero_cost.passes import BATCH_NORMS, ones_like, positive, replaced, run, tensors_of, weight_gradients
+from proxies.zero_cost.passes import BATCH_NORMS, ones_like, positive, replaced, run_network, tensors_of, weight_gradients
 from proxies.zero_cost.registry import Batch, register
 from space.network import Block
 
@@ -29,7 +29,7 @@ def dss(network: nn.Module, batch: Batch) -> float:
     """
     tensors = positive(tensors_of(network))
     with replaced(network, BATCH_NORMS, _scaled_to_one):
-        output = run(network, tensors, ones_like(batch), batch_statistics=False)
+        output = run_network(network, tensors, ones_like(batch), batch_statistics=False)
     is_from_space = any(isinstance(module, Block) for module in network.modules())
     of_mixers = _weights_of_mixers(network)
     total = 0.0

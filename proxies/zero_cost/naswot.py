@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from proxies.zero_cost.passes import run, tensors_of
+from proxies.zero_cost.passes import run_network, tensors_of
 from proxies.zero_cost.registry import Batch, ScoreError, register
 
 aten = torch.ops.aten
@@ -47,7 +47,7 @@ def _agreements(network: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     """K, (B, B) in double precision, and N."""
     codes = _Codes(len(batch.images))
     with torch.no_grad(), codes:
-        run(network, tensors_of(network), batch.images)
+        run_network(network, tensors_of(network), batch.images)
     if not codes.units:
         raise ScoreError("naswot: got a network that calls no rectifier, expected ReLU, GELU or the like")
     # Two codes of +1 and -1 that agree in a places of n have the product 2a - n.

@@ -28,7 +28,7 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def run(network: nn.Module, tensors: Mapping[str, Tensor], images_BCHW: Tensor, batch_statistics: bool = True) -> Tensor:
+def run_network(network: nn.Module, tensors: Mapping[str, Tensor], images_BCHW: Tensor, batch_statistics: bool = True) -> Tensor:
     """A network's output with these tensors in place of its own, nothing dropped at random.
 
     Args:
@@ -89,7 +89,7 @@ def replaced(network: nn.Module, kinds: tuple[type[nn.Module], ...], function: C
 def loss_gradients(network: nn.Module, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
     """`weight_gradients` of the batch's loss: one forward and one backward pass."""
     tensors = tensors_of(network)
-    logits = run(network, tensors, batch.images)
+    logits = run_network(network, tensors, batch.images)
     classes, labels = logits.shape[1] if logits.ndim > 1 else 1, batch.labels
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ScoreError(f"labels: got {int(labels.min())} to {int(labels.max())}, expected 0 to {classes - 1}, the network's classes")

@@ -40,7 +40,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Score:
+class ZeroCostScore:
     """A registered score: `score(network, images_BCHW, labels_B)` is a finite number, and greater is better.
 
     Weights, buffers, gradients, training mode and the random state are afterwards as before, and the same network and batch
@@ -69,11 +69,11 @@ class Score:
         return value
 
 
-SCORES: dict[str, Score] = {}
+SCORES: dict[str, ZeroCostScore] = {}
 """All scores by name. To import this module imports the whole package, which registers them."""
 
 
-def register(name: str, *, paper: str = "", min_batch: int = 1) -> Callable[[Callable[[nn.Module, Batch], float]], Score]:
+def register(name: str, *, paper: str = "", min_batch: int = 1) -> Callable[[Callable[[nn.Module, Batch], float]], ZeroCostScore]:
     """Turn a function of a network and a batch into a registered score.
 
     Args:
@@ -81,16 +81,16 @@ def register(name: str, *, paper: str = "", min_batch: int = 1) -> Callable[[Cal
         min_batch: images that it needs at the least.
     """
 
-    def decorate(function: Callable[[nn.Module, Batch], float]) -> Score:
+    def decorate(function: Callable[[nn.Module, Batch], float]) -> ZeroCostScore:
         if name in SCORES:
             raise ScoreError(f"score: {name!r} is registered already")
-        SCORES[name] = Score(name, paper, min_batch, function)
+        SCORES[name] = ZeroCostScore(name, paper, min_batch, function)
         return SCORES[name]
 
     return decorate
 
 
-def score_named(name: str) -> Score:
+def score_named(name: str) -> ZeroCostScore:
     """The score of this name; ScoreError lists the names there are."""
     if name not in SCORES:
         raise ScoreError(f"score: got {name!r}, expected one of {', '.join(SCORES)}")

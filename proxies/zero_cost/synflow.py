@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from proxies.zero_cost.passes import NORMS, ones_like, positive, replaced, run, tensors_of, weight_gradients
+from proxies.zero_cost.passes import NORMS, ones_like, positive, replaced, run_network, tensors_of, weight_gradients
 from proxies.zero_cost.registry import Batch, register
 
 LOGITS: dict[Any, int] = {
@@ -36,7 +36,7 @@ def synflow(network: nn.Module, batch: Batch) -> float:
     """
     tensors = positive(tensors_of(network))
     with replaced(network, NORMS, lambda x: x), _EvenAttention():
-        output = run(network, tensors, ones_like(batch), batch_statistics=False)
+        output = run_network(network, tensors, ones_like(batch), batch_statistics=False)
     flows = [(weight * gradient).sum() for weight, gradient in weight_gradients(output.sum(), tensors).values()]
     return float(torch.stack(flows).sum().log())
 

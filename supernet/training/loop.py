@@ -47,7 +47,7 @@ class TrainReport:
     average: Mapping[str, Tensor] | None
 
 
-def train(
+def train_network(
     model: nn.Module,
     forward: Forward,
     batches: Batches,

@@ -32,7 +32,7 @@ from space.network import build_network
 from space.weights import load_weights
 from supernet.data import images as images_module
 from supernet.data.images import ImageSet, open_images, open_test_images, split
-from supernet.training.loop import TrainReport, train
+from supernet.training.loop import TrainReport, train_network
 from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
@@ -119,7 +119,7 @@ def test_the_same_command_again_trains_nothing(work: Path, monkeypatch: pytest.M
     assert main(command) == 0
     before = (work / "run" / "result.json").read_bytes()
     first = capsys.readouterr().out
-    monkeypatch.setattr(retraining, "train", None)
+    monkeypatch.setattr(retraining, "train_network", None)
     assert main(command) == 0
     assert (work / "run" / "result.json").read_bytes() == before
     assert capsys.readouterr().out.split("tiny", 1)[-1].splitlines()[-3:] == first.splitlines()[-3:]
@@ -134,9 +134,9 @@ def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pyt
             if report.step == 5:
                 signal.raise_signal(signal.SIGINT)
 
-        return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
+        return train_network(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(retraining, "train", interrupted)
+    monkeypatch.setattr(retraining, "train_network", interrupted)
     assert main([*COMMAND, "--out", "parts"]) == 130
     assert not (work / "parts" / "result.json").exists()
     assert (work / "parts" / "checkpoint.safetensors").exists()

@@ -18,7 +18,7 @@ from nas.execution.resources import Resources
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint
-from supernet.training.loop import TrainReport, train
+from supernet.training.loop import TrainReport, train_network
 from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
@@ -62,7 +62,7 @@ def test_a_training_learns_and_keeps_its_curve(conditions: Conditions) -> None:
 def test_what_is_done_is_not_done_again(conditions: Conditions, monkeypatch: pytest.MonkeyPatch) -> None:
     trainings = [Training(SMALL, 2, 0), Training(LARGER, 2, 0)]
     first = do(conditions, *trainings)
-    monkeypatch.setattr(standalone, "train", None)
+    monkeypatch.setattr(standalone, "train_network", None)
     seen: list[tuple[Training, Trained]] = []
     assert do(conditions, *trainings, on_result=lambda training, result: seen.append((training, result))) == first
     assert seen == list(zip(trainings, first, strict=True))
@@ -93,9 +93,9 @@ def test_a_training_goes_on_from_its_checkpoint(conditions: Conditions, tmp_path
             if len(steps) == 3:
                 signal.raise_signal(signal.SIGINT)
 
-        return train(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
+        return train_network(*arguments, on_step=follow, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(standalone, "train", interrupted)
+    monkeypatch.setattr(standalone, "train_network", interrupted)
     with pytest.raises(KeyboardInterrupt):
         do(begun, training)
     (parts,) = do(begun, training)

@@ -29,7 +29,7 @@ from supernet.slices import Slices
 from supernet.training.checkpoint import load_checkpoint
 from supernet.training.config import TrainConfig
 from supernet.training.distributed import num_processes
-from supernet.training.loop import train
+from supernet.training.loop import train_network
 from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
@@ -73,7 +73,7 @@ def run(config: TrainConfig, checkpoint: Path, on_step: Callable[[StepReport], N
     with seeded("elastic"):
         model = Elastic()
     batches = Batches(open_images("digits"), np.arange(64), 8, 32, seed=3)
-    average = train(model, model, batches, config, slices=model.slices, checkpoint=checkpoint, on_step=on_step).average
+    average = train_network(model, model, batches, config, slices=model.slices, checkpoint=checkpoint, on_step=on_step).average
     assert average is not None
     found = model.state_dict() | {f"average.{name}": tensor for name, tensor in average.items()}
     return {name: tensor.cpu() for name, tensor in found.items()}

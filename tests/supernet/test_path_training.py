@@ -20,7 +20,7 @@ from supernet.sampling_domain import whole_space
 from supernet.sharing import leading_slice
 from supernet.training.checkpoint import load_checkpoint
 from supernet.training.config import TrainConfig
-from supernet.training.loop import train
+from supernet.training.loop import train_network
 from supernet.training.losses import Distilled
 from supernet.training.step import StepReport
 from tests.supernet.test_paths import space_of
@@ -48,10 +48,10 @@ def interrupt_at(step: int) -> object:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_updates_are_those_of_the_paths_and_a_resumed_training_counts_on(name: str, tmp_path: Path) -> None:
     whole_training, parts, resumed = make(name), make(name), make(name)
-    train(whole_training, whole_training, batches(), CONFIG, slices=whole_training.slices)
+    train_network(whole_training, whole_training, batches(), CONFIG, slices=whole_training.slices)
     with pytest.raises(KeyboardInterrupt):
-        train(parts, parts, batches(), CONFIG, slices=parts.slices, checkpoint=tmp_path / "file", on_step=interrupt_at(2))  # type: ignore[arg-type]
-    train(resumed, resumed, batches(), CONFIG, slices=resumed.slices, checkpoint=tmp_path / "file")
+        train_network(parts, parts, batches(), CONFIG, slices=parts.slices, checkpoint=tmp_path / "file", on_step=interrupt_at(2))  # type: ignore[arg-type]
+    train_network(resumed, resumed, batches(), CONFIG, slices=resumed.slices, checkpoint=tmp_path / "file")
     assert all(torch.equal(a, b) for a, b in zip(whole_training.state_dict().values(), resumed.state_dict().values(), strict=True))
     expected: dict[str, dict[str, int]] = {path: dict.fromkeys(labels, 0) for path, labels in resumed.updates.items()}
     paths = strategy(name).paths(whole_space(SPACE), 0)
@@ -64,7 +64,7 @@ def test_updates_are_those_of_the_paths_and_a_resumed_training_counts_on(name: s
 def test_a_skipped_step_is_not_counted() -> None:
     training = make("uniform")
     config = replace(CONFIG, steps=1)
-    report = train(training, lambda step, images: training(step, images * float("nan")), batches(), config)
+    report = train_network(training, lambda step, images: training(step, images * float("nan")), batches(), config)
     assert report.skipped == 1
     assert not training.counts.any()
 
@@ -89,7 +89,7 @@ def test_a_student_learns_its_teachers_probabilities() -> None:
         return Distilled(model(images), torch.full((8, 10), 0.1, device=images.device))
 
     losses: list[float] = []
-    train(model, forward, batches(), config, on_step=lambda report: losses.append(report.loss))
+    train_network(model, forward, batches(), config, on_step=lambda report: losses.append(report.loss))
     assert losses[-1] - np.log(10) < 0.5 * (losses[0] - np.log(10))
 
 
@@ -108,7 +108,7 @@ def test_what_a_step_did_not_run_stays_bit_for_bit(name: str, optimizer: str, tm
         if file.exists():
             seen.append(load_checkpoint(file)[0])
 
-    train(training, training, batches(), config, slices=training.slices, checkpoint=file, on_step=look)
+    train_network(training, training, batches(), config, slices=training.slices, checkpoint=file, on_step=look)
     seen.append(load_checkpoint(file)[0])
     paths = strategy(name).paths(whole_space(SPACE), 0)
     partial = 0

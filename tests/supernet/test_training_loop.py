@@ -31,7 +31,7 @@ from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_
 from supernet.training.checkpointer import Checkpointer
 from supernet.training.config import TrainConfig, TrainingError, precision_of
 from supernet.training.distributed import own_device
-from supernet.training.loop import TrainReport, train
+from supernet.training.loop import TrainReport, train_network
 from supernet.training.losses import Distilled
 from supernet.training.state import TrainState
 from supernet.training.step import StepReport
@@ -71,7 +71,7 @@ class Branches(nn.Module):
 
 
 def run(model: nn.Module, config: TrainConfig, **options: object) -> TrainReport:
-    return train(model, lambda _, images: model(images), batches(), config, **options)  # type: ignore[arg-type]
+    return train_network(model, lambda _, images: model(images), batches(), config, **options)  # type: ignore[arg-type]
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def test_a_path_that_a_step_did_not_train_stays_as_it_is(tmp_path: Path, optimiz
 
     # With a checkpoint after every step, the one at hand is of the step before.
     config = replace(EVERYTHING, optimizer=optimizer, steps=7)
-    train(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, on_step=look)
+    train_network(model, lambda step, images: model(images, step % 2), batches(), config, checkpoint=file, on_step=look)
     assert len(seen) == 6
     for step, (before, after) in enumerate(pairwise(seen), start=1):
         trained, untrained = f"paths.{step % 2}.", f"paths.{1 - step % 2}."
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_after_the_step_it_falls_into(tmp_path: Path) -> None:
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(model, forward, batches(), EVERYTHING, checkpoint=file)
+        train_network(model, forward, batches(), EVERYTHING, checkpoint=file)
     assert load_checkpoint(file)[1]["step"] == 2
     assert signal.getsignal(signal.SIGINT) is on_interrupt
     run(model, EVERYTHING, checkpoint=file)
@@ -212,7 +212,7 @@ def test_a_step_without_a_finite_loss_changes_nothing() -> None:
         states.append(state(model) | {f"average/{name}": tensor.to("cpu", copy=True) for name, tensor in (report.average or {}).items()})
         losses.append(report.loss)
 
-    report = train(model, forward, batches(), EVERYTHING, on_step=look)
+    report = train_network(model, forward, batches(), EVERYTHING, on_step=look)
     assert report.skipped == 1
     assert not np.isfinite(losses[2])
     assert same(states[1], states[2])
@@ -224,7 +224,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     model = make_network()
     before = state(model)
     # The square root's value at zero is finite, its slope is not.
-    report = train(model, lambda _, images: (0 * model(images)).abs().sqrt(), batches(), replace(EVERYTHING, steps=2))
+    report = train_network(model, lambda _, images: (0 * model(images)).abs().sqrt(), batches(), replace(EVERYTHING, steps=2))
     assert report.skipped == 2
     assert same(before, state(model))
 
@@ -233,7 +233,7 @@ def test_a_diverged_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 3)
     model = Branches()
     with pytest.raises(TrainingError, match="3 steps in a row without a finite loss"):
-        train(model, lambda _, images: model(images, 0) * float("inf"), batches(), replace(EVERYTHING, steps=1000))
+        train_network(model, lambda _, images: model(images, 0) * float("inf"), batches(), replace(EVERYTHING, steps=1000))
 
 
 def diverging(model: nn.Module, bad: Iterator[bool]) -> Callable[[int, Tensor], Tensor]:
@@ -249,7 +249,7 @@ def test_a_diverged_training_is_rolled_back_and_continues_at_a_lower_rate(tmp_pa
     model = make_network()
     bad = iter([False] * 5 + [True] * 3)
     file = tmp_path / "checkpoint.safetensors"
-    report = train(model, diverging(model, bad), batches(), config, checkpoint=file,
+    report = train_network(model, diverging(model, bad), batches(), config, checkpoint=file,
                    on_step=lambda one: rates.append((one.step, one.lr)))  # fmt: skip
     # Steps 6 and 7 were skipped, the third ended it; the last rollback checkpoint before was that of step 6.
     assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
@@ -279,7 +279,7 @@ def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training
         def count(report: StepReport, extra: dict[str, int] = extra) -> None:
             extra["seen"] += report.step
 
-        report = train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
+        report = train_network(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
                        extra=extra, on_step=count)  # fmt: skip
         assert report.skipped == 2
         assert extra["seen"] == sum(range(1, 9))
@@ -293,7 +293,7 @@ def test_a_training_that_diverges_again_ends(tmp_path: Path, monkeypatch: pytest
     model = make_network()
     bad = iter([False] * 3 + [True] * 100)
     with pytest.raises(TrainingError, match=r"3 steps in a row without a finite loss, also at 0\.1 of the learning rate"):
-        train(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=9), checkpoint=tmp_path / "c.safetensors")
+        train_network(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=9), checkpoint=tmp_path / "c.safetensors")
 
 
 def test_gradients_of_several_paths_add_up() -> None:
@@ -307,7 +307,8 @@ def test_gradients_of_several_paths_add_up() -> None:
             for path in choice:
                 yield model(images, path)
 
-        train(model, forward, batches(), TrainConfig(1, optimizer="sgd", lr=0.1, weight_decay=0.0, clip_grad=None, precision="fp32"))
+        config = TrainConfig(1, optimizer="sgd", lr=0.1, weight_decay=0.0, clip_grad=None, precision="fp32")
+        train_network(model, forward, batches(), config)
         seen.append({name: tensor - before[name] for name, tensor in state(model).items()})
     for name, both in seen[2].items():
         torch.testing.assert_close(both, seen[0][name] + seen[1][name], rtol=1e-4, atol=1e-6)
@@ -320,7 +321,7 @@ def test_parts_of_a_batch_add_up_to_it() -> None:
         torch.manual_seed(0)
         model = Branches()
         config = replace(EVERYTHING, accumulate=accumulate, optimizer="sgd", lr=0.1)
-        report = train(model, lambda step, images, model=model: model(images, step % 2), batches(), config)
+        report = train_network(model, lambda step, images, model=model: model(images, step % 2), batches(), config)
         states.append(state(model) | {f"average.{name}": tensor for name, tensor in (report.average or {}).items()})
     assert not same(states[0], states[1])
     for name, whole in states[0].items():
@@ -350,7 +351,7 @@ def test_the_loss_of_a_distillation_target_is_added_to_that_of_the_labels() -> N
     gradients: list[Tensor] = []
     model["logits"].register_hook(gradients.append)
     config = TrainConfig(1, label_smoothing=0.0, precision="fp32")
-    train(model, lambda _, __: Distilled(model["logits"], (teacher / 3).softmax(1), 0.3, 3.0), batches(), config)
+    train_network(model, lambda _, __: Distilled(model["logits"], (teacher / 3).softmax(1), 0.3, 3.0), batches(), config)
     assert logits.grad is not None
     torch.testing.assert_close(gradients[0], logits.grad)
 
@@ -390,7 +391,7 @@ def test_it_learns() -> None:
     losses: list[float] = []
     few = replace(batches(), indices=np.arange(16), batch_size=16)
     config = TrainConfig(25, lr=3e-3, warmup_steps=3, label_smoothing=0.0, precision="fp32")
-    train(model, lambda _, images: model(images), few, config, on_step=lambda report: losses.append(report.loss))
+    train_network(model, lambda _, images: model(images), few, config, on_step=lambda report: losses.append(report.loss))
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -412,7 +413,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run(make_network(), replace(EVERYTHING, steps=1), checkpoint=file)
     model = Branches()
     with pytest.raises(CheckpointError, match="weights of another network"):
-        train(model, lambda _, images: model(images, 0), batches(), replace(EVERYTHING, steps=1), checkpoint=file)
+        train_network(model, lambda _, images: model(images, 0), batches(), replace(EVERYTHING, steps=1), checkpoint=file)
 
 
 @pytest.mark.usefixtures("saving_every_step")
@@ -481,7 +482,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, 
 def test_configurations_that_cannot_train(config: TrainConfig, size: int, said: str) -> None:
     model = Branches()
     with pytest.raises(TrainingError, match=said):
-        train(model, lambda _, images: model(images, 0), replace(batches(), batch_size=size), config)
+        train_network(model, lambda _, images: model(images, 0), replace(batches(), batch_size=size), config)
 
 
 def test_seeds_depend_on_the_whole_key() -> None:
