@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
-from nas.cli.options import REQUIRED, Config, Group, Option, OptionError, checked, options_of
+from nas.cli.options import REQUIRED, Config, Group, OptionError, OptionRule, checked, options_of
 
 FAILED = 2
 """Exit code of a command that a user has to mend."""
@@ -48,7 +48,7 @@ class ConfigParser(argparse.ArgumentParser, Generic[ConfigT]):
         self.exit(FAILED, f"error: {message.removeprefix('argument ')}; see {self.prog} --help\n")
 
 
-def _for_argparse(name: str, rule: Option) -> dict[str, Any]:
+def _for_argparse(name: str, rule: OptionRule) -> dict[str, Any]:
     is_shown = isinstance(rule.default, str | int | float) and not isinstance(rule.default, bool)
     settings = {"help": (f"{rule.help} ({rule.default})" if is_shown else rule.help).replace("%", "%%"), "default": argparse.SUPPRESS}
     if rule.kind is bool:

@@ -53,7 +53,7 @@ class Derived:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class OptionRule:
     """One option: what it takes, and what its documentation says.
 
     Args:
@@ -143,9 +143,9 @@ class Option:
 
 
 def option(default: Any, help: str, **more: Any) -> Any:
-    """A field of a `Config`, described as `Option` says. Its type is str, int, float, bool, Path or a Literal, one of these or None,
+    """A field of a `Config`, described as `OptionRule` says. Its type is str, int, float, bool, Path or a Literal, one of these or None,
     or several as `tuple[T, ...]`; any other needs `convert`, or is left to the command."""
-    return field(default=default, metadata={"option": Option(default=default, help=help, **more)})
+    return field(default=default, metadata={"option": OptionRule(default=default, help=help, **more)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,13 +200,13 @@ class Config:
         return config
 
 
-def options_of(kind: type[Config]) -> dict[str, Option]:
+def options_of(kind: type[Config]) -> dict[str, OptionRule]:
     """The options of a config by name, in order."""
     hints = get_type_hints(kind)
     return {each.name: _typed(each.metadata["option"], hints[each.name]) for each in fields(kind) if "option" in each.metadata}
 
 
-def _typed(rule: Option, hint: Any) -> Option:
+def _typed(rule: OptionRule, hint: Any) -> OptionRule:
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not NoneType)
     is_several = get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis
@@ -217,7 +217,7 @@ def _typed(rule: Option, hint: Any) -> Option:
     return replace(rule, kind=str if choices else hint, is_several=is_several, choices=choices, nargs=nargs)
 
 
-def checked(name: str, rule: Option, value: Any) -> Any:
+def checked(name: str, rule: OptionRule, value: Any) -> Any:
     """The value of an option as the config holds it; OptionError where it cannot be."""
     try:
         return rule.checked(value)
