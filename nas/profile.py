@@ -89,7 +89,7 @@ def run(config: ProfileConfig, console: Console) -> None:
     for architecture, published in loaded:
         height, width = config.image_size or (architecture.image_size,) * 2
         title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
-        print_profile(console, title, profile(architecture, height, width))
+        print_profile(console, title, profile(architecture, height, width), total_of(architecture, height, width))
         if published is not None:
             console.print(f"Published, at {PUBLISHED_SIDE} px: {_in_words(published)}.", soft_wrap=True)
             console.print(f"From {published.paper}\n", soft_wrap=True)
@@ -107,13 +107,19 @@ def _plan(console: Console, config: ProfileConfig, architectures: Sequence[Archi
 
 
 def profile(architecture: Architecture, height: int, width: int) -> list[ProfileRow]:
-    """The rows of a profile; those of depth 0 add up to the network. Equal blocks in a row share one."""
+    """The rows of a profile; those of depth 0 add up to the network. Equal consecutive blocks share a row."""
     parts = {part.path: part for part in architecture.parts_at(height, width)}
     rows = [_row("stem", 0, [parts["stem"]], architecture.stem.label)]
     for index, stage in enumerate(architecture.stages):
-        inside = _stage_rows(stage, {path.split(".", 2)[2]: part for path, part in parts.items() if path.startswith(f"stages.{index}.")})
-        rows += [_sum(f"stage {index + 1}", f"{stage.width} channels", inside), *inside]
+        of_stage = {path.split(".", 2)[2]: part for path, part in parts.items() if path.startswith(f"stages.{index}.")}
+        inside = _stage_rows(stage, of_stage)
+        rows += [_row(f"stage {index + 1}", 0, list(of_stage.values()), f"{stage.width} channels"), *inside]
     return [*rows, _row("head", 0, [parts["head"]], architecture.head.label)]
+
+
+def total_of(architecture: Architecture, height: int, width: int) -> ProfileRow:
+    """The row of the whole network."""
+    return _row("total", 0, architecture.parts_at(height, width), "")
 
 
 def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[ProfileRow]:
@@ -135,14 +141,7 @@ def _row(name: str, depth: int, parts: Sequence[Part], operators: str) -> Profil
     return ProfileRow(depth, name, operators, parts[-1].out_size, cost, sum(map(part_activations, parts)))
 
 
-def _sum(name: str, operators: str, rows: Sequence[ProfileRow]) -> ProfileRow:
-    from proxies.cost import Cost
-
-    cost = sum((row.cost for row in rows), Cost(0, 0))
-    return ProfileRow(0, name, operators, rows[-1].out_size, cost, sum(row.activations for row in rows))
-
-
-def print_profile(console: Console, title: str, rows: Sequence[ProfileRow]) -> None:
+def print_profile(console: Console, title: str, rows: Sequence[ProfileRow], total: ProfileRow) -> None:
     """Print a profile with the share of each row in the multiply-adds."""
     from rich import box
     from rich.table import Table
@@ -152,7 +151,6 @@ def print_profile(console: Console, title: str, rows: Sequence[ProfileRow]) -> N
         table.add_column(heading, overflow="fold", no_wrap=not heading)
     for heading in ("map", "Kparams", "MFLOPs", "share", "Kacts"):
         table.add_column(heading, justify="right", no_wrap=True)
-    total = _sum("total", "", [row for row in rows if not row.depth])
     for row in rows:
         table.add_row(*_cells(row, total), style="" if row.depth else "bold")
     table.add_section()
@@ -187,7 +185,7 @@ def print_parents(console: Console, size: tuple[int, int] | None) -> None:
     notes = []
     for name in parent_names():
         architecture, published = load_architecture(name), load_published(name)
-        total = _sum(name, "", [row for row in profile(architecture, *size or (architecture.image_size,) * 2) if not row.depth])
+        total = total_of(architecture, *size or (architecture.image_size,) * 2)
         params, macs, top1 = _figures(published)
         counted = (f"{total.cost.params / 1e6:.2f}", f"{total.cost.macs / 1e9:.3f}", f"{total.activations / 1e6:.1f}")
         table.add_row(name, counted[0], params, counted[1], macs, counted[2], top1)

@@ -21,7 +21,7 @@ def calibrate(supernet: Supernet, architecture: Architecture, batches_BCHW: Sequ
     """Statistics averaged over batches of training images of about the same size; at least one batch."""
     fresh = supernet.no_statistics(architecture)
     for images_BCHW in batches_BCHW:
-        supernet.call(images_BCHW, architecture, statistics=None, fresh=fresh)
+        supernet(images_BCHW, architecture, fresh=fresh)
     return fresh
 
 

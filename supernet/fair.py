@@ -11,7 +11,7 @@ together and counts are equal; its paths share widths and depths.
 In a band, paths outside it are repaired, by moves that disturb fairness as little as possible: first by swaps of choices between
 paths, which change no count; then by other feed-forward networks and positional encodings; then by other options of the same mixers;
 then with other widths and depths. Only if all that fails, single paths get other mixers: then a band forbids a fair step, and counts may
-differ by more than one. `PathTraining.updates` tells them.
+differ by more than one. `PathTraining.updates` reports them.
 """
 
 from __future__ import annotations

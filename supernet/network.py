@@ -44,30 +44,24 @@ class Supernet(nn.Module):
         self.shared = nn.ParameterDict({name: nn.Parameter(tensor) for name, tensor in shared.items()})
         # Looking up hundreds of them in the module takes milliseconds.
         self._by_name = dict(self.shared.items())
-        # Making modules would take half of a step's time; a space has few different parts beside its many architectures.
+        # Making modules would take half of a step's time; a space has few different parts, but many architectures.
         self._module = lru_cache(maxsize=None)(_module)
         # A training step and a trial's evaluation call one network many times; few are in use at once.
         self._skeleton = lru_cache(maxsize=16)(self._make_skeleton)
 
-    def forward(self, images_BCHW: Tensor, architecture: Architecture, statistics: Statistics | None = None) -> Tensor:
+    def forward(
+        self,
+        images_BCHW: Tensor,
+        architecture: Architecture,
+        statistics: Statistics | None = None,
+        fresh: Statistics | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Logits (B, classes) of one architecture.
 
         Args:
             statistics: of its batch norms, as `calibrate` returns them; without them batch norms use the batch's own, as in training.
-        """
-        return self.call(images_BCHW, architecture, statistics, fresh=None)
-
-    def call(
-        self,
-        images_BCHW: Tensor,
-        architecture: Architecture,
-        statistics: Statistics | None,
-        fresh: Statistics | None,
-        weights: Mapping[str, Tensor] | None = None,
-    ) -> Tensor:
-        """As `forward`; without statistics, the batch's own are averaged into `fresh` where that is given.
-
-        Args:
+            fresh: where the batch's own statistics are averaged into.
             weights: to run instead of `weights(architecture)`.
         """
         mode: Mode = "evaluation" if statistics is not None else "calibration" if fresh is not None else "training"

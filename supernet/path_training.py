@@ -44,7 +44,7 @@ class PathTraining(nn.Module):
         target: Tensor | None = None
         for architecture in self._paths(step):
             weights = self.supernet.weights(architecture, self.slices.leaf)
-            logits = self.supernet.call(images_BCHW, architecture, statistics=None, fresh=None, weights=weights)
+            logits = self.supernet(images_BCHW, architecture, weights=weights)
             self._count(architecture)
             yield logits if target is None else Distilled(logits, target)
             if self._distils and target is None:

@@ -22,7 +22,7 @@ class SamplingDomain:
 
     Args:
         sample: draws one of them.
-        excess: tells which architectures of the space are among them; none where all are.
+        excess: positive for the space's other architectures; none where there are no others.
     """
 
     space: SearchSpace

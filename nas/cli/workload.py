@@ -65,7 +65,7 @@ class Workload:
 
     @property
     def checkpoint_bytes(self) -> float:
-        """Of a checkpoint and the landmark beside it."""
+        """Of a checkpoint and the rollback checkpoint."""
         return 2 * SAVED_COPIES * self.weights_bytes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import save
@@ -26,19 +26,26 @@ def load_evaluator(run: SupernetRun) -> SupernetEvaluator:
 
 @dataclass(frozen=True)
 class SupernetEvaluator:
-    """Scores with a trained supernet's weights, on the same calibration and search images for every architecture."""
+    """Scores with a trained supernet's weights, on the same calibration and search images for every architecture.
+
+    Args:
+        race: stops evaluations of lost candidates early; then a score depends on the candidates before it.
+    """
 
     supernet: Supernet
     calibration: Sequence[Tensor]
     images: Sequence[tuple[Tensor, Tensor]]
+    race: Race | None = None
 
     def __call__(self, architecture: Architecture) -> Score:
-        return evaluate(self.supernet, architecture, self.calibration, self.images).score
+        if self.race is None:
+            return evaluate(self.supernet, architecture, self.calibration, self.images).score
+        return self.race.score(evaluate(self.supernet, architecture, self.calibration, self.images, self.race.is_lost))
 
-    def racing(self, keep: int) -> RacingEvaluator:
+    def racing(self, keep: int) -> SupernetEvaluator:
         """An evaluator that stops early with candidates that are surely not among the best `keep`."""
         images = shuffled(self.images, seed=0)
-        return RacingEvaluator(self.supernet, self.calibration, images, Race(keep, sum(len(labels) for _, labels in images)))
+        return replace(self, images=images, race=Race(keep, sum(len(labels) for _, labels in images)))
 
     def network(self, architecture: Architecture) -> TokenMixerNet:
         """An architecture's network on the CPU, in evaluation mode, with inherited weights."""
@@ -47,20 +54,3 @@ class SupernetEvaluator:
     def write_weights(self, architecture: Architecture, file: Path) -> None:
         """Write an architecture's inherited weights, batch norm statistics included, as its network's state dict."""
         write_atomically(file, save(inherited_weights(self.supernet, self.calibration, architecture)))
-
-
-@dataclass(frozen=True)
-class RacingEvaluator:
-    """Scores as `SupernetEvaluator` does, but stops early with a lost candidate; its score depends on the candidates before it.
-
-    Args:
-        images: in random order.
-    """
-
-    supernet: Supernet
-    calibration: Sequence[Tensor]
-    images: Sequence[tuple[Tensor, Tensor]]
-    race: Race
-
-    def __call__(self, architecture: Architecture) -> Score:
-        return self.race.score(evaluate(self.supernet, architecture, self.calibration, self.images, self.race.is_lost))

@@ -53,7 +53,7 @@ class RecipeChoice(Config):
     )  # fmt: skip
     teacher_weights: str | None = option(None, "the teacher's weights, .safetensors", group=RECIPE, convert=_absolute, metavar="FILE")
     distillation: Literal["hard", "soft"] | None = option(
-        None, "learn the class that the teacher tells, or its probabilities", group=RECIPE
+        None, "learn the teacher's likeliest class, or its probabilities", group=RECIPE
     )
 
     def load(self) -> Recipe:

@@ -1,20 +1,28 @@
-"""The files of a finished retraining, and what a retraining returns."""
+"""The files of a retraining, and what a retraining returns."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
 from nas.retrain.accuracy import MeasuredAccuracy
 from space.architecture import Architecture
+from space.files import write_atomically
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
+from supernet.training.distributed import is_first
 
-WEIGHTS, BEST, RESULT = "weights.safetensors", "best.safetensors", "result.json"
-"""The trained weights; the weights of the epoch with the highest validation accuracy; what was measured."""
+WEIGHTS, BEST, RESULT, METRICS = "weights.safetensors", "best.safetensors", "result.json", "metrics.csv"
+"""The trained weights; the weights of the epoch with the highest validation accuracy; what was measured; a row an epoch."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +83,42 @@ class Retrained:
 def _accuracy(fields: Mapping[str, Any]) -> MeasuredAccuracy:
     low, high = fields["interval95"]
     return MeasuredAccuracy(fields["accuracy"], (low, high), fields["images"])
+
+
+def write_metrics(folder: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write `metrics.csv`: epoch, steps, loss, learning rate and validation accuracy."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("epoch", "steps", "loss", "lr", "validation_accuracy"), *rows])
+    write_from_first(folder / METRICS, text.getvalue())
+
+
+def keep_best(folder: Path, epoch: int, validation_accuracy: float, state: Mapping[str, Tensor]) -> None:
+    """Write `best.safetensors` where no earlier epoch was as good."""
+    best = best_epoch(folder)
+    if best is None or validation_accuracy > best["validation_accuracy"]:
+        # One entry: safetensors writes several in any order, and the same training shall write the same file.
+        reached = json.dumps({"epoch": epoch, "validation_accuracy": validation_accuracy})
+        write_weights(folder / BEST, state, {"reached": reached})
+
+
+def best_epoch(folder: Path) -> dict[str, Any] | None:
+    """The epoch of `best.safetensors` and its accuracy; none where no epoch has ended.
+
+    They are in the file itself, so a training that resumes from before that epoch comes to the same file again.
+    """
+    try:
+        with safe_open(folder / BEST, "pt") as file:
+            return json.loads(file.metadata()["reached"])
+    except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
+
+
+def write_weights(file: Path, state: Mapping[str, Tensor], header: dict[str, str]) -> None:
+    """Write a state dict, in the first process alone."""
+    write_from_first(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, header))
+
+
+def write_from_first(file: Path, content: str | bytes) -> None:
+    """Write a file, in the first process alone."""
+    if is_first():
+        write_atomically(file, content)

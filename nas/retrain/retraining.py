@@ -8,15 +8,24 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.cli.tensorboard import FOLDER, VALIDATION, Scalars
 from nas.retrain.accuracy import measure_accuracy
-from nas.retrain.epochs import EpochLog, best_epoch, write_from_first, write_weights
 from nas.retrain.recipe import Recipe
-from nas.retrain.retrained import RESULT, WEIGHTS, Retrained
+from nas.retrain.retrained import (
+    RESULT,
+    WEIGHTS,
+    Retrained,
+    best_epoch,
+    keep_best,
+    write_from_first,
+    write_metrics,
+    write_weights,
+)  # fmt: skip
 from nas.retrain.teacher import Teacher, open_teacher
 from space.architecture import Architecture
 from space.errors import one_line
@@ -28,9 +37,10 @@ from supernet.data.images import ImageSet, Splits, split
 from supernet.seeding import seeded
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, TrainingError, check_training
-from supernet.training.distributed import wait_for_all
-from supernet.training.loop import TrainReport, train_network
+from supernet.training.distributed import own_device, wait_for_all
+from supernet.training.loop import train_network
 from supernet.training.losses import Output
+from supernet.training.state import TrainState
 from supernet.training.step import StepReport
 
 OnStep = Callable[[int, str], None]
@@ -134,21 +144,28 @@ class Retraining:
         # The memory format of the maps inside: convolutions need not convert their weights.
         return network.to(memory_format=torch.channels_last)
 
-    def _train(self, network: nn.Module, checkpoint: Path, max_seconds: float | None, on_step: OnStep) -> TrainReport:
+    def _train(self, network: nn.Module, checkpoint: Path, max_seconds: float | None, on_step: OnStep) -> TrainState:
         scalars = Scalars(self.out / FOLDER, self.train_config.steps, self.recipe.batch_size)
-        epochs = EpochLog(
-            self.out,
-            self.batches.steps_per_epoch,
-            lambda report: report.average or network.state_dict(),
-            lambda state: measure_accuracy(network, self.images, self.splits.search, self.image_size, state).accuracy,
-        )
+        steps_per_epoch = self.batches.steps_per_epoch
+        # Checkpoints hold it, so an interrupted training comes to the same metrics.
+        extra: dict[str, Any] = {"rows": [], "sum_of_losses": 0.0}
+        note = ""
 
         def follow(report: StepReport) -> None:
+            nonlocal note
             scalars.follow(report)
-            if epochs.follow(report) and epochs.validation is not None:
-                scalars.add(VALIDATION, epochs.validation, report.step)
-            validation = "" if epochs.validation is None else f", validation {epochs.validation:.1%}"
-            on_step(report.step, f"loss {report.loss:.2f}{validation}")
+            extra["sum_of_losses"] += report.loss
+            epoch, rest = divmod(report.step, steps_per_epoch)
+            if not rest:
+                share = measure_accuracy(network, self.images, self.splits.search, self.image_size, report.average).accuracy
+                loss = extra["sum_of_losses"] / steps_per_epoch
+                extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{share:.6g}"))
+                extra["sum_of_losses"] = 0.0
+                write_metrics(self.out, extra["rows"])
+                scalars.add(VALIDATION, share, report.step)
+                keep_best(self.out, epoch, share, report.average or network.state_dict())
+                note = f", validation {share:.1%}"
+            on_step(report.step, f"loss {report.loss:.2f}{note}")
 
         run = torch.compile(network) if self.recipe.compile else network
 
@@ -163,16 +180,17 @@ class Retraining:
                 self.batches,
                 self.train_config,
                 checkpoint=checkpoint,
-                extra=epochs.extra,
+                extra=extra,
                 max_seconds=max_seconds,
                 on_step=follow,
                 on_save=scalars.flush,
             )
 
-    def _measured(self, network: nn.Module, report: TrainReport) -> Retrained:
+    def _measured(self, network: nn.Module, state: TrainState) -> Retrained:
         """Write the trained weights, measure them, write the results."""
-        if report.average is not None:
-            network.load_state_dict(dict(report.average))
+        counters = state.counters
+        if state.average is not None:
+            network.load_state_dict(state.average)
         write_weights(self.out / WEIGHTS, network.state_dict(), {"format": "pt"})
         test = None
         if self.test_images is not None:
@@ -182,13 +200,13 @@ class Retraining:
             "validation": asdict(measure_accuracy(network, self.images, self.splits.search, self.image_size)),
             "best": best_epoch(self.out),
             "seed": self.seed,
-            "steps": report.steps,
+            "steps": counters.step,
             "planned_steps": self.train_config.steps,
-            "finished": report.finished,
-            "skipped_steps": report.skipped,
-            "seconds": report.seconds,
-            "precision": report.precision,
-            "device": report.device,
+            "finished": state.finished,
+            "skipped_steps": counters.skipped,
+            "seconds": counters.seconds,
+            "precision": counters.precision,
+            "device": str(own_device()),
             "params": sum(parameter.numel() for parameter in network.parameters()),
             "fingerprint": self.architecture.fingerprint,
         }

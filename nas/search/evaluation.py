@@ -12,8 +12,7 @@ from rich.console import RenderableType
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.evaluators.bias_correction import UnbiasedEvaluator
-from nas.evaluators.caller import CallerEvaluator
-from nas.evaluators.evaluator import Evaluator, MakeEvaluator
+from nas.evaluators.evaluator import CallerEvaluator, Evaluator, MakeEvaluator
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline, run_jobs

@@ -61,7 +61,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         return None
 
     from nas.cli.screen import Screen
-    from nas.latency.limits import within_latencies
+    from nas.latency import within_latencies
     from nas.report.wording import names_of_files
     from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from nas.search.finish import finish

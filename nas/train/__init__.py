@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.train.trained import TrainedSupernet
+    from nas.train.supernet_run import TrainedSupernet
 
 
 def train(budget: str | None = None, *, data: Any = "digits", progress: bool = False, **options: Any) -> TrainedSupernet:

@@ -13,7 +13,7 @@ from supernet.sampling_domain import Choices, SamplingDomain, whole_space
 
 
 def sampling_domain(space: SearchSpace, band: ArchitectureBand | None) -> SamplingDomain:
-    """The architectures of a band, drawn as it draws them; those of the whole space where there is none."""
+    """A band as sampling domain; without one, the whole space."""
     if band is None:
         return whole_space(space)
     indices = {slot: {option: index for index, option in enumerate(options)} for slot, options in band.space.slots.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 
 from nas.runs.directory import RunError, config_of_run
+from space.architecture import Architecture
 from space.files import load_space
+from space.network import TokenMixerNet
 from space.search_space import SearchSpace
+from supernet.calibration import inherited_network
 from supernet.data.batches import evaluation_batches
 from supernet.data.images import ImageSet, Splits, open_images, split
 from supernet.data.own_dataset import Dataset
@@ -107,6 +111,34 @@ class SupernetRun:
         state = self.__dict__.copy()
         found = state.pop("_images_and_splits", None)
         return state if found is None else state | {"opened": found[0]}
+
+
+@dataclass(frozen=True)
+class TrainedSupernet:
+    """A trained supernet and where it is kept.
+
+    Args:
+        run: its space, its data and its files.
+        facts: steps, whether it ran to its end, seconds, precision and device, steps skipped, updates by operator.
+    """
+
+    run: SupernetRun
+    facts: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The run's directory."""
+        return self.run.folder
+
+    def network(self, architecture: Architecture) -> TokenMixerNet:
+        """An architecture of the space as a network of its own, in evaluation mode, with inherited weights and with batch norm
+        statistics of the run's calibration images."""
+        classes = {"num_classes": self.run.space.num_classes, "in_chans": self.run.space.in_chans}
+        return inherited_network(*self._loaded, architecture.replace(**classes))
+
+    @cached_property
+    def _loaded(self) -> tuple[Supernet, list[Tensor]]:
+        return self.run.load_supernet(), self.run.calibration_batches()
 
 
 def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None = None) -> SupernetRun:

@@ -11,14 +11,12 @@ from rich.console import Console
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.latency.limits import within_latencies
+from nas.latency import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
 from nas.train.config import SupernetConfig, TrainingConfig
 from nas.train.domain import sampling_domain
-from nas.train.supernet_run import SupernetRun
-from nas.train.trained import TrainedSupernet
+from nas.train.supernet_run import SupernetRun, TrainedSupernet
 from nas.train.view import training_view
-from nas.train.warm_start import load_networks, warm_start
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
 from space.files import load_space
@@ -29,9 +27,10 @@ from supernet.paths import strategy
 from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, check_training
-from supernet.training.distributed import is_first, num_processes
+from supernet.training.distributed import is_first, num_processes, own_device
 from supernet.training.loop import train_network
 from supernet.training.step import StepReport
+from supernet.warm_start import load_networks, warm_start
 
 
 def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
@@ -84,7 +83,7 @@ def train_supernet(
     Args:
         band: where paths are sampled; none for the whole space.
         continues_ended: whether a training that its time limit ended is continued, now and later. Not where a search has begun, which
-            has judged architectures with the weights of that time.
+            has scored architectures with the weights of that time.
 
     Returns:
         Facts of the training: steps, seconds, precision, skipped steps, whether it ran to its end, updates by operator.
@@ -156,7 +155,7 @@ def _train(
         for line in warm_start(supernet, config.warm_start):
             console.print(line, soft_wrap=True)
     training = PathTraining(supernet, strategy(config.paths), sampling_domain(supernet_run.space, band), supernet_run.seed)
-    report = train_network(
+    state = train_network(
         training,
         training,
         Batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),
@@ -167,8 +166,9 @@ def _train(
         on_step=on_step,
         on_save=on_save,
     )
-    facts = {"steps": report.steps, "finished": report.finished, "skipped": report.skipped, "seconds": round(report.seconds, 1),
-             "precision": report.precision, "device": report.device, "paths": config.paths, "updates": training.updates}  # fmt: skip
+    done = state.counters
+    facts = {"steps": done.step, "finished": state.finished, "skipped": done.skipped, "seconds": round(done.seconds, 1),
+             "precision": done.precision, "device": str(own_device()), "paths": config.paths, "updates": training.updates}  # fmt: skip
     if is_first():
         save_checkpoint(supernet_run.weights_file, dict(supernet.shared.items()), facts)
     return facts

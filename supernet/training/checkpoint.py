@@ -20,7 +20,7 @@ from space.files import write_atomically
 
 _FACTS = "facts"
 _GROUP = "#"
-"""Prefix of a parameter group's number, in the place of a parameter's name."""
+"""Prefix of a parameter group's number, instead of a parameter's name."""
 
 
 class CheckpointError(UserError):

@@ -65,7 +65,7 @@ class Checkpointer:
             self._wait = max(SECONDS_UNSAVED, (self._written - start) / WRITING_SHARE)
 
     def save_for_rollback(self, state: TrainState) -> None:
-        """Write the rollback checkpoint where it is this step's turn."""
+        """Write the rollback checkpoint after every `ROLLBACK_STEPS` steps."""
         if self._file is not None and state.counters.step % ROLLBACK_STEPS == 0:
             self._write(_rollback_file(self._file), state)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C where a half is worse than nothing: heard at the end of a training step or of a drawing, not within it."""
+"""Ctrl-C that takes effect after a training step or a drawing on the screen, never in the middle of one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def interruptions() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event: a step that stops half-way has updated half of the weights.
+    """Turn the first Ctrl-C into an event: an interrupted step would have updated only some of the weights.
 
-    In another thread than the main one, which alone hears Ctrl-C, the event is never set.
+    Outside the main thread, the only one that receives Ctrl-C, the event is never set.
     """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -34,7 +34,7 @@ def interruptions() -> Iterator[threading.Event]:
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Let what runs within come to its end; a Ctrl-C meanwhile is heard just after."""
+    """Run a block to its end; a Ctrl-C meanwhile takes effect just after it."""
     with interruptions() as interrupted:
         yield
     if interrupted.is_set():

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +19,11 @@ from torch import Tensor, nn
 from supernet.data.batches import Batches, places_of_part
 from supernet.slices import Slices
 from supernet.training.checkpointer import Checkpointer
-from supernet.training.config import Precision, TrainConfig, num_parts, precision_of
+from supernet.training.config import TrainConfig, num_parts, precision_of
 from supernet.training.distributed import all_reduced, num_processes, own_device, process_index
 from supernet.training.interruptions import interruptions
 from supernet.training.state import TrainState
 from supernet.training.step import Forward, StepReport, TrainStep
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What a training did.
-
-    Args:
-        steps: done, those of earlier runs included.
-        finished: False where the time limit came first.
-        skipped: steps without a finite loss and gradient; they changed nothing.
-        seconds: of all runs of this training together.
-        average: as in `StepReport`.
-    """
-
-    steps: int
-    finished: bool
-    skipped: int
-    seconds: float
-    precision: Precision
-    device: str
-    average: Mapping[str, Tensor] | None
 
 
 def train_network(
@@ -59,7 +38,7 @@ def train_network(
     max_seconds: float | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     on_save: Callable[[], None] | None = None,
-) -> TrainReport:
+) -> TrainState:
     """Train the parameters of `model` in place; resume where there is a checkpoint.
 
     Parameters that a step's forward does not use keep their values, their optimizer state and their average. The first Ctrl-C saves
@@ -71,7 +50,10 @@ def train_network(
         slices: the parameter slices that `forward` runs, where it runs parts of parameters.
         extra: what `on_step` collects, in terms of JSON; checkpoints hold it, and resuming puts it back.
         max_seconds: stop after this time; that of earlier runs is not counted.
-        on_save: called before a checkpoint is written; whoever resumes from that gets no report of the steps before it again.
+        on_save: called before a checkpoint is written; a training that resumes from it does not report the earlier steps again.
+
+    Returns:
+        The state after the last step; it is not `finished` where the time limit came first.
 
     Raises:
         TrainingError: ten steps in a row had no finite loss or gradient, and again after a rollback at a lower learning rate; or the
@@ -94,7 +76,7 @@ def train_network(
     with interruptions() as interrupted:
         remaining = stream()
         is_over, is_stopped, _ = _in_any_process(state.counters.seconds >= end_seconds, interrupted.is_set(), False)
-        while state.counters.step < config.steps and not is_over and not is_stopped:
+        while not state.finished and not is_over and not is_stopped:
             start = time.perf_counter()
             report = train_step(state, *next(remaining))
             if checkpointer.roll_back_if_diverged(state):
@@ -106,15 +88,13 @@ def train_network(
             is_over, is_stopped, is_due = _in_any_process(
                 state.counters.seconds >= end_seconds, interrupted.is_set(), checkpointer.is_due
             )
-            if state.counters.step < config.steps:
+            if not state.finished:
                 checkpointer.save_for_rollback(state)
             if is_over or is_stopped or is_due:
                 checkpointer.save(state)
         if is_stopped or interrupted.is_set():
             raise KeyboardInterrupt
-    counters = state.counters
-    finished = counters.step >= config.steps
-    return TrainReport(counters.step, finished, counters.skipped, counters.seconds, counters.precision, str(device), state.average)
+    return state
 
 
 def _in_any_process(*conditions: bool) -> tuple[bool, ...]:

@@ -54,6 +54,12 @@ class TrainState:
             self.average = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
         self.counters = Counters(step=0, skipped=0, skipped_in_a_row=0, lr_factor=1.0, seconds=0.0, precision=precision)
         self.extra = extra
+        self._num_steps = config.steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.counters.step >= self._num_steps
 
     def dump(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors, and everything else in terms of JSON."""

@@ -1,4 +1,4 @@
-"""`nas.convert`: official files in, this package's files out; what is no such file is refused in one line."""
+"""`nas.convert`: official files in, this package's files out; other files are refused in one line."""
 
 import argparse
 import os
@@ -72,7 +72,7 @@ def small(tmp_path: Path) -> str:
     lambda w: {"state_dict": {key: torch.zeros_like(value) for key, value in w.items()}, "state_dict_ema": w},
     lambda w: {"state_dict": {f"module.{key}": value for key, value in w.items()}},
 ], ids=["bare", "model", "state_dict_ema", "module"])
-def test_the_usual_wrappings_are_taken_off(small: str, tmp_path: Path, wrap: Callable, capsys: pytest.CaptureFixture) -> None:
+def test_usual_wrappers_of_state_dicts_are_removed(small: str, tmp_path: Path, wrap: Callable, capsys: pytest.CaptureFixture) -> None:
     weights = small_weights()
     torch.save(wrap(weights), tmp_path / "official.pth")
     assert run(small, tmp_path / "official.pth", tmp_path / "out" / "deep") == 0
@@ -105,7 +105,7 @@ def test_a_hostile_pickle_is_refused_unexecuted(small: str, tmp_path: Path, caps
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_is_no_larger_than_it_looks(small: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_files_that_expand_are_refused(small: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     weights = small_weights()
     weights["head.weight"] = torch.zeros(1, 1).expand(10**6, 10**6)
     torch.save(weights, tmp_path / "view.pth")
@@ -131,7 +131,7 @@ def test_a_file_is_no_larger_than_it_looks(small: str, tmp_path: Path, capsys: p
     ("weights.pth", {"fc.weight": torch.ones(2)}, "weights: got the keys fc.weight, ..., expected those of Container, UniFormer"),
     ("missing.pth", None, "got no file, expected one of weights"),
 ])
-def test_what_is_no_official_file_says_so(
+def test_other_files_than_official_ones_are_refused(
     small: str, tmp_path: Path, name: str, content: object, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     if isinstance(content, bytes):

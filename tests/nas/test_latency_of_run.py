@@ -1,4 +1,4 @@
-"""A run's own latency tables: whoever works on its search predicts by them, and nobody measures others."""
+"""A run's own latency tables: all processes of its search predict by them, and none measures others."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from rich.console import Console
 from nas import join
 from nas.cli.screen import Screen
 from nas.execution.loop import Deadline
-from nas.latency.limits import limited, within_latencies
-from nas.latency.run_tables import LATENCY_FOLDER, keep_tables, tables_of_run
+from nas.latency import LATENCY_FOLDER, keep_tables, limited, tables_of_run, within_latencies
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
 from nas.search.evaluation import evaluate, evaluator_of, open_search
@@ -56,7 +55,7 @@ def test_a_run_keeps_its_tables_and_every_machine_predicts_alike(tmp_path: Path)
     assert limited(BAND, BUDGET, found).count_bounds == limited(BAND, BUDGET, {kept.quantity: kept}).count_bounds
 
 
-def test_what_was_fitted_is_read_and_not_fitted_again(tmp_path: Path) -> None:
+def test_a_fitted_table_is_read_and_not_fitted_again(tmp_path: Path) -> None:
     """Another machine's last digits differ: here they are made to."""
     kept = table()
     keep_tables(tmp_path, {kept.quantity: kept})
@@ -80,7 +79,7 @@ def test_a_run_without_tables_says_so(tmp_path: Path) -> None:
         tables_of_run(tmp_path, SPACE.replace(num_classes=3), BUDGET)
 
 
-def test_a_search_goes_on_with_the_tables_that_it_was_begun_with(tmp_path: Path) -> None:
+def test_a_search_resumes_with_its_tables(tmp_path: Path) -> None:
     """Also where the user's cache holds others by now."""
     cache, run, console = tmp_path / "cache", tmp_path / "run", Console(quiet=True)
     cache.mkdir()
@@ -120,11 +119,11 @@ def search_on_another_machine(finished: Path, folder: Path) -> Path:
     return run
 
 
-def test_who_joins_predicts_by_the_searchs_table(
+def test_joining_processes_predict_by_the_searchs_table(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mistaken: Mistaken
 ) -> None:
     run = search_on_another_machine(finished, tmp_path)
-    # Whoever measured would leave a table here.
+    # A process that measured would write a table here.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert join.main([str(run), "--workers", "1"]) == 0
     assert "2 architectures evaluated meanwhile, 3 in all" in capsys.readouterr().out

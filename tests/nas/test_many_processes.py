@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_loses_nothing(storage: str) -> None:
     assert "RUNNING" not in states
 
 
-def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
+def test_another_hosts_heartbeats_count(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = opened(url, "random")
     elsewhere = replace(this_process_id(), host="elsewhere")
@@ -123,7 +123,7 @@ def test_another_hosts_signs_of_life_count(tmp_path: Path) -> None:
     assert watching.tell(again, score(again), 0.1) is not None
 
 
-def test_a_second_command_helps_a_search(folder: Path, postgresql: NewDatabase) -> None:
+def test_a_second_command_joins_a_search(folder: Path, postgresql: NewDatabase) -> None:
     storage = postgresql()
     argv = command(folder, "--storage", storage, "--trials", "12")
     with running(search.main, argv):
@@ -141,21 +141,21 @@ def test_a_second_command_helps_a_search(folder: Path, postgresql: NewDatabase) 
     assert load_architecture(folder / "run" / "best.yaml").fingerprint == load_architecture(folder / "alone" / "best.yaml").fingerprint
 
 
-def test_what_is_no_search_cannot_be_helped(folder: Path, mistaken: Mistaken) -> None:
+def test_joining_needs_a_search(folder: Path, mistaken: Mistaken) -> None:
     assert "expected one with a config.json" in mistaken(join.main, [str(folder)])
     assert train.main(["--space", str(folder / "tiny.yaml"), "--data", str(folder / "images"), "--steps", "1", "--batch-size", "8",
                        "--out", str(folder / "run")]) == 0  # fmt: skip
     assert "expected that of a search" in mistaken(join.main, [str(folder / "run")])
 
 
-def test_a_search_that_has_ended_needs_no_help(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_joining_an_ended_search_does_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished / "run"
     assert join.main([str(run)]) == 0
     said = capsys.readouterr().out
     assert said == f"{run}: no architecture left to evaluate, 5 in all; for more, run the search again with more --trials\n"
 
 
-def test_a_run_of_another_version_cannot_be_helped(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
+def test_a_run_of_another_version_cannot_be_joined(finished: Path, tmp_path: Path, mistaken: Mistaken) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run")
     document = json.loads((run / "config.json").read_text())
     for package, version in document["versions"].items():
@@ -178,7 +178,7 @@ def test_a_study_in_a_file_is_not_joined_from_another_host(finished: Path, tmp_p
     assert "storage: postgresql://nobody@127.0.0.1:1/none" in complaint
 
 
-def test_a_search_that_has_not_begun_is_waited_for(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_joining_waits_for_a_search_to_begin(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run")
     (run / "study.journal").unlink()
     assert join.main([str(run), "--wait", "0"]) == 2

@@ -36,7 +36,7 @@ def test_rows_add_up_to_the_network(name: str, size: tuple[int, int]) -> None:
     assert (rows[0].name, rows[-1].name) == ("stem", "head")
 
 
-def test_equal_blocks_in_a_row_share_one_row() -> None:
+def test_equal_consecutive_blocks_share_a_row() -> None:
     rows = profile(load_architecture("shunted-s"), 224, 224)
     names = [row.name for row in rows]
     assert names[:6] == ["stem", "stage 1", "blocks 1-2", "norm", "stage 2", "downsample"]

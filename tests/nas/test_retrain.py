@@ -32,7 +32,8 @@ from space.network import build_network
 from space.weights import load_weights
 from supernet.data import images as images_module
 from supernet.data.images import ImageSet, open_images, open_test_images, split
-from supernet.training.loop import TrainReport, train_network
+from supernet.training.loop import train_network
+from supernet.training.state import TrainState
 from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
@@ -76,7 +77,7 @@ def same_weights(one: Path, other: Path) -> None:
 COMMAND = ["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml"]
 
 
-def test_the_whole_way(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, "--epochs", "8", "--out", "run"]) == 0
     shown = capsys.readouterr().out
     results = json.loads((work / "run" / "result.json").read_text())
@@ -125,10 +126,10 @@ def test_the_same_command_again_trains_nothing(work: Path, monkeypatch: pytest.M
     assert capsys.readouterr().out.split("tiny", 1)[-1].splitlines()[-3:] == first.splitlines()[-3:]
 
 
-def test_an_interrupted_run_goes_on_to_the_same_end(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([*COMMAND, "--out", "whole"]) == 0
 
-    def interrupted(*arguments: object, on_step: object, **options: object) -> TrainReport:
+    def interrupted(*arguments: object, on_step: object, **options: object) -> TrainState:
         def follow(report: StepReport) -> None:
             on_step(report)  # type: ignore[operator]
             if report.step == 5:
@@ -210,7 +211,7 @@ def test_minutes_are_those_of_one_run(work: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_a_mistake_leaves_nothing_that_refuses_the_right_command(work: Path, wrong: list[str], right: list[str], more: list[str]) -> None:
+def test_a_mistake_leaves_no_directory(work: Path, wrong: list[str], right: list[str], more: list[str]) -> None:
     save_file(build_network(TINY).state_dict(), work / "5.safetensors")
     (work / "odd.yaml").write_text(RECIPE + "optimizer: none_such\n")
     assert main([*COMMAND, "--epochs", "1", "--out", "run", *wrong, *more]) == 2
@@ -239,7 +240,7 @@ class Own:
         return self.images.read(index), int(self.targets[index])
 
 
-def test_python_and_the_command_line_go_on_with_each_others_runs(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_and_the_command_line_resume_each_others_runs(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how = {"data": "set", "recipe": "recipe.yaml"}
     assert main([*COMMAND, "--minutes", "0.00001", "--out", "run"]) == 0
     capsys.readouterr()
@@ -270,7 +271,7 @@ def test_python_and_the_command_line_go_on_with_each_others_runs(work: Path, cap
         retrain(TINY, data="set", test_data=Own("set/val"), out="own", recipe="recipe.yaml")
 
 
-def test_it_begins_with_what_a_result_holds(work: Path) -> None:
+def test_inheriting_takes_the_weights_of_a_result(work: Path) -> None:
     @dataclass
     class Found:
         architecture: Architecture
@@ -329,7 +330,7 @@ def test_test_images_are_read_after_the_training_only(work: Path) -> None:
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
 
 
-def test_a_damaged_test_image_is_left_out_and_told_of(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_test_image_is_left_out_and_reported(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (work / "set" / "val" / "ant" / "0.png").write_bytes(b"damaged")
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
     assert json.loads((work / "run" / "result.json").read_text())["test"]["images"] == 11
@@ -337,7 +338,7 @@ def test_a_damaged_test_image_is_left_out_and_told_of(work: Path, capsys: pytest
     assert f"1 of 12 images so far cannot be read and are passed over: {work}/set/val/ant/0.png (" in told
 
 
-def test_inherited_weights_are_where_it_begins(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inherited_weights_are_the_initial_ones(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(1)
     for num_classes in (3, 5):
         save_file(build_network(TINY.replace(num_classes=num_classes)).state_dict(), work / f"{num_classes}.safetensors")
@@ -429,7 +430,7 @@ def test_recipes_that_come_with_the_package(name: str) -> None:
     assert recipe.adapted(batch_size=recipe.batch_size // 2, lr=0.5).lr == 0.5
 
 
-def test_the_policy_that_is_taken_unseen_is_one_of_timms() -> None:
+def test_the_policy_that_is_not_checked_is_one_of_timms() -> None:
     steps = create_transform(32, is_training=True, auto_augment=DEIT_POLICY).transforms
     assert any(isinstance(step, RandAugment) for step in steps)
 

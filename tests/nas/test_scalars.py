@@ -39,7 +39,7 @@ def test_what_was_written_after_the_checkpoint_is_forgotten_and_nothing_before_i
     assert min(found[SPEED].values()) > 0
 
 
-def test_a_training_that_goes_back_to_a_landmark_is_shown_as_it_went_on(tmp_path: Path) -> None:
+def test_a_training_that_is_rolled_back_is_shown_as_it_continued(tmp_path: Path) -> None:
     with Scalars(tmp_path, STEPS, batch_size=4) as written:
         for step in (*range(1, 8), *range(5, STEPS + 1)):
             written.follow(report(step, skipped=step))

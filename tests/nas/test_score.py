@@ -1,4 +1,4 @@
-"""The command prints a row an architecture and a column a score, and its mistakes are one line."""
+"""The command prints a row per architecture and a column per score; mistakes are one line."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stand-alone trainings: done once, alike wherever they run, and told apart by everything that they depend on."""
+"""Stand-alone trainings: done once, equal wherever they run, and distinguished by all their conditions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from nas.execution.resources import Resources
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint
-from supernet.training.loop import TrainReport, train_network
+from supernet.training.loop import train_network
+from supernet.training.state import TrainState
 from supernet.training.step import StepReport
 from tests.pictures import write_pictures
 
@@ -80,13 +81,13 @@ def test_an_interruption_keeps_what_is_done(conditions: Conditions) -> None:
 
 
 @pytest.mark.usefixtures("saving_every_step")
-def test_a_training_goes_on_from_its_checkpoint(conditions: Conditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_resumes_from_its_checkpoint(conditions: Conditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(SMALL, 6, 15, curve=(1, 2, 5))
     (whole,) = do(conditions, training)
     begun = replace(conditions, folder=tmp_path)
     steps: list[int] = []
 
-    def interrupted(*arguments: object, on_step: Callable[[StepReport], None], **options: object) -> TrainReport:
+    def interrupted(*arguments: object, on_step: Callable[[StepReport], None], **options: object) -> TrainState:
         def follow(report: StepReport) -> None:
             on_step(report)
             steps.append(report.step)
@@ -105,7 +106,7 @@ def test_a_training_goes_on_from_its_checkpoint(conditions: Conditions, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", "another training's"])
-def test_a_checkpoint_that_cannot_be_used_is_begun_again(conditions: Conditions, tmp_path: Path, content: bytes | str) -> None:
+def test_a_training_with_a_damaged_checkpoint_starts_over(conditions: Conditions, tmp_path: Path, content: bytes | str) -> None:
     training, begun = Training(SMALL, 2, 16), replace(conditions, folder=tmp_path)
     (whole,) = do(conditions, training)
     file = begun.checkpoint_of(training)
@@ -118,7 +119,7 @@ def test_a_checkpoint_that_cannot_be_used_is_begun_again(conditions: Conditions,
     assert list(tmp_path.iterdir()) == [begun.file_of(training)]
 
 
-def test_a_damaged_result_is_none(conditions: Conditions) -> None:
+def test_a_damaged_result_is_computed_again(conditions: Conditions) -> None:
     training = Training(SMALL, 2, 17)
     (first,) = do(conditions, training)
     for content in (b"", b"[]", conditions.file_of(training).read_bytes()[:-20]):

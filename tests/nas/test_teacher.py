@@ -1,4 +1,4 @@
-"""Distillation: what a teacher is asked, what it teaches, and which teachers are refused."""
+"""Distillation: a teacher's inputs, its targets, and which teachers are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make(num_classes: int = 3) -> nn.Module:
 
 
 class Seen(nn.Module):
-    """Keeps the images it is shown, and answers with the means of their channels."""
+    """Keeps its inputs, and returns the means of their channels."""
 
     def __init__(self, **pretrained_cfg: object) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def test_teachers_that_cannot_teach_are_refused(teachers: Path, monkeypatch: pyt
         assert "\n" not in str(caught.value)
 
 
-def test_how_to_learn_needs_somebody_to_learn_from() -> None:
+def test_distillation_options_need_a_teacher() -> None:
     recipe = Recipe(epochs=1, batch_size=2, lr=0.1)
     for name in ("distillation", "teacher_weights"):
         with pytest.raises(UserError, match=f"{name}: got 'soft' and no teacher"):

@@ -47,9 +47,9 @@ min_area: 0.8
 erase: 0.5
 validation: 0.2
 """
-"""With SGD: what batch norms leave without a gradient but for rounding, Adam would move all the same."""
+"""With SGD: after batch norms some gradients are zero but for rounding; Adam would make full steps of them."""
 WIDTHS = ((16,), (32,), (8, 24))
-"""What the steps run, in turn."""
+"""The widths that the steps run, in turn."""
 
 
 class Elastic(nn.Module):
@@ -141,12 +141,12 @@ def test_torchrun_starts_it(work: Path) -> None:
     assert load_checkpoint(work / "supernet" / "supernet.safetensors")[1]["finished"]
 
 
-def test_a_batch_is_dealt_out_in_whole_or_not_at_all(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_that_cannot_be_split_equally_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert retrain.main(command(work, "odd", "--accumulate", "3")) == 2
     assert "batch size: got 8, expected a multiple of 6, to be mixed in pairs, in 3 equal parts" in capsys.readouterr().err
 
 
-def test_what_one_process_does_is_refused_to_several(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_for_one_process_refuse_several(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert draw.main(["davit-t"]) == 2
     assert "torchrun: got 2 processes, expected one" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Training a supernet alone, for a search that goes on from there."""
+"""Training a supernet for a later search."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ALONE = ("--trials", "3", "--halving-candidates", "0", "--workers", "1")
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("paths", STRATEGIES)
-def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scope: str) -> None:
+def test_a_search_uses_a_trained_supernet(folder: Path, paths: str, scope: str) -> None:
     how = (*BAND, "--paths", paths, "--scope", scope)
     assert train.main(options(folder, *how)) == 0
     weights = folder / "run" / "supernet.safetensors"
@@ -60,13 +60,13 @@ def test_a_search_goes_on_from_a_trained_supernet(folder: Path, paths: str, scop
     assert weights.stat().st_mtime_ns == written
 
 
-def test_a_supernet_of_the_whole_space_serves_a_budget_that_comes_later(folder: Path) -> None:
+def test_a_supernet_of_the_whole_space_serves_any_later_budget(folder: Path) -> None:
     assert train.main(options(folder)) == 0
     assert search.main(options(folder, *BAND, *ALONE)) == 0
     assert len(trials_of(folder)) == 3
 
 
-def test_latencies_are_looked_at_once(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latencies_are_measured_once(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Effort, "rounds", lambda *_: 3)
     monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
     how = ("--budget", f"{BUDGET} 200ms@cpu:1t:bs1", "--floor", "0.5", "--scope", "band", "--latency-tables", str(folder / "tables"))
@@ -95,7 +95,7 @@ def test_minutes_end_a_training_and_more_minutes_continue_it(folder: Path) -> No
     assert not list((folder / "run").glob("*checkpoint*"))
 
 
-def test_what_a_search_has_judged_with_stays(folder: Path) -> None:
+def test_weights_that_a_search_has_used_stay_unchanged(folder: Path) -> None:
     assert supernet(folder, "run", "--minutes", "0.00001")[1]["steps"] == 1
     assert search.main(options(folder, *BAND, *ALONE)) == 0
     assert supernet(folder, "run")[1]["steps"] == 1
@@ -112,7 +112,7 @@ def test_the_command_line_offers_every_strategy() -> None:
     assert set(PATHS) == set(STRATEGIES)
 
 
-def test_a_bands_domain_tells_what_the_budget_admits(folder: Path) -> None:
+def test_a_bands_domain_is_what_the_budget_admits(folder: Path) -> None:
     space = load_space(folder / "tiny.yaml")
     band = ArchitectureBand(space, parse_budget(f"{BUDGET} 100Kparams", 0.5))
     domain = sampling_domain(space, band)
@@ -144,7 +144,7 @@ def test_a_supernet_begins_with_a_networks_weights(folder: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_a_mistyped_source_leaves_nothing_that_refuses_the_right_one(
+def test_a_mistyped_source_leaves_no_directory(
     folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     source = small_source(folder)

@@ -71,13 +71,13 @@ def test_gradient_reaches_exactly_the_weights_that_ran(full_supernet: Supernet) 
     architecture = full_supernet.space.sample(random.Random(5))
     full_supernet.zero_grad(set_to_none=True)
     full_supernet(IMAGES, architecture).square().sum().backward()
-    touched = {name for name, parameter in full_supernet.shared.items() if parameter.grad is not None}
+    trained = {name for name, parameter in full_supernet.shared.items() if parameter.grad is not None}
     parts = {part.path: part for part in architecture.parts}
     expected = set()
     for name, _ in build_network(architecture).named_parameters():
         path = next(path for path in parts if name.startswith(path + "."))
         expected.add(shared_name(parts[path], name.removeprefix(path + ".")))
-    assert touched == expected
+    assert trained == expected
     full_supernet.zero_grad(set_to_none=True)
 
 

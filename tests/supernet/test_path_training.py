@@ -46,7 +46,7 @@ def interrupt_at(step: int) -> object:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_updates_are_those_of_the_paths_and_a_resumed_training_counts_on(name: str, tmp_path: Path) -> None:
+def test_updates_are_those_of_the_paths_also_after_resuming(name: str, tmp_path: Path) -> None:
     whole_training, parts, resumed = make(name), make(name), make(name)
     train_network(whole_training, whole_training, batches(), CONFIG, slices=whole_training.slices)
     with pytest.raises(KeyboardInterrupt):
@@ -64,12 +64,12 @@ def test_updates_are_those_of_the_paths_and_a_resumed_training_counts_on(name: s
 def test_a_skipped_step_is_not_counted() -> None:
     training = make("uniform")
     config = replace(CONFIG, steps=1)
-    report = train_network(training, lambda step, images: training(step, images * float("nan")), batches(), config)
-    assert report.skipped == 1
+    trained = train_network(training, lambda step, images: training(step, images * float("nan")), batches(), config)
+    assert trained.counters.skipped == 1
     assert not training.counts.any()
 
 
-def test_in_a_sandwich_the_others_learn_what_the_first_predicts() -> None:
+def test_in_a_sandwich_the_first_paths_predictions_are_the_others_target() -> None:
     training = make("sandwich")
     images = torch.randn(4, 3, 32, 32)
     first, *others = list(training(0, images))
@@ -113,7 +113,7 @@ def test_what_a_step_did_not_run_stays_bit_for_bit(name: str, optimizer: str, tm
     paths = strategy(name).paths(whole_space(SPACE), 0)
     partial = 0
     for step, (before, after) in enumerate(pairwise(seen), start=1):
-        # In the main memory, as what a checkpoint gives back.
+        # In the main memory, like tensors from a checkpoint.
         ran = {key: torch.zeros(tensor.shape, dtype=torch.bool) for key, tensor in training.supernet.shared.items()}
         for architecture in paths(step):
             training.supernet.weights(architecture, lambda shared, shape, ran=ran: mark(ran, shared, shape, training))

@@ -1,4 +1,4 @@
-"""Strategies: what a step trains, how evenly, and that it stays where it may."""
+"""Strategies: what a step trains, how evenly, and only within the sampling domain."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_fair_steps_train_all_mixers_of_a_block_equally_often(nums: tuple[int, .
             assert unevenness(counted, nums[i]) == 0
 
 
-def test_options_of_a_mixer_take_turns() -> None:
+def test_options_of_a_mixer_alternate() -> None:
     paths = strategy("fair").paths(whole_space(space_of(4, 4)), 0)
     counts = counts_of([architecture for step in range(12) for architecture in paths(step)], lambda mixer: mixer.label)
     kernels = {label: count for label, count in counts[0, 0].items() if label.startswith("local_mhra")}
@@ -109,14 +109,14 @@ def test_options_of_a_mixer_take_turns() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.35, 0.45), (0.45, 0.5)])
-def test_a_fair_step_is_fair_inside_a_band_that_has_room_for_it(low: float, high: float) -> None:
+def test_fair_steps_are_fair_in_a_wide_enough_band(low: float, high: float) -> None:
     space = space_of(4, 4)
     paths = strategy("fair").paths(band_of(space, low, high), 1)
     counts = counts_of([architecture for step in range(6) for architecture in paths(step)], lambda mixer: mixer.type)
     assert {unevenness(counted, 4) for counted in counts.values()} == {0}
 
 
-def test_where_a_band_forbids_fair_steps_what_is_trained_stays_inside() -> None:
+def test_where_a_band_forbids_fair_steps_all_paths_are_still_in_the_band() -> None:
     space = space_of(4, 4)
     domain = band_of(space, 0.0, 0.12)
     paths = strategy("fair").paths(domain, 1)

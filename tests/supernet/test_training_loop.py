@@ -1,4 +1,4 @@
-"""The training loop: what a step leaves alone, resuming, what is refused."""
+"""The training loop: what a step does not change, resuming, refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_
 from supernet.training.checkpointer import Checkpointer
 from supernet.training.config import TrainConfig, TrainingError, precision_of
 from supernet.training.distributed import own_device
-from supernet.training.loop import TrainReport, train_network
+from supernet.training.loop import train_network
 from supernet.training.losses import Distilled
 from supernet.training.state import TrainState
 from supernet.training.step import StepReport
@@ -70,7 +70,7 @@ class Branches(nn.Module):
         return self.paths[path](self.shared(images))
 
 
-def run(model: nn.Module, config: TrainConfig, **options: object) -> TrainReport:
+def run(model: nn.Module, config: TrainConfig, **options: object) -> TrainState:
     return train_network(model, lambda _, images: model(images), batches(), config, **options)  # type: ignore[arg-type]
 
 
@@ -128,13 +128,13 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
     assert load_checkpoint(tmp_path / "parts")[1]["step"] == 3
     fresh = make_network()
     torch.manual_seed(99)
-    report = run(fresh, config, checkpoint=tmp_path / "parts")
-    assert report.finished
+    trained = run(fresh, config, checkpoint=tmp_path / "parts")
+    assert trained.finished
     assert same(state(fresh), state(whole))
     assert same(load_checkpoint(tmp_path / "parts")[0], load_checkpoint(tmp_path / "whole")[0])
 
 
-def test_what_a_caller_collects_comes_back(tmp_path: Path) -> None:
+def test_checkpoints_hold_extra_state(tmp_path: Path) -> None:
     file, collected = tmp_path / "checkpoint", []
     for stop in (2, 5, 0):
         extra = {"losses": []}
@@ -151,7 +151,7 @@ def test_what_a_caller_collects_comes_back(tmp_path: Path) -> None:
     assert collected == [whole[:2], whole[:5], whole]
 
 
-def test_a_checkpoint_is_due_after_a_minute_or_where_writing_takes_long_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_due_after_a_minute_or_later_where_writing_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(checkpointer.time, "perf_counter", lambda: now[0])
     writing = [0.0]
@@ -174,7 +174,7 @@ def test_a_checkpoint_is_due_after_a_minute_or_where_writing_takes_long_later(mo
         assert seconds_until_due() == pytest.approx(wait, abs=1)
 
 
-def test_ctrl_c_ends_after_the_step_it_falls_into(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_training_after_the_step_in_progress(tmp_path: Path) -> None:
     model, whole, file = make_network(), make_network(), tmp_path / "checkpoint"
 
     def forward(step: int, images: Tensor) -> Tensor:
@@ -212,8 +212,8 @@ def test_a_step_without_a_finite_loss_changes_nothing() -> None:
         states.append(state(model) | {f"average/{name}": tensor.to("cpu", copy=True) for name, tensor in (report.average or {}).items()})
         losses.append(report.loss)
 
-    report = train_network(model, forward, batches(), EVERYTHING, on_step=look)
-    assert report.skipped == 1
+    trained = train_network(model, forward, batches(), EVERYTHING, on_step=look)
+    assert trained.counters.skipped == 1
     assert not np.isfinite(losses[2])
     assert same(states[1], states[2])
     assert not same(states[2], states[3])
@@ -224,8 +224,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     model = make_network()
     before = state(model)
     # The square root's value at zero is finite, its slope is not.
-    report = train_network(model, lambda _, images: (0 * model(images)).abs().sqrt(), batches(), replace(EVERYTHING, steps=2))
-    assert report.skipped == 2
+    trained = train_network(model, lambda _, images: (0 * model(images)).abs().sqrt(), batches(), replace(EVERYTHING, steps=2))
+    assert trained.counters.skipped == 2
     assert same(before, state(model))
 
 
@@ -249,12 +249,12 @@ def test_a_diverged_training_is_rolled_back_and_continues_at_a_lower_rate(tmp_pa
     model = make_network()
     bad = iter([False] * 5 + [True] * 3)
     file = tmp_path / "checkpoint.safetensors"
-    report = train_network(model, diverging(model, bad), batches(), config, checkpoint=file,
+    trained = train_network(model, diverging(model, bad), batches(), config, checkpoint=file,
                    on_step=lambda one: rates.append((one.step, one.lr)))  # fmt: skip
     # Steps 6 and 7 were skipped, the third ended it; the last rollback checkpoint before was that of step 6.
     assert [step for step, _ in rates] == [1, 2, 3, 4, 5, 6, 7, 7, 8]
-    assert report.finished
-    assert report.skipped == 3
+    assert trained.finished
+    assert trained.counters.skipped == 3
     usual: list[float] = []
     run(make_network(), config, on_step=lambda one: usual.append(one.lr))
     lower = [checkpointer.LOWER_LR * rate for rate in usual[6:]]
@@ -263,7 +263,7 @@ def test_a_diverged_training_is_rolled_back_and_continues_at_a_lower_rate(tmp_pa
     assert load_checkpoint(file)[1]["lr_factor"] == checkpointer.LOWER_LR
 
 
-def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training_returns_to(
+def test_a_rollback_does_not_depend_on_when_checkpoints_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpointer, "MAX_SKIPPED_IN_A_ROW", 2)
@@ -279,9 +279,9 @@ def test_when_checkpoints_were_written_does_not_decide_where_a_diverged_training
         def count(report: StepReport, extra: dict[str, int] = extra) -> None:
             extra["seen"] += report.step
 
-        report = train_network(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
+        trained = train_network(model, diverging(model, bad), batches(), replace(EVERYTHING, steps=8), checkpoint=tmp_path / f"{seconds}",
                        extra=extra, on_step=count)  # fmt: skip
-        assert report.skipped == 2
+        assert trained.counters.skipped == 2
         assert extra["seen"] == sum(range(1, 9))
         states.append(state(model))
     assert same(*states)
@@ -321,8 +321,8 @@ def test_parts_of_a_batch_add_up_to_it() -> None:
         torch.manual_seed(0)
         model = Branches()
         config = replace(EVERYTHING, accumulate=accumulate, optimizer="sgd", lr=0.1)
-        report = train_network(model, lambda step, images, model=model: model(images, step % 2), batches(), config)
-        states.append(state(model) | {f"average.{name}": tensor for name, tensor in (report.average or {}).items()})
+        trained = train_network(model, lambda step, images, model=model: model(images, step % 2), batches(), config)
+        states.append(state(model) | {f"average.{name}": tensor for name, tensor in (trained.average or {}).items()})
     assert not same(states[0], states[1])
     for name, whole in states[0].items():
         for parts in states[1:]:
@@ -330,7 +330,7 @@ def test_parts_of_a_batch_add_up_to_it() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
-def test_every_image_is_in_one_part_beside_the_one_it_is_mixed_with(processes: int, accumulate: int, pairs: int) -> None:
+def test_every_image_is_in_the_same_part_as_the_one_it_is_mixed_with(processes: int, accumulate: int, pairs: int) -> None:
     parts = processes * accumulate
     size = 2 * pairs * parts
     places = [places_of_part(size, part, parts) for part in range(parts)]
@@ -358,10 +358,10 @@ def test_the_loss_of_a_distillation_target_is_added_to_that_of_the_labels() -> N
 
 def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Path) -> None:
     model, whole, file = make_network(), make_network(), tmp_path / "checkpoint"
-    report = run(model, EVERYTHING, checkpoint=file, max_seconds=1e-6)
-    assert (report.steps, report.finished) == (1, False)
-    report = run(model, EVERYTHING, checkpoint=file)
-    assert (report.steps, report.finished) == (6, True)
+    trained = run(model, EVERYTHING, checkpoint=file, max_seconds=1e-6)
+    assert (trained.counters.step, trained.finished) == (1, False)
+    trained = run(model, EVERYTHING, checkpoint=file)
+    assert (trained.counters.step, trained.finished) == (6, True)
     run(whole, EVERYTHING)
     assert same(state(model), state(whole))
 
@@ -370,14 +370,14 @@ def test_the_time_limit_ends_a_training_that_a_later_run_continues(tmp_path: Pat
 @pytest.mark.parametrize("own", ["fp32", "bf16"])
 def test_a_training_keeps_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
     monkeypatch.setattr(loop, "precision_of", lambda device: own)
-    untold, told, file = make_network(), make_network(), tmp_path / "checkpoint"
+    automatic, explicit, file = make_network(), make_network(), tmp_path / "checkpoint"
     config = replace(EVERYTHING, steps=2)
-    assert run(untold, replace(config, precision="auto"), checkpoint=file).precision == own
-    run(told, replace(config, precision=own))
-    assert same(state(untold), state(told))
+    assert run(automatic, replace(config, precision="auto"), checkpoint=file).counters.precision == own
+    run(explicit, replace(config, precision=own))
+    assert same(state(automatic), state(explicit))
     # Whatever is continued elsewhere, too.
     monkeypatch.setattr(loop, "precision_of", lambda device: "fp32" if own == "bf16" else "bf16")
-    assert run(make_network(), replace(config, precision="auto"), checkpoint=file).precision == own
+    assert run(make_network(), replace(config, precision="auto"), checkpoint=file).counters.precision == own
 
 
 @pytest.mark.parametrize(("device", "has_units", "expected"), [("cpu", True, "fp32"), ("cuda", False, "fp32"), ("cuda", True, "bf16")])

@@ -12,7 +12,7 @@ from tests.supernet.test_paths import space_of
 SPACE = space_of(3, 3)
 
 
-def test_a_member_that_filled_a_supernet_runs_there_with_its_own_weights() -> None:
+def test_an_architecture_that_filled_a_supernet_inherits_its_own_weights() -> None:
     supernet = Supernet(SPACE, seed=1)
     torch.manual_seed(5)
     network = build_network(SPACE.smallest())
@@ -26,7 +26,7 @@ def test_a_member_that_filled_a_supernet_runs_there_with_its_own_weights() -> No
     assert filled.share == sum(tensor.numel() for tensor in own.values()) / total
 
 
-def test_what_a_network_does_not_have_stays() -> None:
+def test_tensors_that_a_network_lacks_stay_unchanged() -> None:
     supernet, untouched = Supernet(SPACE, seed=1), Supernet(SPACE, seed=1)
     fill(supernet, build_network(SPACE.smallest()))
     for name, tensor in supernet.shared.items():
@@ -37,7 +37,7 @@ def test_what_a_network_does_not_have_stays() -> None:
         assert torch.equal(tensor[~inside], untouched.shared[name][~inside])
 
 
-def test_the_first_network_gives_what_two_have() -> None:
+def test_of_two_networks_the_first_fills_a_tensor() -> None:
     supernet = Supernet(SPACE, seed=1)
     torch.manual_seed(5)
     first, second = build_network(SPACE.smallest()), build_network(SPACE.smallest())
