@@ -4,9 +4,8 @@
     class AuditConfig(Config):
         seeds: int = option(2, "trainings of each", at_least=1)
 
-`AuditConfig(seeds=3)` makes the config from a Python caller's arguments, `nas.cli.command_line.read` from a command line.
-Both go by the same rules. A config knows which options were given, so that one that says nothing beside the others
-is refused even where it equals its default.
+`AuditConfig(seeds=3)` makes the config from a Python caller's arguments, `nas.cli.command_line.ConfigParser` from a command line, by the
+same rules. A config knows which options were given, so that an option without effect is refused even where it equals its default.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Self, Union, get_args, get_origin, 
 from space.errors import UserError
 
 REQUIRED = MISSING
-"""Stands for the default of an option that has to be given."""
+"""The default of an option that has to be given."""
 
 
 class OptionError(UserError):
@@ -47,7 +46,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Derived:
-    """A default that follows from the other options, and from derived ones that stand before it."""
+    """A default that is computed from the other options, and from derived ones declared before it."""
 
     value: Callable[[Any], Any]
 
@@ -201,9 +200,10 @@ class Config:
 
 
 def options_of(kind: type[Config]) -> dict[str, OptionRule]:
-    """The options of a config by name, in order."""
+    """The options of a config by name, in order; what all commands share stands last."""
     hints = get_type_hints(kind)
-    return {each.name: _typed(each.metadata["option"], hints[each.name]) for each in fields(kind) if "option" in each.metadata}
+    described = sorted((each for each in fields(kind) if "option" in each.metadata), key=lambda each: each.name == "dry_run")
+    return {each.name: _typed(each.metadata["option"], hints[each.name]) for each in described}
 
 
 def _typed(rule: OptionRule, hint: Any) -> OptionRule:

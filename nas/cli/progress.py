@@ -1,9 +1,9 @@
-"""How far a long phase has come and when it will end: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a long phase and the time left: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -31,58 +31,57 @@ def phase(name: str, total: int, console: Console | None = None) -> Iterator[Adv
     console = console or Console()
     if console.quiet:
         yield lambda *_, **__: None
-        return
-    pace = _Pace(total)
-    if console.is_terminal:
+    elif not console.is_terminal:
+        yield _Counter(total, _lines(name, total, console))
+    else:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"))
-        progress = Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND)
-        task = progress.add_task(name, total=total, text="")
-
-        def move(amount: int = 1, note: str = "", *, at: int | None = None) -> None:
-            pace.move(amount, at)
-            progress.update(task, completed=pace.done, text=", ".join(filter(None, (pace.left(), note))))
-
+        bar = Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND)
+        task = bar.add_task(name, total=total, text="")
         try:
             with unbroken():
-                progress.start()
-            yield move
+                bar.start()
+            yield _Counter(total, lambda done, text: bar.update(task, completed=done, text=text))
         finally:
             with unbroken():
-                progress.stop()
-        return
+                bar.stop()
 
+
+def _lines(name: str, total: int, console: Console) -> Callable[[int, str], None]:
+    """Shows progress as a line now and then, and one at the end."""
     last = time.monotonic()
 
-    def say(amount: int = 1, note: str = "", *, at: int | None = None) -> None:
+    def show(done: int, text: str) -> None:
         nonlocal last
-        pace.move(amount, at)
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES or pace.done >= total:
+        if now - last >= SECONDS_BETWEEN_LINES or done >= total:
             last = now
-            share = f"{pace.done}/{total} ({100 * pace.done // max(total, 1)} %)"
-            print(": ".join((name, ", ".join(filter(None, (share, pace.left(), note))))), file=console.file, flush=True)
+            share = f"{done}/{total} ({100 * done // max(total, 1)} %)"
+            print(f"{name}: {share}, {text}" if text else f"{name}: {share}", file=console.file, flush=True)
 
-    yield say
+    return show
 
 
-class _Pace:
-    """Counts, and tells the time left from the pace since the first count: what an earlier run did took no time."""
+class _Counter:
+    """Counts, and estimates the time left from the pace since the first count: what an earlier run did took no time.
 
-    def __init__(self, total: int) -> None:
-        self.done = 0
-        self._total = total
+    rich's own estimate would count that as done just now.
+    """
+
+    def __init__(self, total: int, show: Callable[[int, str], None]) -> None:
+        self._total, self._show = total, show
+        self._done = 0
         self._start: tuple[float, int] | None = None
 
-    def move(self, amount: int, at: int | None) -> None:
-        self.done = self.done + amount if at is None else at
+    def __call__(self, amount: int = 1, note: str = "", *, at: int | None = None) -> None:
+        self._done = self._done + amount if at is None else at
         if self._start is None:
-            self._start = (time.monotonic(), self.done)
+            self._start = (time.monotonic(), self._done)
+        self._show(self._done, ", ".join(filter(None, (self._left(*self._start), note))))
 
-    def left(self) -> str:
-        if self._start is None or self.done >= self._total or self.done <= self._start[1]:
+    def _left(self, start: float, done_before: int) -> str:
+        if self._done >= self._total or self._done <= done_before:
             return ""
-        start, done = self._start
-        seconds = (time.monotonic() - start) / (self.done - done) * (self._total - self.done)
+        seconds = (time.monotonic() - start) / (self._done - done_before) * (self._total - self._done)
         return f"{duration(seconds)} left"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ class RunError(UserError):
 def check_run(path: Path, config: Mapping[str, Any], may_change: frozenset[str] = frozenset()) -> None:
     """RunError where `open_run` would refuse a directory for what it holds. Nothing is written, so that a dry run can ask, too.
 
-    A command calls it before it checks whatever else can be wrong, and opens the run when nothing is: a directory that holds a config
-    is taken. Whether another command writes there just now is not asked.
+    A command calls it before it checks whatever else can be wrong, and opens the run when nothing is: a directory with a config is taken.
+    It does not ask whether another command writes there.
     """
     _merged(path, config, may_change)
 
@@ -61,7 +61,7 @@ def open_run(path: Path, config: Mapping[str, Any], may_change: frozenset[str] =
 
 
 def _merged(path: Path, config: Mapping[str, Any], may_change: frozenset[str]) -> dict[str, Any]:
-    """What a directory's config and a command's own are together; RunError where they disagree."""
+    """A directory's config together with a command's; RunError where they disagree."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: got a file, expected a folder; choose another --out")
     # As a file gives it back: paths as text, tuples as lists.
@@ -102,7 +102,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file tells nothing of what a directory is for: a command that was killed at once leaves such files."""
+    """Whether a file says nothing about a directory's purpose: a command that was killed at once leaves such files."""
     return name == LOCK or LEFT_OVER.fullmatch(name) is not None
 
 
@@ -115,26 +115,34 @@ def config_of_run(path: Path) -> dict[str, Any]:
     """The resolved config of a run's directory, as if it had been made where it lies now."""
     try:
         return _config_in(path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except _DAMAGED:
         raise RunError(f"{path}: got no run's directory, expected one with a {CONFIG}") from None
 
 
 def name_of_run(path: Path) -> str:
-    """What a run was called when it was made, as its study still is: its directory may have another name by now."""
-    try:
-        return str(json.loads((path / CONFIG).read_text())["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return path.resolve().name
+    """The name of a run when it was made, which its study keeps: its directory may have been renamed."""
+    with suppress(*_DAMAGED):
+        return str(_document(path)["name"])
+    return path.resolve().name
 
 
 def versions_of_run(path: Path) -> dict[str, str]:
-    """By package, the version that a run was made or last continued with."""
+    """Versions of packages, by name, with which a run was made or last continued."""
     config_of_run(path)
-    return dict(json.loads((path / CONFIG).read_text()).get("versions", {}))
+    return dict(_document(path).get("versions", {}))
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError)
+"""What reading the config of something else raises."""
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((path / CONFIG).read_text())
+    return document
 
 
 def _config_in(path: Path) -> dict[str, Any]:
-    config = dict(json.loads((path / CONFIG).read_text())["config"])
+    config = dict(_document(path)["config"])
     if "out" not in config:
         return config
     moves = list(_moves(Path(config["out"]), path.resolve()))

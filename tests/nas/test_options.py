@@ -149,7 +149,7 @@ def test_commands_share_options_and_may_have_their_own_defaults() -> None:
 
 
 def test_an_unknown_option_is_refused_with_those_there_are() -> None:
-    with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of dry_run, bread, others, loaves"):
+    with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of bread, others, loaves"):
         Baking(bread="rye", loafs=3)
 
 
