@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def audit(run: str | Path, *, data: Any = None, progress: bool = False, **options: Any) -> Audited:
-    """Audit a run, as `python -m nas.audit --run RUN` does; an audit that was interrupted goes on.
+    """Audit a run, as `python -m nas.audit --run RUN` does; it continues an audit that was interrupted.
 
     Args:
         run: directory of a search, or of a supernet's training.

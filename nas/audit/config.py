@@ -1,4 +1,4 @@
-"""What an audit depends on: the keyword arguments of `nas.audit.audit`, and the options of `python -m nas.audit`."""
+"""The options of `python -m nas.audit`, which are the keyword arguments of `nas.audit.audit`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from nas.audit.correlation import standard_ranks
 from nas.evaluators.bias_correction import Shares, corrected
 
 LEAST = 3
-"""With fewer architectures a bias cannot be told from chance."""
+"""With fewer architectures a bias cannot be distinguished from chance."""
 
 
 @dataclass(frozen=True)

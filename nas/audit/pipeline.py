@@ -7,20 +7,33 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
+
+from nas.audit import predictors
+from nas.audit.analysis import Analysis, Truth, analyse, truth_of
 from nas.audit.config import AuditConfig
+from nas.audit.gradient_conflicts import gradient_cosines, mean_cosines
+from nas.audit.latencies import latencies
+from nas.audit.operator_bias import by_operator
+from nas.audit.plan import plan_audit
+from nas.audit.report import write_audit
+from nas.audit.sample import TrainingPlan, draw_sample, sample_of
+from nas.audit.table import write_bench, write_page
 from nas.cli.command_line import command_of
+from nas.cli.plan import print_plan
+from nas.cli.progress import phase
+from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.evaluators.supernet import load_evaluator
+from nas.execution.opening import open_workers
 from nas.runs.directory import check_run, config_of_run, open_run
+from nas.runs.lock import lock
+from nas.train.supernet_run import SupernetRun, open_supernet_run
 from proxies.cost import BudgetError, parse_budget
 from proxies.target import parse_target
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from nas.audit.analysis import Analysis, Truth
-    from nas.evaluators.standalone import Trained, Training
-    from nas.train.supernet_run import SupernetRun
+from supernet.data.batches import fixed_batch
+from supernet.training.checkpoint import load_checkpoint
 
 CONTEXTS, CONFLICT_IMAGES = 8, 128
 """Architectures and images for which gradients are compared."""
@@ -35,7 +48,6 @@ class Audited:
         verdict: what the figures allow to say, in sentences.
         analysis: correlations of every score with the truth, biases by operator.
     """
-
     folder: Path
     verdict: tuple[str, ...]
     analysis: Analysis
@@ -47,10 +59,6 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     Args:
         data: the run's data set, where that is a caller's own.
     """
-    from nas.audit.sample import TrainingPlan, draw_sample, sample_of
-    from nas.evaluators.standalone import Conditions, train_all, training_alone
-    from nas.train.supernet_run import open_supernet_run
-
     found = config_of_run(config.run)
     supernet_run = open_supernet_run(config.run, data)
     text = config.budget or found.get("budget")
@@ -59,23 +67,14 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     budget, target = parse_budget(text), parse_target(config.latency)
     plan = TrainingPlan(config.steps, config.seeds, config.long, config.short)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
-    settled = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
+    given = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
-    resolved = settled | asked | {"budget": str(budget)}
+    resolved = given | asked | {"budget": str(budget)}
     check_run(config.bench, resolved, config.may_change())
     if config.dry_run:
-        from nas.audit.plan import plan_audit
-        from nas.cli.plan import print_plan
-
         drawn = list(draw_sample(supernet_run.space, budget, config.architectures, config.sample_seed))
         print_plan(console, plan_audit(config, conditions, drawn, plan))
         return None
-
-    from nas.audit.analysis import truth_of
-    from nas.audit.latencies import latencies
-    from nas.cli.progress import phase
-    from nas.execution.opening import open_workers
-    from nas.runs.lock import lock
 
     with ExitStack() as held:
         held.enter_context(open_run(config.bench, resolved, config.may_change()))
@@ -108,11 +107,6 @@ def _report(
     config: AuditConfig, console: Console, supernet_run: SupernetRun, truth: Truth, short: Sequence[Training],
     results: Mapping[Training, Trained], milliseconds: Mapping[str, Sequence[float]],
 ) -> Audited:  # fmt: skip
-    from nas.audit import predictors
-    from nas.audit.analysis import analyse
-    from nas.audit.report import write_audit
-    from nas.audit.table import write_bench, write_page
-    from nas.cli.progress import phase
 
     members, has_supernet = truth.members, supernet_run.weights_file.exists()
     with phase("scoring the sample", (3 if has_supernet else 1) * len(members), console) as advance:
@@ -138,8 +132,6 @@ def _report(
 
 def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Training, Trained]) -> dict[str, str]:
     """What the report is of, in words."""
-    from supernet.training.checkpoint import load_checkpoint
-
     space, (images, splits) = supernet_run.space, supernet_run.images()
     seconds = [result.core_seconds for result in results.values() if result.steps == config.steps]
     facts = {
@@ -155,12 +147,6 @@ def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Trai
 
 def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, Mapping[str, float]]:
     """What may explain a bias: how often an operator was updated, and how its gradients agree with others'."""
-    from nas.audit.gradient_conflicts import gradient_cosines, mean_cosines
-    from nas.audit.operator_bias import by_operator
-    from nas.evaluators.supernet import load_evaluator
-    from supernet.data.batches import fixed_batch
-    from supernet.training.checkpoint import load_checkpoint
-
     updates = by_operator(load_checkpoint(supernet_run.weights_file)[1].get("updates", {}))
     images, splits = supernet_run.images()
     contexts = [member.architecture for member in truth.members if member.part == "band"][:CONTEXTS]

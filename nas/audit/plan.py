@@ -1,4 +1,4 @@
-"""What an audit would do."""
+"""The dry run of an audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT_BYTES = 5e4
 
 
 def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member], trainings: TrainingPlan) -> Plan:
-    """What `nas.audit` would do.
+    """The plan of `nas.audit`.
 
     Args:
         members: those of the sample, which may not be written yet.

@@ -113,7 +113,7 @@ _ABOUT = (
     "and mirroring, in fp32 on one thread; it was scored on images that no training saw. Trainings with seed 1000 are apart from",
     "the truth: short ones, judged as predictors, and long ones, where there are any, which show whether it holds.",
     "",
-    f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; what the columns hold stands in `nas/audit/table.py`.",
+    f"`{TABLE}` has a row an architecture, `{ARCHITECTURES}/` their YAML; `nas/audit/table.py` describes the columns.",
 )
 _USE = (
     "from pathlib import Path",

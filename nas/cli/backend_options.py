@@ -1,4 +1,4 @@
-"""The options that say where a command's jobs run; a config takes them on by inheriting them."""
+"""Options about where a command's jobs run, which a config inherits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _gpus(value: Any) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Config):
-    """Where jobs run, and how many at a time. A config whose own `cpus_per_worker` says something without Ray leaves it out of `of_ray`."""
+    """Where jobs run, and how many at a time. `of_ray` are the options without effect on other backends."""
 
     of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "cpus_per_worker", "gpus_per_worker")
 
@@ -50,14 +50,14 @@ class BackendOptions(Config):
 
     @property
     def resources(self) -> Resources:
-        """Who does the jobs."""
+        """The workers for the jobs."""
         from nas.execution.resources import Resources
 
         workers = self.workers or self.default_workers()
         return Resources(workers, self.backend, self.cpus_per_worker, self.gpus_per_worker, self.ray_address)
 
     def default_workers(self) -> int:
-        """Jobs at a time where nothing is said."""
+        """Jobs at a time by default."""
         from nas.execution.resources import default_num_workers
 
         return default_num_workers(self.backend, self.cpus_per_worker)

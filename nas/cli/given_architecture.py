@@ -1,4 +1,4 @@
-"""The architecture that a command is given: a YAML file, a published network's name, a value, or what holds one, as a search's result."""
+"""Architectures as arguments: a YAML file, a published network's name, a value, or an object with one, such as a search's result."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from space.architecture import Architecture
 
-EXPECTED = "a YAML file, a published network's name, an Architecture, or what holds one as its `architecture`"
+EXPECTED = "a YAML file, a published network's name, an Architecture, or an object with an `architecture`"
 
 
 def given_architecture(value: Any) -> Any:
-    """An option's value: a file or a name as text, anything else as it is; ValueError where it holds no architecture."""
+    """An option's value: a file or a name as text, anything else as it is; ValueError where it has no architecture."""
     if isinstance(value, str | Path):
         return str(value)
     # Imported here, as below: it loads PyTorch.
@@ -34,19 +34,19 @@ def architecture_of(value: Any) -> Architecture:
 
 
 def name_of(value: Any) -> str:
-    """What a run's config calls it: the file, or its name."""
+    """Its name in a run's config: the file, or its own."""
     return value if isinstance(value, str) else architecture_of(value).name
 
 
 def provenance_of(value: Any) -> dict[str, Any]:
-    """Where its file says that it comes from; empty where it does not."""
+    """The provenance in its file; empty where there is none."""
     from space.files import load_provenance
 
     return load_provenance(value) if isinstance(value, str) else {}
 
 
 def weights_file_of(value: Any) -> Path | None:
-    """Where its weights lie: beside its file, or where its holder says; none of a plain value."""
+    """The file of its weights: beside its YAML, or the object's `weights_file`; none of a plain value."""
     if isinstance(value, str):
         return Path(value).with_suffix(".safetensors")
     found = getattr(value, "weights_file", None)

@@ -56,13 +56,13 @@ class OptionRule:
     """One option: what it takes, and what its documentation says.
 
     Args:
-        default: `REQUIRED`, a value, or `Derived`. None stands for "not given".
+        default: `REQUIRED`, a value, or `Derived`. None means "not given".
         help: the documentation; a default that is a number or text is added to it in parentheses.
         group: where `--help` shows it.
         at_least, above, below: limits of a number.
         choices: of text; those of a Literal need not be given.
         convert: makes the value, each of several, from text or from a Python caller's value. ValueError or UserError says what it expects.
-        metavar, nargs, const: as argparse takes them; several are `+` unless told otherwise.
+        metavar, nargs, const: as argparse takes them; several are `+` by default.
         flags: other spellings on the command line, such as `-o`.
         may_change: whether a run may continue with another value.
         kind, is_several: the type of the value, of each of several; `Config` finds it in the field's annotation.
@@ -91,7 +91,7 @@ class OptionRule:
         return self.default is None or isinstance(self.default, Derived)
 
     def checked(self, value: Any) -> Any:
-        """The value as the config holds it, from text or from a Python caller's value; ValueError says what was expected."""
+        """The value in a config, from text or from a Python caller's value; ValueError says what was expected."""
         if value is None and self.takes_none:
             return None
         if not self.is_several:
@@ -149,7 +149,7 @@ def option(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What a command is told; its fields are made by `option`. OptionError where a value cannot be."""
+    """The options of a command; its fields are made by `option`. OptionError where a value cannot be."""
 
     dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop", may_change=True)
 
@@ -191,8 +191,8 @@ class Config:
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
-        """The config of `values`, as a file holds them, or with others among them: what goes together is not asked again, unlike by
-        `dataclasses.replace`, to which all options are given ones. KeyError where one is missing."""
+        """The config of `values`, as a file holds them or changed. Unlike `dataclasses.replace` it does not treat all of them as given,
+        and does not check their combination again. KeyError where one is missing."""
         config = cls.__new__(cls)
         for name, rule in options_of(cls).items():
             object.__setattr__(config, name, checked(name, rule, values[name]))
@@ -200,7 +200,7 @@ class Config:
 
 
 def options_of(kind: type[Config]) -> dict[str, OptionRule]:
-    """The options of a config by name, in order; what all commands share stands last."""
+    """The options of a config by name, in order; `dry_run`, which all commands share, comes last."""
     hints = get_type_hints(kind)
     described = sorted((each for each in fields(kind) if "option" in each.metadata), key=lambda each: each.name == "dry_run")
     return {each.name: _typed(each.metadata["option"], hints[each.name]) for each in described}
@@ -218,7 +218,7 @@ def _typed(rule: OptionRule, hint: Any) -> OptionRule:
 
 
 def checked(name: str, rule: OptionRule, value: Any) -> Any:
-    """The value of an option as the config holds it; OptionError where it cannot be."""
+    """The value of an option in a config; OptionError where it cannot be."""
     try:
         return rule.checked(value)
     except (UserError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a command would do, and what that costs in time, memory and disk: how every `--dry-run` tells it."""
+"""The plan that `--dry-run` prints: what a command would do, and what that costs in time, memory and disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The live screen of a long command: which of its phases runs, and what it has found so far, above the phase's own bar.
 
-It reads, and never waits for anything: what it shows is made anew every few seconds by the thread that draws it. Where
-there is no terminal it is not there, and phases say in lines how far they are.
+The thread that draws it makes its content anew every few seconds, from what it can read without waiting. Without a terminal there is no
+screen, and phases print lines of progress.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nas.cli.progress import REFRESHES_PER_SECOND, duration
 from supernet.training.interruptions import unbroken
 
 SHARE = 0.005
-"""Of a core's time, what goes into making views at most."""
+"""The largest share of a core's time for making views."""
 LEAST_SECONDS = 1.0
 """Between two views."""
 BELOW = 2
@@ -33,8 +33,8 @@ class Screen:
     """A command's screen while `with screen:` runs.
 
     Args:
-        console: the terminal; lines that are printed on it meanwhile stand above, and `nas.cli.progress.phase` draws its bar below.
-        phases: what the command goes through, in order.
+        console: the terminal; what is printed on it meanwhile appears above, and the bar of `nas.cli.progress.phase` below.
+        phases: of the command, in order.
     """
 
     def __init__(self, console: Console, phases: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class Screen:
             self._live.stop()
 
     def reach(self, phase: str, view: View | None = None) -> None:
-        """A phase begins, and shows a view that is made anew now and then, in another thread; nothing of the last phase stays."""
+        """Begin a phase and show its view, which another thread makes anew now and then, in place of the last phase's."""
         self._phase, self._view, self._seen, self._next = phase, view, SegmentLines([]), 0.0
         if self._live.is_started:
             with unbroken():
@@ -72,7 +72,7 @@ class Screen:
         width, height = self.console.size
         start, before = time.monotonic(), time.thread_time()
         if self._view is not None and start >= self._next:
-            # Kept as what a terminal shows: the bar below moves more often.
+            # Kept as rendered lines, since the bar below is drawn more often.
             self._seen = SegmentLines(self.console.render_lines(self._view(width, height - BELOW - 1), pad=False), new_lines=True)
             self._next = start + max(LEAST_SECONDS, (time.thread_time() - before) / SHARE)
         return Group(self._headline(start), self._seen)

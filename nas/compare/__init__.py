@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None, progress: bool = False, **options: Any) -> Compared:
-    """Compare, as `python -m nas.compare SUBJECT OTHERS` does; a comparison that was interrupted goes on.
+    """Compare, as `python -m nas.compare SUBJECT OTHERS` does; it continues a comparison that was interrupted.
 
     Args:
         subject: directory of a search that has ended, or an architecture: an `Architecture`, a YAML file, a published network's name,

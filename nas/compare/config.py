@@ -1,4 +1,4 @@
-"""What a comparison depends on: the keyword arguments of `nas.compare.compare`, and the options of `python -m nas.compare`."""
+"""The options of `python -m nas.compare`, which are the keyword arguments of `nas.compare.compare`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CompareConfig(BackendOptions, RecipeChoice):
             if self.data is None:
                 raise OptionError("data", f"missing, expected the images to compare {name_of(self.subject)} on")
             if self.random:
-                raise OptionError("random", "says nothing beside an architecture; expected a search's directory, which has a budget")
+                raise OptionError("random", "has no effect beside an architecture; expected a search's directory, which has a budget")
         else:
             for name in ("data", "image_size"):
                 if name in self.given:

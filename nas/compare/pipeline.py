@@ -14,10 +14,12 @@ from rich.console import Console
 from nas.cli.command_line import command_of
 from nas.cli.console import table_of
 from nas.cli.given_architecture import architecture_of, name_of, provenance_of
+from nas.cli.plan import print_plan
 from nas.cli.progress import phase
 from nas.compare.comparison import Accuracies, Contender, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
 from nas.compare.outputs import comparison_table, record_of, write_comparison
+from nas.compare.plan import plan_comparison
 from nas.execution.opening import open_workers
 from nas.latency import limited, tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
@@ -72,9 +74,6 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     contenders = _contenders(config, subject)
     conditions.retraining(contenders[0].architecture, 0).check()
     if config.dry_run:
-        from nas.cli.plan import print_plan
-        from nas.compare.plan import plan_comparison
-
         retrainings = [(one, conditions.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
         print_plan(console, plan_comparison(config, retrainings))
         return None

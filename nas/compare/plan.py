@@ -1,4 +1,4 @@
-"""What a comparison would do."""
+"""The dry run of a comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COPIES_OF_WEIGHTS = 2
 
 
 def plan_comparison(config: CompareConfig, retrainings: Sequence[tuple[Contender, Retraining]]) -> Plan:
-    """What `nas.compare` would do.
+    """The plan of `nas.compare`.
 
     Args:
         retrainings: all of them, every contender with every seed.

@@ -26,7 +26,7 @@ class NothingFound(UserError):
 def search(budget: str, *, data: Any = None, progress: bool = False, **options: Any) -> Found:
     """Search for the best architecture inside a budget, as `python -m nas.search --budget BUDGET` does.
 
-    A search that was interrupted, here or on the command line, goes on where the same `out` is given.
+    With the same `out` it continues a search that was interrupted, here or on the command line.
 
     Args:
         budget: hard limits, such as `4.5GFLOPs`, `25Mparams` or `4.5GFLOPs 12ms@cpu`.
@@ -54,5 +54,5 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     config = SearchConfig(budget=budget, **given, **options)
     found = run_search(config, open_console(progress), images)
     if found is None:
-        raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more goes on")
+        raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more continues")
     return found

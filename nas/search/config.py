@@ -1,4 +1,4 @@
-"""What a search depends on: the keyword arguments of `nas.search.search`, and the options of `python -m nas.search`."""
+"""The options of `python -m nas.search`, which are the keyword arguments of `nas.search.search`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
 OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
-"""Folder of a run's trainings alone."""
+"""Folder of a run's stand-alone trainings."""
 CANDIDATES = 4
 HALVING_SHARE = 0.25
 """Of `minutes`, what is kept for successive halving."""
 OF_TRAINING = ("steps", "batch_size", "lr", "paths", "scope", "warm_start")
-"""Options that say nothing where no supernet is trained."""
+"""Options without effect where no supernet is trained."""
 OF_SUPERNET = ("race", "subtract_bias", "supernet")
-"""Options that say nothing where no supernet judges."""
+"""Options without effect where no supernet judges."""
 
 
 def _evaluator(value: Any) -> Any:
@@ -77,15 +77,15 @@ class SearchConfig(BackendOptions, SupernetConfig):
         if self.judged_by != "supernet":
             for name in (*OF_TRAINING, *OF_SUPERNET):
                 if name in self.given:
-                    raise OptionError(name, "says nothing where no supernet is searched; expected evaluator=supernet beside it, or neither")
+                    raise OptionError(name, "has no effect without a supernet; expected evaluator=supernet beside it, or neither")
         if self.supernet is not None:
             for name in ("space", "image_size", *OF_TRAINING):
                 if name in self.given:
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:
-            raise OptionError("standalone_steps", "says nothing without evaluator=standalone")
+            raise OptionError("standalone_steps", "has no effect without evaluator=standalone")
         if not self.halving_candidates and "halving_steps" in self.given:
-            raise OptionError("halving_steps", "says nothing without halving_candidates; leave it out, or ask for some")
+            raise OptionError("halving_steps", "has no effect without halving_candidates; leave it out, or ask for some")
         if self.race and self.subtract_bias:
             raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
         if len(self.objectives) > 1 and self.halving_candidates:
@@ -95,16 +95,16 @@ class SearchConfig(BackendOptions, SupernetConfig):
                 limit = f"no more than parallel={self.parallel}, which decides what is proposed"
                 raise OptionError("workers", f"got {self.workers}, expected {limit}")
             if self.race and self.workers > 1:
-                raise OptionError("workers", f"got {self.workers}, expected 1 with race=True: what a race scores depends on who met whom")
+                raise OptionError("workers", f"got {self.workers}, expected 1 with race=True: scores depend on the order of evaluations")
 
     @property
     def judged_by(self) -> str:
-        """What judges: `supernet`, `standalone` or `caller`."""
+        """Which evaluator scores architectures: `supernet`, `standalone` or `caller`."""
         return self.evaluator if isinstance(self.evaluator, str) else "caller"
 
     @property
     def evaluator_name(self) -> str:
-        """What a run's directory and study call the evaluator: a function of the caller's by its module and name."""
+        """The evaluator's name in a run's directory and study; a caller's function by its module and name."""
         if isinstance(self.evaluator, str):
             return self.evaluator
         function = self.evaluator if hasattr(self.evaluator, "__qualname__") else type(self.evaluator)
@@ -121,7 +121,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
         return 1 - HALVING_SHARE if self.halving_candidates else 1.0
 
     def default_workers(self) -> int:
-        """One where it matters who met whom, or where a caller's function may not survive a way to another process."""
+        """One in a race, whose scores depend on the order of evaluations, and for a caller's function, which may not be picklable."""
         if self.race or self.judged_by == "caller":
             return 1
         return self.parallel if self.ray_address else min(self.parallel, super().default_workers())
@@ -135,12 +135,12 @@ class SearchConfig(BackendOptions, SupernetConfig):
 
     @property
     def artifacts_folder(self) -> Path:
-        """Where what the dashboard shows of every trial lies."""
+        """Folder of the files that the dashboard shows for every trial."""
         return self.out / "artifacts"
 
     @property
     def standalone_folder(self) -> Path:
-        """Where the run keeps its trainings alone."""
+        """Where the run keeps its stand-alone trainings."""
         return self.out / STANDALONE
 
     def values(self) -> dict[str, Any]:

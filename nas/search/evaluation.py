@@ -1,4 +1,4 @@
-"""The search proper: a study is opened, and its proposals are evaluated until there are enough of them."""
+"""The search itself: a study proposes architectures, and workers evaluate them until there are enough."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_search(
 
 
 def _judge(config: SearchConfig, supernet_run: SupernetRun) -> str:
-    """What gives the scores: those of different judges do not belong into one study."""
+    """Where the scores come from: a study refuses scores of another evaluator."""
     if config.judged_by == "caller":
         return f"the caller's {config.evaluator_name}"
     if config.judged_by == "standalone":
@@ -59,7 +59,7 @@ def _judge(config: SearchConfig, supernet_run: SupernetRun) -> str:
 
 
 def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: Mapping[str, float] | None) -> MakeEvaluator:
-    """What every worker makes its evaluator with.
+    """The function with which every worker makes its evaluator.
 
     Args:
         corrections: of biases that an audit found, where they are to be subtracted.
@@ -82,17 +82,17 @@ def evaluate_proposals(
     screen: Screen,
     parents: Sequence[Parent],
 ) -> None:
-    """Have proposals evaluated by the config's workers until the study holds as many results as the config asks for.
+    """Let the config's workers evaluate proposals until the study has as many results as the config asks for.
 
     Args:
-        screen: that shows how it goes.
+        screen: shows the progress.
         parents: published networks within the budget, to compare with.
     """
     tally, num_workers = study.tally(), config.resources.num_workers
 
     def view(width: int, height: int) -> RenderableType:
         nonlocal tally
-        # What keeps the study from being read keeps the search from going on, too, and that says so.
+        # The search itself meets the same error and reports it.
         with suppress(StorageError, OSError):
             tally = study.tally()
         return search_view(tally, parents, num_workers, width, height)
@@ -105,7 +105,7 @@ def evaluate_proposals(
         def on_result(result: Result) -> None:
             nonlocal best
             best = result if best is None else max(best, result, key=lambda one: one.rank_key)
-            # Others may evaluate, too.
+            # Other processes may evaluate, too.
             advance(at=study.num_results, note=_in_words(best))
 
         with open_workers(make_evaluator, config.resources, config.out / "ray") as workers:

@@ -1,4 +1,4 @@
-"""How a search ends: its best are measured, train alone by successive halving, are written, and stand in a table."""
+"""The end of a search: its best are measured, train alone by successive halving, and are written and printed."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def write_architectures(folder: Path, study: StudyRecord, best: Sequence[Measure
 
 
 def _provenance(halving: HalvingRecord | None, fingerprint: str) -> dict[str, Any]:
-    """What an architecture's file tells of successive halving: log-likelihoods by steps; nothing where it took no part."""
+    """Log-likelihoods of successive halving by steps, for an architecture's file; nothing where it took no part."""
     rungs = next((one.rungs for one in halving.candidates if one.fingerprint == fingerprint), None) if halving else None
     if halving is None or rungs is None:
         return {}

@@ -1,6 +1,6 @@
 """A search from its config to its winner: train a supernet, evaluate proposals inside the budget, train the best alone, write.
 
-Whatever an earlier run of the same config finished is not done again, and what is still to come follows from config and data alone.
+Nothing that an earlier run of the same config finished is done again. Config and data alone decide what is left to do.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.study.objectives import objectives_of
     from nas.train.training import check_warm_start, train_supernet
 
-    # What cannot be ends here, before the directory is that of such a search.
+    # Mistakes end here, before the directory is taken.
     objectives_of(config.objectives, budget)
     check_run(config.out, resolved, config.may_change())
     corrections = _corrections(config, supernet_run)
@@ -71,7 +71,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     if config.storage is not None:
         with told(config.storage_url):
-            # What cannot be reached or written ends here.
+            # A storage that cannot be reached or written ends the command here.
             open_storage(config.storage_url)
     minutes_end = None if config.minutes is None else start + 60 * config.minutes
     search_end = None if config.minutes is None else start + 60 * config.minutes * config.share_of_search
@@ -96,7 +96,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
 
 def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
-    """What the supernet is trained and judged on, opened: another run's, or this one's own."""
+    """The supernet, with its data open: another run's, or this one's own."""
     from nas.train.supernet_run import SupernetRun, open_supernet_run
 
     if config.supernet is None:
@@ -110,7 +110,7 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
 
 
 def _resolved(config: SearchConfig, supernet_run: SupernetRun) -> dict[str, Any]:
-    """The config as the run's directory keeps it, with what a given supernet brings along."""
+    """The config as the run's directory keeps it, with the space and data of a given supernet."""
     resolved = config.values() | {"data": supernet_run.data, "image_size": supernet_run.image_size, "storage": _shown_storage(config)}
     if config.supernet is None:
         return resolved
@@ -130,7 +130,7 @@ def _shown_storage(config: SearchConfig) -> str | None:
 
 
 def _phases(config: SearchConfig, budget: Budget) -> list[str]:
-    """What a search goes through, as its screen names it."""
+    """The phases of a search, as its screen names them."""
     asked = {
         "count": True, "latency": bool(budget.targets), "supernet": config.judged_by == "supernet" and config.supernet is None,
         "search": True, "halving": bool(config.halving_candidates), "report": True,
@@ -156,7 +156,7 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
 
 
 def _number(bounds: tuple[int, int]) -> str:
-    """A count as people read it: exact up to a million, then rounded."""
+    """A count: exact up to a million, then rounded."""
     least, most = bounds
     about = "" if least == most else "about "
     return f"{about}{(least + most) // 2:,}" if most < 10**6 else f"{about}{(least + most) / 2:.3g}"

@@ -1,4 +1,4 @@
-"""What a search would do, and what those who join it would."""
+"""The dry runs of a search and of a command that joins one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from proxies.target import Target
 
 
 def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun) -> Plan:
-    """What `nas.search` would do.
+    """The plan of `nas.search`.
 
     Args:
-        band: without limits on latency, whose tables are measured in the first phase; architectures are priced by draws from it.
+        band: without limits on latency, whose tables are measured in the first phase; workloads are averaged over draws from it.
         targets: where latency would be measured.
     """
     drawn, phases = _drawn(band, supernet_run), latency_phases(config, band.space, targets)
@@ -45,7 +45,7 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
 
 
 def plan_join(config: SearchConfig, band: ArchitectureBand, supernet_run: SupernetRun) -> Plan:
-    """What `nas.join` would do.
+    """The plan of `nas.join`.
 
     Args:
         config: the search's, with the workers and the storage of whoever joins.
@@ -66,7 +66,7 @@ def _drawn(band: ArchitectureBand, supernet_run: SupernetRun) -> Workload:
 
 
 def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetRun, done: Sequence[float]) -> Phase:
-    """What is left of the evaluations; at the pace of those that are done, where there are some: `done` is their seconds."""
+    """The remaining evaluations, at the speed of the finished ones, if any; `done` are their seconds."""
     _, splits = supernet_run.images()
     alone, workers = config.judged_by == "standalone", config.resources
     if done:
@@ -117,7 +117,7 @@ def _study(config: SearchConfig) -> str:
 
 
 def _seconds_of_evaluations(config: SearchConfig) -> list[float]:
-    """One for each trial of the study that is done; a study that nobody has begun is not looked for, since that would create it."""
+    """Of the finished trials. A study that does not exist yet is not opened, since that would create it."""
     file = file_of(config.storage_url)
     if not (config.out / "config.json").exists() or (file is not None and not file.exists()):
         return []

@@ -1,4 +1,4 @@
-"""A search's study as a source of jobs: its proposals are given out, and their scores told."""
+"""A search's study as a source of jobs: a job evaluates a proposal, and the study is told its score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supernet.accuracy import Score
 
 
 class Proposals:
-    """Gives out proposals until the study holds so many results, whoever evaluates them, or the band holds nothing new.
+    """Proposals, until the study has enough results from whichever process, or the band has no new architecture.
 
     Args:
         num_results: of the study in all.
@@ -30,7 +30,7 @@ class Proposals:
             proposal = self._study.ask(self._num_results)
         except SpaceExhausted:
             proposal = None
-            # As far as can be told now: what another process has under way may be interrupted, and is proposed again then.
+            # For now: another process's evaluations may be interrupted, and are then proposed again.
             self._is_exhausted = not self._under_way
         if proposal is None:
             return None

@@ -1,4 +1,4 @@
-"""What the live screen shows of a search: the best beside the best published network that fits, counts, accuracy against trials."""
+"""The live screen of a search: the best beside the best published network that fits, counts, accuracy against trials."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from supernet.accuracy import Score
 TITLES = 2
 """Rows of the plot's title and of an empty one before it."""
 LEAST_ROWS, MOST_ROWS = 6, 18
-"""Of a plot: with fewer it says nothing, with more it says no more."""
+"""Of a plot: fewer show nothing, more show no more."""
 
 
 def search_view(tally: Tally, parents: Sequence[Parent], num_workers: int, width: int, height: int) -> RenderableType:
-    """Show how a search stands.
+    """The state of a search.
 
     Args:
         parents: published networks within the budget, the most accurate as published first.

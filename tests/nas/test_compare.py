@@ -191,7 +191,7 @@ def test_an_architecture_is_compared_with_the_published_networks_within_its_budg
     best = str(searched / "run" / "best.yaml")
     assert "--data: missing, expected the images to compare" in mistaken(compare.main, [best, *given])
     given += ["--data", str(searched / "images")]
-    assert "--random: says nothing beside an architecture" in mistaken(compare.main, [best, *given, "--random", "1"])
+    assert "--random: has no effect beside an architecture" in mistaken(compare.main, [best, *given, "--random", "1"])
     assert compare.main([best, *given]) == 0
     with (searched / "against" / "comparison.csv").open() as file:
         rows = {row["network"]: row["fingerprint"] for row in csv.DictReader(file)}

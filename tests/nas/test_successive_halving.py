@@ -192,7 +192,7 @@ def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.M
 
 
 def default_like(folder: Path, out: str, *more: str) -> list[str]:
-    """A small search that says nothing of successive halving but how short it is."""
+    """A small search whose only option of successive halving makes it short."""
     argv = command(folder, "--halving-steps", "8", "--out", str(folder / out), *more)
     place = argv.index("--halving-candidates")
     return [*argv[:place], *argv[place + 2 :]]
