@@ -1,4 +1,4 @@
-"""What an architecture costs, what it may cost, and how people write that.
+"""Costs of architectures, budgets that limit them, and how people write both.
 
 One multiply-add is one "FLOP", as in papers on vision backbones; code says `macs`, people read and write GFLOPs.
 """
@@ -37,8 +37,8 @@ class BudgetError(UserError, ValueError):
     """A budget that cannot be read, or that no architecture of a space can meet."""
 
 
-class Amounts(Protocol):
-    """What something costs, by quantity: a `Cost`, or a mapping."""
+class ByQuantity(Protocol):
+    """Costs by quantity: a `Cost`, or a mapping."""
 
     def __getitem__(self, quantity: str, /) -> int: ...
 
@@ -53,10 +53,6 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.macs + other.macs, self.params + other.params)
 
-    def times(self, count: int) -> Cost:
-        """The cost of so many of these."""
-        return Cost(self.macs * count, self.params * count)
-
     def __getitem__(self, quantity: str) -> int:
         return {"macs": self.macs, "params": self.params}[quantity]
 
@@ -68,11 +64,11 @@ class Cost:
 class Budget:
     """Hard limits. The first limited quantity also has a lower bound.
 
-    Quantities are those of a cost: `macs`, `params`, a latency in nanoseconds on one target (`latency@cpu:1t:bs1:fp32`), or
-    whatever the terms of another space's costs name.
+    Quantities are `macs`, `params`, latencies in nanoseconds on one target (`latency@cpu:1t:bs1:fp32`), or those that the terms of
+    another space's cost name.
 
     Args:
-        limits: by quantity, what no architecture may exceed; at least one.
+        limits: the greatest cost that an architecture may have, by quantity; at least one.
         floor: the least share of the first limit that an architecture must use, in [0, 1).
     """
 
@@ -104,17 +100,18 @@ class Budget:
         """The targets of the latency limits, by quantity."""
         return {quantity: target for quantity in self.limits if (target := target_of(quantity))}
 
-    def admits(self, amounts: Amounts) -> bool:
-        """Whether what an architecture costs lies inside all bounds."""
-        return all(amounts[quantity] <= limit for quantity, limit in self.limits.items()) and amounts[self.primary] >= self.least
+    def admits(self, costs: ByQuantity) -> bool:
+        """Whether an architecture of these costs keeps all bounds."""
+        return all(costs[quantity] <= limit for quantity, limit in self.limits.items()) and costs[self.primary] >= self.least
 
-    def excess(self, amounts: Amounts) -> float:
+    def excess(self, costs: ByQuantity) -> float:
         """How far a cost lies outside, as a share of the limit that it misses most; at most 0 inside."""
-        over = [(amounts[quantity] - limit) / limit for quantity, limit in self.limits.items()]
-        return max(*over, (self.least - amounts[self.primary]) / self.limits[self.primary])
+        over = [(costs[quantity] - limit) / limit for quantity, limit in self.limits.items()]
+        return max(*over, (self.least - costs[self.primary]) / self.limits[self.primary])
 
     def __str__(self) -> str:
-        return format_budget(self)
+        """The limits, so that `parse_budget` reads exactly them: `4.5GFLOPs 25Mparams`."""
+        return " ".join(format_amount(limit, quantity) for quantity, limit in self.limits.items())
 
 
 def parse_budget(text: str, floor: float = 0.9) -> Budget:
@@ -135,7 +132,7 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
 
 
 class _Unreadable(Exception):
-    """A word of a budget that cannot be read, and what is said of it."""
+    """A word of a budget that cannot be read, and the complaint about it."""
 
     def __init__(self, word: str, complaint: str) -> None:
         super().__init__(word, complaint)
@@ -189,11 +186,6 @@ def target_of(quantity: str) -> Target | None:
     return parse_target(target) if name == LATENCY else None
 
 
-def format_budget(budget: Budget) -> str:
-    """Write a budget's limits so that `parse_budget` reads exactly them: `4.5GFLOPs 25Mparams`."""
-    return " ".join(format_amount(limit, quantity) for quantity, limit in budget.limits.items())
-
-
 def format_amount(amount: int, quantity: str) -> str:
     """Write an amount of a quantity exactly, `4.5GFLOPs`, `12ms@cpu:1t:bs1:fp32`."""
     target = target_of(quantity)
@@ -213,7 +205,7 @@ def _unit_of(quantity: str) -> str:
 
 
 def _read_unit(unit: str, word: str) -> tuple[str | None, int]:
-    """A unit's quantity, and the power of ten that it stands for."""
+    """A unit's quantity, and its power of ten."""
     time, at, target = unit.partition("@")
     if time.lower() in _POWER_OF_TIME:
         if not at:

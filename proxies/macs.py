@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 
 class UncountedOpError(UserError):
-    """A network calls an operator whose multiply-adds nobody has stated."""
+    """A network calls an operator whose multiply-adds are unknown."""
 
 
 def cost_of(architecture: Architecture, image_size: int | tuple[int, int] | None = None) -> Cost:
@@ -37,8 +37,7 @@ def cost_of(architecture: Architecture, image_size: int | tuple[int, int] | None
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size or (architecture.image_size,) * 2
     parts = architecture.parts if (height, width) == (architecture.image_size,) * 2 else architecture.parts_at(height, width)
-    costs = [part_cost(part) for part in parts]
-    return Cost(sum(cost.macs for cost in costs), sum(cost.params for cost in costs))
+    return sum(map(part_cost, parts), Cost(0, 0))
 
 
 def part_cost(part: Part) -> Cost:
@@ -52,7 +51,7 @@ def part_cost(part: Part) -> Cost:
 def part_activations(part: Part) -> int:
     """Elements that a part's convolutions, linear layers and matrix products put out for one image.
 
-    This is the measure of https://arxiv.org/abs/2003.13678 (section 4.2), which tells more about memory traffic than multiply-adds do.
+    This measure from https://arxiv.org/abs/2003.13678 (section 4.2) predicts memory traffic better than multiply-adds do.
     """
     return _measure(part.spec, part.widths, part.in_size, part.norm, part.layer_scale)[1]
 
@@ -71,7 +70,7 @@ def _measure(
 
 @lru_cache(maxsize=4096)
 def _module(spec: Spec, widths: tuple[int, ...], norm: Spec | None, layer_scale: float | None) -> nn.Module:
-    """One for maps of all sizes, which takes as long to build as to count."""
+    """The module for maps of any size. It is kept, since building takes as long as counting."""
     anywhere = (1, 1)
     return build_part(Part("part", spec, widths, anywhere, anywhere, norm, layer_scale), device="meta").eval()
 
@@ -87,7 +86,7 @@ class _MacCounter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # torch's own switch. To keep a compiler out that nobody uses here would import it, which takes as long as torch.
+        # torch's own switch. True would import the compiler, which takes as long as torch, to keep it out of this mode.
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -117,7 +116,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[int,
 
 
 def _product(*operands: Tensor, **_: Any) -> tuple[int, Tensor]:
-    """Of the last two; one before them is added."""
+    """The product of the last two operands; an operand before them is added."""
     first, second = operands[-2:]
     output = first.new_empty(*first.shape[:-1], second.shape[-1])
     return output.numel() * first.shape[-1], output
@@ -206,7 +205,7 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
 _SAME_SHAPE = frozenset({
     aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout,
 })
-"""Free operators whose output looks like their first argument; running them would only take time."""
+"""Free operators whose output has the shape of their first argument; running them would only take time."""
 
 FREE = _SAME_SHAPE | frozenset({
     # views and copies

@@ -1,4 +1,4 @@
-"""The published networks as marks to beat: what they cost under a search's conditions."""
+"""The published networks as baselines: their costs under a search's conditions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Par
     parents = []
     for name in parent_names():
         published = load_published(name)
-        assert published is not None, f"{name}: a catalogued parent tells its published figures"
+        assert published is not None, f"{name}: a catalogued parent has published figures"
         try:
             architecture = load_architecture(name).replace(
                 image_size=like.image_size, num_classes=like.num_classes, in_chans=like.in_chans
             )
         except SpaceError:
-            # Some stand at 224 px alone: small images leave their last stages no map to attend to.
+            # Some work at 224 px only: small images leave their last stages no map to attend to.
             continue
         cost = cost_of(architecture)
         if all(cost[quantity] <= limit for quantity, limit in budget.limits.items() if quantity not in budget.targets):

@@ -1,10 +1,10 @@
-"""Predicted beside measured latencies, on architectures that no fit has seen.
+"""Predicted and measured latencies of architectures that the fit has not seen.
 
     python -m experiments.benchmarks.latency --space hybrid-224 --budget 4.5GFLOPs --target cpu:1t:bs1
 
-With these it takes about a quarter of an hour of a quiet machine. The table is measured first, unless `--table` names a file that is
-there. Then networks are drawn in the budget's band and measured, all of them once and then all of them once more, in groups that take
-turns; what the two times differ by is the noise floor.
+This takes about a quarter of an hour on an idle machine. The table is measured first, unless `--table` names an existing file.
+Then networks are drawn from the budget's band and measured twice, in groups that run in the same rounds. The difference between the
+two measurements is the noise floor.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def report(done: int, total: int) -> None:
 
 
 def measure_in_groups(table: LatencyTable, architectures: Sequence[Architecture], args: argparse.Namespace) -> list[Measured]:
-    """Measure networks at the table's pace, so many in memory together."""
+    """Measure networks, scaled by the table's reference, `GROUP` at a time in memory."""
     measured: list[Measured] = []
     for start in range(0, len(architectures), GROUP):
         measured += table.measure(architectures[start : start + GROUP], Effort(args.seconds))

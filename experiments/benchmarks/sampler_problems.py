@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band.additive_cost import AdditiveCost, Condition, CostTable, Option, Rows, Term
+from proxies.band.additive_cost import AdditiveCost, CategoricalOption, Condition, CostTable, Rows, Term
 from proxies.cost import Budget
 
 Accuracy = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -27,7 +27,7 @@ class Space:
     """A `CategoricalSpace`."""
 
     name: str
-    slots: Mapping[str, tuple[Option, ...]]
+    slots: Mapping[str, tuple[CategoricalOption, ...]]
     conditions: Mapping[str, Condition]
     shape_slots: Sequence[str]
 
@@ -76,7 +76,7 @@ def random_rows(rows: Rows, count: int, seed: int) -> NDArray[np.int64]:
 
 def staged_space(stages: int, widths: int, depths: int, mixers: int, ratios: int) -> Space:
     """A space of stages, each with that many widths and depths, and blocks with that many mixers and ratios."""
-    slots: dict[str, tuple[Option, ...]] = {}
+    slots: dict[str, tuple[CategoricalOption, ...]] = {}
     conditions: dict[str, Condition] = {}
     shape: list[str] = []
     for i in range(1, stages + 1):
@@ -84,7 +84,7 @@ def staged_space(stages: int, widths: int, depths: int, mixers: int, ratios: int
         slots[f"stage{i}.depth"] = tuple(range(1, depths + 1))
         shape += [f"stage{i}.width", f"stage{i}.depth"]
         for j in range(1, depths + 1):
-            block: dict[str, tuple[Option, ...]] = {f"stage{i}.block{j}.mixer": tuple(f"mixer{option}" for option in range(mixers))}
+            block: dict[str, tuple[CategoricalOption, ...]] = {f"stage{i}.block{j}.mixer": tuple(f"mixer{k}" for k in range(mixers))}
             if ratios > 1:
                 block[f"stage{i}.block{j}.ratio"] = tuple(range(2, 2 + ratios))
             slots |= block

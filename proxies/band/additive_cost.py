@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Option = str | int | float | bool | None
-Parameters = Mapping[str, Option]
+CategoricalOption = str | int | float | bool | None
+Parameters = Mapping[str, CategoricalOption]
 """An option for every slot."""
-Condition = tuple[str, frozenset[Option]]
+Condition = tuple[str, frozenset[CategoricalOption]]
 """A slot is active only where an earlier one, named first, is active and holds one of these options: a third block, where the depth is at
 least 3."""
 Row = NDArray[np.int64]
@@ -34,7 +34,7 @@ class CategoricalSpace(Protocol):
         """For messages."""
 
     @property
-    def slots(self) -> Mapping[str, tuple[Option, ...]]:
+    def slots(self) -> Mapping[str, tuple[CategoricalOption, ...]]:
         """Every slot's options, at least one. A slot comes after the one that its condition names."""
 
     @property

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from proxies.band import counts as counting
 from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, CostTable, Row, Rows
 from proxies.band.extremes import nearest, some_costs
-from proxies.band.factorisation import CouplingError, Values, factorise
+from proxies.band.factorisation import CouplingError, Indices, factorise
 from proxies.band.quantisation import Grid
 from proxies.band.sampling import ShapeSampler
 from proxies.cost import Budget, BudgetError, format_amount
@@ -156,7 +156,7 @@ class Band:
     def _listed(self) -> Iterator[Row]:
         return itertools.chain.from_iterable(map(self._members_of, self._shapes.ways))
 
-    def _members_of(self, shape: Values) -> Iterator[Row]:
+    def _members_of(self, shape: Indices) -> Iterator[Row]:
         rows = self._shapes.members(shape)
         while some := list(itertools.islice(rows, 1_000)):
             yield from itertools.compress(some, self.admits(np.array(some)))
@@ -170,7 +170,7 @@ class Band:
         raise CouplingError(f"{self.space.name}: got more shapes than can be counted, expected fewer combinations of shape slots")
 
     @cached_property
-    def _shapes_and_sums(self) -> tuple[list[Values], list[float]]:
+    def _shapes_and_sums(self) -> tuple[list[Indices], list[float]]:
         """Shapes, and the running sum of their numbers of members."""
         return list(self._shapes.ways), list(itertools.accumulate(self._shapes.ways.values()))
 
@@ -179,7 +179,7 @@ class Band:
         lower[0] = self.budget.least
         return Grid(self._sections, lower, self._limits, self._most, resolutions)
 
-    def _make_sampler(self, shape: Values) -> Callable[[random.Random], Row] | None:
+    def _make_sampler(self, shape: Indices) -> Callable[[random.Random], Row] | None:
         """What draws members of a shape evenly; None where the shape shows none.
 
         This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band.factorisation import Values
+from proxies.band.factorisation import Indices
 from proxies.band.quantisation import Box, Cells, Grid, QuantisedState, Step
 
 Counts = NDArray[Any]
@@ -45,9 +45,9 @@ class Link:
     """
 
     section: int
-    before: Values
-    after: Values
-    shape: Values
+    before: Indices
+    after: Indices
+    shape: Indices
     states: list[QuantisedState]
     counts: Counts
 
@@ -60,7 +60,7 @@ class Node:
     joints: tuple[tuple[Link, Node], ...] = ()
 
 
-Nodes = Mapping[Values, Mapping[Values, Node]]
+Nodes = Mapping[Indices, Mapping[Indices, Node]]
 """By what links a half with the other, by the half's shape."""
 
 
@@ -136,7 +136,7 @@ class Halves:
         )
 
     def _links(self, i: int, states: Iterable[QuantisedState], by_shape: bool) -> list[Link]:
-        alike: defaultdict[tuple[Values, Values, Values], list[QuantisedState]] = defaultdict(list)
+        alike: defaultdict[tuple[Indices, Indices, Indices], list[QuantisedState]] = defaultdict(list)
         for one in states:
             alike[one.state.before, one.state.after, one.state.shape if by_shape else ()].append(one)
         links = []
@@ -148,7 +148,7 @@ class Halves:
 
     def _extended(self, nodes: Nodes, section: list[Link], *, forward: bool) -> Nodes:
         """Nodes of one section more."""
-        joints: defaultdict[tuple[Values, Values], list[tuple[Link, Node, Counts]]] = defaultdict(list)
+        joints: defaultdict[tuple[Indices, Indices], list[tuple[Link, Node, Counts]]] = defaultdict(list)
         for known, by_shape in nodes.items():
             links = [link for link in section if (link.before if forward else link.after) == known]
             for shape, node in by_shape.items():
@@ -159,7 +159,7 @@ class Halves:
                     counts = self._sum((one.base, self._after(sums, one.steps)) for one in link.states) if node.joints else link.counts
                     if counts.size:
                         joints[key].append((link, node, counts))
-        extended: defaultdict[Values, dict[Values, Node]] = defaultdict(dict)
+        extended: defaultdict[Indices, dict[Indices, Node]] = defaultdict(dict)
         origin = (0,) * len(self._top)
         for (known, shape), some in joints.items():
             total = self._sum((origin, counts) for _, _, counts in some)
@@ -227,8 +227,8 @@ def _add(total: Counts, base: Sequence[int], counts: Counts, times: int = 1) -> 
 
 def _middle(links: Sequence[Sequence[Link]]) -> int:
     """The number of sections in the first half that makes halves fewest."""
-    firsts: list[Counter[Values]] = [Counter({(): 1})]
-    lasts: list[Counter[Values]] = [Counter({(): 1})]
+    firsts: list[Counter[Indices]] = [Counter({(): 1})]
+    lasts: list[Counter[Indices]] = [Counter({(): 1})]
     for section in links:
         firsts.append(Counter())
         for link in section:

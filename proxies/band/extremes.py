@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.band.additive_cost import Costs
-from proxies.band.factorisation import Section, Table, Values
+from proxies.band.factorisation import Indices, Section, Table
 from proxies.cost import Budget
 
 MAX_POINTS = 1024
@@ -34,10 +34,10 @@ def some_costs(sections: Sequence[Section], max_points: int) -> Costs:
     Args:
         max_points: about how many are kept after each choice.
     """
-    so_far: dict[Values, Costs] = {(): np.zeros((1, len(sections[0].states[0].base)), dtype=np.int64)}
+    so_far: dict[Indices, Costs] = {(): np.zeros((1, len(sections[0].states[0].base)), dtype=np.int64)}
     for section in sections:
-        sums: dict[tuple[Values, tuple[Table, ...]], Costs] = {(before, ()): points for before, points in so_far.items()}
-        found: defaultdict[Values, list[Costs]] = defaultdict(list)
+        sums: dict[tuple[Indices, tuple[Table, ...]], Costs] = {(before, ()): points for before, points in so_far.items()}
+        found: defaultdict[Indices, list[Costs]] = defaultdict(list)
         for state in section.states:
             tables = tuple(choice.table for choice in state.choices)
             for count in range(1, len(tables) + 1):

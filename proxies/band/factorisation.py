@@ -22,7 +22,7 @@ MAX_OPTIONS = 512
 MAX_STATES = 4096
 """Ways to fill the shared slots of one section, for all values of the earlier slots that it depends on."""
 
-Values = tuple[int, ...]
+Indices = tuple[int, ...]
 """Indices of options, -1 for inactive slots."""
 Term = tuple[list[int], Costs]
 """The columns of a term's slots, and its table."""
@@ -40,11 +40,11 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class IndependentChoice:
     """An independent choice: the columns it fills, its options, each a combination, and what these cost."""
 
     columns: list[int]
-    options: list[Values]
+    options: list[Indices]
     table: Table
 
 
@@ -59,12 +59,12 @@ class State:
         choices: those that are left.
     """
 
-    before: Values
-    after: Values
-    values: Values
-    shape: Values
+    before: Indices
+    after: Indices
+    values: Indices
+    shape: Indices
     base: Costs
-    choices: tuple[Choice, ...]
+    choices: tuple[IndependentChoice, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Factorisation:
             return max((section_of[column] for column in columns), default=0)
 
         self._tables: dict[tuple[tuple[int, ...], bytes], Table] = {}
-        self._choices: dict[tuple[int, Values], tuple[Costs, Choice | None]] = {}
+        self._choices: dict[tuple[int, Indices], tuple[Costs, IndependentChoice | None]] = {}
         self.sections: list[Section] = []
         self._fixed: list[list[Term]] = [[] for _ in slots]
         self._groups: list[list[_Group]] = [[] for _ in slots]
@@ -122,7 +122,7 @@ class _Factorisation:
         for group in groups:
             self._groups[last_section(group.context)].append(group)
         links = self._links(slots)
-        befores: dict[Values, None] = {(): None}
+        befores: dict[Indices, None] = {(): None}
         for i, columns in enumerate(slots):
             states: list[State] = []
             for before in befores:
@@ -172,7 +172,7 @@ class _Factorisation:
         controller, allowed = self._rows.conditions[column]
         return known[controller] >= 0 and bool(allowed[known[controller]])
 
-    def _state(self, i: int, columns: list[int], before: Values, known: dict[int, int], link: list[int]) -> State:
+    def _state(self, i: int, columns: list[int], before: Indices, known: dict[int, int], link: list[int]) -> State:
         base, choices = np.zeros(self._num_quantities, dtype=np.int64), []
         for over, table in self._fixed[i]:
             values = tuple(known[column] for column in over)
@@ -185,7 +185,7 @@ class _Factorisation:
         values, shape = (tuple(known[column] for column in some) for some in (columns, [one for one in columns if one in self._shape]))
         return State(before, tuple(known[column] for column in link), values, shape, base, tuple(choices))
 
-    def _choice(self, group: _Group, known: dict[int, int]) -> tuple[Costs, Choice | None]:
+    def _choice(self, group: _Group, known: dict[int, int]) -> tuple[Costs, IndependentChoice | None]:
         """The least that a group costs, and the choice that it leaves where any of its slots is active."""
         key = group.columns[0], tuple(known[column] for column in sorted(group.context))
         if key not in self._choices:
@@ -200,7 +200,7 @@ class _Factorisation:
             least = costs.min(axis=0)
             extras = costs - least
             table = self._tables.setdefault((extras.shape, extras.tobytes()), Table(extras))
-            self._choices[key] = least, Choice(columns, list(map(tuple, options.tolist())), table) if columns else None
+            self._choices[key] = least, IndependentChoice(columns, list(map(tuple, options.tolist())), table) if columns else None
         return self._choices[key]
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from proxies.band.additive_cost import Row
 from proxies.band.counts import Counts, Halves, Link, Node, TooMuchWork
-from proxies.band.factorisation import Choice, Section, Values
+from proxies.band.factorisation import IndependentChoice, Indices, Section
 from proxies.band.quantisation import Cells, Grid, Step
 
-Choose = Callable[[Counts], Iterable[Cells]]
-"""Chooses entries of an array by weight: one at random, or all that are not zero."""
+Select = Callable[[Counts], Iterable[Cells]]
+"""Selects entries of an array of weights: one at random, in proportion to its weight, or all that are not zero."""
 Slots = list[tuple[Sequence[int], Sequence[int]]]
 """Columns, and the options that fill them."""
 
@@ -55,12 +55,12 @@ class ShapeSampler:
         self._halves = Halves(grid, by_shape=True, max_work=max_work)
         self._row_sums = lru_cache(maxsize=4096)(_row_sums)
         self._lookups: dict[tuple[Step, ...], tuple[_Lookup, ...]] = {(): ()}
-        self.ways: dict[Values, float] = {}
-        self.sure: dict[Values, float] = {}
-        self._pairs: dict[Values, list[_Pair]] = {}
+        self.ways: dict[Indices, float] = {}
+        self.sure: dict[Indices, float] = {}
+        self._pairs: dict[Indices, list[_Pair]] = {}
         self._join(grid)
 
-    def draw(self, shape: Values, rng: random.Random) -> Row:
+    def draw(self, shape: Indices, rng: random.Random) -> Row:
         """Draw a member of a shape that has some, as a canonical row."""
 
         def pick(weights: Counts) -> Iterable[Cells]:
@@ -73,7 +73,7 @@ class ShapeSampler:
         spent = (cell, *_pick_cells(pair.first.counts[cell] * pair.completions[cell], rng))
         return next(self._rows(pair, spent, pick))
 
-    def members(self, shape: Values) -> Iterator[Row]:
+    def members(self, shape: Indices) -> Iterator[Row]:
         """All members of a shape, as canonical rows."""
         for pair in self._pairs[shape]:
             for spent in _nonzero(pair.first.counts * pair.completions):
@@ -107,43 +107,43 @@ class ShapeSampler:
                         own = completions[tuple(map(slice, first.counts.shape))]
                         self._pairs.setdefault(whole, []).append(_Pair(first, last, own, number))
 
-    def _rows(self, pair: _Pair, spent: Cells, choose: Choose) -> Iterator[Row]:
+    def _rows(self, pair: _Pair, spent: Cells, select: Select) -> Iterator[Row]:
         """Members whose first half costs these cells."""
         low, high = ([cell - before for cell, before in zip(cells, spent, strict=True)] for cells in self._band)
         room = pair.last.counts[tuple(slice(max(first, 0), last + 1) for first, last in zip(low, high, strict=True))]
-        for cells in choose(room):
+        for cells in select(room):
             left = tuple(max(first, 0) + cell for first, cell in zip(low, cells, strict=True))
-            for tail in self._filled(pair.last, left, choose):
-                for head in self._filled(pair.first, spent, choose):
+            for tail in self._filled(pair.last, left, select):
+                for head in self._filled(pair.first, spent, select):
                     values = [0] * self._num_slots
                     for columns, options in (*head, *tail):
                         for column, option in zip(columns, options, strict=True):
                             values[column] = option
                     yield np.array(values, dtype=np.int64)
 
-    def _filled(self, node: Node, cells: Cells, choose: Choose) -> Iterator[Slots]:
+    def _filled(self, node: Node, cells: Cells, select: Select) -> Iterator[Slots]:
         """Fill the slots of some sections, such that they cost these cells."""
         if not node.joints:
             yield []
             return
         splits = [_splits(link.counts, rest.counts, cells) for link, rest in node.joints]
-        joints = choose(np.array([products.sum() for _, products in splits])) if len(splits) > 1 else [(0,)]
+        joints = select(np.array([products.sum() for _, products in splits])) if len(splits) > 1 else [(0,)]
         for (joint,) in joints:
             (link, rest), (low, products) = node.joints[joint], splits[joint]
-            for more in choose(products):
+            for more in select(products):
                 own = tuple(map(int.__add__, low, more))
-                for section in self._filled_section(link, own, choose):
-                    for others in self._filled(rest, _less(cells, own), choose):
+                for section in self._filled_section(link, own, select):
+                    for others in self._filled(rest, _less(cells, own), select):
                         yield section + others
 
-    def _filled_section(self, link: Link, cells: Cells, choose: Choose) -> Iterator[Slots]:
+    def _filled_section(self, link: Link, cells: Cells, select: Select) -> Iterator[Slots]:
         rests = [_less(cells, one.base) for one in link.states]
         weights = np.array([_at(self._halves.sums(one.steps), rest) for one, rest in zip(link.states, rests, strict=True)])
-        for (place,) in choose(weights) if len(weights) > 1 else [(0,)]:
+        for (place,) in select(weights) if len(weights) > 1 else [(0,)]:
             one = link.states[place]
             shared = self._sections[link.section].columns, [max(value, 0) for value in one.state.values]
             lookups = self._lookups_of(one.steps)
-            for options in _options(lookups, one.state.choices, rests[place], choose) if lookups else [[]]:
+            for options in _options(lookups, one.state.choices, rests[place], select) if lookups else [[]]:
                 yield [shared, *options]
 
     def _lookups_of(self, steps: tuple[Step, ...]) -> tuple[_Lookup, ...]:
@@ -152,16 +152,16 @@ class ShapeSampler:
         return self._lookups[steps]
 
 
-def _options(lookups: Sequence[_Lookup], choices: Sequence[Choice], cells: Cells, choose: Choose) -> Iterator[Slots]:
+def _options(lookups: Sequence[_Lookup], choices: Sequence[IndependentChoice], cells: Cells, select: Select) -> Iterator[Slots]:
     """Fill the slots of choices, such that they cost these cells; the last choice first."""
     last = len(lookups) - 1
     lookup, choice = lookups[last], choices[last]
-    for (place,) in choose(lookup(cells)):
+    for (place,) in select(lookup(cells)):
         filled = choice.columns, choice.options[lookup.step.options[place]]
         if not last:
             yield [filled]
             continue
-        for others in _options(lookups[:last], choices, _less(cells, lookup.step.cells[place]), choose):
+        for others in _options(lookups[:last], choices, _less(cells, lookup.step.cells[place]), select):
             yield [filled, *others]
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from proxies.band.additive_cost import AdditiveCost, Option, Term
+from proxies.band.additive_cost import AdditiveCost, CategoricalOption, Term
 from proxies.macs import part_cost
 from space.architecture import Architecture, BlockSpec, Part, StageSpec
 from space.search_space import SearchSpace
@@ -51,7 +51,7 @@ class Added:
     """
 
     slots: Sequence[tuple[str, ...]]
-    keys: Mapping[tuple[Option, ...], Keys]
+    keys: Mapping[tuple[CategoricalOption, ...], Keys]
 
 
 class SpaceParts:
@@ -94,7 +94,7 @@ class SpaceParts:
         stage, name = self.space.stages[i], f"stage{i + 1}"
         kinds = list(itertools.product(stage.ffns, stage.positions, self.space.mixers[i]))
         blocks = tuple(BlockSpec(position=position, mixer=mixer, ffn=ffn) for ffn, position, mixer in kinds)
-        added: dict[tuple[Option, ...], Keys] = {}
+        added: dict[tuple[CategoricalOption, ...], Keys] = {}
         of_width: dict[int, Keys] = {}
         for width in stage.widths:
             found: list[list[str]] = [[] for _ in kinds]
@@ -114,7 +114,7 @@ class SpaceParts:
         num_stages = len(blocks)
         names = [f"stage{i + 1}.width" for i in range(num_stages)]
         slots = [tuple(names[max(i - 1, 0) : i + 1]) for i in range(num_stages + 1)]
-        added: list[dict[tuple[Option, ...], Keys]] = [{} for _ in slots]
+        added: list[dict[tuple[CategoricalOption, ...], Keys]] = [{} for _ in slots]
         offered = [stage.widths for stage in self.space.stages]
         # Even stages take one width and odd stages another: all pairs of neighbours come by.
         for pair in itertools.product(range(max(map(len, offered))), repeat=2):

@@ -1,14 +1,14 @@
-"""Latency on a user's device: measured part by part once, predicted for every member of a space, measured again for what is kept."""
+"""Latency on a user's device: parts are measured once, any member of a space is predicted, and the best are measured."""
 
 from proxies.latency.measure import measure_architecture, measure_architectures
-from proxies.latency.pace import Measured, Pace
+from proxies.latency.reference_clock import Measured, ReferenceClock
 from proxies.latency.table import LatencyError, LatencyTable, estimate_seconds, open_table, read_table, table_path, write_table
 
 __all__ = [
     "LatencyError",
     "LatencyTable",
     "Measured",
-    "Pace",
+    "ReferenceClock",
     "estimate_seconds",
     "measure_architecture",
     "measure_architectures",

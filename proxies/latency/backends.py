@@ -49,10 +49,10 @@ class Backend(ABC):
 
     @property
     def clock(self) -> Clock:
-        """What tells how long a target takes.
+        """The clock for runs on the target.
 
-        One thread is told by the processor time of this process, which other processes do not add to. Several threads wait
-        for each other, so only the time on the wall tells what they take.
+        One thread is timed by the processor time of this process, to which other processes add nothing. Several threads wait
+        for each other, so they are timed by the wall clock.
         """
         if self.target.device == "cpu" and self.target.threads == 1:
             return Clock(time.process_time_ns)
@@ -60,7 +60,7 @@ class Backend(ABC):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Torch's threads as the target has them, no gradients, and memory kept."""
+        """Inside, torch has the target's number of threads, computes no gradients, and keeps freed memory."""
         threads = torch.get_num_threads()
         torch.set_num_threads(self.target.threads)
         try:
@@ -71,7 +71,7 @@ class Backend(ABC):
 
 
 class Clock:
-    """Marks points in time; how many nanoseconds lie between them is known afterwards."""
+    """Marks points in time; the nanoseconds between them are read afterwards."""
 
     def __init__(self, mark: Callable[[], Any]) -> None:
         self.mark = mark
@@ -88,7 +88,7 @@ class CudaClock(Clock):
         super().__init__(self._mark)
 
     def between(self, marks: Sequence[Any]) -> list[int]:
-        # Which also leaves the queue empty for whatever is measured next.
+        # This also empties the queue for the next measurement.
         torch.cuda.synchronize()
         return [round(before.elapsed_time(after) * 1e6) for before, after in pairwise(marks)]
 

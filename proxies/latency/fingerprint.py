@@ -1,4 +1,4 @@
-"""What a latency table depends on beside what it measures: device, library versions, target, space."""
+"""The conditions under which a latency table is valid: device, library versions, target, space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
 
 
 def subject_of(space: SearchSpace, target: Target) -> dict[str, str]:
-    """The facts of a fingerprint that do not depend on the machine: of what a table tells latencies."""
+    """The entries of a fingerprint that do not depend on the machine: target and space."""
     return {"target": str(target), "space": f"{space.name} {_digest(space.model_dump(exclude={'name'}))}"}
 
 
@@ -37,7 +37,7 @@ def _digest(value: object) -> str:
 def _device_name(target: Target) -> str:
     if target.device == "cuda":
         return torch.cuda.get_device_name()
-    # What the platform module says of a processor is on Linux no more than its architecture.
+    # On Linux, the platform module knows only the processor's architecture.
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

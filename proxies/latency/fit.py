@@ -56,7 +56,7 @@ def fit(samples: Sequence[Sample]) -> Coefficients:
 
 
 def left_out(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """What each network is predicted to take by a fit to all others, nanoseconds."""
+    """The prediction for each network by a fit to all others, nanoseconds (n,)."""
     return np.array([fit([*samples[:i], *samples[i + 1 :]]).of(sample) for i, sample in enumerate(samples)])
 
 

@@ -1,7 +1,7 @@
-"""Measures networks, and the parts that they are made of, turn by turn.
+"""Measures networks, and the parts that they are made of, in rounds.
 
-A machine has slow phases. Everything that is to be compared takes its turn in every round, in another order each time, and in
-between a network is watched that tells the pace, see `proxies.latency.pace`.
+A machine has slow phases. Whatever is to be compared runs in every round, in random order, and a reference network in between tells how
+fast the machine is (see `proxies.latency.reference_clock`).
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ import torch
 
 from proxies.band.space_cost import Keys
 from proxies.latency.backends import Backend, Clock, Run, backend_of
-from proxies.latency.pace import Measured, Pace, PacedTimes, Repeats
+from proxies.latency.reference_clock import Measured, ReferenceClock, Repeats, Timer
 from proxies.macs import cost_of
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse
 from space.network import build_network, build_part
 
-VISIT_NS = 20_000_000
-MOST_VISITED = 20
-"""A network's turn is timed for so long, or so many runs, after it has warmed up for as many."""
+NS_A_ROUND = 20_000_000
+MAX_REPEATS = 20
+"""A network is timed for so long a round, or so many runs, after it has warmed up for as many."""
 SECONDS_UNSAVED = 5.0
-"""What is measured by rounds is kept so often."""
+"""After so long, the finished rounds are saved."""
 OnProgress = Callable[[int, int], None]
 """Told what is done, and of how much."""
-Keep = Callable[[int, Repeats], None]
-"""Keeps what so many rounds have measured."""
+Save = Callable[[int, Repeats], None]
+"""Saves what so many rounds have measured."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many rounds are measured, the first one only to warm up: what fits into some seconds, within bounds."""
+    """How many rounds are measured, after one to warm up: what fits into some seconds, within bounds."""
 
     seconds: float = 150.0
     least_rounds: int = 8
@@ -49,141 +49,143 @@ class Effort:
         return min(max(round(self.seconds / max(seconds_a_round, 1e-9)), self.least_rounds), self.most_rounds)
 
 
-FINALIST = Effort(seconds=8.0, least_rounds=12)
+SHORT = Effort(seconds=8.0, least_rounds=12)
 """A few networks by themselves."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What was measured in turn.
+    """What was measured together.
 
     Args:
         parts: by key.
         networks: in the order of their architectures.
-        pace: the agreed one.
-        turns: by how much the machine's own pace went up and down meanwhile, relative.
+        reference: what all latencies are scaled by.
+        drift: by how much the machine's speed changed meanwhile, relative.
     """
 
     parts: Mapping[str, Measured]
     networks: Sequence[Measured]
-    pace: Pace
-    turns: float
+    reference: ReferenceClock
+    drift: float
 
 
-def measure_architecture(architecture: Architecture, target: Target, effort: Effort = FINALIST, pace: Pace | None = None) -> Measured:
+def measure_architecture(
+    architecture: Architecture, target: Target, effort: Effort = SHORT, reference: ReferenceClock | None = None
+) -> Measured:
     """Measure one architecture's fused network, freshly initialised, on random images.
 
     Raises TargetError where this machine lacks the target.
     """
-    return measure_architectures([architecture], target, effort, pace)[0]
+    return measure_architectures([architecture], target, effort, reference)[0]
 
 
 def measure_architectures(
-    architectures: Sequence[Architecture], target: Target, effort: Effort = FINALIST, pace: Pace | None = None
+    architectures: Sequence[Architecture], target: Target, effort: Effort = SHORT, reference: ReferenceClock | None = None
 ) -> Sequence[Measured]:
-    """Measure several architectures in turn, at an agreed pace or at that of these minutes; their networks are in memory together."""
-    return measure_turns({}, [], architectures, target, effort, random.Random(0), pace).networks
+    """Measure several architectures in the same rounds, scaled by a given reference or by their own; all are in memory together."""
+    return measure_rounds({}, [], architectures, target, effort, random.Random(0), reference).networks
 
 
-def measure_turns(
+def measure_rounds(
     parts: Mapping[str, Part],
     walks: Sequence[Sequence[Keys]],
     architectures: Sequence[Architecture],
     target: Target,
     effort: Effort,
     rng: random.Random,
-    pace: Pace | None = None,
+    reference: ReferenceClock | None = None,
     on_progress: OnProgress = lambda done, total: None,
-    begun: tuple[int, Repeats] | None = None,
-    keep: Keep | None = None,
+    earlier: tuple[int, Repeats] | None = None,
+    save: Save | None = None,
 ) -> Session:
-    """Measure parts along walks through them (see `SpaceParts`), and whole networks, all in turn.
+    """Measure parts along walks through them (see `SpaceParts`), and whole networks, all in the same rounds.
 
     A part is timed inside a walk: its input has just been written and its weights have left the nearest cache, as in a network.
 
     Args:
-        pace: an agreed one; else that of the session, told by the network of median multiply-adds.
-        begun: rounds of the same that another process has measured, and what; they count where the machine has its pace of then.
-        keep: is told every few seconds, between rounds, of all that was measured.
+        reference: by default the network of median multiply-adds, at its speed in this session.
+        earlier: rounds that another process has measured, and their repeats; used where the machine is as fast as then.
+        save: called every few seconds, between rounds, with all that was measured.
     """
     backend = backend_of(target)
     num_prepared = len(parts) + len(architectures)
-    watched = pace.architecture if pace else sorted(architectures, key=lambda one: cost_of(one).macs)[len(architectures) // 2]
+    median = reference.architecture if reference else sorted(architectures, key=lambda one: cost_of(one).macs)[len(architectures) // 2]
     with torch.random.fork_rng(devices=[]), backend.running():
         torch.manual_seed(0)
         runs: dict[str, Run] = {}
         for key, part in parts.items():
-            runs[key] = _prepared_part(part, backend)
+            runs[key] = backend.prepared(fuse(build_part(part)), _random_map(part, target.batch))
             on_progress(len(runs), num_prepared + effort.most_rounds)
         networks: list[Run] = []
         for architecture in architectures:
             networks.append(_prepared_network(architecture, backend))
             on_progress(len(runs) + len(networks), num_prepared + effort.most_rounds)
-        of_pace = _prepared_network(watched, backend) if pace else networks[architectures.index(watched)]
         clock = backend.clock
-        visits = [_Visits(run, clock) for run in networks]
+        reference_run = _prepared_network(median, backend) if reference else networks[architectures.index(median)]
+        repeated = [_Repeated(run, clock) for run in networks]
 
-        def turns() -> list[tuple[Sequence[str], Callable[[], list[int]]]]:
-            """One round in random order: labels, and what tells their times."""
-            drawn: list[tuple[Sequence[str], Callable[[], list[int]]]] = []
+        def one_round() -> list[tuple[Sequence[str], Callable[[], list[int]]]]:
+            """Labels, and what times their runs, in random order."""
+            timed: list[tuple[Sequence[str], Callable[[], list[int]]]] = []
             for walk in walks:
                 keys = [key for segment in walk for key in rng.sample(segment, len(segment))]
-                value = backend.value(_map_of(parts[keys[0]], target.batch))
-                drawn.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
-            drawn += [([label_of(i)] * visit.num, visit.times) for i, visit in enumerate(visits)]
-            rng.shuffle(drawn)
-            return drawn
+                value = backend.value(_random_map(parts[keys[0]], target.batch))
+                timed.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
+            timed += [([label_of(i)] * network.count, network.times) for i, network in enumerate(repeated)]
+            rng.shuffle(timed)
+            return timed
 
         started = time.perf_counter()
-        for _, take in turns():  # A round to warm up, and to see how long one takes.
-            take()
+        for _, times in one_round():  # A round to warm up, and to see how long one takes.
+            times()
         num_rounds = effort.rounds(time.perf_counter() - started)
-        done, repeats = begun or (0, None)
-        times = PacedTimes(_Visits(of_pace, clock).median, pace.nanoseconds if pace else None, repeats)
-        kept = time.monotonic()
-        for number in range(done + 1 if times.goes_on else 1, num_rounds + 1):
-            for labels, take in turns():
-                times.add(labels, take())
+        done, repeats = earlier or (0, None)
+        timer = Timer(_Repeated(reference_run, clock).median, reference.nanoseconds if reference else None, repeats)
+        saved = time.monotonic()
+        for number in range(done + 1 if timer.continues else 1, num_rounds + 1):
+            for labels, times in one_round():
+                timer.add(labels, times())
             if number == num_rounds:
-                times.settle()
-            elif keep is not None and time.monotonic() - kept >= SECONDS_UNSAVED:
-                keep(number, times.repeats())
-                kept = time.monotonic()
+                timer.flush()
+            elif save is not None and time.monotonic() - saved >= SECONDS_UNSAVED:
+                save(number, timer.repeats())
+                saved = time.monotonic()
             on_progress(num_prepared + number, num_prepared + num_rounds)
     return Session(
-        {key: times.measured(key) for key in parts},
-        [times.measured(label_of(i)) for i in range(len(architectures))],
-        Pace(architecture=watched, nanoseconds=times.pace_ns),
-        times.turns,
+        {key: timer.measured(key) for key in parts},
+        [timer.measured(label_of(i)) for i in range(len(architectures))],
+        ReferenceClock(architecture=median, nanoseconds=timer.nominal_ns),
+        timer.drift,
     )
 
 
 def label_of(network: int) -> str:
-    """What a network's runs are called, by its number; a part's are called by its key."""
+    """The label of a network's runs, by its number; a part's label is its key."""
     return f"network {network}"
 
 
-class _Visits:
-    """Runs a network several times, as often for nothing first: people run one again and again, and others have emptied the caches."""
+class _Repeated:
+    """Runs a network several times in a row, after as many runs to warm up: others have emptied the caches."""
 
     def __init__(self, run: Run, clock: Clock) -> None:
         self._run, self._clock = run, clock
-        self.num = min(max(VISIT_NS // max(self._timed(2)[1], 1), 1), MOST_VISITED)
+        self.count = min(max(NS_A_ROUND // max(self._timed(2)[1], 1), 1), MAX_REPEATS)
 
     def times(self) -> list[int]:
-        """Nanoseconds of every run of a visit."""
-        return self._timed(2 * self.num)[self.num :]
+        """Nanoseconds of every run."""
+        return self._timed(2 * self.count)[self.count :]
 
     def median(self) -> int:
-        """The median of a visit's."""
+        """The median of these."""
         return round(statistics.median(self.times()))
 
-    def _timed(self, num: int) -> list[int]:
-        return _times([self._run] * num, None, self._clock)
+    def _timed(self, count: int) -> list[int]:
+        return _times([self._run] * count, None, self._clock)
 
 
 def _times(runs: Sequence[Run], value: Any, clock: Clock) -> list[int]:
-    """Nanoseconds of runs, each on what the one before returns."""
+    """Nanoseconds of runs, each on the output of the one before."""
     marks = [clock.mark()]
     for run in runs:
         value = run(value)
@@ -191,11 +193,7 @@ def _times(runs: Sequence[Run], value: Any, clock: Clock) -> list[int]:
     return clock.between(marks)
 
 
-def _prepared_part(part: Part, backend: Backend) -> Run:
-    return backend.prepared(fuse(build_part(part)), _map_of(part, backend.target.batch))
-
-
-def _map_of(part: Part, batch: int) -> torch.Tensor:
+def _random_map(part: Part, batch: int) -> torch.Tensor:
     """A random map (B, H, W, C) that a part takes."""
     return torch.randn(batch, *part.in_size, part.widths[0])
 

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 # The parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
-# Where the library's own thresholds, which rise with what is freed, end; once set they no longer rise.
+# The library's own thresholds rise up to these as memory is freed; once set, they no longer rise.
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Inside, memory that is freed stays with the process; behind, what is free goes back. Without glibc it changes nothing."""
+    """Inside, the process keeps freed memory; afterwards, free memory goes back to the system. Without glibc this changes nothing."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt"):
         yield

@@ -21,8 +21,8 @@ from proxies.cost import latency_on
 from proxies.latency.backends import backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
-from proxies.latency.measure import FINALIST, Effort, OnProgress, label_of, measure_architectures, measure_turns
-from proxies.latency.pace import BUSY, Measured, Nanoseconds, Pace, Repeats
+from proxies.latency.measure import SHORT, Effort, OnProgress, label_of, measure_architectures, measure_rounds
+from proxies.latency.reference_clock import BUSY, Measured, Nanoseconds, ReferenceClock, Repeats
 from proxies.target import Target
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
@@ -35,12 +35,12 @@ EFFORT = Effort()
 NUM_NETWORKS = {"eager": 20, "ort": 20, "compile": 8}
 """Whole networks that the sums are fitted to. To compile one takes a minute or more."""
 SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "compile": (5.0, 60.0)}
-"""Of a part and of a network, by and large."""
+"""For a part and for a network, roughly."""
 CONFIDENCE = 0.95
 MAX_PARTS = 100_000
-"""Of one kind in a network."""
+"""Equal ones in a network."""
 
-Draw = Callable[[random.Random], Architecture]
+DrawNetwork = Callable[[random.Random], Architecture]
 
 
 class LatencyError(UserError, ValueError):
@@ -56,9 +56,9 @@ class NetworkRecord(Value):
 
 
 class Fitted(Value):
-    """What was fitted to measurements: nanoseconds of a network as `proxies.latency.fit` explains them, and the margin.
+    """What was fitted to measurements: the coefficients of `proxies.latency.fit`, and the margin.
 
-    The last digits of a fit depend on the machine that computes it. Hosts that are to predict alike share these.
+    The last digits of a fit depend on the machine that computes it. Hosts that must predict the same numbers share these.
     """
 
     constant: Annotated[float, Field(ge=0, le=1e15)]
@@ -68,33 +68,33 @@ class Fitted(Value):
 
 
 class Record(Value):
-    """What was measured, as a file keeps it.
+    """What was measured, as a file holds it.
 
     Args:
-        fingerprint: where and of what, see `fingerprint_of`.
+        fingerprint: of the device, the libraries, the target and the space, see `fingerprint_of`.
         parts: nanoseconds by part.
-        networks: whole networks to fit to.
-        pace: that of the machine when these were measured, at which all latencies are told.
-        turns: by how much it went up and down meanwhile, relative.
-        fitted: what hosts are to predict with; by default each fits by itself.
+        networks: whole networks that the sums are fitted to.
+        reference: what all latencies are scaled by.
+        drift: by how much the machine's speed changed meanwhile, relative.
+        fitted: what all hosts predict with; by default each host fits by itself.
     """
 
     fingerprint: dict[str, str]
-    pace: Pace
-    turns: Annotated[float, Field(ge=0)]
+    reference: ReferenceClock
+    drift: Annotated[float, Field(ge=0)]
     parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
     fitted: Fitted | None = None
 
 
 class Unfinished(Value):
-    """A table under way, as a file beside it keeps it until it is finished.
+    """A table that is being measured, as a file beside it holds it.
 
     Args:
         fingerprint: as of a record.
-        architectures: the whole networks to fit to.
+        architectures: the whole networks that the sums will be fitted to.
         rounds: how many have been measured.
-        repeats: what they have measured, by part and by network (`label_of`).
+        repeats: of parts, by key, and of networks, by `label_of`.
     """
 
     fingerprint: dict[str, str]
@@ -115,13 +115,13 @@ class LatencyTable:
     """Predicts latencies of a space's members on a target.
 
     Attributes:
-        space, target: of what and where.
+        space, target: what the table is for.
         quantity: of the latencies, as budgets name it.
         cost: the predictions as terms over the space's slots; a member's sum is what `predict` says.
-        errors: how well networks were predicted that the fit had not seen, leaving one out at a time.
+        errors: of predictions for each measured network by a fit to the others.
         spread: of the measured networks' repeats, their median, relative.
-        pace: that of the machine when the table was measured, at which its latencies are told.
-        record: what a file keeps of it.
+        reference: what its latencies are scaled by.
+        record: what a file holds of it.
     """
 
     def __init__(self, space: SearchSpace, target: Target, parts: SpaceParts, record: Record) -> None:
@@ -133,7 +133,7 @@ class LatencyTable:
         self._predicted, self._measured = left_out(samples), np.array([sample.network_ns for sample in samples], dtype=float)
         self.errors = errors(self._predicted, self._measured)
         self.spread = float(np.median([network.spread for network in record.networks]))
-        self.pace, self._turns = record.pace, record.turns
+        self.reference = record.reference
         self._fitted = record.fitted or Fitted(**asdict(fit(samples)), margin=self._margin(CONFIDENCE))
         self.record = record.replace(fitted=self._fitted)
         self._constant = round(self._fitted.constant)
@@ -144,11 +144,11 @@ class LatencyTable:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should be warned of, a line each; nothing where the machine was quiet."""
-        notes = []
-        if self._turns > BUSY:
+        """Warnings for the user, a line each; none where the machine was idle."""
+        notes, drift = [], self.record.drift
+        if drift > BUSY:
             notes.append(
-                f"{self.target}: the machine's own speed changed by {self._turns:.0%} while latencies were measured, expected at most "
+                f"{self.target}: the machine's own speed changed by {drift:.0%} while latencies were measured, expected at most "
                 f"{BUSY:.0%}; they are told at the pace of its quicker phases"
             )
         if self.spread > BUSY:
@@ -165,9 +165,9 @@ class LatencyTable:
         except KeyError as error:
             raise SpaceError(f"{architecture.name}: got the part {error}, expected a member of the space {self.space.name}") from None
 
-    def measure(self, architectures: Sequence[Architecture], effort: Effort = FINALIST) -> Sequence[Measured]:
-        """Measure networks on the target, at the table's pace."""
-        return measure_architectures(architectures, self.target, effort, self.pace)
+    def measure(self, architectures: Sequence[Architecture], effort: Effort = SHORT) -> Sequence[Measured]:
+        """Measure networks on the target, scaled by the table's reference."""
+        return measure_architectures(architectures, self.target, effort, self.reference)
 
     def margin(self, confidence: float = CONFIDENCE) -> float:
         """By what factor predictions must stay below a limit that networks are to meet with this confidence."""
@@ -185,19 +185,19 @@ def open_table(
     space: SearchSpace,
     target: Target,
     place: Path | None = None,
-    draw: Draw | None = None,
+    draw: DrawNetwork | None = None,
     seed: int = 0,
     on_progress: OnProgress = lambda done, total: None,
     effort: Effort = EFFORT,
 ) -> LatencyTable:
     """Read a space's table from its file, or measure it, some minutes, and write that file.
 
-    What was measured when it is stopped or killed stands in a file beside; the next call on this machine goes on from there.
+    A file beside it holds what was measured before a call was stopped or killed; the next call on this machine continues it.
 
     Args:
         place: see `table_path`.
-        draw: the networks that the fit is made on; even draws from the space by default.
-        seed: of these draws, and of the order of measurements.
+        draw: draws the networks that the sums are fitted to; by default evenly from the space.
+        seed: for these draws, and for the order of measurements.
 
     Raises LatencyError for a file from another device, library or space, and TargetError where this machine lacks the target.
     """
@@ -206,7 +206,7 @@ def open_table(
     if path.exists():
         return read_table(space, target, path, fingerprint_of(space, target))
     parts = SpaceParts(space)
-    # What cannot be written ends here, before anything slow.
+    # A folder that cannot be written to is an error here, before anything slow.
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished_path(path)
     record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort, unfinished)
@@ -220,10 +220,9 @@ def read_table(space: SearchSpace, target: Target, path: Path, expected: Mapping
     """Read a table from its file.
 
     Args:
-        expected: the facts of the file's fingerprint that have to be so: `subject_of` for whoever only predicts, `fingerprint_of` for
-            whoever measures with the table, too.
+        expected: entries that the file's fingerprint must have: `subject_of` to predict, `fingerprint_of` to measure as well.
 
-    Raises LatencyError for a file of other facts or parts, SpaceError for one that is no table's.
+    Raises LatencyError for another fingerprint or other parts, SpaceError for a file that holds no table.
     """
     record, parts = load_value(Record, path, SCHEMA), SpaceParts(space)
     differing = [name for name in expected if record.fingerprint.get(name) != expected[name]]
@@ -243,9 +242,9 @@ def write_table(table: LatencyTable, path: Path) -> None:
 
 
 def table_path(space: SearchSpace, target: Target, place: Path | None = None) -> Path:
-    """Where a space's table lies: `place` if that is a `.json` file, else a file in the folder `place`, by default in the user's cache.
+    """The file of a space's table: `place` if that is a `.json` file, else one in the folder `place`, by default in the user's cache.
 
-    In a folder each device, library version, target and space has a file of its own.
+    In a folder, each device, library version, target and space has its own file.
     """
     if place is not None and place.suffix == ".json":
         return place
@@ -262,28 +261,28 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
 
 
 def unfinished_path(path: Path) -> Path:
-    """Where what was measured of a table is kept until it is finished."""
+    """The file of an unfinished table."""
     return path.with_name(f"{path.stem}.unfinished.json")
 
 
 def _measured_record(
-    parts: SpaceParts, target: Target, draw: Draw, seed: int, on_progress: OnProgress, effort: Effort, unfinished: Path
+    parts: SpaceParts, target: Target, draw: DrawNetwork, seed: int, on_progress: OnProgress, effort: Effort, unfinished: Path
 ) -> Record:
-    begun = _read_unfinished(unfinished, parts, target)
+    earlier = _read_unfinished(unfinished, parts, target)
     rng = random.Random(seed)
-    architectures = begun.architectures if begun else tuple(draw(rng) for _ in range(NUM_NETWORKS[target.backend]))
+    architectures = earlier.architectures if earlier else tuple(draw(rng) for _ in range(NUM_NETWORKS[target.backend]))
     fingerprint = fingerprint_of(parts.space, target)
 
-    def keep(rounds: int, repeats: Repeats) -> None:
+    def save(rounds: int, repeats: Repeats) -> None:
         now = Unfinished(fingerprint=fingerprint, architectures=architectures, rounds=rounds, repeats=repeats)
-        # A loss of power costs some minutes of measuring, and no more.
+        # A loss of power costs some minutes of measuring at most.
         write_atomically(unfinished, now.model_dump_json(), durable=False)
 
-    # In another order than what has been measured.
-    order = random.Random(f"{seed} after {begun.rounds if begun else 0} rounds")
-    session = measure_turns(
+    # Not the order of the rounds that have been measured.
+    order = random.Random(f"{seed} after {earlier.rounds if earlier else 0} rounds")
+    session = measure_rounds(
         parts.parts, parts.walks, architectures, target, effort, order, on_progress=on_progress,
-        begun=(begun.rounds, begun.repeats) if begun else None, keep=keep,
+        earlier=(earlier.rounds, earlier.repeats) if earlier else None, save=save,
     )  # fmt: skip
     networks = [
         NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
@@ -293,13 +292,13 @@ def _measured_record(
         fingerprint=fingerprint,
         parts={key: part.nanoseconds for key, part in session.parts.items()},
         networks=tuple(networks),
-        pace=session.pace,
-        turns=session.turns,
+        reference=session.reference,
+        drift=session.drift,
     )
 
 
 def _read_unfinished(path: Path, parts: SpaceParts, target: Target) -> Unfinished | None:
-    """What was measured of a table; none where nothing was, or elsewhere, or where the file is damaged."""
+    """An unfinished table; None where there is none for this machine, or the file is damaged."""
     with suppress(FileNotFoundError, ValidationError):
         found = Unfinished.model_validate_json(path.read_bytes(), strict=False)
         return found if found.is_of(parts, target) else None

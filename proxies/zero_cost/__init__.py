@@ -4,7 +4,7 @@ Every file of this folder is imported, so a new score is one new file: a functio
 Greater is better in all of them, and they take any `nn.Module` that maps images to logits. They look at the network as if in
 evaluation, but for batch norms, which normalise by the batch unless a score says otherwise: before training their running
 statistics mean nothing. A norm's scale that starts at zero is taken as one: it makes a branch start as the identity, which
-would hide whatever operator stands in it.
+would hide its operators.
 
 No score is to be trusted alone. At equal multiply-adds those known correlate weakly with trained accuracy, some of them
 negatively, and differently from one space to the next: they are features and priors, to be audited like any other ranking.

@@ -1,8 +1,8 @@
 """AZ-NAS's parts (Lee and Ham 2024, https://arxiv.org/abs/2403.19232); the fourth is the score `macs`.
 
-Adapted: the features are the first block's input and every block's output, whatever stands in the blocks (the official code
+Adapted: the features are the first block's input and every block's output, whatever the blocks hold (the official code
 for transformers takes those of each attention and each feed-forward), and batch norms normalise by the batch. The paper ranks
-a population by each part and adds up the logarithms of the ranks; here each part stands for itself.
+a population by each part and adds up the logarithms of the ranks; here each part is a score of its own.
 """
 
 from __future__ import annotations

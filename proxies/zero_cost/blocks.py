@@ -11,7 +11,7 @@ from space.network import TokenMixerNet
 
 
 def watch_blocks(network: nn.Module, images_BCHW: Tensor, watcher: Callable[[Tensor, Tensor], None]) -> None:
-    """Run a network forward and tell the watcher every block's input and output, in the order in which they run."""
+    """Run a network forward and call the watcher with every block's input and output, in the order in which they run."""
 
     def tell(module: nn.Module, args: tuple[object, ...], output: object) -> None:
         if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
@@ -26,7 +26,7 @@ def watch_blocks(network: nn.Module, images_BCHW: Tensor, watcher: Callable[[Ten
 
 
 def rows_of(network: nn.Module, features: Tensor) -> Tensor:
-    """What a block takes or returns as (positions, C), the positions of all images in a row.
+    """The input or output of a block as (positions, C), the positions of all images in a row.
 
     Maps of networks from `space` are (B, H, W, C), those of others (B, C, H, W); tokens are (B, N, C), features (B, C).
     """
@@ -38,7 +38,7 @@ def rows_of(network: nn.Module, features: Tensor) -> Tensor:
 def blocks_of(network: nn.Module) -> list[nn.Module]:
     """The items of a network's lists of modules that have two weights or more, stages being taken apart into their blocks.
 
-    Where there are none, as in a plain chain of layers, the modules that own a weight themselves.
+    If there are none, as in a plain chain of layers, these are the modules that own a weight themselves.
     """
     return list(_blocks_in(network)) or [module for module in network.modules() if _num_weights(module, recurse=False)]
 

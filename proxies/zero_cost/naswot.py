@@ -65,7 +65,7 @@ class _Codes(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # As in proxies/macs.py: to keep a compiler out that nobody uses here would import it.
+        # As in proxies/macs.py: True would import the compiler.
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:

@@ -12,12 +12,12 @@ from torch.func import functional_call
 from proxies.zero_cost.registry import Batch, ScoreError
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
-NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm)
+NORM_LAYERS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """Parameters, as fresh leaves that require gradients, and buffers, as copies, by name; a norm's zero scale is one."""
-    norms = (module.weight for module in network.modules() if isinstance(module, NORMS) and module.weight is not None)
+    norms = (module.weight for module in network.modules() if isinstance(module, NORM_LAYERS) and module.weight is not None)
     zeros = {id(weight) for weight in norms if not weight.any()}
     tensors = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
     for name, parameter in network.named_parameters():

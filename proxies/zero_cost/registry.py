@@ -22,7 +22,7 @@ class ScoreError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a network is scored on.
+    """The images that a network is scored on.
 
     Args:
         images: (B, C, H, W), floating point.
@@ -34,7 +34,7 @@ class Batch:
     loss: Loss = F.cross_entropy
 
     def parts(self, count: int) -> Iterator[Batch]:
-        """The batch in so many parts of about equal size."""
+        """The batch in `count` parts of about equal size."""
         for images, labels in zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True):
             yield Batch(images, labels, self.loss)
 
@@ -47,7 +47,7 @@ class ZeroCostScore:
     give the same number.
 
     Args:
-        min_batch: images that it needs at the least.
+        min_batch: the least number of images.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ZeroCostScore:
     function: Callable[[nn.Module, Batch], float]
 
     def __call__(self, network: nn.Module, images_BCHW: Tensor, labels_B: Tensor, loss: Loss = F.cross_entropy) -> float:
-        """Score a network; ScoreError where it or the batch does not allow it."""
+        """ZeroCostScore a network; ScoreError where it or the batch does not allow it."""
         if images_BCHW.ndim != 4 or not images_BCHW.is_floating_point() or labels_B.shape != images_BCHW.shape[:1]:
             got = f"got {images_BCHW.dtype} images {tuple(images_BCHW.shape)} and labels {tuple(labels_B.shape)}"
             raise ScoreError(f"{self.name}: {got}, expected floats (B, C, H, W) and (B,)")
@@ -78,7 +78,7 @@ def register(name: str, *, paper: str = "", min_batch: int = 1) -> Callable[[Cal
 
     Args:
         paper: where the score comes from.
-        min_batch: images that it needs at the least.
+        min_batch: the least number of images.
     """
 
     def decorate(function: Callable[[nn.Module, Batch], float]) -> ZeroCostScore:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from proxies.zero_cost.passes import NORMS, ones_like, positive, replaced, run_network, tensors_of, weight_gradients
+from proxies.zero_cost.passes import NORM_LAYERS, ones_like, positive, replaced, run_network, tensors_of, weight_gradients
 from proxies.zero_cost.registry import Batch, register
 
 LOGITS: dict[Any, int] = {
@@ -35,7 +35,7 @@ def synflow(network: nn.Module, batch: Batch) -> float:
     order of values that span a hundred decades.
     """
     tensors = positive(tensors_of(network))
-    with replaced(network, NORMS, lambda x: x), _EvenAttention():
+    with replaced(network, NORM_LAYERS, lambda x: x), _EvenAttention():
         output = run_network(network, tensors, ones_like(batch), batch_statistics=False)
     flows = [(weight * gradient).sum() for weight, gradient in weight_gradients(output.sum(), tensors).values()]
     return float(torch.stack(flows).sum().log())

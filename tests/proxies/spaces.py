@@ -8,18 +8,18 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from proxies.band.additive_cost import AdditiveCost, Condition, Option, Term
+from proxies.band.additive_cost import AdditiveCost, CategoricalOption, Condition, Term
 
 
 @dataclass(frozen=True)
 class Space:
-    slots: Mapping[str, tuple[Option, ...]]
+    slots: Mapping[str, tuple[CategoricalOption, ...]]
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     shape_slots: Sequence[str] = ()
     name: str = "small"
 
 
-Member = tuple[tuple[str, Option], ...]
+Member = tuple[tuple[str, CategoricalOption], ...]
 """The options of the slots that count."""
 
 
@@ -27,7 +27,7 @@ def members_of(space: Space, cost: AdditiveCost, quantities: Sequence[str]) -> d
     """All distinct members and what they cost, straight from the definitions."""
     found = {}
     for options in itertools.product(*space.slots.values()):
-        chosen: dict[str, Option] = {}
+        chosen: dict[str, CategoricalOption] = {}
         for slot, option in zip(space.slots, options, strict=True):
             controlling, allowed = space.conditions.get(slot, (None, frozenset()))
             if controlling is None or (controlling in chosen and chosen[controlling] in allowed):
@@ -38,7 +38,7 @@ def members_of(space: Space, cost: AdditiveCost, quantities: Sequence[str]) -> d
     return found
 
 
-def cost_of_term(term: Term, quantity: str, space: Space, chosen: Mapping[str, Option]) -> NDArray[np.int64] | int:
+def cost_of_term(term: Term, quantity: str, space: Space, chosen: Mapping[str, CategoricalOption]) -> NDArray[np.int64] | int:
     if quantity not in term.costs or not all(slot in chosen for slot in term.slots):
         return 0
     return term.costs[quantity][tuple(space.slots[slot].index(chosen[slot]) for slot in term.slots)]
@@ -75,7 +75,7 @@ def small_spaces(draw: st.DrawFn, quantities: Sequence[str], most: int = 10**6) 
 def staged_space(seed: int, stages: int = 4, blocks: int = 4, mixers: int = 8, ratios: int = 3) -> tuple[Space, AdditiveCost]:
     """Forty slots with the defaults: a width and a depth a stage, a mixer and a ratio a block, random costs of three quantities."""
     rng = np.random.default_rng(seed)
-    slots: dict[str, tuple[Option, ...]] = {}
+    slots: dict[str, tuple[CategoricalOption, ...]] = {}
     conditions: dict[str, Condition] = {}
     terms = []
     widths = (1.0, 1.5, 2.0, 2.5)

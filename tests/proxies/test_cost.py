@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxies.cost import Budget, BudgetError, Cost, format_budget, latency_on, parse_budget
+from proxies.cost import Budget, BudgetError, Cost, latency_on, parse_budget
 from proxies.target import Target, TargetError, parse_target
 
 LIMITS = st.integers(1, 10**17)
@@ -39,7 +39,7 @@ def test_a_budget_is_read(text: str, max_macs: int | None, max_params: int | Non
 
 @given(BUDGETS)
 def test_a_printed_budget_reads_back_as_itself(budget: Budget) -> None:
-    assert parse_budget(format_budget(budget), budget.floor) == budget
+    assert parse_budget(str(budget), budget.floor) == budget
     assert parse_budget(str(budget).lower().replace(" ", ","), budget.floor) == budget
 
 
@@ -109,7 +109,7 @@ def test_any_text_is_a_budget_or_one_line_that_quotes_it(text: str) -> None:
         complaint = str(error)
     else:
         complaint = ""
-        assert parse_budget(format_budget(budget)) == budget
+        assert parse_budget(str(budget)) == budget
     assert not complaint or repr(text)[:100] in complaint
     assert len(complaint.splitlines()) <= 1
 
@@ -160,10 +160,9 @@ def test_excess_is_positive_exactly_outside(budget: Budget, cost: Cost) -> None:
     assert (budget.excess(amounts) <= 0) == budget.admits(amounts)
 
 
-@given(COSTS, COSTS, st.integers(0, 5))
-def test_costs_add_up(a: Cost, b: Cost, count: int) -> None:
+@given(COSTS, COSTS)
+def test_costs_add_up(a: Cost, b: Cost) -> None:
     assert a + b == Cost(a.macs + b.macs, a.params + b.params)
-    assert sum([a] * count, Cost(0, 0)) == a.times(count)
 
 
 def test_costs_read_well() -> None:

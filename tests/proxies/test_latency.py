@@ -17,7 +17,7 @@ from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort
-from proxies.latency.pace import BUSY, Pace, PacedTimes, Repeats, summed_up
+from proxies.latency.reference_clock import BUSY, Measured, ReferenceClock, Repeats, Timer
 from proxies.latency.table import LatencyError, NetworkRecord, Record
 from proxies.target import Target
 from space.errors import SpaceError, UserError
@@ -42,7 +42,7 @@ TARGET = Target()
 PARTS = SpaceParts(SPACE)
 
 
-def record(spread: float = 0.01, noise: float = 0.0, turns: float = 0.0, space: SearchSpace = SPACE) -> Record:
+def record(spread: float = 0.01, noise: float = 0.0, drift: float = 0.0, space: SearchSpace = SPACE) -> Record:
     """Made-up measurements: every part has its own time, and networks take what their parts do, but for a relative noise."""
     rng = random.Random(0)
     parts = {key: rng.randrange(10_000, 1_000_000) for key in SpaceParts(space).parts}
@@ -51,8 +51,8 @@ def record(spread: float = 0.01, noise: float = 0.0, turns: float = 0.0, space: 
         keys = [key_of(part) for part in space.sample(rng).parts]
         total = round(sum(parts[key] for key in keys) * (1 + noise * rng.uniform(-1, 1)))
         networks.append(NetworkRecord(parts={key: keys.count(key) for key in keys}, nanoseconds=total, spread=spread))
-    pace = Pace(architecture=space.smallest(), nanoseconds=1_000_000)
-    return Record(fingerprint=fingerprint_of(space, TARGET), parts=parts, networks=tuple(networks), pace=pace, turns=turns)
+    reference = ReferenceClock(architecture=space.smallest(), nanoseconds=1_000_000)
+    return Record(fingerprint=fingerprint_of(space, TARGET), parts=parts, networks=tuple(networks), reference=reference, drift=drift)
 
 
 TABLE = LatencyTable(SPACE, TARGET, PARTS, record(noise=0.05))
@@ -107,68 +107,68 @@ def test_the_limit_leaves_room_for_errors_and_more_on_a_busy_machine() -> None:
 
 
 def test_repeats_on_a_busy_machine_are_told() -> None:
-    assert not summed_up([100, 101, 102, 103]).is_busy
-    assert summed_up([100, 100, 100, 200, 200, 200, 200]).spread > BUSY
-    assert summed_up([0, 0, 0]).nanoseconds == 1
+    assert not Measured.of([100, 101, 102, 103]).is_busy
+    assert Measured.of([100, 100, 100, 200, 200, 200, 200]).spread > BUSY
+    assert Measured.of([0, 0, 0]).nanoseconds == 1
 
 
-def paced(slowness: Sequence[float], agreed_ns: int | None = None, begun: Repeats | None = None) -> PacedTimes:
-    """A run of 3 s on a machine that changes its pace before each look at it, at which a second's run is watched."""
-    looks = [round(1e9 * now) for now in slowness]
-    upcoming = iter(looks)
-    times = PacedTimes(lambda: next(upcoming), agreed_ns, begun)
-    for before, after in pairwise(looks):
-        times.add(["run"], [3 * (before + after) // 2])
-    return times
+def timed(slowness: Sequence[float], nominal_ns: int | None = None, earlier: Repeats | None = None) -> Timer:
+    """Runs of 3 s each on a machine whose speed changes before each reading of the reference network, which takes a second."""
+    readings = [round(1e9 * now) for now in slowness]
+    upcoming = iter(readings)
+    timer = Timer(lambda: next(upcoming), nominal_ns, earlier)
+    for before, after in pairwise(readings):
+        timer.add(["run"], [3 * (before + after) // 2])
+    return timer
 
 
 @given(st.lists(st.floats(1, 4), min_size=2, max_size=20))
 def test_a_machine_that_slows_down_as_a_whole_changes_no_latency(slowness: list[float]) -> None:
-    found = paced(slowness, agreed_ns=10**9).measured("run")
+    found = timed(slowness, nominal_ns=10**9).measured("run")
     assert found.nanoseconds == pytest.approx(3e9, rel=1e-6)
     assert found.spread == pytest.approx(0, abs=1e-6)
     assert found.slowness == pytest.approx(np.median(slowness))
 
 
-def test_without_an_agreed_pace_latencies_are_told_at_that_of_the_quicker_phases() -> None:
-    times = paced([1.0] * 5 + [1.5] * 6)
-    assert times.pace_ns == 10**9
-    assert times.turns == pytest.approx(0.5)
-    assert times.measured("run").slowness == pytest.approx(1.5)
+def test_without_nominal_nanoseconds_latencies_are_scaled_to_the_faster_phases() -> None:
+    timer = timed([1.0] * 5 + [1.5] * 6)
+    assert timer.nominal_ns == 10**9
+    assert timer.drift == pytest.approx(0.5)
+    assert timer.measured("run").slowness == pytest.approx(1.5)
 
 
-def test_what_was_measured_while_the_pace_changed_is_set_aside() -> None:
-    looks = iter([10**9, 10**9, 2 * 10**9, 2 * 10**9])
-    times = PacedTimes(lambda: next(looks), 10**9)
+def test_repeats_during_a_change_of_speed_are_left_out() -> None:
+    readings = iter([10**9, 10**9, 2 * 10**9, 2 * 10**9])
+    timer = Timer(lambda: next(readings), 10**9)
     for nanoseconds in (3 * 10**9, 3 * 10**9, 6 * 10**9):
-        times.add(["run"], [nanoseconds])
-    assert times.measured("run").repeats == 2
-    assert times.measured("run").nanoseconds == 3 * 10**9
+        timer.add(["run"], [nanoseconds])
+    assert timer.measured("run").repeats == 2
+    assert timer.measured("run").nanoseconds == 3 * 10**9
 
 
 PHASES = st.lists(st.floats(1, 1.5), min_size=2, max_size=9)
 
 
 @given(PHASES, PHASES)
-def test_another_process_goes_on_with_what_one_has_timed(slowness: list[float], later: list[float]) -> None:
-    begun = Repeats.model_validate_json(paced(slowness).repeats().model_dump_json(), strict=False)
-    times = paced(later, begun=begun)
-    assert times.goes_on
-    assert len(times.repeats().runs["run"]) == len(slowness) + len(later) - 2
-    assert times.repeats().runs["run"][: len(slowness) - 1] == begun.runs["run"]
-    assert times.pace_ns == round(np.quantile([round(1e9 * now) for now in slowness + later], 0.25))
-    assert times.measured("run").nanoseconds == pytest.approx(3 * times.pace_ns, rel=1e-6)
+def test_another_process_continues_with_the_same_repeats(slowness: list[float], later: list[float]) -> None:
+    earlier = Repeats.model_validate_json(timed(slowness).repeats().model_dump_json(), strict=False)
+    timer = timed(later, earlier=earlier)
+    assert timer.continues
+    assert len(timer.repeats().runs["run"]) == len(slowness) + len(later) - 2
+    assert timer.repeats().runs["run"][: len(slowness) - 1] == earlier.runs["run"]
+    assert timer.nominal_ns == round(np.quantile([round(1e9 * now) for now in slowness + later], 0.25))
+    assert timer.measured("run").nanoseconds == pytest.approx(3 * timer.nominal_ns, rel=1e-6)
 
 
-@pytest.mark.parametrize(("slowness", "goes_on"), [(1.0, True), (1.9, True), (0.6, True), (0.4, False), (2.1, False), (10.0, False)])
-def test_what_was_timed_at_another_pace_is_forgotten(slowness: float, goes_on: bool) -> None:
-    times = paced([slowness] * 3, begun=paced([1.0] * 5).repeats())
-    assert times.goes_on == goes_on
-    assert times.measured("run").repeats == (6 if goes_on else 2)
+@pytest.mark.parametrize(("slowness", "continues"), [(1.0, True), (1.9, True), (0.6, True), (0.4, False), (2.1, False), (10.0, False)])
+def test_repeats_at_another_speed_are_dropped(slowness: float, continues: bool) -> None:
+    timer = timed([slowness] * 3, earlier=timed([1.0] * 5).repeats())
+    assert timer.continues == continues
+    assert timer.measured("run").repeats == (6 if continues else 2)
 
 
-def test_a_change_of_pace_is_told() -> None:
-    (note,) = LatencyTable(SPACE, TARGET, PARTS, record(turns=0.35)).notes
+def test_a_change_of_speed_is_noted() -> None:
+    (note,) = LatencyTable(SPACE, TARGET, PARTS, record(drift=0.35)).notes
     assert "35%" in note
 
 
@@ -217,8 +217,8 @@ def test_a_table_of_other_parts_is_refused(tmp_path: Path) -> None:
     ({"parts": dict.fromkeys(PART_NS, 10**30)}, r"parts\..*: got 1000000000000000000000000000000, expected a value less than or equal"),
     ({"networks": [{"parts": {"none\nsuch": 1}, "nanoseconds": 5, "spread": 0.0}] * 4}, r"networks: got the part 'none\\nsuch', expected"),
     ({"networks": [{"parts": {}, "nanoseconds": 10**30, "spread": 0.0}] * 4}, r"networks\[0\]\.nanoseconds: got 1"),
-    ({"turns": float("inf")}, "turns: got 'Infinity', expected a number"),
-    ({"turns": float("nan")}, "turns: got 'NaN', expected a number"),
+    ({"drift": float("inf")}, "drift: got 'Infinity', expected a number"),
+    ({"drift": float("nan")}, "drift: got 'NaN', expected a number"),
 ])
 def test_figures_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:

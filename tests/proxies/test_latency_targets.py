@@ -76,8 +76,8 @@ def stopped(folder: Path, by: signal.Signals) -> Path:
     return unfinished
 
 
-def rounds_to_go(folder: Path) -> int:
-    """Measure a table to its end; how many rounds that took."""
+def remaining_rounds(folder: Path) -> int:
+    """Finish the measurement of a table; returns how many rounds that took."""
     progress = []
     effort = Effort(seconds=0, least_rounds=NUM_ROUNDS)
     open_table(SPACE, TARGET, folder, on_progress=lambda done, total: progress.append(total - done), effort=effort)
@@ -91,20 +91,20 @@ def _few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_few_networks")
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
-def test_a_table_that_is_stopped_goes_on_from_there(tmp_path: Path, by: signal.Signals) -> None:
+def test_a_stopped_table_continues(tmp_path: Path, by: signal.Signals) -> None:
     unfinished = stopped(tmp_path, by)
     found = Unfinished.model_validate_json(unfinished.read_bytes(), strict=False)
-    # A machine that others use may be slower or quicker by now, which would be a reason to begin anew: let it have been so before.
-    slow, quick = 10 * found.repeats.looks[0], 1
-    looks = (*found.repeats.looks, *[slow] * len(found.repeats.looks), *[quick] * len(found.repeats.looks))
-    unfinished.write_text(found.replace(repeats=found.repeats.replace(looks=looks)).model_dump_json())
-    assert rounds_to_go(tmp_path) == NUM_ROUNDS - found.rounds
+    # Another speed by now would be a reason to start again, and other processes may cause it; so readings of many speeds are added.
+    readings = found.repeats.readings
+    readings = (*readings, *[10 * readings[0]] * len(readings), *[1] * len(readings))
+    unfinished.write_text(found.replace(repeats=found.repeats.replace(readings=readings)).model_dump_json())
+    assert remaining_rounds(tmp_path) == NUM_ROUNDS - found.rounds
     assert sorted(path.name for path in tmp_path.iterdir()) == [table_path(SPACE, TARGET, tmp_path).name]
     assert open_table(SPACE, TARGET, tmp_path).predict(SPACE.smallest()) > 0
 
 
 @pytest.mark.usefixtures("_few_networks")
-def test_what_was_measured_elsewhere_or_at_another_pace_or_is_damaged_is_measured_anew(tmp_path: Path) -> None:
+def test_what_was_measured_elsewhere_or_at_another_speed_or_is_damaged_is_measured_again(tmp_path: Path) -> None:
     unfinished = stopped(tmp_path, signal.SIGKILL)
     found = Unfinished.model_validate_json(unfinished.read_bytes(), strict=False)
     others = {
@@ -112,13 +112,13 @@ def test_what_was_measured_elsewhere_or_at_another_pace_or_is_damaged_is_measure
         "space": found.replace(fingerprint=found.fingerprint | {"space": "another"}),
         "networks": found.replace(architectures=found.architectures[1:]),
         "part": found.replace(repeats=found.repeats.replace(runs=dict(list(found.repeats.runs.items())[1:]))),
-        "pace": found.replace(repeats=found.repeats.replace(looks=tuple(100 * look for look in found.repeats.looks))),
+        "speed": found.replace(repeats=found.repeats.replace(readings=tuple(100 * reading for reading in found.repeats.readings))),
     }
     contents = {what: other.model_dump_json() for what, other in others.items()}
     contents |= {"half": unfinished.read_text()[:500], "empty": ""}
     for what, content in contents.items():
         unfinished.write_text(content)
-        assert rounds_to_go(tmp_path) == NUM_ROUNDS, what
+        assert remaining_rounds(tmp_path) == NUM_ROUNDS, what
         table_path(SPACE, TARGET, tmp_path).unlink()
         assert not list(tmp_path.iterdir())
 
