@@ -19,7 +19,7 @@ from nas.audit.latencies import latencies
 from nas.audit.operator_bias import by_operator
 from nas.audit.plan import plan_audit
 from nas.audit.report import write_audit
-from nas.audit.sample import TrainingPlan, draw_sample, sample_of
+from nas.audit.sample import SampleTrainings, draw_sample, sample_of
 from nas.audit.table import write_bench, write_page
 from nas.cli.command_line import command_of
 from nas.cli.plan import print_plan
@@ -65,7 +65,6 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     if text is None:
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
     budget, target = parse_budget(text), parse_target(config.latency)
-    plan = TrainingPlan(config.steps, config.seeds, config.long, config.short)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
     given = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
@@ -73,7 +72,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     check_run(config.bench, resolved, config.may_change())
     if config.dry_run:
         drawn = list(draw_sample(supernet_run.space, budget, config.architectures, config.sample_seed))
-        print_plan(console, plan_audit(config, conditions, drawn, plan))
+        print_plan(console, plan_audit(config, conditions, drawn))
         return None
 
     with ExitStack() as held:
@@ -86,8 +85,8 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
         with phase("timing the sample", 1, console) as advance:
             milliseconds = latencies(config.bench / "latencies", members, target)
             advance()
-        truth, short, longer = plan.truth(members), plan.short_ones(members), plan.long_ones(members)
-        trainings = [*truth, *short, *longer]
+        sampled = SampleTrainings.of(config, members)
+        trainings = [training for of_kind in sampled for training in of_kind]
         make_do = partial(training_alone, conditions)
         with (
             phase("stand-alone training", sum(training.steps for training in trainings), console) as advance,
@@ -99,8 +98,8 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
 
             train_all(conditions, trainings, workers, on_result).check()
         results = {training: result for training in trainings if (result := conditions.result_of(training))}
-        judged = truth_of(members, truth, longer, results)
-        return _report(config, console, supernet_run, judged, short, results, {str(target): milliseconds})
+        truth = truth_of(members, sampled.truth, sampled.long, results)
+        return _report(config, console, supernet_run, truth, sampled.short, results, {str(target): milliseconds})
 
 
 def _report(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nas.audit.config import AuditConfig
 from nas.audit.predictors import ZERO_COST_IMAGES
-from nas.audit.sample import Member, TrainingPlan
+from nas.audit.sample import Member, SampleTrainings
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.workload import TRAINING_PASSES, slower_by, workload_of
 from nas.evaluators.standalone import Conditions
@@ -20,7 +20,7 @@ EVALUATIONS = 3
 REPORT_BYTES = 5e4
 
 
-def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member], trainings: TrainingPlan) -> Plan:
+def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Member]) -> Plan:
     """The plan of `nas.audit`.
 
     Args:
@@ -28,7 +28,7 @@ def plan_audit(config: AuditConfig, conditions: Conditions, members: Sequence[Me
     """
     run = conditions.run
     workload = workload_of([member.architecture for member in members], run.image_size)
-    asked = [*trainings.truth(list(members)), *trainings.short_ones(list(members)), *trainings.long_ones(list(members))]
+    asked = [training for of_kind in SampleTrainings.of(config, members) for training in of_kind]
     missing = [training for training in asked if conditions.result_of(training) is None]
     steps = sum(training.steps for training in missing)
     training = slower_by(config.resources.num_workers) * workload.training_seconds(steps, config.batch_size)

@@ -7,13 +7,14 @@ is spread from the lowest cost in the space to twice the budget.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
+from nas.audit.config import AuditConfig
 from nas.evaluators.standalone import Training
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError
@@ -50,41 +51,36 @@ class Member:
     params: int
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
+class SampleTrainings(NamedTuple):
     """What is trained of a sample.
 
     Args:
-        steps: of the trainings that count as the truth.
-        seeds: trainings of each member, that many seeds from 0 on.
-        long: share of either half that also trains for `LONG` times the steps.
-        short: steps of trainings that are judged as predictors.
+        truth: the trainings that count, seed by seed.
+        short: trainings so cheap that a search could afford them for every candidate; they are judged as predictors.
+        long: trainings of some members for `LONG` times the steps, which show whether the truth holds.
     """
 
-    steps: int
-    seeds: int
-    long: float
-    short: tuple[int, ...]
+    truth: list[Training]
+    short: list[Training]
+    long: list[Training]
 
-    def truth(self, members: list[Member]) -> list[Training]:
-        """The trainings that count, seed by seed."""
-        curve = tuple(step for step in CURVE if step < self.steps)
-        return [Training(member.architecture, self.steps, seed, curve) for seed in range(self.seeds) for member in members]
+    @classmethod
+    def of(cls, config: AuditConfig, members: Sequence[Member]) -> SampleTrainings:
+        """Those that a config asks for."""
+        curve = tuple(step for step in CURVE if step < config.steps)
+        return cls(
+            [Training(member.architecture, config.steps, seed, curve) for seed in range(config.seeds) for member in members],
+            [Training(member.architecture, steps, OTHER_SEED) for steps in config.short for member in members],
+            [Training(member.architecture, LONG * config.steps, OTHER_SEED, (config.steps,)) for member in _some(members, config.long)],
+        )
 
-    def long_ones(self, members: list[Member]) -> list[Training]:
-        """Long trainings, which show whether the truth holds."""
-        return [Training(member.architecture, LONG * self.steps, OTHER_SEED, (self.steps,)) for member in self._some(members)]
 
-    def short_ones(self, members: list[Member]) -> list[Training]:
-        """Trainings so cheap that a search could afford them for every candidate."""
-        return [Training(member.architecture, steps, OTHER_SEED) for steps in self.short for member in members]
-
-    def _some(self, members: list[Member]) -> Iterator[Member]:
-        for part in ("band", "wide"):
-            half = [member for member in members if member.part == part]
-            count = round(self.long * len(half))
-            # Evenly over the half, so that costs stay spread.
-            yield from (half[(2 * i + 1) * len(half) // (2 * count)] for i in range(count))
+def _some(members: Sequence[Member], share: float) -> Iterator[Member]:
+    """A share of either half, evenly over it, so that costs stay spread."""
+    for part in PARTS:
+        half = [member for member in members if member.part == part]
+        count = round(share * len(half))
+        yield from (half[(2 * i + 1) * len(half) // (2 * count)] for i in range(count))
 
 
 def sample_of(folder: Path, space: SearchSpace, budget: Budget, count: int, seed: int) -> list[Member]:

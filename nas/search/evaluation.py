@@ -69,9 +69,8 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
     if config.evaluator == "standalone":
         conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
         return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
-    if config.race:
-        return partial(_racing, supernet_run, max(config.keep, config.halving_candidates))
-    return partial(load_evaluator, supernet_run) if corrections is None else partial(_unbiased, supernet_run, corrections)
+    race_for = max(config.keep, config.halving_candidates) if config.race else None
+    return partial(_supernet_evaluator, supernet_run, race_for, corrections)
 
 
 def evaluate_proposals(
@@ -112,12 +111,11 @@ def evaluate_proposals(
             run_jobs(Proposals(study, config.trials, on_result), workers, deadline)
 
 
-def _racing(supernet_run: SupernetRun, keep: int) -> Evaluator:
-    return load_evaluator(supernet_run).racing(keep)
-
-
-def _unbiased(supernet_run: SupernetRun, corrections: Mapping[str, float]) -> Evaluator:
-    return UnbiasedEvaluator(load_evaluator(supernet_run), corrections)
+def _supernet_evaluator(run: SupernetRun, race_for: int | None, corrections: Mapping[str, float] | None) -> Evaluator:
+    evaluator = load_evaluator(run)
+    if race_for is not None:
+        return evaluator.racing(race_for)
+    return evaluator if corrections is None else UnbiasedEvaluator(evaluator, corrections)
 
 
 def _in_words(best: Result | None) -> str:

@@ -11,7 +11,7 @@ from proxies.cost import Cost
 from space.architecture import Architecture
 
 if TYPE_CHECKING:
-    from nas.study.record import Result, Study
+    from nas.study.record import Study
     from nas.train.supernet_run import SupernetRun
     from space.network import TokenMixerNet
     from supernet.accuracy import Score
@@ -35,11 +35,6 @@ class FoundArchitecture:
     score: Score
     file: Path
     supernet_run: SupernetRun | None = None
-
-    @classmethod
-    def of(cls, result: Result, file: Path, supernet_run: SupernetRun | None) -> FoundArchitecture:
-        """That of a trial's result."""
-        return cls(result.number, result.architecture, result.cost, result.score, file, supernet_run)
 
     def network(self) -> TokenMixerNet:
         """Build its network, with the weights that it inherits from the supernet; at random where no supernet judged it."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.execution.loop import Deadline
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
+from nas.runs.records.audit import corrections_of
 from nas.runs.storage_url import for_dashboard, without_password
 from nas.search.config import SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
@@ -49,7 +50,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     # Mistakes end here, before the directory is taken.
     objectives_of(config.objectives, budget)
     check_run(config.out, resolved, config.may_change())
-    corrections = _corrections(config, supernet_run)
+    corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
         check_warm_start(config, supernet_run)
     _introduce(console, config, band, budget, supernet_run)
@@ -90,8 +91,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     if not best:
         return None
     judge = supernet_run if config.judged_by == "supernet" else None
-    names = names_of_files(study, len(best))
-    written = tuple(FoundArchitecture.of(result, config.out / f"{name}.yaml", judge) for result, name in zip(best, names, strict=True))
+    written = tuple(
+        FoundArchitecture(one.number, one.architecture, one.cost, one.score, config.out / f"{name}.yaml", judge)
+        for one, name in zip(best, names_of_files(study, len(best)), strict=True)
+    )
     return Found(config.out, written, halving, study.study)
 
 
@@ -111,22 +114,11 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
 
 def _resolved(config: SearchConfig, supernet_run: SupernetRun) -> dict[str, Any]:
     """The config as the run's directory keeps it, with the space and data of a given supernet."""
-    resolved = config.values() | {"data": supernet_run.data, "image_size": supernet_run.image_size, "storage": _shown_storage(config)}
+    storage = config.storage and without_password(config.storage)
+    resolved = config.values() | {"data": supernet_run.data, "image_size": supernet_run.image_size, "storage": storage}
     if config.supernet is None:
         return resolved
     return resolved | {"supernet": supernet_run.folder, "space": config_of_run(supernet_run.folder)["space"]}
-
-
-def _corrections(config: SearchConfig, supernet_run: SupernetRun) -> Mapping[str, float] | None:
-    if not config.subtract_bias:
-        return None
-    from nas.runs.records.audit import corrections_of
-
-    return corrections_of(supernet_run.folder)
-
-
-def _shown_storage(config: SearchConfig) -> str | None:
-    return config.storage and without_password(config.storage)
 
 
 def _phases(config: SearchConfig, budget: Budget) -> list[str]:

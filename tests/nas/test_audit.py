@@ -11,7 +11,8 @@ import pytest
 
 from nas.audit import __main__ as audit
 from nas.audit import audit as audit_call
-from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, TrainingPlan, sample_of
+from nas.audit.config import AuditConfig
+from nas.audit.sample import BAND_FLOOR, LONG, OTHER_SEED, REACH, SampleTrainings, sample_of
 from nas.audit.table import load_bench
 from nas.evaluators import standalone
 from nas.evaluators.bias_correction import shares_of
@@ -90,16 +91,15 @@ def test_a_file_that_is_of_no_sample_is_named(tmp_path: Path, provenance: dict[s
 
 def test_what_is_trained(tmp_path: Path) -> None:
     members = sample_of(tmp_path, TINY, BUDGET, 8, seed=0)
-    plan = TrainingPlan(steps=100, seeds=2, long=0.5, short=(10, 20))
-    truth = plan.truth(members)
+    config = AuditConfig(run=tmp_path, steps=100, seeds=2, long=0.5, short=(10, 20))
+    truth, short, long_ones = SampleTrainings.of(config, members)
     assert Counter((training.steps, training.seed) for training in truth) == {(100, 0): 8, (100, 1): 8}
     assert all(training.curve == (50,) for training in truth)
-    long_ones = plan.long_ones(members)
     parts = {member.architecture: member.part for member in members}
     assert Counter(parts[training.architecture] for training in long_ones) == {"band": 2, "wide": 2}
     assert {(training.steps, training.seed) for training in long_ones} == {(LONG * 100, OTHER_SEED)}
-    assert Counter((training.steps, training.seed) for training in plan.short_ones(members)) == {(10, OTHER_SEED): 8, (20, OTHER_SEED): 8}
-    assert not TrainingPlan(100, 1, 0, ()).long_ones(members)
+    assert Counter((training.steps, training.seed) for training in short) == {(10, OTHER_SEED): 8, (20, OTHER_SEED): 8}
+    assert not SampleTrainings.of(AuditConfig(run=tmp_path, long=0, short=()), members).long
 
 
 @pytest.fixture
