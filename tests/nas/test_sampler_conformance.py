@@ -12,7 +12,7 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 
-from experiments.benchmarks.sampler_problems import Cost, Space, mini_problem
+from experiments.benchmarks.sampler_problems import Space, mini_problem
 from nas.samplers.by_name import make_sampler, sampler_names
 from proxies.band.additive_cost import Term
 from proxies.band.enumerated import ListedBand
@@ -24,7 +24,7 @@ BANDS = {
     # And of another one: Optuna begins more trials than these have members.
     "of the same slots": ListedBand(
         Space("xy", {"x": (1, 10, 100), "y": (-1, -10, -100), "z": (0, 1, 2)}, {}, ()),
-        Cost((Term(("x",), {"macs": np.array([1, 2, 3])}), Term(("y",), {"macs": np.array([1, 2, 3])}))),
+        (Term(("x",), {"macs": np.array([1, 2, 3])}), Term(("y",), {"macs": np.array([1, 2, 3])})),
         Budget({"macs": 5}, floor=0.0),
     ),
 }
