@@ -88,7 +88,8 @@ def _plan(console: Console, config: ScoreConfig, scores: Sequence[ZeroCostScore]
 
 
 def _training_indices(config: ScoreConfig, images: ImageSet) -> np.ndarray:
-    from supernet.data.images import DataError, split
+    from supernet.data.splits import split
+    from supernet.data.unreadable import DataError
 
     train = split(images, config.seed).train
     if config.batch_size > len(train):

@@ -29,7 +29,8 @@ from space.files import write_atomically
 from space.network import build_network
 from supernet.accuracy import Score, judge
 from supernet.data.batches import Augmentation, Batches
-from supernet.data.images import ImageSet, Splits
+from supernet.data.images import ImageSet
+from supernet.data.splits import Splits
 from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
 from supernet.training.checkpointer import remove_checkpoint

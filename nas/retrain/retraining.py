@@ -33,7 +33,8 @@ from space.files import dump_architecture
 from space.network import build_network
 from space.weights import load_weights
 from supernet.data.batches import Augmentation, Batches
-from supernet.data.images import ImageSet, Splits, split
+from supernet.data.images import ImageSet
+from supernet.data.splits import Splits, split
 from supernet.seeding import seeded
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, TrainingError, check_training

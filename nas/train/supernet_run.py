@@ -18,8 +18,9 @@ from space.network import TokenMixerNet
 from space.search_space import SearchSpace
 from supernet.calibration import inherited_network
 from supernet.data.batches import evaluation_batches
-from supernet.data.images import ImageSet, Splits, open_images, split
+from supernet.data.images import ImageSet, open_images
 from supernet.data.own_dataset import Dataset
+from supernet.data.splits import Splits, split
 from supernet.network import Supernet
 from supernet.sharing import shared_tensors
 from supernet.training.checkpoint import load_checkpoint

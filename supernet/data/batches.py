@@ -288,7 +288,7 @@ def _load(samples: _Samples, batches: Iterable[list[tuple[int, int]]], num_worke
         unreadable.add(batch.unreadable)
         if len(batch.labels_B):
             yield batch.images_BCHW, batch.labels_B
-    unreadable.tell()
+    unreadable.report()
 
 
 def _unchanged(batch: Any) -> Any:

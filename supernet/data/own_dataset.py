@@ -37,16 +37,16 @@ class Dataset(Protocol):
 class OwnImages:
     """Reads the images of a caller's dataset. It travels to other processes as a pickle, which these open."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, name: str | None = None) -> None:
         self.dataset = dataset
-        self.name = f"{OF_CALLER}, {type(dataset).__name__}"
+        self.name = name or f"{OF_CALLER}, {type(dataset).__name__}"
 
     def labels(self) -> np.ndarray:
         """The numbers of all images' classes, (N,) int64; DataError where they are none, or the first image is none."""
         total, classes = len(self.dataset), list(self.dataset.classes)
         if total:
             # What is wrong with all of them is said now; what is wrong with one is a damaged image.
-            _as_image(self.dataset[0][0], self.name)
+            as_image(self.dataset[0][0], self.name)
         targets = getattr(self.dataset, "targets", None)
         found = np.asarray([self.dataset[i][1] for i in range(total)] if targets is None else targets).reshape(-1)
         if len(found) != total:
@@ -56,7 +56,7 @@ class OwnImages:
         return found.astype(np.int64)
 
     def image(self, row: int) -> Image.Image:
-        return _as_image(self.dataset[row][0], self.where(row))
+        return as_image(self.dataset[row][0], self.where(row))
 
     def where(self, row: int) -> str:
         return f"{self.name}: image {row}"
@@ -80,7 +80,8 @@ def identity_of(name: str, class_names: Sequence[str], labels: np.ndarray) -> st
     return f"{name}: {len(labels)} images of {len(class_names)} classes, {digest}"
 
 
-def _as_image(value: Any, where: str) -> Image.Image:
+def as_image(value: Any, where: str) -> Image.Image:
+    """An image from what a dataset holds, see `Dataset`; DataError where it is none."""
     if isinstance(value, Image.Image):
         return value
     pixels, channels_first = (value.numpy(), True) if isinstance(value, Tensor) else (value, False)

@@ -1,4 +1,8 @@
-"""What becomes of images whose files are damaged: they are counted, told of, and at last too many."""
+"""What becomes of images whose files are damaged: they are counted and named, and too many of them are an error.
+
+One rule for all sources: up to 5 % of a set's images, or a single one, may be damaged, but not all of a class. In training another
+image of the same class and part takes the place of a damaged one; in evaluation it is left out.
+"""
 
 from __future__ import annotations
 
@@ -27,50 +31,61 @@ class UnreadableImage(DataError):
         self.brief = f"{where} ({reason})"
 
 
+def printable(name: object) -> str:
+    """A name of a file or class as it fits into a line: without line ends, and with escapes for what is no UTF-8."""
+    return " ".join(str(name).split()).encode("utf-8", "backslashreplace").decode()
+
+
+def listed(names: Sequence[str], separator: str = ", ") -> str:
+    """The first few of several names."""
+    more = f"{separator}and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return separator.join(names[:MAX_LISTED]) + more
+
+
 class Unreadable:
-    """The damaged images of a set, as far as they were met.
+    """The damaged images of a set that were met so far.
 
     Args:
-        source, class_names, labels: of the set, as `supernet.data.images.ImageSet` has them.
+        source, class_names, labels: of the set, as `supernet.data.image_set.ImageSet` has them.
     """
 
     def __init__(self, source: str, class_names: Sequence[str], labels: np.ndarray) -> None:
         self._source, self._class_names, self._labels = source, class_names, labels
         self._met: dict[int, str] = {}
-        self._told = 0
+        self._num_reported = 0
 
-    def add(self, met: Mapping[int, str]) -> None:
+    def add(self, met: Mapping[int, str], sample_size: int = 0) -> None:
         """Note damaged images; DataError where there are too many, or all of a class.
 
-        Tells of them whenever their number has doubled: a line for the first, and few for thousands.
+        Names them on stderr whenever their number has doubled: a line for the first, and few for thousands.
 
         Args:
             met: by number, which file and why.
+            sample_size: of how many images spread over the set, where it was such a sample; 0 otherwise. A share that is twice too
+                large in it would be too large in the set.
         """
         new = list(met.keys() - self._met.keys())
         self._met |= met
         count, total = len(self._met), len(self._labels)
-        if count > max(1, MAX_SHARE * total):
+        if count > max(1, MAX_SHARE * total) or (sample_size and len(met) > max(1, 2 * MAX_SHARE * sample_size)):
             raise DataError(
                 f"{self._source}: got {count} images of {total} that cannot be read, expected at most {MAX_SHARE:.0%}; "
                 f"replace or remove them: {self._listed(0)}"
             )
         for label in np.unique(self._labels[new]):
-            members = np.flatnonzero(self._labels == label)
-            if self._met.keys() >= set(members.tolist()):
-                name = self._class_names[label]
-                raise DataError(f"{self._source}: got no image of the class {name!r:.60} that can be read; replace them: {self._listed(0)}")
-        if count >= max(1, 2 * self._told):
-            self.tell()
+            members = np.flatnonzero(self._labels == label).tolist()
+            if self._met.keys() >= set(members):
+                name, files = self._class_names[label], listed([self._met[index] for index in members], "; ")
+                raise DataError(f"{self._source}: got no image of the class {name!r:.60} that can be read; replace them: {files}")
+        if count >= max(1, 2 * self._num_reported):
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Name on stderr, in one line, those that were not named before."""
-        if self._told < len(self._met):
+        if self._num_reported < len(self._met):
             counted = f"{len(self._met)} of {len(self._labels)} images so far cannot be read"
-            print(f"{self._source}: {counted} and are passed over: {self._listed(self._told)}", file=sys.stderr, flush=True)
-            self._told = len(self._met)
+            print(f"{self._source}: {counted} and are passed over: {self._listed(self._num_reported)}", file=sys.stderr, flush=True)
+            self._num_reported = len(self._met)
 
     def _listed(self, first: int) -> str:
-        messages = list(self._met.values())[first:]
-        more = f"; and {len(messages) - MAX_LISTED} more" if len(messages) > MAX_LISTED else ""
-        return "; ".join(messages[:MAX_LISTED]) + more
+        return listed(list(self._met.values())[first:], "; ")

@@ -31,7 +31,8 @@ from space.files import dump_architecture, load_architecture, load_space
 from space.network import build_network
 from space.weights import load_weights
 from supernet.data import images as images_module
-from supernet.data.images import ImageSet, open_images, open_test_images, split
+from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.splits import split
 from supernet.training.loop import train_network
 from supernet.training.state import TrainState
 from supernet.training.step import StepReport

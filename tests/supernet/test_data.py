@@ -18,7 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from supernet.data.batches import Augmentation, Batches, evaluation_batches, fixed_batch
-from supernet.data.images import ImageSet, _opened_again, open_images, open_test_images, split
+from supernet.data.image_set import _opened_again
+from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.splits import split
 from supernet.data.unreadable import DataError
 from tests.pictures import COLOURS, pack, write_pictures
 
@@ -121,13 +123,13 @@ def _text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "name", "said"),
     [
-        (_missing, "set", "no such folder or tar"),
+        (_missing, "set", "no such file or folder"),
         (_missing, "tfds/mnist", "got a streamed set"),
         (_missing, "torch/none", "cannot be opened .*none"),
         (_empty, "set", "got no images"),
         (_one_class, "set", "got images of 1 class"),
         (_few, "set", "got 6 images, expected at least 10"),
-        (_text, "set.zip", "expected a folder or an uncompressed .tar"),
+        (_text, "set.zip", "unpack it: expected a folder or an uncompressed .tar"),
         (_text, "set.tar", "not a whole, uncompressed tar"),
     ],
 )
@@ -361,7 +363,7 @@ def test_a_set_travels_small_and_is_the_same_there(tmp_path: Path) -> None:
         assert (there.source, there.class_names, there.identity) == (one.source, one.class_names, one.identity)
         assert (there.labels == one.labels).all()
         assert there.read(1).tobytes() == one.read(1).tobytes()
-        if one.opened_by:
+        if one.reopen:
             assert pickle.loads(content) is there
     content = pickle.dumps(images)
     (folder / "train" / "ant" / "0.png").unlink()

@@ -1,0 +1,255 @@
+"""The files below a folder or in tars, listed alike, and images read from where they lie.
+
+A tar is never unpacked: an image is read from its place in it. Nothing hidden is listed, and no file twice: a link to what is
+listed anyway is passed over, and so is one that leads nowhere unless it is called like an image.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from PIL import UnidentifiedImageError
+
+from supernet.data.image_set import EncodedImages, spread
+from supernet.data.pixels import opened, suffixes
+from supernet.data.unreadable import DataError
+
+HIDDEN = frozenset(
+    ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "desktop.ini")
+)
+"""Names of what operating systems leave in folders, besides those that begin with a dot."""
+MAX_OPENED = 1000
+"""Files without a suffix that are opened to see whether they are images."""
+NOTHING = "a link to nothing"
+BLOCK = 512
+
+
+class File(NamedTuple):
+    """A file below the root of a listing.
+
+    Args:
+        path: names below the root, with `/` between them.
+        file: on disk: the file itself, or the tar that holds it.
+        member: what a tar calls it, and where in the tar its bytes lie: offset and number.
+        problem: why it cannot be opened, if so.
+    """
+
+    path: str
+    file: str
+    member: tuple[str, int, int] | None = None
+    problem: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """In lower case, with its dot; empty where what follows the last dot is a number or long."""
+        suffix = os.path.splitext(self.path)[1].lower()
+        return suffix if len(suffix) <= 12 and suffix[1:].isalnum() and not suffix[1:].isdigit() else ""
+
+    @property
+    def where(self) -> str:
+        return self.file if self.member is None else f"{self.file}/{self.member[0]}"
+
+    def open(self) -> BinaryIO:
+        if self.problem:
+            raise ValueError(self.problem)
+        if self.member is None:
+            return Path(self.file).open("rb")
+        _, start, size = self.member
+        with open(self.file, "rb") as tar:
+            tar.seek(start)
+            return io.BytesIO(tar.read(size))
+
+
+@dataclass
+class Listing:
+    """What lies below a root.
+
+    Args:
+        images: files of a suffix that Pillow knows, or without one, but for those of the latter that it was seen not to open.
+        folders: paths of all folders, as of `File`.
+        hidden: paths of what is hidden, without what lies below.
+        links: paths of links that were passed over.
+    """
+
+    images: list[File] = field(default_factory=list)
+    others: list[File] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+
+    def add(self, files: Iterable[File]) -> None:
+        unnamed: list[File] = []
+        for file in files:
+            (self.images if file.suffix in suffixes() else self.others if file.suffix else unnamed).append(file)
+        to_open = set(spread(len(unnamed), MAX_OPENED).tolist())
+        for row, file in enumerate(unnamed):
+            (self.images if row not in to_open or _is_image(file) else self.others).append(file)
+
+    def below(self, prefix: str, without: Collection[str] = ()) -> Listing:
+        """The part below a folder, whose path ends with `/`, or below the root, `""`, without some of the folders there."""
+
+        def is_below(path: str) -> bool:
+            return path.startswith(prefix) and path[len(prefix) :].partition("/")[0] not in without
+
+        def files_below(files: list[File]) -> list[File]:
+            return [file._replace(path=file.path[len(prefix) :]) for file in files if is_below(file.path)]
+
+        def paths_below(paths: set[str]) -> set[str]:
+            return {path[len(prefix) :] for path in paths if is_below(path)}
+
+        paths = (paths_below(paths) for paths in (self.folders, self.hidden, self.links))
+        return Listing(files_below(self.images), files_below(self.others), *paths)
+
+
+class Files(EncodedImages):
+    """Reads the images of a list of files."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._files = files
+        self.broken = [row for row, file in enumerate(files) if file.problem]
+
+    def open(self, row: int) -> BinaryIO:
+        return self._files[row].open()
+
+    def where(self, row: int) -> str:
+        return self._files[row].where
+
+
+def list_folder(root: Path) -> Listing:
+    """All files below a folder, also behind links; OSError where a folder cannot be read."""
+    found = Listing()
+    files: list[File] = []
+    linked: list[File] = []
+    real_paths: dict[str, str] = {}
+    seen: set[str] = set()
+    folders, linked_folders = [("", str(root))], list[tuple[str, str]]()
+    while folders or linked_folders:
+        if not folders:
+            # Folders before links to them, and those in a fixed order.
+            linked_folders.sort()
+            folders.append(linked_folders.pop(0))
+        above, folder = folders.pop()
+        real = os.path.realpath(folder)
+        if real in seen:
+            found.links.add(above.rstrip("/"))
+            continue
+        seen.add(real)
+        real_paths[folder] = real
+        with os.scandir(folder) as children:
+            for child in children:
+                path = above + child.name
+                if _is_hidden(child.name):
+                    found.hidden.add(path)
+                elif child.is_dir():
+                    found.folders.add(path)
+                    (linked_folders if child.is_symlink() else folders).append((path + "/", child.path))
+                elif child.is_symlink():
+                    linked.append(File(path, child.path, problem="" if child.is_file() else NOTHING))
+                elif child.is_file():
+                    files.append(File(path, child.path))
+    targets = {os.path.join(real_paths[os.path.dirname(file.file)], os.path.basename(file.file)) for file in files if linked}
+    for link in sorted(linked):
+        target = os.path.realpath(link.file)
+        files += _followed(found, link, target in targets)
+        targets.add(target)
+    found.add(files)
+    return found
+
+
+def list_tars(tars: Sequence[tuple[str, str]]) -> Listing:
+    """All files in uncompressed tars, as if they were unpacked into a folder each.
+
+    Args:
+        tars: the path of each as of `Listing`, or "" for an only one, and its file on disk.
+
+    Raises:
+        DataError: a tar is compressed, damaged or cut off.
+    """
+    found = Listing()
+    for path, file in tars:
+        try:
+            with tarfile.open(file, "r:") as tar:
+                _list_members(found, tar, file, 0, path)
+        except tarfile.TarError as error:
+            raise DataError(f"{file}: not a whole, uncompressed tar ({error}); unpack it if it is compressed, or copy it again") from None
+    return found
+
+
+def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, above: str) -> None:
+    """Add the members of a tar that begins at byte `start` of a file on disk."""
+    files: dict[str, File] = {}
+    links: list[tuple[str, str, bool]] = []
+    tars: dict[str, tarfile.TarInfo] = {}
+    for member in tar:
+        path = _normal(f"{above}/{member.name}")
+        names = path.split("/")
+        hidden = next((depth for depth, name in enumerate(names, 1) if _is_hidden(name)), None)
+        if hidden is not None:
+            found.hidden.add("/".join(names[:hidden]))
+        elif member.isreg():
+            # Of members of one name the last one counts, as in unpacking.
+            files[path] = File(path, file, (path, start + member.offset_data, member.size))
+            if path.endswith(".tar"):
+                tars[path] = member
+        elif member.isdir():
+            found.folders.add(path)
+        elif member.islnk():
+            links.append((path, _normal(f"{above}/{member.linkname}"), True))
+        elif member.issym():
+            links.append((path, os.path.normpath(os.path.join(os.path.dirname(path), member.linkname)), False))
+    # tarfile takes a damaged header, and the end of a file, for the end of the tar, which is a block of zeros.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError(f"damaged or cut off at byte {start + tar.offset}")
+    found.folders.update(str(parent) for path in files for parent in PurePosixPath(path).parents if parent.name)
+    missing: list[File] = []
+    for path, target, is_hard in sorted(links):
+        if target in files and is_hard:
+            files[path] = files[target]._replace(path=path)
+        elif target in found.folders:
+            found.folders.add(path)
+            found.links.add(path)
+        else:
+            missing += _followed(found, File(path, file, (path, 0, 0), NOTHING), target in files)
+    if above or not tars or any(one.suffix in suffixes() for one in files.values()):
+        found.add([*files.values(), *missing])
+        return
+    for path, member in tars.items():
+        with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as inner:
+            _list_members(found, inner, file, start + member.offset_data, path.removesuffix(".tar"))
+
+
+def _followed(found: Listing, link: File, is_listed: bool) -> list[File]:
+    """The file that a link leads to, if any. Nothing is an image, too, if the link is called like one; without a suffix it may have been
+    a folder."""
+    if not is_listed and (not link.problem or link.suffix in suffixes()):
+        return [link]
+    found.links.add(link.path)
+    if not is_listed and not link.suffix:
+        found.folders.add(link.path)
+    return []
+
+
+def _is_image(file: File) -> bool:
+    try:
+        with file.open() as content, opened(content):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # A damaged one: Pillow knew its kind.
+        return True
+
+
+def _normal(path: str) -> str:
+    return "/".join(name for name in path.split("/") if name not in ("", ".", ".."))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in HIDDEN

@@ -1,0 +1,255 @@
+"""The value that all else reads: labelled images by number, wherever they come from."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from space.errors import one_line
+from space.limits import MIN_IMAGE_SIZE
+from supernet.data.own_dataset import identity_of
+from supernet.data.pixels import as_rgb, opened
+from supernet.data.unreadable import DataError, Unreadable, UnreadableImage, listed, printable
+
+MAX_DEFAULT_SIZE = 224
+NOT_MIRRORED = ("mnist", "svhn", "digits")
+"""Sets with such a word in their names hold letters or numbers, which mirrored are others or none."""
+SMALL_PIXELS = 64 * 64
+CACHE_BYTES = 256 * 2**20
+MAX_SIZED, MAX_INSPECTED, MAX_INSPECTED_PIXELS = 32, 512, 16 * 2**20
+"""Images whose size is asked for; images inspected before they are used; and pixels decoded for that, beyond which headers do."""
+
+
+class Reader(Protocol):
+    """Images by number, of any mode; what they raise is of that image alone, but for DataError and errors of the system."""
+
+    def image(self, row: int) -> Image.Image: ...
+
+    def where(self, row: int) -> str:
+        """What a person calls the image, its file name for one."""
+
+
+class EncodedImages:
+    """A reader of image files, wherever their bytes lie."""
+
+    broken: Collection[int] = ()
+    """Rows known to hold no image."""
+
+    def open(self, row: int) -> BinaryIO:
+        raise NotImplementedError
+
+    def where(self, row: int) -> str:
+        raise NotImplementedError
+
+    def image(self, row: int) -> Image.Image:
+        with self.open(row) as file, opened(file) as image:
+            image.load()
+            return image
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height in pixels, by the header alone."""
+        with self.open(row) as file, opened(file) as image:
+            return image.size
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images, read on demand.
+
+    Args:
+        source: as the user named it.
+        class_names: in order of their labels.
+        labels: (N,) int64.
+        rows: (N,) numbers of the images in the reader.
+        mirror: whether an image's mirror image has the same label; not so for digits.
+        crop: whether the greater part of an image has the same label; not so where things are counted.
+        remarks: what a user should know of the source, such as what was passed over in it, a line each.
+        reopen: the function, and its arguments, that opens the set again in another process; None where the reader travels.
+    """
+
+    source: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    rows: np.ndarray
+    reader: Reader
+    mirror: bool = True
+    crop: bool = True
+    remarks: tuple[str, ...] = ()
+    reopen: tuple[Callable[..., ImageSet | None], *tuple[Any, ...]] | None = None
+    _decoded: dict[int, Image.Image] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def in_chans(self) -> int:
+        """Images of any mode are read as RGB."""
+        return 3
+
+    @property
+    def identity(self) -> str:
+        """What a run's config calls the images: the name that they were opened by, or of a caller's dataset name, number, and digest."""
+        return self.reopen[1] if self.reopen else self._digest
+
+    @property
+    def _digest(self) -> str:
+        return identity_of(self.source, self.class_names, self.labels)
+
+    @property
+    def images_by_class(self) -> dict[str, int]:
+        return dict(zip(self.class_names, np.bincount(self.labels, minlength=self.num_classes).tolist(), strict=True))
+
+    @property
+    def summary(self) -> str:
+        """How many images there are, and how many of a class, in a line."""
+        counts = self.images_by_class
+        smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        extremes = f"{counts[smallest]} ({printable(smallest)}) to {counts[largest]} ({printable(largest)})"
+        return f"{len(self)} images of {len(counts)} classes, {extremes} a class, median {np.median(list(counts.values())):g}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is not None:
+            return _opened_again, (*self.reopen, self._digest)
+        return ImageSet, (self.source, self.class_names, self.labels, self.rows, self.reader, self.mirror, self.crop)
+
+    @cached_property
+    def unreadable(self) -> Unreadable:
+        """Where whoever reads notes what it could not read."""
+        return Unreadable(self.source, self.class_names, self.labels)
+
+    def read(self, index: int) -> Image.Image:
+        """Decode an image as RGB; UnreadableImage names its file where that is damaged."""
+        if index in self._decoded:
+            return self._decoded[index]
+        image = self._attempt(index, lambda row: as_rgb(self.reader.image(row)))
+        pixels = image.width * image.height
+        # Decoding costs more than everything else done to a small image; Pillow keeps four bytes a pixel.
+        if pixels <= SMALL_PIXELS and 4 * pixels * (len(self._decoded) + 1) <= CACHE_BYTES:
+            self._decoded[index] = image
+        return image
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height in pixels, before the image is turned upright; UnreadableImage as of `read`."""
+        reader = self.reader
+        return self._attempt(index, reader.size) if isinstance(reader, EncodedImages) else self.read(index).size
+
+    def default_image_size(self) -> int:
+        """The median of some images' shorter sides, rounded up to a multiple of 32 px, within 32 and 224 px."""
+        sides = list(self._of_readable(spread(len(self), MAX_SIZED), lambda index: min(self.size(index))).values())
+        if not sides:
+            raise DataError(f"{self.source}: got no image that can be read")
+        return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-int(np.median(sides)) // 32) * 32))
+
+    def inspected(self) -> ImageSet:
+        """The set, once some of its image files were read, so that damage is told of before anything depends on it.
+
+        A large set costs no more than a small one: 512 images are opened at the most, and the first of these decoded.
+        """
+        if isinstance(self.reader, EncodedImages):
+            pixels = 0
+
+            def inspect(index: int) -> None:
+                nonlocal pixels
+                width, height = self.size(index) if pixels > MAX_INSPECTED_PIXELS else self.read(index).size
+                pixels += width * height
+
+            broken = np.flatnonzero(np.isin(self.rows, list(self.reader.broken)))
+            self._of_readable(np.union1d(broken, spread(len(self), MAX_INSPECTED)), inspect)
+        return self
+
+    def _of_readable(self, indices: np.ndarray, ask: Callable[[int], Any]) -> Mapping[int, Any]:
+        """What is asked for of each image, but for those that cannot be read, which are noted."""
+        found, unreadable = {}, {}
+        for index in map(int, indices):
+            try:
+                found[index] = ask(index)
+            except UnreadableImage as error:
+                unreadable[index] = error.brief
+        self.unreadable.add(unreadable, len(indices))
+        return found
+
+    def _attempt(self, index: int, read: Callable[[int], Any]) -> Any:
+        row = int(self.rows[index])
+        try:
+            return read(row)
+        except DataError:
+            raise
+        except Exception as error:  # Whatever a damaged file makes Pillow's decoders raise: their kinds are not documented.
+            reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error) or type(error).__name__
+            where = printable(self.reader.where(row))
+            # The system's error is not the file's: it may be another one the next time, and results would depend on that.
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+                raise DataError(f"{where}: the image cannot be read ({reason})") from None
+            raise UnreadableImage(where, reason) from None
+
+
+def labelled_set(
+    source: str,
+    labels: Sequence[str | int] | np.ndarray,
+    reader: Reader,
+    names: Sequence[str] | None = None,
+    remarks: Sequence[str] = (),
+    rows: np.ndarray | None = None,
+) -> ImageSet:
+    """The set of images with a class each, whose classes are those that occur.
+
+    Args:
+        labels: names of classes, or numbers.
+        names: of the numbers; without them classes are called by their numbers, and stand in natural order: 2 before 10.
+        rows: of the images in the reader; by default all of them in turn.
+    """
+    if names is None:
+        # macOS and Linux spell accents in two ways.
+        found = [_printable_class(unicodedata.normalize("NFC", str(label))) for label in labels]
+        names = sorted(set(found), key=natural_order)
+        number = {name: label for label, name in enumerate(names)}
+        labels = [number[name] for name in found]
+        by_case: dict[str, list[str]] = {}
+        for name in names:
+            by_case.setdefault(name.casefold(), []).append(name)
+        alike = [" and ".join(map(repr, group)) for group in by_case.values() if len(group) > 1]
+        remarks = [*remarks, *([f"classes that differ in capitals alone: {listed(alike)}"] if alike else ())]
+    numbers = np.asarray(labels)
+    if len(numbers) and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= len(names)):
+        raise DataError(f"{source}: got labels such as {labels[0]!r:.40}, expected names or whole numbers from 0 to {len(names) - 1}")
+    present, numbers = np.unique(numbers, return_inverse=True)
+    rows = np.arange(len(labels)) if rows is None else rows
+    class_names = tuple(str(names[label]) for label in present)
+    mirror = not any(word in source.rpartition("/")[2].lower() for word in NOT_MIRRORED)
+    return ImageSet(source, class_names, numbers.astype(np.int64), rows, reader, mirror, remarks=tuple(remarks))
+
+
+def natural_order(text: str) -> tuple[list[int | str], str]:
+    """A key that sorts numbers in names by their value, and letters whatever their case."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text.lower())], text
+
+
+def _printable_class(name: str) -> str:
+    """A class's name with escapes for bytes that are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def spread(total: int, limit: int) -> np.ndarray:
+    """Numbers of at most `limit` of `total` things, evenly spread."""
+    return np.unique(np.linspace(0, max(total - 1, 0), min(total, limit)).astype(int))
+
+
+@lru_cache(maxsize=4)
+def _opened_again(opener: Callable[..., ImageSet | None], name: str, *more: Any) -> ImageSet:
+    """In another process, which lives as long as a command: opened once, however many jobs bring the set along."""
+    *arguments, digest = more
+    images = opener(name, *arguments)
+    if images is None or images._digest != digest:
+        raise DataError(f"{name}: the images have changed since this run opened them; start it again")
+    return images
