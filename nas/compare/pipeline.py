@@ -13,6 +13,7 @@ from rich.console import Console
 
 from nas.cli.command_line import command_of
 from nas.cli.console import table_of
+from nas.cli.data_option import print_data
 from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.plan import print_plan
 from nas.cli.progress import phase
@@ -24,6 +25,7 @@ from nas.execution.opening import open_workers
 from nas.latency import limited, tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
 from nas.runs.records.comparison import FOUND, write_comparison_record
+from nas.runs.records.data import write_data
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
@@ -72,13 +74,16 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     # Mistakes end here, before the directory is taken.
     check_run(config.out, resolved, config.may_change())
     contenders = _contenders(config, subject)
-    conditions.retraining(contenders[0].architecture, 0).check()
+    first = conditions.retraining(contenders[0].architecture, 0)
+    first.check()
+    print_data(console, images, first.splits, test_images)
     if config.dry_run:
         retrainings = [(one, conditions.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
         print_plan(console, plan_comparison(config, retrainings))
         return None
     about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
     with open_run(config.out, resolved, config.may_change()):
+        write_data(config.out, images, test_images)
         console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {about}", soft_wrap=True)
         with (
             phase("retraining", config.seeds * len(contenders), console) as advance,

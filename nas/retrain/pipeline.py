@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nas.cli.data_option import print_data
 from nas.cli.given_architecture import architecture_of
 from nas.cli.progress import duration, phase
 from nas.retrain.accuracy import MeasuredAccuracy
@@ -15,7 +16,9 @@ from nas.retrain.config import RetrainConfig
 from nas.retrain.retrained import Retrained
 from nas.retrain.retraining import Retraining
 from nas.runs.directory import check_run, open_run_of_all
+from nas.runs.records.data import write_data
 from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.training.distributed import is_first
 
 
 def run_retraining(
@@ -35,6 +38,8 @@ def run_retraining(
         print_plan(console, plan_retraining(retraining, config.minutes))
         return None
     with open_run_of_all(config.out, resolved, config.may_change()):
+        if is_first():
+            write_data(config.out, retraining.images, retraining.test_images)
         _introduce(console, config, retraining)
         with phase(f"training {retraining.architecture.name}", retraining.train_config.steps, console) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
@@ -47,7 +52,7 @@ def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageS
     """The retraining, and the resolved config as the directory keeps it; UserError where it is impossible, or another run is there."""
     architecture, recipe = architecture_of(config.architecture), config.load()
     images = open_images(config.data) if images is None else images
-    # Opened now, so that a mistyped path does not cost a training; read only at the end.
+    # Opened now, so that a mistyped path or a damaged part does not cost a training; evaluated only at the end.
     test_images = open_test_images(images, config.test_data, images.class_names) if test_images is None else test_images
     image_size = config.image_size or images.default_image_size()
     resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
@@ -66,6 +71,7 @@ def _introduce(console: Console, config: RetrainConfig, retraining: Retraining) 
     test = f"{len(retraining.test_images)} to test" if retraining.test_images else "no test part"
     part = f"{len(retraining.splits.train)} images to train, {len(retraining.splits.search)} to validate, {test}"
     say(f"{config.data}: {retraining.images.num_classes} classes, {part}, at {retraining.image_size} px")
+    print_data(console, retraining.images, retraining.splits, retraining.test_images)
     if not retraining.test_images:
         say(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
     epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.data_option import print_data
 from nas.execution.loop import Deadline
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
 from nas.runs.records.audit import corrections_of
@@ -64,6 +65,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.cli.screen import Screen
     from nas.latency import within_latencies
     from nas.report.wording import names_of_files
+    from nas.runs.records.data import write_data
     from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from nas.search.finish import finish
     from nas.search.found import Found, FoundArchitecture
@@ -77,6 +79,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     minutes_end = None if config.minutes is None else start + 60 * config.minutes
     search_end = None if config.minutes is None else start + 60 * config.minutes * config.share_of_search
     with open_run(config.out, resolved, config.may_change()), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
+        write_data(config.out, supernet_run.images()[0])
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:
             screen.reach("latency")
@@ -141,6 +144,7 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
         f"of {images.num_classes} classes at {supernet_run.image_size} px",
         soft_wrap=True,
     )
+    print_data(console, images, splits)
     console.print(f"run directory: {config.out}", soft_wrap=True)
     dashboard = Path(sys.executable).parent / "optuna-dashboard"
     where = f"{for_dashboard(config.storage_url)} --artifact-dir {config.artifacts_folder}"

@@ -8,11 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.cli.data_option import print_data
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.cli.tensorboard import FOLDER, Scalars
 from nas.latency import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
+from nas.runs.records.data import write_data
 from nas.train.config import SupernetConfig, TrainingConfig
 from nas.train.domain import sampling_domain
 from nas.train.supernet_run import SupernetRun, TrainedSupernet
@@ -42,6 +44,7 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
     supernet_run, budget, band = _open(config, data)
     # What cannot be trained is refused before a directory is made for it.
     resolved = _checked(config, supernet_run)
+    print_data(console, *supernet_run.images())
     if config.dry_run:
         from nas.cli.plan import print_plan
         from nas.train.plan import plan_training
@@ -54,6 +57,8 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
             raise RunError(f"--budget: got {config.budget} for {num_processes()} processes, which would measure other latencies each")
         band, _ = within_latencies(console, band, budget, config.latency_tables, config.seed)
     with open_run_of_all(config.out, resolved, config.may_change()):
+        if is_first():
+            write_data(config.out, supernet_run.images()[0])
         seconds = None if config.minutes is None else 60 * config.minutes
         has_search = "trials" in config_of_run(config.out)
         with Screen(console, ("supernet",)) as screen:

@@ -27,6 +27,8 @@ HIDDEN = frozenset(
 MAX_OPENED = 1000
 """Files without a suffix that are opened to see whether they are images."""
 NOTHING = "a link to nothing"
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"7z\xbc\xaf")
+"""How files begin that gzip, bzip2, xz, zstd, zip and 7z write."""
 BLOCK = 512
 
 
@@ -177,8 +179,15 @@ def list_tars(tars: Sequence[tuple[str, str]]) -> Listing:
             with tarfile.open(file, "r:") as tar:
                 _list_members(found, tar, file, 0, path)
         except tarfile.TarError as error:
-            raise DataError(f"{file}: not a whole, uncompressed tar ({error}); unpack it if it is compressed, or copy it again") from None
+            advice = "it is compressed: unpack it" if is_packed(Path(file)) else "copy or pack it again"
+            raise DataError(f"{file}: not a whole, uncompressed tar ({error}); {advice}") from None
     return found
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(8).startswith(PACKED)
 
 
 def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, above: str) -> None:

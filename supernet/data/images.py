@@ -30,7 +30,7 @@ from space.errors import one_line
 from supernet.data.arrays import Pixels, images_of_npz
 from supernet.data.class_folders import images_in_class_folders
 from supernet.data.embedded import EMBEDDED
-from supernet.data.files import list_folder, list_tars
+from supernet.data.files import is_packed, list_folder, list_tars
 from supernet.data.image_set import ImageSet, labelled_set
 from supernet.data.labelled_files import images_of_csv, images_of_shards, is_sharded
 from supernet.data.own_dataset import OF_CALLER, Dataset, OwnImages
@@ -145,8 +145,8 @@ def _stored(path: Path, part: str) -> ImageSet | None:
         if path.is_dir():
             return _folder(path, part)
         if path.suffix not in _FILES:
-            unpacked = ", unpack it: " if path.name.endswith((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".zst", ".rar")) else ", "
-            raise DataError(f"{path}: got a file{unpacked}expected a folder or an uncompressed .tar, {', '.join(list(_FILES)[1:])}")
+            expected = f"expected a folder or an uncompressed .tar, {', '.join(list(_FILES)[1:])}"
+            raise DataError(f"{path}: got another kind of file, {expected}{'; unpack it' if is_packed(path) else ''}")
         return _FILES[path.suffix](path, part)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None

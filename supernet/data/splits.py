@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from supernet.data.image_set import ImageSet
-from supernet.data.unreadable import DataError
+from supernet.data.unreadable import DataError, listed, printable
 from supernet.seeding import seed_of
+
+FEW_IMAGES = 100
+"""To judge on: with less, an accuracy of 50 % is not known to within 10 points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +54,14 @@ def split(images: ImageSet, seed: int, num_search: int | None = None, num_calibr
     ranked = order[np.argsort(rank[order], kind="stable")]
     search, calibration, train = np.split(ranked, [num_search, num_search + num_calibration])
     return Splits(np.sort(train), np.sort(search), np.sort(calibration))
+
+
+def cautions(images: ImageSet, splits: Splits) -> Iterator[str]:
+    """What makes accuracies on the search images doubtful, a line each."""
+    absent = np.flatnonzero(np.bincount(images.labels[splits.search], minlength=images.num_classes) == 0)
+    if len(absent):
+        names = printable(listed([images.class_names[label] for label in absent]))
+        yield f"{len(absent)} classes have too few images to be judged: {names}"
+    if len(splits.search) < FEW_IMAGES:
+        margin = 98 / max(len(splits.search), 1) ** 0.5
+        yield f"{len(splits.search)} images to judge on are few: accuracies on them are known to about ± {margin:.0f} points"

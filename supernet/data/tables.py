@@ -34,10 +34,12 @@ class _EncodedColumn(EncodedImages):
 
     def open(self, row: int) -> BinaryIO:
         value: Any = self._column[row].as_py()
-        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-        if content is None and path is None:
-            raise ValueError("got an empty cell")
-        return io.BytesIO(content) if path is None or content is not None else Path(path).open("rb")
+        content, path = (value["bytes"], value.get("path")) if isinstance(value, dict) else (value, None)
+        if content is not None:
+            return io.BytesIO(content)
+        if path is not None:
+            return Path(path).open("rb")
+        raise ValueError("got an empty cell")
 
     def where(self, row: int) -> str:
         return f"{self._name}: row {row}"

@@ -129,7 +129,7 @@ def _text(path: Path) -> None:
         (_empty, "set", "got no images"),
         (_one_class, "set", "got images of 1 class"),
         (_few, "set", "got 6 images, expected at least 10"),
-        (_text, "set.zip", "unpack it: expected a folder or an uncompressed .tar"),
+        (_text, "set.zip", "expected a folder or an uncompressed .tar"),
         (_text, "set.tar", "not a whole, uncompressed tar"),
     ],
 )

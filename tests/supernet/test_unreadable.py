@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from supernet.data import image_set
 from supernet.data.batches import Augmentation, Batches, evaluation_batches, fixed_batch
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.data.unreadable import DataError, UnreadableImage
@@ -101,10 +102,9 @@ def test_training_goes_on_with_another_of_its_class_and_part(
     assert torch.equal(first[rows], loaded[0][0][rows])
     again = list(batches.stream(0, len(loaded)))
     assert all(torch.equal(a, b) for a, b in zip((a for a, _ in loaded), (a for a, _ in again), strict=True))
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2
-    assert "2 of 60 images so far cannot be read" in told[1]
-    assert all(any(name in line for line in told) for name in ("bee/3.png", "bee/4.png"))
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "2 of 60 images so far cannot be read" in told
+    assert all(name in told for name in ("bee/3.png", "bee/4.png"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -125,27 +125,47 @@ def test_evaluation_leaves_it_out(tmp_path: Path, form: str, num_workers: int, c
 
 
 def test_a_set_of_which_more_than_a_few_are_damaged_is_refused(tmp_path: Path) -> None:
-    images = damaged(tmp_path / "set", "folder", [f"{name}/{number}.png" for name in COLOURS if name != "train" for number in (1, 5)])
     expected = r"set: got 6 images of 60 that cannot be read, expected at most 5%; replace or remove them: .*ant/1.png \(no image"
     with pytest.raises(DataError, match=expected) as caught:
-        list(evaluation_batches(images, range(60), 32))
+        damaged(tmp_path / "set", "folder", [f"{name}/{number}.png" for name in COLOURS if name != "train" for number in (1, 5)])
     assert "\n" not in str(caught.value)
+
+
+def test_damage_that_is_met_later_is_counted_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = damaged(tmp_path / "set", "folder", [])
+    for number in (1, 5, 6, 7):
+        (tmp_path / "set" / "ant" / f"{number}.png").write_bytes(b"")
+    images._decoded.clear()
     batches = Batches(images, np.arange(60), 8, 32, 0)
-    with pytest.raises(DataError, match="that cannot be read, expected at most 5%"):
+    with pytest.raises(DataError, match="got 4 images of 60 that cannot be read, expected at most 5%"):
         list(batches.stream(0, batches.steps_per_epoch))
+    assert capsys.readouterr().err.count("\n") <= 2
+
+
+def test_damage_in_a_large_set_is_judged_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_set, "MAX_INSPECTED", 20)
+    names = [f"{name}/{number}.png" for name in ("ant", "bee", "cow") for number in range(0, 20, 3)]
+    with pytest.raises(DataError, match="of 60 that cannot be read"):
+        damaged(tmp_path / "set", "folder", names)
+    opened: list[int] = []
+    monkeypatch.setattr(image_set.EncodedImages, "size", lambda self, row: opened.append(row) or (32, 32))
+    monkeypatch.setattr(image_set.EncodedImages, "image", lambda self, row: opened.append(row) or Image.new("L", (32, 32)))
+    open_images(str(write_pictures(tmp_path / "whole", count=20)))
+    assert len(opened) == 20
 
 
 def test_a_class_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path / "set", count=20)
-    write_pictures(tmp_path / "more", ("train",), count=2)
+    write_pictures(tmp_path / "more", ("train",), count=3)
     (tmp_path / "more" / "train").rename(tmp_path / "set" / "dog")
-    for file in (tmp_path / "set" / "dog").iterdir():
-        file.write_bytes(b"?")
+    for number in (0, 1):
+        (tmp_path / "set" / "dog" / f"{number}.png").write_bytes(b"?")
     images = open_images(str(tmp_path / "set"))
-    with pytest.raises(DataError, match=r"got no image of the class 'dog' that can be read; replace them: .*dog/0.png.*dog/1.png"):
-        list(evaluation_batches(images, range(len(images)), 32))
     with pytest.raises(DataError, match="got no image of the class 'dog' to train on that can be read"):
-        list(Batches(images, np.arange(len(images)), 8, 32, 0).stream(0, 10))
+        list(Batches(images, np.arange(len(images) - 1), 8, 32, 0).stream(0, 10))
+    (tmp_path / "set" / "dog" / "2.png").write_bytes(b"?")
+    with pytest.raises(DataError, match=r"got no image of the class 'dog' that can be read; replace them: .*dog/0.png.*dog/1.png"):
+        open_images(str(tmp_path / "set"))
 
 
 def test_nothing_left_to_evaluate_on_says_so(tmp_path: Path) -> None:
@@ -154,8 +174,11 @@ def test_nothing_left_to_evaluate_on_says_so(tmp_path: Path) -> None:
         list(evaluation_batches(images, [place_of(images, "ant/3.png")], 32))
 
 
-def test_the_size_is_that_of_the_first_readable_image(tmp_path: Path) -> None:
-    assert damaged(tmp_path / "set", "folder", ["ant/0.png"]).default_image_size() == 32
+def test_neither_damaged_nor_odd_images_decide_the_size(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", count=20, side=60)
+    (tmp_path / "set" / "ant" / "0.png").write_bytes(b"")
+    Image.new("L", (900, 900)).save(tmp_path / "set" / "ant" / "1.png")
+    assert open_images(str(tmp_path / "set")).default_image_size() == 64
 
 
 def test_damaged_test_images_are_left_out(tmp_path: Path) -> None:
