@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -61,10 +60,10 @@ def images_of_tables(source: str, files: Sequence[Path], part: str) -> ImageSet 
 
 def images_of_hugging_face(name: str, parts: Sequence[str]) -> ImageSet:
     """The first of some splits that a set `hfds/owner/set` has; what was downloaded once is read without a network."""
-    if find_spec("datasets") is None:
-        raise DataError(f"{name}: needs the package datasets, which is not installed; run: pip install datasets")
-    import datasets
-
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"{name}: needs the package datasets ({one_line(error)}); run: pip install datasets") from None
     reasons = []
     for part in parts:
         try:
