@@ -53,7 +53,7 @@ def test_chosen_scores_come_in_their_order_and_depend_on_the_seed_alone(path: Pa
     (["topformer-t", "--scores", "naswot", "--batch-size", "1"], "naswot: got a batch of 1, expected 2 images or more"),
     (["topformer-t", "--batch-size", "5000"], "--batch-size: got 5000, expected at most the 1004 training images of digits"),
     (["topformer-t", "--image-size", "8"], "--image-size: got '8', expected a whole number, 32 or more"),
-    (["topformer-t", "--data", "nowhere"], "nowhere: no such folder or tar"),
+    (["topformer-t", "--data", "nowhere"], "nowhere: no such file or folder"),
 ])
 def test_a_mistake_is_one_line(arguments: list[str], message: str, mistaken: Mistaken) -> None:
     assert message in mistaken(main, arguments)
