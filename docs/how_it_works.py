@@ -19,18 +19,18 @@ BOXES = {
     "space": (0, 3, GIVEN, "space", "YAML: mixers, FFNs,\nwidths and depths"),
     "budget": (0, 1.5, GIVEN, "budget", "4.5GFLOPs, 25Mparams,\n12ms@cpu"),
     "data": (0, 0, GIVEN, "data", "training part alone, split:\ntrain, calibration, search"),
-    "band": (3.6, 2.25, COUNTED, "band", "every member that fits,\ncounted and drawn exactly"),
+    "band": (3.6, 2.25, COUNTED, "band", "architectures that fit,\ncounted and sampled exactly"),
     "supernet": (3.6, 0, LEARNT, "supernet", "all operators of all blocks,\none path trained a step"),
-    "sampler": (7.2, 2.25, COUNTED, "sampler", "proposes from the band,\nnever outside, never twice"),
-    "judge": (7.2, 0, LEARNT, "judge", "views of shared weights,\nbatch norms calibrated"),
+    "sampler": (7.2, 2.25, COUNTED, "sampler", "proposes from the band,\nnone of them twice"),
+    "evaluation": (7.2, 0, LEARNT, "evaluation", "views of shared weights,\nbatch norms calibrated"),
     "study": (10.8, 2.25, FOUND, "Optuna study", "every trial: choices,\ncosts, score"),
     "halving": (10.8, 0, FOUND, "successive halving", "the best, a random one and\npublished networks, alone"),
     "best": (14.4, 1.125, FOUND, "best.yaml", "retrain, compare,\nexport, draw"),
 }
 ARROWS = (
     ("space", "band", ""), ("budget", "band", ""), ("space", "supernet", ""), ("data", "supernet", "train"), ("band", "sampler", ""),
-    ("sampler", "judge", "architecture"), ("supernet", "judge", "weights"), ("judge", "study", "score"), ("study", "sampler", ""),
-    ("study", "halving", "the best 4"), ("halving", "best", ""),
+    ("sampler", "evaluation", "architecture"), ("supernet", "evaluation", "weights"), ("evaluation", "study", "score"),
+    ("study", "sampler", ""), ("study", "halving", "the best 4"), ("halving", "best", ""),
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def ends(start: str, end: str) -> tuple[tuple[float, float], tuple[float, float]
     (x0, y0), (x1, y1) = (BOXES[name][:2] for name in (start, end))
     if x0 == x1:
         return ((x0 + WIDTH / 2, y0 - 0.04), (x1 + WIDTH / 2, y1 + HEIGHT + 0.04))
-    # Those that go back run a little lower than those that come.
+    # An arrow to the left runs a little lower than one to the right.
     lower = -0.2 if x0 > x1 else 0.0
     left, right = (x0 + WIDTH + 0.04, x1 - 0.04) if x0 < x1 else (x0 - 0.04, x1 + WIDTH + 0.04)
     return ((left, y0 + HEIGHT / 2 + lower), (right, y1 + HEIGHT / 2 + lower))

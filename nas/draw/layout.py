@@ -41,7 +41,7 @@ class Box:
     """A filled rectangle with a white edge, in points from the upper left corner.
 
     Args:
-        part: the path of what it stands for in the architecture; empty for a block's lower part, and in the key.
+        part: path of the drawn part in the architecture; empty for a block's lower part, and in the key.
     """
 
     x: float
@@ -183,7 +183,7 @@ def _draw_cells(canvas: _Canvas, cells: tuple[_Cell, ...], height: float, per_ma
         canvas.boxes.append(Box(x, y, width, upper, cell.fill, edge, cell.part))
         if upper < height:
             canvas.boxes.append(Box(x, y + upper, width, height - upper, Fill(_pale(cell.fill.colour)), edge))
-        # The number stands in the taller part, so that no edge runs through it.
+        # In the taller part, so that no edge runs through the number.
         top, tall = (0.0, upper) if upper >= height / 2 else (upper, height - upper)
         if cell.number is not None and width >= NUMBER_WIDTH and tall >= NUMBER_HEIGHT:
             ink = INK if top or _luminance(cell.fill.colour) > DARK else PALE_INK

@@ -1,7 +1,7 @@
-"""Which colour a mixer has, wherever one is drawn: distinct for the colour-blind, and a new mixer gets its own by itself.
+"""The colour of a mixer in every drawing: distinct for the colour-blind, and a new mixer gets its own.
 
-The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/). Where there are more mixers than colours, the colours come
-again with a hatch.
+The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/). Mixers beyond the number of colours get the same
+colours with a hatch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from space.kinds import MIXERS
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 HATCHES = ("", "//", "..", "xx")
 NEUTRAL = "#B4B4B4"
-"""Of whatever is no block: stems, downsamplers, heads."""
+"""Of stems, downsamplers and heads."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Fill:
 
 def fill_of(mixer: str) -> Fill:
     """How the areas of a registered mixer are filled."""
-    # In alphabetical order: that of registration depends on who imports what first.
+    # Sorted: the order of registration depends on the order of imports.
     return _fills(tuple(sorted(MIXERS.names())))[mixer]
 
 

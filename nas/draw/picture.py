@@ -27,7 +27,7 @@ _SIDES = {"start": "left", "middle": "center", "end": "right"}
 def picture_of(drawing: Drawing, format: str) -> bytes:
     """The content of a `png` or `pdf` file."""
     with rc_context(_SETTINGS), warnings.catch_warnings():
-        # Names come from people; letters that this font lacks are in their own.
+        # An architecture's name may have letters that the font lacks.
         warnings.filterwarnings("ignore", "Glyph")
         figure = Figure(figsize=(drawing.width / 72, drawing.height / 72), facecolor="white")
         axes = figure.add_axes((0, 0, 1, 1))

@@ -8,7 +8,7 @@ from space.architecture import Architecture
 
 
 def drawing_of(architecture: Architecture) -> str:
-    """An architecture as SVG text, an `<svg>` element that may stand in an HTML page."""
+    """An architecture as SVG text: an `<svg>` element, which an HTML page can contain."""
     return svg_of(lay_out(architecture))
 
 

@@ -1,4 +1,4 @@
-"""A drawing as SVG: rectangles and text, written directly, since a plotting library takes a quarter of a second for each."""
+"""A drawing as SVG, written directly: a search draws every trial, and a plotting library takes a quarter of a second for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STROKES = dict(zip(HATCHES, ("", "M0,6 L6,0", "M3,3 h.1", "M0,6 L6,0 M0,0 L6,6"
 
 
 def svg_of(drawing: Drawing) -> str:
-    """An `<svg>` element, which may stand in an HTML page; lengths are points."""
+    """An `<svg>` element, which an HTML page can contain; lengths are points."""
     width, height = _number(drawing.width), _number(drawing.height)
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}"'
     fonts = ", ".join(f"'{name}'" if " " in name else name for name in FONTS)
@@ -53,7 +53,7 @@ def _pattern(fill: Fill) -> str:
 
 
 def _name(fill: Fill) -> str:
-    """By what it looks like: where several drawings of a page have the pattern, any of them will do."""
+    """An id made of what the pattern looks like: drawings in one page that have the same id then have the same pattern."""
     return f"hatch-{HATCHES.index(fill.hatch)}-{fill.colour.removeprefix('#')}"
 
 

@@ -21,12 +21,12 @@ def export(
     """Write a network and compare what was written with it, as `python -m nas.export` does.
 
     Args:
-        architecture: an `Architecture`, a YAML file, a published network's name, or what holds one, such as `retrain`'s result and a
-            search's `found.best`; none with `study` and `trial`.
+        architecture: an `Architecture`, a YAML file, a published network's name, or a value with an `architecture`, such as
+            `retrain`'s result and a search's `found.best`; none with `study` and `trial`.
         format: `timm`, `onnx`, `torch-export`, `module`, or `yaml`, the architecture alone.
-        weights: a file; by default those of what holds the architecture, which a search's result inherited from its supernet.
+        weights: a file; by default those of the value with the architecture. A search's result inherits them from its supernet.
         out: the folder to write, NAME-FORMAT by default; of `yaml`, the file.
-        progress: whether it is printed what was compared and written.
+        progress: whether to print what was compared and written.
         options: the other fields of `nas.export.config.ExportConfig` but `dry_run`, which are the command's options. `labels` may also be
             the names themselves.
 
@@ -34,7 +34,7 @@ def export(
         The files that were written.
 
     Raises:
-        UserError: what is asked for cannot be, in one line that says what was expected.
+        UserError: the export cannot be made; one line says what was got and what was expected.
     """
     from nas.cli.console import open_console
     from nas.cli.plan import refuse_dry_run

@@ -1,4 +1,4 @@
-"""`python -m nas.export best.yaml --weights weights.safetensors --format onnx`: a trained network for someone else's code.
+"""`python -m nas.export best.yaml --weights weights.safetensors --format onnx`: a trained network for other people's code.
 
 Without `--format` it writes the architecture itself, such as that of any trial of a search.
 """

@@ -1,4 +1,4 @@
-"""The network of a single file: copied into it as it stands, with the modules that it imports.
+"""The network of a single file. This module is copied into the file, with the modules that it imports.
 
 It names its tensors as `space.network.TokenMixerNet` does, and needs PyTorch alone.
 """

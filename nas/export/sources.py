@@ -1,7 +1,7 @@
 """Whole modules of Python, one after the other, as the text of a file that needs PyTorch alone.
 
-A module is copied as it stands, comments included, after the modules that it imports. Only its import statements are left
-out, and names that another module has taken get a number.
+A module is copied with its comments, after the modules that it imports. Only its import statements are left out, and a
+name that another module has already defined gets a number.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from nas.export.format import ExportError
 AT_HAND = sys.stdlib_module_names | {"torch"}
 """Packages that whoever runs the file has."""
 DECLARING = frozenset({"pydantic", "space.kinds", "space.registry"})
-"""Modules that say which options an operator may have. An operator with given options runs without them."""
+"""Modules that declare which options operators may have. An operator with given options runs without them."""
 DECLARATION = '''class _Declaration:
-    """Stands for registries and types of options: they say what operators may be, and here all is chosen."""
+    """A substitute for registries and types of options, which an operator with given options does not need."""
 
     def register(self, *_: object, **__: object) -> Any:
         return lambda operator: operator
@@ -53,7 +53,7 @@ class Sources:
         return self._copy(definition.__module__)[definition.__name__]
 
     def text(self) -> str:
-        """The file: imports, what stands for declarations, and the modules, each after those that it imports."""
+        """The file: imports, the substitute for declarations, and the modules, each after those that it imports."""
         declared = [name for (origin, _), name in self._imported.items() if origin in DECLARING]
         return "\n\n\n".join([
             "\n".join(self._import_statements()),

@@ -1,7 +1,7 @@
 """The report's charts, by matplotlib: SVG elements for the page itself, narrow enough for a phone, the same bytes for the same data.
 
-Colours are Okabe and Ito's. Nothing is told by colour alone: marks differ in shape, and tables beside the charts have the
-same figures.
+Colours are Okabe and Ito's. Colour alone distinguishes nothing: marks differ in shape, and tables beside the charts have
+the same figures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page: everything that a run's directory tells, in one HTML file that loads nothing."""
+"""The page: everything that was measured of a search, in one HTML file that loads nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a search's architectures are called and described, on the screen and on the page."""
+"""Names and descriptions of a search's architectures, for the screen and the page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from space.architecture import Architecture
 
 
 def names_of_files(study: StudyRecord, count: int) -> list[str]:
-    """Of the files of so many architectures, best first."""
+    """What the files of so many architectures are called, best first."""
     return [("best" if rank == 1 else f"{name_of_others(study)}-{rank}") for rank in range(1, count + 1)]
 
 
 def name_of_others(study: StudyRecord) -> str:
-    """What stands behind the best: the next best, or with several objectives the other points of the front."""
+    """What the files after the best are called: of the next best, or with several objectives of the other points of the front."""
     return "next" if len(study.objectives) == 1 else "front"
 
 
 def mixers_in_words(architecture: Architecture) -> str:
-    """How many blocks hold which mixer, most frequent first: `5 ssa, 3 window`."""
+    """How many blocks have which mixer, most frequent first: `5 ssa, 3 window`."""
     counts = Counter(block.mixer.type for stage in architecture.stages for block in stage.blocks)
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())

@@ -109,7 +109,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader stands who has searched and retrained."""
+    """The working directory of a reader who has searched and retrained."""
     place = tmp_path_factory.mktemp("reader")
     (place / "tiny.yaml").write_text(SPACE)
     write_pictures(place / "path" / "to" / "train", count=20)
@@ -124,7 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, options: str) -> None:
-    """Run a command where this process stands; a command of `nas` inside it."""
+    """Run a command in the working directory; a command of `nas` inside this process."""
     words = [*shlex.split(command), *shlex.split(options)]
     if command.startswith(PYTHON):
         assert exit_code(words[2].removeprefix("nas."), words[3:]) == 0, command

@@ -116,7 +116,7 @@ def run(searched: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bare(run: Path) -> Path:
-    """The same where nothing was measured besides."""
+    """The same without audit, comparison and successive halving."""
     for name in ("audit", "comparison", "standalone"):
         shutil.rmtree(run / name)
     (run / "halving.json").unlink()
@@ -220,7 +220,7 @@ def test_names_out_of_files_do_not_become_html(run: Path) -> None:
 
 
 def told_config(run: Path) -> SearchConfig:
-    """What the command asks for that a page tells."""
+    """The config that the command on the page asks for."""
     told = shlex.split(read_finished_search(run).command)
     assert told[:3] == ["python", "-m", "nas.search"]
     return ConfigParser(SearchConfig, prog="python -m nas.search").read(told[3:])

@@ -1,1 +1,1 @@
-"""What a run's directory tells: one file a record, with its value, its writer and its reader."""
+"""The files of a run's directory that other commands read: one module a file, with its value, its writer and its reader."""

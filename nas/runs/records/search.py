@@ -64,8 +64,8 @@ class SearchRecord:
         return self.config.evaluator == "supernet"
 
     @property
-    def judged_by(self) -> str:
-        """Where scores come from, in words."""
+    def scored_with(self) -> str:
+        """What scores come from, in words."""
         evaluator = self.config.evaluator
         words = {"supernet": "the supernet's weights", "standalone": f"{self.config.standalone_steps} steps of training alone"}
         return words.get(evaluator, evaluator)
