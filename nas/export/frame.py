@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from space.blocks import Block, Stage
 
 
-class Option:
+class ModuleFactory:
     """An operator that is an option of another one, which builds it once it knows the width."""
 
     def __init__(self, operator: type[nn.Module], **options: Any) -> None:

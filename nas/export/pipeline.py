@@ -123,11 +123,11 @@ def _print_plan(console: Console, name: str, what: str, seconds: float, files: d
 def _write_documents(
     config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], results: dict[str, Any], folder: Path
 ) -> None:
-    # Imported here: it takes a second, and a dry run has no card.
-    from nas.export.card import card
+    # Imported here: it takes a second, and a dry run needs none.
+    from nas.export.model_card import model_card
 
     published = load_published(config.architecture) if isinstance(config.architecture, str) else None
-    (folder / "README.md").write_text(card(form, exported, provenance, results, published), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(form, exported, provenance, results, published), encoding="utf-8")
     (folder / "architecture.yaml").write_text(dump_architecture(exported.architecture, provenance), encoding="utf-8")
     (folder / "architecture.svg").write_bytes(render(exported.architecture, "svg"))
 

@@ -13,16 +13,17 @@ from torch.export import Dim, ExportedProgram
 from nas.export.format import ExportedNetwork, Format, image_sizes
 from space.architecture import Architecture
 
-FIXED_SIZE_MIXERS = frozenset({"ssa", "window"})
-"""Mixers that merge or tile tokens. Their map sizes are nested quotients of the image's, with which torch.export's symbolic shapes
-do not come to an end, so a graph with such a mixer takes images of one size."""
-
 
 class GraphFormat(Format):
-    """A format made of `torch.export`'s graph: for any number of images, and for any size of them where the exporter can."""
+    """A format made of `torch.export`'s graph: for any number of images, and for any size of them where the exporter can.
+
+    It cannot where a mixer is registered with `fixed_size_graph=True`. Such mixers merge or tile tokens, so their map sizes are
+    nested quotients of the image's, on which torch.export's symbolic shapes take forever.
+    """
 
     def takes_any_size(self, architecture: Architecture) -> bool:
-        return not any(block.mixer.type in FIXED_SIZE_MIXERS for stage in architecture.stages for block in stage.blocks)
+        blocks = [block for stage in architecture.stages for block in stage.blocks]
+        return not any(block.mixer.entry.traits.get("fixed_size_graph", False) for block in blocks)
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""

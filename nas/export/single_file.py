@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas import __version__
 from nas.export.format import ExportedNetwork, Format
-from nas.export.frame import Network, Option
+from nas.export.frame import ModuleFactory, Network
 from nas.export.sources import Sources
 from space.architecture import Architecture, Part
 from space.blocks import Residual
@@ -112,7 +112,7 @@ def _options(spec: Spec, sources: Sources) -> list[str]:
     for name, value in spec.options.items():
         if isinstance(value, Spec):
             inside = ", ".join([sources.name_of(value.entry.factory), *_options(value, sources)])
-            options.append(f"{name}={sources.name_of(Option)}({inside})")
+            options.append(f"{name}={sources.name_of(ModuleFactory)}({inside})")
         else:
             options.append(f"{name}={value!r}")
     return options

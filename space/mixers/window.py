@@ -12,7 +12,7 @@ from space.kinds import MIXERS, NORMS
 from space.layers import QueryKeyValue, attend, count_heads
 
 
-@MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
+@MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"), fixed_size_graph=True)
 class WindowAttention(QueryKeyValue):
     """Softmax attention inside windows: no shift, no relative bias, no mask.
 

@@ -20,7 +20,6 @@ from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, FUSABLE, format_named
 from nas.export.format import ExportedNetwork, ExportError, Format, differences
-from nas.export.program import FIXED_SIZE_MIXERS
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
 from space.errors import UserError
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
@@ -90,7 +89,8 @@ def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory
 @pytest.mark.parametrize("any_size", [True, False])
 def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> None:
     # bn_conv_attention's logits are not scaled: at random weights its softmax is a choice, which rounding may change.
-    mixers = [spec for spec in MIXER_SPECS if (spec.type in FIXED_SIZE_MIXERS) != any_size and spec.type != "bn_conv_attention"]
+    fixed_size = {spec for spec in MIXER_SPECS if spec.entry.traits.get("fixed_size_graph", False)}
+    mixers = [spec for spec in MIXER_SPECS if (spec in fixed_size) != any_size and spec.type != "bn_conv_attention"]
     ffns = (FFNS("mlp", ratio=1), FFNS("ds_ffn", ratio=1), FFNS("dw_ffn", ratio=1))
     blocks = [BlockSpec(position="dpe", mixer=mixer, ffn=ffns[index % 3]) for index, mixer in enumerate(mixers)]
     form = format_named(name)

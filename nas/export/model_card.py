@@ -1,4 +1,4 @@
-"""The README of an exported network: how to use it, how accurate it is, where it comes from."""
+"""The model card of an exported network, its README: how to use it, how accurate it is, where it comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from space.published import Published
 LICENSE = "apache-2.0"
 
 
-def card(
+def model_card(
     form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None
 ) -> str:
     """The text of the file; `results` are those of a retraining, empty where there are none."""

@@ -1,0 +1,88 @@
+"""What is known of a finished search: its trials, and what was measured of its architectures afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.report.importance import importances_of
+from nas.report.mixer_counts import MixerCounts, best_of, mixer_counts
+from nas.report.result_table import ResultRow, result_rows
+from nas.runs.records.ablation import AblationRecord, read_ablation
+from nas.runs.records.audit import Audit, audit_of, ranking_in_words
+from nas.runs.records.comparison import ComparisonRecord, read_comparison
+from nas.runs.records.halving import HalvingRecord, read_halving
+from nas.runs.records.search import SearchRecord, read_finished_search
+from nas.study.record import Result, StudyRecord
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a page shows. What was not measured is None or empty.
+
+    Args:
+        results: best first; `drawn` are those that were drawn at random.
+        best: results whose mixers are compared with those of all: the best tenth, or the front.
+        ranking: how well the supernet's scores rank, in a sentence; empty for a search without a supernet.
+    """
+
+    name: str
+    search: SearchRecord
+    study: StudyRecord
+    results: Sequence[Result]
+    drawn: Sequence[Result]
+    best: Sequence[Result]
+    rows: Sequence[ResultRow]
+    halving: HalvingRecord | None
+    comparison: ComparisonRecord | None
+    ablation: AblationRecord | None
+    audit: Audit | None
+    ranking: str
+    mixer_counts: Sequence[MixerCounts]
+    importances: Mapping[str, float]
+
+    @property
+    def winner(self) -> ResultRow:
+        """The first row."""
+        return self.rows[0]
+
+    @property
+    def is_front(self) -> bool:
+        """Whether there are several objectives, and so a front instead of the next best."""
+        return len(self.study.objectives) > 1
+
+    @property
+    def has_images(self) -> bool:
+        """Whether scores were measured on images; a caller's evaluator returns only numbers."""
+        return self.results[0].score.num_images > 0
+
+    @property
+    def shows_accuracy(self) -> bool:
+        """Whether charts show accuracies; those of a front show log-likelihoods."""
+        return self.has_images and not self.is_front
+
+    @property
+    def has_line(self) -> bool:
+        """Whether the front is a line in a plane."""
+        return len(self.study.objectives) == 2
+
+    @property
+    def best_in_words(self) -> str:
+        """Whose mixers are compared with those of all."""
+        return f"the {len(self.best)} on the front" if self.is_front else f"the best tenth ({len(self.best)})"
+
+
+def read_findings(run: Path, study: StudyRecord) -> Findings:
+    """Read everything; RunError names a damaged file."""
+    search, comparison, results, drawn = read_finished_search(run), read_comparison(run), study.results(), study.random_draws()
+    rows = result_rows(run, search, study, results, drawn, comparison)
+    best = study.front() if len(study.objectives) > 1 else best_of(results)
+    winner = rows[0].architecture
+    assert winner is not None
+    return Findings(
+        name=run.resolve().name, search=search, study=study, results=results, drawn=drawn, best=best, rows=rows, halving=read_halving(run),
+        comparison=comparison, ablation=read_ablation(run, winner.fingerprint), audit=audit_of(run),
+        ranking=ranking_in_words(run) if search.has_supernet else "", mixer_counts=mixer_counts(best, results),
+        importances=importances_of(study.space, results),
+    )  # fmt: skip
