@@ -103,8 +103,8 @@ class Band:
         self.reachable = least, most
 
     def _shows_no_member(self) -> bool:
-        ways = self._shapes.ways
-        return all(self._sampler_of(shape) is None for shape in sorted(ways, key=ways.__getitem__, reverse=True))
+        counts = self._shapes.counts
+        return all(self._sampler_of(shape) is None for shape in sorted(counts, key=counts.__getitem__, reverse=True))
 
     def _refuse(self, nearest_cost: Costs) -> None:
         budget, quantity = self.budget, self.budget.primary
@@ -117,7 +117,7 @@ class Band:
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
         """A least and a greatest number of members; equal where they could be counted exactly. The first call takes some seconds."""
-        if sum(self._shapes.ways.values()) <= MAX_LISTED:
+        if sum(self._shapes.counts.values()) <= MAX_LISTED:
             listed = sum(1 for _ in self._listed())
             return listed, listed
         return counting.count_bounds(self._grid)
@@ -154,7 +154,7 @@ class Band:
         return itertools.islice(self._listed(), max_members)
 
     def _listed(self) -> Iterator[Row]:
-        return itertools.chain.from_iterable(map(self._members_of, self._shapes.ways))
+        return itertools.chain.from_iterable(map(self._members_of, self._shapes.counts))
 
     def _members_of(self, shape: Indices) -> Iterator[Row]:
         rows = self._shapes.members(shape)
@@ -172,7 +172,7 @@ class Band:
     @cached_property
     def _shapes_and_sums(self) -> tuple[list[Indices], list[float]]:
         """Shapes, and the running sum of their numbers of members."""
-        return list(self._shapes.ways), list(itertools.accumulate(self._shapes.ways.values()))
+        return list(self._shapes.counts), list(itertools.accumulate(self._shapes.counts.values()))
 
     def _grid(self, resolutions: Sequence[Sequence[int]]) -> Grid:
         lower = np.zeros_like(self._limits)
@@ -185,11 +185,11 @@ class Band:
         This is found out when a shape is first drawn, not beforehand for all, of which there may be many. The answer is
         always the same, so that draws depend on their generator alone.
         """
-        draw, ways = partial(self._shapes.draw, shape), self._shapes.ways[shape]
+        draw, count = partial(self._shapes.draw, shape), self._shapes.counts[shape]
         by_rejection = partial(self._first_admitted, draw)
-        if self._shapes.sure[shape] >= SURE * ways:
+        if self._shapes.sure_counts[shape] >= SURE * count:
             return by_rejection
-        rng, is_small = random.Random(0), ways <= MAX_LISTED_SHAPE
+        rng, is_small = random.Random(0), count <= MAX_LISTED_SHAPE
         if any(self._is_inside(draw(rng)) for _ in range(MAX_MISSES if is_small else MAX_TRIALS)):
             return by_rejection
         listed = list(self._members_of(shape)) if is_small else []

@@ -1,4 +1,4 @@
-"""In how many ways choices add up to cells: over the first sections of a space, and over its last ones.
+"""The number of ways in which choices add up to cells, over the first sections of a space and over its last ones.
 
 A member of a band is a first and a last half whose cells together lie inside. There are about as many halves as the square root of the
 number of shapes. A product of their tables tells how many members each pair of halves makes.
@@ -54,7 +54,7 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """Some neighbouring sections: counts of their cells, and the ways to split them into one section and the others."""
+    """Some neighbouring sections: counts by their cells. A joint is one of the sections, by its link, and a node of the others."""
 
     counts: Counts
     joints: tuple[tuple[Link, Node], ...] = ()
@@ -96,13 +96,13 @@ class Halves:
             self.lasts = self._extended(self.lasts, section, forward=False)
 
     def sums(self, steps: tuple[Step, ...]) -> Counts:
-        """In how many ways steps add up to cells."""
+        """The number of ways in which steps add up to cells, by cells."""
         if steps not in self._sums:
             self._sums[steps] = self._added(self.sums(steps[:-1]), steps[-1])
         return self._sums[steps]
 
     def completions(self, last: Counts, band: Box, shape: Sequence[int]) -> Counts:
-        """In how many ways a last half leads into a band, by the cells of the first half, an array of some shape."""
+        """The number of ways in which a last half leads into a band, by the cells of the first half; an array of this shape."""
         counts = last
         for axis in range(1, counts.ndim):
             left = band[1][axis] - np.arange(shape[axis])

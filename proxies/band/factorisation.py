@@ -7,9 +7,10 @@ shared, and every block is a choice. Sections depend on each other only through 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,31 +109,35 @@ class _Factorisation:
         slots = _split(sorted(shared), groups)
         section_of = {column: i for i, columns in enumerate(slots) for column in columns}
 
-        def last_section(columns: set[int]) -> int:
+        def last_section(columns: Iterable[int]) -> int:
             return max((section_of[column] for column in columns), default=0)
 
-        self._tables: dict[tuple[tuple[int, ...], bytes], Table] = {}
-        self._choices: dict[tuple[int, Indices], tuple[Costs, IndependentChoice | None]] = {}
-        self.sections: list[Section] = []
+        # By section: the terms that its shared slots decide alone, and the choices whose context ends in it.
         self._fixed: list[list[Term]] = [[] for _ in slots]
         self._groups: list[list[_Group]] = [[] for _ in slots]
         for columns, table in terms:
             if shared.issuperset(columns):
-                self._fixed[last_section(set(columns))].append((columns, table))
+                self._fixed[last_section(columns)].append((columns, table))
         for group in groups:
             self._groups[last_section(group.context)].append(group)
-        links = self._links(slots)
+        self._tables: dict[tuple[tuple[int, ...], bytes], Table] = {}
+        self._choices: dict[tuple[int, Indices], tuple[Costs, IndependentChoice | None]] = {}
+        self.sections = self._sections(slots)
+
+    def _sections(self, slots: list[list[int]]) -> list[Section]:
+        links, sections = self._links(slots), []
         befores: dict[Indices, None] = {(): None}
         for i, columns in enumerate(slots):
-            states: list[State] = []
-            for before in befores:
-                known = dict(zip(links[i], before, strict=True))
-                states += (self._state(i, columns, before, filled, links[i + 1]) for filled in self._fillings(columns, known))
-                if len(states) > MAX_STATES:
-                    names = ", ".join(rows.names[column] for column in (*links[i], *columns))
-                    raise self._refusal(names, MAX_STATES)
-            self.sections.append(Section(columns, states))
+            states = list(itertools.islice((
+                self._state(i, columns, before, known, links[i + 1])
+                for before in befores
+                for known in self._fillings(columns, dict(zip(links[i], before, strict=True)))
+            ), MAX_STATES + 1))  # fmt: skip
+            if len(states) > MAX_STATES:
+                raise self._refusal(", ".join(self._rows.names[column] for column in (*links[i], *columns)), MAX_STATES)
+            sections.append(Section(columns, states))
             befores = dict.fromkeys(state.after for state in states)
+        return sections
 
     def _refusal(self, names: str, most: int) -> CouplingError:
         return CouplingError(

@@ -30,20 +30,25 @@ MAX_ENTRIES = 4e7
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """A first and a last half that lead into the band: `ways`, and `completions` by the cells of the first."""
+    """A first and a last half that lead into the band.
+
+    Args:
+        completions: the number of last halves that lead into the band, by the cells of the first.
+        count: the number of members.
+    """
 
     first: Node
     last: Node
     completions: Counts
-    ways: float
+    count: float
 
 
 class ShapeSampler:
     """Draws members of the widened band, each of a shape's with the same probability.
 
     Attributes:
-        ways: by shape, the number of members, to the precision of a float; shapes without any are left out.
-        sure: the same for the sure part of the band.
+        counts: the number of members by shape, to the precision of a float; shapes without any are left out.
+        sure_counts: the same for the sure part of the band.
         is_exact: whether the widened band is the true one.
 
     Raises TooMuchWork where the grid is too fine for it.
@@ -55,8 +60,8 @@ class ShapeSampler:
         self._halves = Halves(grid, by_shape=True, max_work=max_work)
         self._row_sums = lru_cache(maxsize=4096)(_row_sums)
         self._lookups: dict[tuple[Step, ...], tuple[_Lookup, ...]] = {(): ()}
-        self.ways: dict[Indices, float] = {}
-        self.sure: dict[Indices, float] = {}
+        self.counts: dict[Indices, float] = {}
+        self.sure_counts: dict[Indices, float] = {}
         self._pairs: dict[Indices, list[_Pair]] = {}
         self._join(grid)
 
@@ -67,7 +72,7 @@ class ShapeSampler:
             return (_pick_cells(weights, rng),)
 
         pairs = self._pairs[shape]
-        pair = pairs[0] if len(pairs) == 1 else pairs[_pick(np.cumsum([one.ways for one in pairs]), rng)]
+        pair = pairs[0] if len(pairs) == 1 else pairs[_pick(np.cumsum([one.count for one in pairs]), rng)]
         # Pairs are large, so the sums over their first axis are kept.
         cell = _pick(self._row_sums(pair), rng)
         spent = (cell, *_pick_cells(pair.first.counts[cell] * pair.completions[cell], rng))
@@ -80,7 +85,7 @@ class ShapeSampler:
                 yield from self._rows(pair, spent, _nonzero)
 
     def _join(self, grid: Grid) -> None:
-        """Find out which halves lead into the band, and in how many ways."""
+        """Find the pairs of halves that lead into the band, and count their members."""
         halves = self._halves
         if sum(len(firsts) * len(halves.lasts.get(link, {})) for link, firsts in halves.firsts.items()) > MAX_SHAPES:
             raise TooMuchWork
@@ -97,13 +102,13 @@ class ShapeSampler:
             spread = spread.reshape(len(firsts), -1)
             for shape, last in lasts.items():
                 completions = halves.completions(last.counts, self._band, box)
-                ways = spread @ completions.ravel()
-                sure = ways if self.is_exact else spread @ halves.completions(last.counts, grid.sure, box).ravel()
-                for (start, first), number, least in zip(firsts.items(), ways.tolist(), sure.tolist(), strict=True):
+                members = spread @ completions.ravel()
+                sure = members if self.is_exact else spread @ halves.completions(last.counts, grid.sure, box).ravel()
+                for (start, first), number, least in zip(firsts.items(), members.tolist(), sure.tolist(), strict=True):
                     if number:
                         whole = start + shape
-                        self.ways[whole] = self.ways.get(whole, 0.0) + number
-                        self.sure[whole] = self.sure.get(whole, 0.0) + least
+                        self.counts[whole] = self.counts.get(whole, 0.0) + number
+                        self.sure_counts[whole] = self.sure_counts.get(whole, 0.0) + least
                         own = completions[tuple(map(slice, first.counts.shape))]
                         self._pairs.setdefault(whole, []).append(_Pair(first, last, own, number))
 
@@ -166,7 +171,7 @@ def _options(lookups: Sequence[_Lookup], choices: Sequence[IndependentChoice], c
 
 
 class _Lookup:
-    """In how many ways steps cost some cells, by the option of the last one."""
+    """The number of ways in which steps cost some cells, by the option of the last step."""
 
     def __init__(self, step: Step, others: Counts) -> None:
         self.step = step
@@ -181,13 +186,13 @@ class _Lookup:
 
 
 def _row_sums(pair: _Pair) -> NDArray[np.float64]:
-    """The running sum of a pair's ways by the first axis' cells."""
+    """The running sum of a pair's members by the cells of the first axis."""
     first, completions = (counts.reshape(len(counts), -1) for counts in (pair.first.counts, pair.completions))
     return np.einsum("ij,ij->i", first, completions).cumsum()
 
 
 def _splits(ours: Counts, theirs: Counts, total: Cells) -> tuple[list[int], Counts]:
-    """In how many ways two parts cost a total, by the cells of the first: the first such cells, and an array."""
+    """The number of ways in which two parts cost a total, by the cells of the first part: the least cells, and an array from these on."""
     low = [max(cell - size + 1, 0) for cell, size in zip(total, theirs.shape, strict=True)]
     high = [min(cell + 1, size) for cell, size in zip(total, ours.shape, strict=True)]
     own = tuple(slice(start, max(end, start)) for start, end in zip(low, high, strict=True))
