@@ -117,7 +117,7 @@ class Budget:
 def parse_budget(text: str, floor: float = 0.9) -> Budget:
     """Read `4.5GFLOPs`, `450MFLOPs`, `4.5GMACs`, `25Mparams`, `12ms@cpu:1t:bs1`, or several with spaces or commas between them.
 
-    Multiply-adds come before parameters and these before latencies, whatever order they are written in.
+    The limits are in the order multiply-adds, parameters, latencies, in whatever order they are written.
 
     Raises BudgetError for a number without a unit, an unknown unit or target, a latency without a target, an amount that
     is not positive and finite, and for two limits on one quantity.
@@ -126,7 +126,7 @@ def parse_budget(text: str, floor: float = 0.9) -> Budget:
         return Budget(_read_limits(text), floor=floor)
     except _Unreadable as error:
         meant = _DECIMAL_COMMA.sub(".", text) if error.word.isdigit() else text
-        hint = f"; decimals stand behind a point: {meant!r:.100}" if meant != text else ""
+        hint = f"; write decimals with a point: {meant!r:.100}" if meant != text else ""
         got = f"{text!r:.100}" if hint or error.word == text else f"{error.word!r:.60} in {text!r:.100}"
         raise BudgetError(f"budget: got {got}{error.complaint}{hint}") from None
 

@@ -2,8 +2,8 @@
 
     python -m experiments.benchmarks.band --space hybrid-224 --budget 4.5GFLOPs
 
-This takes some minutes, for the most part fvcore's and the commands'. Second and third limits stand where half of the draws within the
-first one stay below; the latency is made up from multiply-adds and activations, in place of a measured table.
+This takes some minutes, mostly for fvcore and the commands. Second and third limits are the medians of
+draws within the first one; the latency is made up from multiply-adds and activations, in place of a measured table.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def half_of_draws(band: ArchitectureBand, draws: int) -> dict[str, int]:
 def rest(band: ArchitectureBand, args: argparse.Namespace) -> dict[str, str]:
     """What a refusal, a cost and the commands take."""
     space, rng = band.space, random.Random(2)
-    least, most = (amounts["macs"] for amounts in band.reachable)
+    least, most = (costs["macs"] for costs in band.reachable)
     low_params = ArchitectureBand(space, Budget({"params": 10**15}, floor=0)).reachable[0]["params"]
     found = {
         "refusing half the least": seconds(lambda: refused(space, Budget({"macs": least // 2}))),

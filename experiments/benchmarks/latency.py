@@ -113,7 +113,7 @@ def results(
         "",
         f"{len(architectures)} architectures drawn in the band, fused, {measured.min() / 1e6:.1f} to {measured.max() / 1e6:.1f} ms"
         f" (median {np.median(measured) / 1e6:.1f}); the table saw none of them. FLOPs alone: a line fitted to all but the one predicted.",
-        f"Latencies are told at the machine's pace while the table was measured; by the clock they took {min(slownesses):.2f} to"
+        f"Latencies are scaled to the machine's speed while the table was measured; by the clock they took {min(slownesses):.2f} to"
         f" {max(slownesses):.2f} times as long.",
         "",
         "| predicted by | mean error | within 10 % | Spearman's rho |",

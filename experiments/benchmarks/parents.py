@@ -1,9 +1,9 @@
-"""Ours beside timm's DaViT, and beside the seeds' own plain formulations: images a second, and peak memory.
+"""Our networks against timm's DaViT and against the papers' own plain formulations: images a second, and peak memory.
 
     python -m experiments.benchmarks.parents --parents davit-t uniformer-s --batches 1 16
 
 Everything runs in one process, turn by turn: reference, ours, ours fused, reference, ... Each round gives one pair of times;
-the table has the median of the pairs' ratios, so whatever slows the machine for a while slows both sides of a pair.
+the table has the median of the pairs' ratios, so a slow phase of the machine slows both sides of a pair.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def step_of(network: nn.Module, case: Case, device: str, image_size: int) -> Cal
         return step
 
     network.float().train()
-    # TopFormer's head has a batch norm behind pooling, which cannot train on one image.
+    # TopFormer's head has a batch norm after pooling, which cannot train on one image.
     network.get_submodule("head").eval()
 
     def train() -> None:

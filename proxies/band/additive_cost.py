@@ -59,7 +59,7 @@ class Term:
     costs: Mapping[str, NDArray[np.int64]]
 
     def table(self, sizes: Sequence[int] | NDArray[np.int64], quantities: Sequence[str]) -> Costs:
-        """Costs by the slots' options, of which there are so many, and by quantity."""
+        """Costs by option of each slot, `sizes` many, and by quantity."""
         costs = [np.broadcast_to(np.asarray(self.costs.get(quantity, 0), dtype=np.int64), tuple(sizes)) for quantity in quantities]
         return np.stack(costs, axis=-1)
 

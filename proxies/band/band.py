@@ -1,6 +1,6 @@
 """The members of a space that a budget admits: how many there are, even draws among them, and a list of them.
 
-This works over any space of categorical choices whose costs add up. Membership is exact: whatever leaves this module has been checked
+This works over any space of categorical choices whose costs add up. Membership is exact: every returned row has been checked
 against the integer cost tables. `proxies.band.quantisation` and `proxies.band.sampling` tell how draws stay even.
 """
 
@@ -34,7 +34,7 @@ MAX_DRAWS = 10_000
 SURE = 0.02
 """A shape of which at least this share surely lies inside needs no trials."""
 MAX_LISTED_SHAPE = 2_000
-"""A shape with at most so many members on the grid is listed where the first `MAX_MISSES` draws miss the band."""
+"""A shape with no more members on the grid than this is listed if the first `MAX_MISSES` draws miss the band."""
 MAX_MISSES = 10
 MAX_TRIALS = 100
 """Draws by which a larger shape must show a member. One with few, at the band's edge, may fail: `sample` then leaves it out,
@@ -42,7 +42,7 @@ MAX_TRIALS = 100
 MAX_SHAPES_TRIED = 1_000
 """Shapes in a row that show no member."""
 MAX_LISTED = 20_000
-"""Bands of at most so many members on the grid are counted one by one."""
+"""Bands with no more members on the grid than this are counted one by one."""
 MAX_WITNESSES = 128
 """Costs of members among which one inside is sought before tables are made to find it."""
 

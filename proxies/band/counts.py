@@ -1,7 +1,7 @@
 """The number of ways in which choices add up to cells, over the first sections of a space and over its last ones.
 
 A member of a band is a first and a last half whose cells together lie inside. There are about as many halves as the square root of the
-number of shapes. A product of their tables tells how many members each pair of halves makes.
+number of shapes. A product of their tables is the number of members of each pair of halves.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Halves:
     """The halves of a space, without the costs that exceed the grid's upper bounds.
 
     Args:
-        by_shape: whether halves of different shapes are told apart.
+        by_shape: whether halves of different shapes are counted separately.
         dtype: of counts: `float`, or `object` for whole numbers of any size.
         max_work: additions after which TooMuchWork is raised.
 

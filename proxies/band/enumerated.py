@@ -16,7 +16,7 @@ from proxies.band.band import Band
 from proxies.cost import Budget, BudgetError, format_amount
 
 MAX_COMBINATIONS = 1_000_000
-"""Spaces with at most so many combinations of options are listed; that takes a second or two."""
+"""Spaces with no more combinations of options than this are listed; that takes a second or two."""
 
 
 def band_of(space: CategoricalSpace, cost: AdditiveCost, budget: Budget) -> Band:

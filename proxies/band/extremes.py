@@ -1,4 +1,4 @@
-"""What the members of a space cost at the least and at the most, and the cost nearest to a budget that admits none."""
+"""The least and the greatest costs of a space's members, and the cost nearest to a budget that admits none."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Slots = list[tuple[Sequence[int], Sequence[int]]]
 """Columns, and the options that fill them."""
 
 MAX_SHAPES = 200_000
-"""Shapes that are told apart."""
+"""Shapes that are counted separately."""
 MAX_ENTRIES = 4e7
 """Entries of the tables that are kept, to fit the memory."""
 

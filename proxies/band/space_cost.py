@@ -34,7 +34,7 @@ def space_cost(space: SearchSpace) -> AdditiveCost:
 
 
 def key_of(part: Part) -> str:
-    """What a part is, without where in the network it is: `ssa(sr_ratio=4) of 64 at 56x56 behind layer_norm`."""
+    """A readable name of a part, the same anywhere in a network: `ssa(sr_ratio=4) of 64 at 56x56 behind layer_norm`."""
     words = [f"{part.spec.label} of {'x'.join(map(str, part.widths))} at {part.in_size[0]}x{part.in_size[1]}"]
     words += [f"behind {part.norm.label}"] if part.norm is not None else []
     words += ["scaled"] if part.layer_scale else []

@@ -1,7 +1,7 @@
 """Measures networks, and the parts that they are made of, in rounds.
 
-A machine has slow phases. Whatever is to be compared runs in every round, in random order, and a reference network in between tells how
-fast the machine is (see `proxies.latency.reference_clock`).
+A machine has slow phases. So everything runs in every round, in random order, and a reference network in between shows how fast the
+machine is (see `proxies.latency.reference_clock`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from space.network import build_network, build_part
 
 NS_A_ROUND = 20_000_000
 MAX_REPEATS = 20
-"""A network is timed for so long a round, or so many runs, after it has warmed up for as many."""
+"""In each round a network is timed for about `NS_A_ROUND` or `MAX_REPEATS` runs, after as many runs to warm up."""
 SECONDS_UNSAVED = 5.0
 """After so long, the finished rounds are saved."""
 OnProgress = Callable[[int, int], None]
 """Told what is done, and of how much."""
 Save = Callable[[int, Repeats], None]
-"""Saves what so many rounds have measured."""
+"""Saves a number of finished rounds and their repeats."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _random_map(part: Part, batch: int) -> torch.Tensor:
 
 
 def _prepared_network(architecture: Architecture, backend: Backend) -> Run:
-    """A network that always runs on the same images, whatever it is given."""
+    """A network that ignores its argument and always runs on the same images."""
     images_BCHW = torch.randn(backend.target.batch, architecture.in_chans, *(architecture.image_size,) * 2)
     run, images = backend.prepared(build_network(architecture).fuse(), images_BCHW), backend.value(images_BCHW)
     return lambda _: run(images)

@@ -88,7 +88,7 @@ class Record(Value):
 
 
 class Unfinished(Value):
-    """A table that is being measured, as a file beside it holds it.
+    """A table that is being measured, as a file beside its own holds it.
 
     Args:
         fingerprint: as of a record.
@@ -149,12 +149,12 @@ class LatencyTable:
         if drift > BUSY:
             notes.append(
                 f"{self.target}: the machine's own speed changed by {drift:.0%} while latencies were measured, expected at most "
-                f"{BUSY:.0%}; they are told at the pace of its quicker phases"
+                f"{BUSY:.0%}; they are scaled to its faster phases"
             )
         if self.spread > BUSY:
             notes.append(
                 f"{self.target}: the machine was busy while latencies were measured: repeats spread by {self.spread:.0%}, expected at most "
-                f"{BUSY:.0%}. Architectures stay {1 - 1 / self.margin():.0%} under the limit; measured on a quiet machine it will be less"
+                f"{BUSY:.0%}. Architectures stay {1 - 1 / self.margin():.0%} under the limit; measured on an idle machine it will be less"
             )
         return tuple(notes)
 

@@ -40,7 +40,7 @@ TARGET = latency_on(Target())
 
 
 def latency_of(space: SearchSpace) -> AdditiveCost:
-    """A stand-in for measured blocks."""
+    """Made up, in place of measured blocks."""
     rng = np.random.default_rng(0)
     terms = [
         Term((name,), {TARGET: rng.integers(1_000, 50_000, len(options))}) for name, options in space.slots.items() if "mixer" in name
@@ -93,15 +93,15 @@ def test_a_latency_joins_in() -> None:
     latency = latency_of(TINY)
     architectures = [TINY.sample(random.Random(seed)) for seed in range(200)]
     loose = ArchitectureBand(TINY, Budget({"macs": 10**12}, floor=0), [latency])
-    amounts = [loose.costs_of(loose.row_of(architecture)) for architecture in architectures]
-    assert all(amount.keys() == {"macs", "params", TARGET} for amount in amounts)
-    limits = {quantity: int(np.quantile([amount[quantity] for amount in amounts], 0.6)) for quantity in ("macs", "params", TARGET)}
+    costs = [loose.costs_of(loose.row_of(architecture)) for architecture in architectures]
+    assert all(one.keys() == {"macs", "params", TARGET} for one in costs)
+    limits = {quantity: int(np.quantile([one[quantity] for one in costs], 0.6)) for quantity in ("macs", "params", TARGET)}
     budget = Budget(limits, floor=0.5)
     band = ArchitectureBand(TINY, budget, [latency])
-    for architecture, amount in zip(architectures, amounts, strict=True):
+    for architecture, one in zip(architectures, costs, strict=True):
         cost = cost_of(architecture)
-        assert (amount["macs"], amount["params"]) == (cost.macs, cost.params)
-        assert band.contains(architecture) == budget.admits(amount)
+        assert (one["macs"], one["params"]) == (cost.macs, cost.params)
+        assert band.contains(architecture) == budget.admits(one)
     assert all(band.contains(band.draw(random.Random(seed))) for seed in range(20))
     with pytest.raises(BudgetError, match="latency"):
         ArchitectureBand(TINY, budget)

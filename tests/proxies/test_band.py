@@ -29,7 +29,7 @@ def row_of(space: Space, member: Member) -> Row:
 
 def admitted(space: Space, cost: AdditiveCost, budget: Budget) -> set[Row]:
     listed = members_of(space, cost, list(budget.limits))
-    return {row_of(space, member) for member, amounts in listed.items() if budget.admits(dict(zip(budget.limits, amounts, strict=True)))}
+    return {row_of(space, member) for member, costs in listed.items() if budget.admits(dict(zip(budget.limits, costs, strict=True)))}
 
 
 @st.composite
@@ -37,9 +37,9 @@ def bands(draw: st.DrawFn, least: int = 0) -> tuple[Space, AdditiveCost, Budget]
     """A small space with a budget of one to three limits, at, between or beyond what its members cost."""
     quantities = QUANTITIES[:draw(st.integers(1, 3))]
     space, cost = draw(small_spaces(quantities))
-    amounts = np.array(list(members_of(space, cost, quantities).values()))
+    costs = np.array(list(members_of(space, cost, quantities).values()))
     limits = {}
-    for quantity, column in zip(quantities, amounts.T, strict=True):
+    for quantity, column in zip(quantities, costs.T, strict=True):
         limits[quantity] = max(1, int(draw(st.sampled_from(sorted(set(column.tolist()))))) + draw(st.sampled_from([-1, 0, 0, 1, 10**7])))
     return space, cost, Budget(limits, floor=draw(st.sampled_from([0.0, 0.5, 0.9, 0.99])))
 
@@ -92,12 +92,12 @@ def test_counting_without_listing_agrees(drawn: tuple[Space, AdditiveCost, Budge
 @settings(max_examples=60)
 def test_reachable_are_the_costs_of_the_least_and_the_greatest_member(drawn: tuple[Space, AdditiveCost, Budget]) -> None:
     space, cost, budget = drawn
-    amounts = set(members_of(space, cost, list(budget.limits)).values())
+    costs = set(members_of(space, cost, list(budget.limits)).values())
     band = Band(space, cost, Budget(dict.fromkeys(budget.limits, 10**9), floor=0))
     for found, pick in zip(band.reachable, (min, max), strict=True):
         assert list(found) == list(budget.limits)
-        assert tuple(found.values()) in amounts
-        assert found[budget.primary] == pick(first for first, *_ in amounts)
+        assert tuple(found.values()) in costs
+        assert found[budget.primary] == pick(first for first, *_ in costs)
 
 
 def chi_square(observed: Counter[Row], expected: dict[Row, float]) -> float:
@@ -116,8 +116,8 @@ def narrow_band(quantities: int) -> Band:
     rows = Rows(space)
     rng = np.random.default_rng(0)
     some = rows.canonical(rng.integers(0, rows.sizes, (20_000, len(rows.sizes))))
-    amounts = band_module.CostTable(rows, cost, names)(some)
-    limits = dict(zip(names, np.quantile(amounts, 0.25, axis=0).astype(int).tolist(), strict=True))
+    costs = band_module.CostTable(rows, cost, names)(some)
+    limits = dict(zip(names, np.quantile(costs, 0.25, axis=0).astype(int).tolist(), strict=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(band_module, "RESOLUTIONS", ((60,), (60, 20)))
         return Band(space, cost, Budget(limits, floor=0.97))
@@ -182,9 +182,9 @@ def test_tight_limits_on_a_staged_space_are_met_by_draws(share: float) -> None:
     space, cost = staged_space(1)
     rows, rng = Rows(space), np.random.default_rng(2)
     some = rows.canonical(rng.integers(0, rows.sizes, (50_000, len(rows.sizes))))
-    amounts = band_module.CostTable(rows, cost, ("macs", "params"))(some)
-    macs = int(np.median(amounts[:, 0]))
-    near = amounts[(amounts[:, 0] <= macs) & (amounts[:, 0] >= 0.9 * macs)]
+    costs = band_module.CostTable(rows, cost, ("macs", "params"))(some)
+    macs = int(np.median(costs[:, 0]))
+    near = costs[(costs[:, 0] <= macs) & (costs[:, 0] >= 0.9 * macs)]
     budget = Budget({"macs": macs, "params": int(np.quantile(near[:, 1], share))})
     band, generator = Band(space, cost, budget), random.Random(3)
     draws = np.array([draw(generator) for draw in (band.sample, band.sample_uniform) for _ in range(20)])
@@ -201,8 +201,8 @@ def test_a_band_whose_shapes_all_hide_their_members_is_neither_refused_nor_drawn
     for name, value in {"SURE": 2.0, "MAX_TRIALS": 0, "MAX_MISSES": 0, "MAX_LISTED_SHAPE": 0, "MAX_WITNESSES": witnesses}.items():
         monkeypatch.setattr(band_module, name, value)
     space, cost = staged_space(1)
-    amounts = band_module.CostTable(Rows(space), cost, ("macs",))(np.zeros((1, len(space.slots)), dtype=np.int64))
-    band = Band(space, cost, Budget({"macs": 2 * int(amounts[0, 0])}, floor=0.5))
+    costs = band_module.CostTable(Rows(space), cost, ("macs",))(np.zeros((1, len(space.slots)), dtype=np.int64))
+    band = Band(space, cost, Budget({"macs": 2 * int(costs[0, 0])}, floor=0.5))
     assert band.admits(np.array([band.sample(random.Random(n)) for n in range(3)])).all()
 
 

@@ -85,7 +85,7 @@ def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
     assert len(str(error.value)) < 1000
 
 
-def test_multiply_adds_come_first_whatever_is_written_first() -> None:
+def test_multiply_adds_come_first_in_any_order_of_writing() -> None:
     assert list(parse_budget("12ms@cpu 25Mparams 4.5GFLOPs").limits) == ["macs", "params", latency_on(Target())]
 
 
@@ -120,7 +120,7 @@ def test_any_text_is_a_budget_or_one_line_that_quotes_it(text: str) -> None:
      ("1,500MFLOPs", "'1.500MFLOPs'")],
 )  # fmt: skip
 def test_a_decimal_comma_is_answered_with_a_point(text: str, meant: str) -> None:
-    with pytest.raises(BudgetError, match=f"^budget: got '{text}', expected .*; decimals stand behind a point: {meant}$"):
+    with pytest.raises(BudgetError, match=f"^budget: got '{text}', expected .*; write decimals with a point: {meant}$"):
         parse_budget(text)
 
 
@@ -156,8 +156,8 @@ def test_parameters_have_the_lower_bound_where_they_are_limited_alone() -> None:
 
 @given(BUDGETS, COSTS)
 def test_excess_is_positive_exactly_outside(budget: Budget, cost: Cost) -> None:
-    amounts = {quantity: cost.params if quantity == "params" else cost.macs for quantity in budget.limits}
-    assert (budget.excess(amounts) <= 0) == budget.admits(amounts)
+    costs = {quantity: cost.params if quantity == "params" else cost.macs for quantity in budget.limits}
+    assert (budget.excess(costs) <= 0) == budget.admits(costs)
 
 
 @given(COSTS, COSTS)

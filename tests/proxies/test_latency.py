@@ -73,11 +73,11 @@ def test_sums_of_parts_are_predicted_to_the_unit_of_rounding(seed: int) -> None:
     assert EXACT.predict(architecture) == pytest.approx(sum(PART_NS[key_of(part)] for part in architecture.parts), rel=1e-3)
 
 
-def test_amounts_are_whole_and_not_negative() -> None:
+def test_costs_are_whole_and_not_negative() -> None:
     for term in TABLE.cost:
-        for amounts in term.costs.values():
-            assert amounts.dtype == np.int64
-            assert amounts.min() >= 0
+        for costs in term.costs.values():
+            assert costs.dtype == np.int64
+            assert costs.min() >= 0
 
 
 def test_walks_pass_every_part_and_only_join_what_fits() -> None:

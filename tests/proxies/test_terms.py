@@ -17,10 +17,10 @@ def test_distinct_members_have_distinct_rows_and_these_cost_what_their_terms_do(
     rows = Rows(space)
     expected = members_of(space, cost, QUANTITIES)
     by_row = {}
-    for member, amounts in expected.items():
+    for member, costs in expected.items():
         row = rows.row({slot: options[-1] for slot, options in space.slots.items()} | dict(member))
         assert np.array_equal(rows.row(rows.parameters(row)), row)
-        by_row[tuple(row.tolist())] = amounts
+        by_row[tuple(row.tolist())] = costs
     assert len(by_row) == len(expected)
     found = np.array(list(by_row))
     assert np.array_equal(rows.canonical(found), found)
@@ -29,7 +29,7 @@ def test_distinct_members_have_distinct_rows_and_these_cost_what_their_terms_do(
 
 @given(small_spaces(QUANTITIES), st.data())
 @settings(max_examples=40)
-def test_a_row_tells_the_options_that_count(drawn: tuple[Space, AdditiveCost], data: st.DataObject) -> None:
+def test_a_row_holds_the_options_of_active_slots(drawn: tuple[Space, AdditiveCost], data: st.DataObject) -> None:
     space, cost = drawn
     rows = Rows(space)
     parameters = {slot: data.draw(st.sampled_from(options)) for slot, options in space.slots.items()}

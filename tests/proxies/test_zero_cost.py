@@ -126,9 +126,9 @@ def test_one_image_cannot_be_compared(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SCORES.keys() - {"macs", "params", "synflow", "dss", "az_expressivity", "az_progressivity"}))
 def test_a_network_that_cannot_be_scored_is_one_line(name: str) -> None:
-    with pytest.raises(ScoreError) as told:
+    with pytest.raises(ScoreError) as error:
         SCORES[name](nn.Sequential(nn.AvgPool2d(32), nn.Flatten()), images(), labels())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_mistakes_say_what_is_expected() -> None:
@@ -258,7 +258,7 @@ def test_entropies_count_isotropic_directions() -> None:
         network[1].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]))
         network[2].weight.copy_(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
     square = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])[:, :, None, None]
-    # Two directions at the input and behind the first layer, one behind the second.
+    # Two directions at the input and after the first layer, one after the second.
     assert SCORES["az_expressivity"](network, square, labels()) == pytest.approx(2 * math.log(2))
     assert SCORES["az_progressivity"](network, square, labels()) == pytest.approx(-math.log(2))
 
