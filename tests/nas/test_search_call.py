@@ -87,8 +87,8 @@ def test_a_script_searches_its_own_data_with_its_own_evaluator_and_goes_on(folde
     assert whole == longer
     page = " ".join(html.unescape((folder / "run" / "report.html").read_text()).split())
     for told in (
-        "This call does the same", "search('3MFLOPs', ", "data=...", "evaluator=__main__.share_of", "<th>score</th>",
-        f"<td>{longer['score']:.3f}</td>", "the number that __main__.share_of gave, greater for the better",
+        "This call repeats the search", "search('3MFLOPs', ", "data=...", "evaluator=__main__.share_of", "<th>score</th>",
+        f"<td>{longer['score']:.3f}</td>", "the number that __main__.share_of returned; greater is better.",
     ):  # fmt: skip
         assert told in page, told
     assert "ranking accuracy" not in page.lower()
