@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from nas.study.record import StudyRecord
 
 POLL = 1.0
-"""Seconds between two looks whether the search has begun."""
+"""Seconds between two checks whether the search has started to evaluate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinConfig(Config):
-    """Whom to help, and how."""
+    """Which search to evaluate for, and how."""
 
     run: Path = option(REQUIRED, "the search's run directory", is_positional=True)
     workers: int | None = option(None, "evaluations at a time (one a core; on a GPU one)", at_least=1)
@@ -38,7 +38,7 @@ class JoinConfig(Config):
 
 
 class JoinError(UserError):
-    """A search that cannot be helped."""
+    """A search that this process cannot evaluate for."""
 
 
 main = Command(
@@ -50,7 +50,7 @@ main = Command(
 
 
 def run(config: JoinConfig, console: Console) -> None:
-    """Propose and evaluate beside the search's own workers, with what it has trained and what it has decided."""
+    """Propose and evaluate as the search's own workers do, with its weights and its settings."""
     _check_versions(config.run)
 
     from nas.search.config import SearchConfig, search_config_of
@@ -87,7 +87,7 @@ def run(config: JoinConfig, console: Console) -> None:
         console.print(f"{config.run}: {ended}", soft_wrap=True)
         return
     if budget.targets:
-        # Not measured here: another machine's latencies would make another band.
+        # The search's own tables: latencies measured on this machine would make another band.
         band = limited(band, budget, tables_of_run(search.out, supernet_run.space, budget))
     parents = parents_within(supernet_run.space, budget)
     study = open_search(search, supernet_run, band, budget, parents)
@@ -99,7 +99,7 @@ def run(config: JoinConfig, console: Console) -> None:
 
 
 def _check_versions(run: Path) -> None:
-    """JoinError where a run was made with other packages than there are here: they would score otherwise, if they can read it at all."""
+    """Raise JoinError if other versions of packages made the run: they may score differently, or fail to read it."""
     from nas.runs.directory import versions_of_run
 
     for package, version in versions_of_run(run).items():
@@ -112,7 +112,7 @@ def _check_versions(run: Path) -> None:
 
 
 def _check_host(run: Path, storage: str) -> None:
-    """JoinError where a search runs on another host and its study is a file, which serves the processes of one."""
+    """Raise JoinError if the search runs on another host and its study is a file, which serves the processes of one host only."""
     file, holder = file_of(storage), holder_of(run)
     if file is not None and holder is not None and is_alive(holder.process) is None:
         where = f"a search on {holder.process.host}, whose study {file} serves one host"
@@ -120,18 +120,18 @@ def _check_host(run: Path, storage: str) -> None:
 
 
 def _wait_for_study(config: JoinConfig, search: SearchConfig, console: Console) -> StudyRecord:
-    """The study of a search that has begun to evaluate; JoinError where it does not in time."""
+    """The study of the search, as soon as it has started to evaluate; JoinError if it does not in time."""
     from nas.study.record import StudyError, open_study
 
     deadline = time.monotonic() + 60 * config.wait
-    is_told = False
+    has_said = False
     while True:
         try:
             return open_study(search.storage_url, search.study_name)
         except StudyError:
-            if not is_told:
+            if not has_said:
                 console.print(f"{config.run}: the search has not begun to evaluate; waiting up to {config.wait:g} min", soft_wrap=True)
-                is_told = True
+                has_said = True
             if time.monotonic() > deadline:
                 waited = f"got no study {search.study_name!r} within {config.wait:g} min"
                 raise JoinError(f"{config.run}: {waited}, expected a search that has trained its supernet") from None

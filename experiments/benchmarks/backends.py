@@ -23,8 +23,8 @@ from typing import Any
 from experiments.benchmarks.parents import RESULTS, machine
 from nas.cli.backend_options import BACKENDS
 from nas.execution.loop import run_jobs
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from nas.search.proposals import Proposals
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of
@@ -186,7 +186,7 @@ def driver(storage: str, study: ArchitectureStudy, num_workers: int, seconds: fl
     now = busy = 0.0
     spent = {"ask": 0.0, "tell": 0.0}
     ends: list[tuple[float, int]] = []
-    under_way: dict[int, Proposal] = {}
+    running: dict[int, Proposal] = {}
     evaluator = MadeUp()
 
     def timed(what: str, call: Callable[[], Any]) -> Any:
@@ -198,16 +198,16 @@ def driver(storage: str, study: ArchitectureStudy, num_workers: int, seconds: fl
         now += took
         return answer
 
-    with study.used():
+    with study.session():
         while study.num_results < num_trials:
             while ends and ends[0][0] <= now:
-                proposal = under_way.pop(heapq.heappop(ends)[1])
+                proposal = running.pop(heapq.heappop(ends)[1])
                 score = evaluator(proposal.architecture)
                 timed("tell", partial(study.tell, proposal, score, seconds))
-            proposal = timed("ask", partial(study.ask, num_trials)) if len(under_way) < num_workers else None
+            proposal = timed("ask", partial(study.ask, num_trials)) if len(running) < num_workers else None
             if proposal is not None:
                 length = seconds * (0.5 + share_of(proposal.architecture))
-                under_way[proposal.number] = proposal
+                running[proposal.number] = proposal
                 heapq.heappush(ends, (now + length, proposal.number))
                 busy += length
             elif ends:
@@ -240,13 +240,16 @@ class Clock:
 def run(backend: str, study: ArchitectureStudy, seconds: float, num_results: int, num_workers: int, clock: Clock) -> None:
     """A search by made-up evaluations of so many seconds."""
     resources = Resources(num_workers, backend, gpus=0 if backend == "ray" else None)
-    with study.used(), tempfile.TemporaryDirectory() as folder, open_workers(partial(MadeUp, seconds), resources, Path(folder)) as workers:
+    with (
+        study.session(), tempfile.TemporaryDirectory() as folder,
+        open_workers(partial(MadeUp, seconds), resources, Path(folder)) as workers,
+    ):
         run_jobs(Proposals(study, num_results, clock), workers)
 
 
 @contextmanager
 def new_studies(storages: Sequence[str]) -> Iterator[NewStudy]:
-    """Makes an empty study in a storage of its own with each call, for the storage's name and the number of places it may look back."""
+    """Makes an empty study in a storage of its own with each call, for the storage's name and the staleness of its sampler."""
     space, budget = load_space(SPACE), parse_budget(BUDGET, FLOOR)
     band, objectives = ArchitectureBand(space, budget), objectives_of(["accuracy"], budget)
     with ExitStack() as stack:
@@ -261,9 +264,9 @@ def new_studies(storages: Sequence[str]) -> Iterator[NewStudy]:
                 raise SystemExit("postgresql: got no server programs, expected them: apt-get install postgresql, or --storages without it")
             urls["postgresql"] = stack.enter_context(running_postgresql(programs))
 
-        def new_study(storage: str, lag: int) -> ArchitectureStudy:
-            artifacts = Path(folder, str(next(count)))
-            return ArchitectureStudy(urls[storage](), "made-up", band, budget, objectives, SAMPLER, seed=0, lag=lag, artifacts=artifacts)
+        def new_study(storage: str, staleness: int) -> ArchitectureStudy:
+            url, artifacts = urls[storage](), Path(folder, str(next(count)))
+            return ArchitectureStudy(url, "made-up", band, budget, objectives, SAMPLER, 0, staleness, artifacts=artifacts)
 
         yield new_study
 

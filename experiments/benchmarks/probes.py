@@ -24,8 +24,8 @@ import numpy as np
 from nas.audit.correlation import Spread, spread_of
 from nas.cli.progress import Advance, phase
 from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget

@@ -6,7 +6,7 @@ Searches made by `sampler_problems.py`: a mini-space and a cell with all members
 and staged spaces of 40 slots with few and with many interactions, where the gap to the best known member is measured after 200
 evaluations. Samplers that know no budget are shown twice: "strict" charges each of their trials, "lenient" those alone that are new
 and inside. Counts do not depend on the machine; times do, and are measured at the end, one after another. Searches that have ended are
-kept beside the output until that is written, so that the same command goes on where it was stopped.
+kept in a folder next to the output until that is written, so that the same command continues after a stop.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from rich.progress import track
 
 from experiments.benchmarks.commands import cores, processor
 from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, cell_problem, mini_problem, staged_problem
-from nas.samplers.breeding import Breeder
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
+from nas.samplers.variation import offspring
 from proxies.band.band import Band
 from proxies.band.enumerated import band_of
 from space.files import write_atomically
@@ -71,8 +71,7 @@ def _ours(name: str) -> Make:
 
 
 def _aging(band: Band, seed: int) -> optuna.samplers.BaseSampler:
-    options = {"population": 50, "tournament": 10, "crossover": 0.0, "max_edits": 1}
-    return AgingEvolutionSampler(band.space, band.cost, band.budget, seed, band=band, **options)  # type: ignore[arg-type]
+    return AgingEvolutionSampler(band, seed, population=50, tournament=10, crossover=0.0, max_edits=1)
 
 
 OURS: dict[str, Make] = {name: _ours(name) for name in sampler_names()}
@@ -113,7 +112,7 @@ def search(
 ) -> Search:
     """Run a study until it has so many new members inside, so many trials, or a member that ends it.
 
-    A trial outside the band scores as badly as the worst member known so far, and its constraint is told.
+    A trial outside the band gets the worst score observed so far, and its constraint's value.
     """
     study = optuna.create_study(sampler=SAMPLERS[sampler](band, seed), direction="maximize")
     rows, inside, new = [], [], []
@@ -173,15 +172,16 @@ def staged(kind: str, tail: float, instance: int) -> tuple[Problem, Band, float]
 
 def best_known(problem: Problem, band: Band, restarts: int = 3, generations: int = 80, population: int = 150) -> float:
     """The greatest score without noise that evolution with a large population finds, several times."""
-    breeder, best = Breeder(band), -np.inf
+    best = -np.inf
     for restart in range(restarts):
         draws = random.Random(f"{problem.instance}/{restart}")
         rng = np.random.default_rng(draws.getrandbits(64))
         rows = np.array([band.sample(draws) for _ in range(population)])
         for _ in range(generations):
             first, second = rows[rng.integers(len(rows), size=(2, 2 * population))]
-            children = (breeder.mutate(first, rng), breeder.crossover(first[:population], second[:population], rng))
-            rows = np.unique(np.concatenate((rows, *children)), axis=0)
+            mutants = offspring(band, first, second, 2 * population, rng)
+            crossed = offspring(band, first[:population], second[:population], 0, rng)
+            rows = np.unique(np.concatenate((rows, mutants, crossed)), axis=0)
             rows = rows[np.argsort(-problem.truth(rows), kind="stable")[:population]]
         best = max(best, float(problem.truth(rows[:1])[0]))
     return best

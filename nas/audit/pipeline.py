@@ -26,7 +26,7 @@ from nas.cli.plan import print_plan
 from nas.cli.progress import phase
 from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
 from nas.evaluators.supernet import load_evaluator
-from nas.execution.opening import open_workers
+from nas.execution.workers import open_workers
 from nas.runs.directory import check_run, config_of_run, open_run
 from nas.runs.lock import lock
 from nas.train.supernet_run import SupernetRun, open_supernet_run
@@ -87,10 +87,10 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
             advance()
         sampled = SampleTrainings.of(config, members)
         trainings = [training for of_kind in sampled for training in of_kind]
-        make_do = partial(training_alone, conditions)
+        make_function = partial(training_alone, conditions)
         with (
             phase("stand-alone training", sum(training.steps for training in trainings), console) as advance,
-            open_workers(make_do, config.resources, config.bench / "ray") as workers,
+            open_workers(make_function, config.resources, config.bench / "ray") as workers,
         ):
 
             def on_result(training: Training, result: Trained) -> None:

@@ -11,9 +11,9 @@ from math import isfinite
 from pathlib import Path
 from statistics import mean
 
-from nas.execution.jobs import Do, Workers
+from nas.execution.jobs import JobFunction, Workers
 from nas.execution.loop import JobList, run_jobs
-from nas.execution.threads import threads
+from nas.execution.resources import threads
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
 from proxies.cost import Cost
@@ -84,7 +84,7 @@ class EqualConditions:
         return test.accuracy
 
 
-def retrainer(conditions: EqualConditions) -> Do:
+def retrainer(conditions: EqualConditions) -> JobFunction:
     """What workers retrain with: `open_workers(partial(retrainer, conditions), ...)`."""
     return conditions.retrain
 

@@ -20,9 +20,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from nas.execution.jobs import Do, Workers
+from nas.execution.jobs import JobFunction, Workers
 from nas.execution.loop import Deadline, JobList, run_jobs
-from nas.execution.threads import threads
+from nas.execution.resources import threads
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
@@ -149,7 +149,7 @@ class StandaloneEvaluator:
         return train_alone(self.conditions, Training(architecture, self.steps, self.seed)).score
 
 
-def training_alone(conditions: Conditions) -> Do:
+def training_alone(conditions: Conditions) -> JobFunction:
     """The function that workers run: `open_workers(partial(training_alone, conditions), ...)`."""
     return partial(train_alone, conditions)
 

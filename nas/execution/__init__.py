@@ -1,4 +1,4 @@
-"""Where work runs: jobs are handed to workers (in this process, in others of this machine, on a Ray cluster) by one loop.
+"""Where jobs run: one loop hands them to workers in this process, in other processes of this machine, or on a Ray cluster.
 
-Nothing here knows studies or architectures: a job is a key and a payload, a worker is a callable that it is given.
+Nothing here knows studies or architectures. A job is a key and a payload; a worker calls a function with the payload.
 """

@@ -1,12 +1,12 @@
-"""The process itself as the only worker: nothing is started, nothing has to be pickled."""
+"""This process as the only worker: nothing is started, and nothing has to be pickled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from nas.execution.jobs import Attempts, Finished, Job, MakeDo
-from nas.execution.threads import threads
+from nas.execution.jobs import Finished, Job, JobRunner, MakeJobFunction
+from nas.execution.resources import threads
 
 
 class InProcess:
@@ -18,8 +18,8 @@ class InProcess:
 
     capacity = 1
 
-    def __init__(self, make_do: MakeDo, cpus: int = 1) -> None:
-        self._attempt = Attempts(make_do)
+    def __init__(self, make_function: MakeJobFunction, cpus: int = 1) -> None:
+        self._run = JobRunner(make_function)
         self._cpus = cpus
         self._submitted: list[Job[Any]] = []
 
@@ -29,7 +29,7 @@ class InProcess:
     def results(self, timeout_seconds: float | None) -> Sequence[Finished]:
         jobs, self._submitted = self._submitted, []
         with threads(self._cpus):
-            return [(job.key, self._attempt(job.payload)) for job in jobs]
+            return [(job.key, self._run(job.payload)) for job in jobs]
 
     def close(self) -> None:
-        """There is nobody to end."""
+        """No other process has to end."""

@@ -1,4 +1,4 @@
-"""Jobs, what becomes of them, and the interface of those who do them."""
+"""Jobs, their outcomes, and the interface of a group of workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from space.errors import UserError, one_line
 
-OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-"""Errors of a disk that is full, may not be written or fails: no job is at fault."""
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+"""Errors of a disk that is full, read-only or broken: no job causes them."""
 
 Payload = TypeVar("Payload")
 Outcome = TypeVar("Outcome")
@@ -23,9 +23,9 @@ class Job(Generic[Payload]):
     """One thing to do.
 
     Args:
-        key: tells the jobs of one loop apart.
-        label: what people call it, such as `trial 17`.
-        payload: what a worker is handed; it travels to other processes pickled.
+        key: identifies the job within its loop.
+        label: its name in messages, such as `trial 17`.
+        payload: what a worker is given; it is pickled for other processes.
     """
 
     key: int
@@ -35,7 +35,7 @@ class Job(Generic[Payload]):
 
 @dataclass(frozen=True)
 class Done(Generic[Outcome]):
-    """What came of a job, and the seconds that it took its worker."""
+    """A job's outcome, and the seconds that its worker took."""
 
     outcome: Outcome
     seconds: float
@@ -43,37 +43,37 @@ class Done(Generic[Outcome]):
 
 @dataclass(frozen=True)
 class Failure:
-    """A job came to nothing this time.
+    """One failed attempt at a job.
 
     Args:
         reason: in one line.
-        traceback: of the exception that the job raised; empty where its worker was lost.
-        mistake: the exception, where it is the user's to mend; trying again would not help.
-        of_disk: the exception, where it is one of `OF_DISKS`; trying again helps where another machine does it.
+        traceback: of the exception that the job raised; empty if its worker was lost.
+        user_error: the exception, if the user has to correct something; another attempt would not help.
+        disk_error: the exception, if it is one of `DISK_ERRORS`; another attempt helps if it runs on another machine.
     """
 
     reason: str
     traceback: str = ""
-    mistake: UserError | None = None
-    of_disk: OSError | None = None
+    user_error: UserError | None = None
+    disk_error: OSError | None = None
 
 
-Do = Callable[[Any], Any]
+JobFunction = Callable[[Any], Any]
 """Does a job: payload in, outcome out."""
-MakeDo = Callable[[], Do]
-"""Makes what a worker does its jobs with; called once in each worker, since it may load weights or data."""
+MakeJobFunction = Callable[[], JobFunction]
+"""Called once in each worker, since it may load weights or data."""
 Finished = tuple[int, Done[Any] | Failure]
-"""A job's key, and what became of it."""
+"""A job's key and its result."""
 
 
 class WorkersError(UserError):
-    """Workers that cannot be had, or fail whatever they are given."""
+    """Workers that cannot be started, or fail whatever job they are given."""
 
 
 class Workers(Protocol):
     """A group of workers, each of which does one job at a time.
 
-    A worker may be lost at any moment. Its job then is a `Failure`, and another worker takes its place.
+    A worker may be lost at any moment. Its job then is a `Failure`, and another worker replaces it.
     """
 
     @property
@@ -81,39 +81,40 @@ class Workers(Protocol):
         """Number of jobs that may be submitted and not finished."""
 
     def submit(self, job: Job[Any]) -> None:
-        """Hand over a job; there must be room for it."""
+        """Hand over a job, within the capacity."""
 
     def results(self, timeout_seconds: float | None) -> Sequence[Finished]:
-        """The jobs that have finished since the last call.
+        """The jobs that have finished since the last call. At least one job must be submitted and not finished.
 
         Args:
-            timeout_seconds: wait at most so long for one; None waits as long as it takes. There must be a job under way.
+            timeout_seconds: the longest wait for one; None waits without limit.
 
         Raises:
-            WorkersError: no worker is left, and none can be had.
+            WorkersError: no worker is left, and none can be started.
         """
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""
 
 
-class Attempts:
-    """What a worker keeps: the callable that does jobs, made at the first one."""
+class JobRunner:
+    """Runs jobs inside a worker. It makes the function that does them at the first one, and keeps it."""
 
-    def __init__(self, make_do: MakeDo) -> None:
-        self._make_do = make_do
-        self._do: Do | None = None
+    def __init__(self, make_function: MakeJobFunction) -> None:
+        self._make_function = make_function
+        self._function: JobFunction | None = None
 
     def __call__(self, payload: Any) -> Done[Any] | Failure:
-        """Do a job; what it raises becomes a `Failure`."""
+        """Do a job; an exception becomes a `Failure`."""
         start = time.perf_counter()
         try:
-            if self._do is None:
-                self._do = self._make_do()
+            if self._function is None:
+                self._function = self._make_function()
                 start = time.perf_counter()
-            return Done(self._do(payload), time.perf_counter() - start)
+            return Done(self._function(payload), time.perf_counter() - start)
         except UserError as error:
-            return Failure(str(error), mistake=error)
+            return Failure(str(error), user_error=error)
         except Exception as error:
-            of_disk = error if isinstance(error, OSError) and error.errno in OF_DISKS else None
-            return Failure(f"{type(error).__name__}: {one_line(error)}".removesuffix(": "), traceback.format_exc(), of_disk=of_disk)
+            disk_error = error if isinstance(error, OSError) and error.errno in DISK_ERRORS else None
+            reason = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+            return Failure(reason, traceback.format_exc(), disk_error=disk_error)

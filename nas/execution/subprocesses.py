@@ -1,7 +1,7 @@
-"""Workers in processes of this machine, which may be killed one by one, for want of memory for instance.
+"""Workers in processes of this machine. Each may be killed by itself, if memory runs out for instance.
 
-They do not run the program that this one runs: a script that calls a command need not guard its last lines, and what it or a notebook
-defines itself is sent to them whole, as Ray sends it.
+They do not run the program that this process runs. So a script that calls a command needs no `if __name__ == "__main__"`, and what a
+script or notebook defines itself is pickled by value, as Ray does it.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from typing import Any
 
 import cloudpickle
 
-from nas.execution.jobs import Attempts, Failure, Finished, Job, MakeDo
-from nas.execution.threads import threads
+from nas.execution.jobs import Failure, Finished, Job, JobRunner, MakeJobFunction
+from nas.execution.resources import threads
 
 KILLED = "its process was killed, perhaps for want of memory"
 
 
 class Subprocesses:
-    """So many processes, each started with its first job and again after it was killed. They end with this process, however that ends.
+    """Processes that are started with their first job, and again after they were killed. They end with this process, however it ends.
 
     Args:
-        make_do: pickled, with what no module holds by value, and called once in each process.
-        num_workers: processes.
+        make_function: called once in each process.
+        num_workers: number of processes.
         cpus: threads of each.
     """
 
-    def __init__(self, make_do: MakeDo, num_workers: int, cpus: int = 1) -> None:
+    def __init__(self, make_function: MakeJobFunction, num_workers: int, cpus: int = 1) -> None:
         self.capacity = num_workers
-        self._make_do, self._cpus = make_do, cpus
+        self._make_function, self._cpus = make_function, cpus
         self._idle: list[_Process] = []
         self._busy: dict[_Process, Job[Any]] = {}
 
     def submit(self, job: Job[Any]) -> None:
-        process = self._idle.pop() if self._idle else _start(self._make_do, self._cpus)
+        process = self._idle.pop() if self._idle else _start(self._make_function, self._cpus)
         try:
             process.pipe.send(job.payload)
         except OSError:
-            # It was killed while it was idle, which is no fault of this job.
+            # The process was killed while it was idle, which is no failure of this job.
             process.end()
-            process = _start(self._make_do, self._cpus)
+            process = _start(self._make_function, self._cpus)
             process.pipe.send(job.payload)
         self._busy[process] = job
 
@@ -85,12 +85,12 @@ class _Process:
         self.pipe.close()
 
 
-def _start(make_do: MakeDo, cpus: int) -> _Process:
-    # Not forked from this process, whose threads would be missing. What the jobs need is imported once, in the server that forks.
+def _start(make_function: MakeJobFunction, cpus: int) -> _Process:
+    # Not forked from this process, whose threads would be missing. The server that forks imports what the jobs need, once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, _module_of(make_do)])
+    context.set_forkserver_preload([__name__, _module_of(make_function)])
     pipe, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, cloudpickle.dumps(make_do), cpus), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, cloudpickle.dumps(make_function), cpus), daemon=True)
     with _hidden_main():
         process.start()
     theirs.close()
@@ -99,7 +99,7 @@ def _start(make_do: MakeDo, cpus: int) -> _Process:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep a process that is started from running this one's program again, as multiprocessing would have it do."""
+    """Keep multiprocessing from running this process's program again in a process that is started."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -108,29 +108,29 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _module_of(make_do: Any) -> str:
-    while isinstance(make_do, partial):
-        make_do = make_do.func
-    return str(getattr(make_do, "__module__", __name__))
+def _module_of(make_function: Any) -> str:
+    while isinstance(make_function, partial):
+        make_function = make_function.func
+    return str(getattr(make_function, "__module__", __name__))
 
 
-def _serve(pipe: connection.Connection, make_do: bytes, cpus: int) -> None:
-    """Do what comes, until the other side is no more."""
-    # Ctrl-C reaches all processes of a terminal; the first of them ends the others.
+def _serve(pipe: connection.Connection, make_function: bytes, cpus: int) -> None:
+    """Do jobs until the other end of the pipe is closed."""
+    # Ctrl-C reaches all processes of a terminal; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    attempt = Attempts(lambda: pickle.loads(make_do)())
+    run = JobRunner(lambda: pickle.loads(make_function)())
     with threads(cpus):
         while True:
             try:
                 payload = pipe.recv()
             except EOFError:
                 return
-            pipe.send(attempt(payload))
+            pipe.send(run(payload))
 
 
 def _end_with_parent() -> None:
-    """End when the parent has ended: its job's result would reach nobody, and its files may be another command's by then."""
+    """End when the parent has ended: nobody would read the job's result, and another command may use its files by then."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

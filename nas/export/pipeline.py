@@ -56,7 +56,8 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
     assert config.trial is not None
     storage = config.study if "://" in config.study or config.study.startswith(JOURNAL) else storage_of_run(Path(config.study))
     study = open_study(storage, config.study_name)
-    return study.architecture(config.trial), study.provenance(config.trial)
+    proposal = study.proposal(config.trial)
+    return proposal.architecture, study.provenance(proposal)
 
 
 def _write_yaml(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:

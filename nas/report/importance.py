@@ -30,7 +30,7 @@ def importances_of(space: SearchSpace, results: Sequence[Result]) -> dict[str, f
     slots = {name: options for name, options in space.slots.items() if len(options) > 1}
     distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution(options) for name, options in slots.items()}
     study = optuna.create_study(storage=InMemoryStorage(), study_name="importance", direction="maximize")
-    for result in sorted(results, key=lambda result: result.place):
+    for result in sorted(results, key=lambda result: result.index):
         parameters = space.parameters_of(result.architecture)
         active = {name: parameters[name] for name in distributions if _is_active(space, name, parameters)}
         own = {name: distributions[name] for name in active}

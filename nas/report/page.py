@@ -107,7 +107,7 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
 
     def point(result: Result) -> tuple[float, float]:
         height = 100 * result.score.accuracy if findings.shows_accuracy else result.score.log_likelihood
-        return result.amounts[quantity] / divisor, height
+        return result.costs[quantity] / divisor, height
 
     rest = [result for result in findings.results if result.number not in written | {winner.number}]
     series = [

@@ -98,8 +98,8 @@ def _latencies(budget: Budget, result: Result | None, measured: Mapping[str, flo
     for quantity, target in budget.targets.items():
         if str(target) in measured:
             latencies[str(target)] = f"{measured[str(target)]:#.3g}"
-        elif result is not None and quantity in result.amounts:
-            latencies[str(target)] = f"({result.amounts[quantity] / 1e6:#.3g})"
+        elif result is not None and quantity in result.costs:
+            latencies[str(target)] = f"({result.costs[quantity] / 1e6:#.3g})"
     return latencies
 
 

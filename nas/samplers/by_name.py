@@ -15,12 +15,12 @@ _SAMPLERS: dict[str, type[InBandSampler]] = {
 
 
 def sampler_names() -> tuple[str, ...]:
-    """The samplers there are, the default first."""
+    """The names of all samplers, the default first."""
     return tuple(_SAMPLERS)
 
 
-def make_sampler(name: str, band: Band, seed: int, lag: int = 1) -> InBandSampler:
-    """A sampler by name; SamplerError lists the names there are."""
+def make_sampler(name: str, band: Band, seed: int, staleness: int = 1) -> InBandSampler:
+    """A sampler by name, with its default settings; SamplerError lists the names."""
     if name not in _SAMPLERS:
         raise SamplerError(f"sampler: got {name!r}, expected one of {', '.join(_SAMPLERS)}")
-    return _SAMPLERS[name].over(band, seed, lag)
+    return _SAMPLERS[name](band, seed, staleness=staleness)

@@ -4,47 +4,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.samplers.breeding import Breeder
-from nas.samplers.in_band import InBandSampler, Past, Proposed
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from nas.samplers.in_band import Candidates, InBandSampler
+from nas.samplers.observed_trials import ObservedTrials
+from nas.samplers.variation import offspring
 from proxies.band.band import Band
-from proxies.cost import Budget
 
-LITTER = 16
-"""Children of a pair of parents, one of which is evaluated: the first that is new."""
+NUM_OFFSPRING = 16
+"""Children made of each choice of parents. The first that no trial has is evaluated."""
 
 
 class AgingEvolutionSampler(InBandSampler):
-    """Breeds the best of a few drawn from the youngest evaluated members; the oldest ones leave by age, not by score.
+    """Varies the winners of tournaments among the youngest trials. The oldest trials leave the population, whatever their scores.
 
     Args:
-        population: how many of the youngest may become parents; as many random draws come first.
-        tournament: how many of these compete to become one.
+        population: number of the youngest trials that may become parents. As many random draws come first.
+        tournament: trials drawn from these; the best of them becomes a parent.
         crossover: share of children with two parents; the others are mutations of one.
-        max_edits: choices that a mutation changes at most.
+        max_edits: slots that a mutation changes at most.
     """
 
     def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
-        population: int = 32, tournament: int = 8, crossover: float = 0.25, max_edits: int = 3,
-    ) -> None:
-        super().__init__(space, cost, budget, seed, band=band, lag=lag)
+        self, band: Band, seed: int, *, staleness: int = 1, population: int = 32, tournament: int = 8, crossover: float = 0.25,
+        max_edits: int = 3,
+    ) -> None:  # fmt: skip
+        super().__init__(band, seed, staleness=staleness)
         self.population = population
         self.tournament = tournament
         self.crossover = crossover
         self.max_edits = max_edits
-        self._breeder = Breeder(self.band)
 
-    def propose(self, past: Past) -> Proposed:
-        rng = past.rng
-        if len(past.rows) < self.population:
-            return Proposed(self.band.sample(rng)[None], "random")
-        young = range(len(past.rows) - self.population, len(past.rows))
-        numbers = np.random.default_rng(rng.getrandbits(64))
-        first, second = (
-            np.repeat(past.rows[[max(rng.sample(young, min(self.tournament, len(young))), key=past.scores.__getitem__)]], LITTER, axis=0)
-            for _ in range(2)
-        )
-        if rng.random() < self.crossover:
-            return Proposed(self._breeder.crossover(first, second, numbers), "crossover")
-        return Proposed(self._breeder.mutate(first, numbers, self.max_edits), "mutation")
+    def propose(self, trials: ObservedTrials) -> Candidates:
+        if len(trials.members) < self.population:
+            return self.random_candidate(trials)
+        rng = trials.rng
+        young = range(len(trials.members) - self.population, len(trials.members))
+        generator = np.random.default_rng(rng.getrandbits(64))
+        winners = [max(rng.sample(young, min(self.tournament, len(young))), key=trials.scores.__getitem__) for _ in range(2)]
+        first, second = (np.repeat(trials.members[[winner]], NUM_OFFSPRING, axis=0) for winner in winners)
+        is_crossover = rng.random() < self.crossover
+        children = offspring(self.band, first, second, 0 if is_crossover else NUM_OFFSPRING, generator, self.max_edits)
+        return Candidates(children, "crossover" if is_crossover else "mutation")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from nas.samplers.in_band import InBandSampler, Past, Proposed
+from nas.samplers.in_band import Candidates, InBandSampler
+from nas.samplers.observed_trials import ObservedTrials
 
 
 class InBandRandomSampler(InBandSampler):
     """Draws evenly over macro shapes, then evenly among the members of one; see `Band.sample`."""
 
-    def propose(self, past: Past) -> Proposed:
-        return Proposed(self.band.sample(past.rng)[None], "random")
+    def propose(self, trials: ObservedTrials) -> Candidates:
+        return self.random_candidate(trials)

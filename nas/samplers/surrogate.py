@@ -1,177 +1,201 @@
-"""Search led by a surrogate: breed candidates in the band, evaluate the one of greatest upper confidence bound."""
+"""Bayesian optimisation inside a budget's band. Proposal N is made in three steps:
+
+1. A Gaussian process is fitted to the completed trials up to N - staleness (`gaussian_process.py`: its kernel adds effects of single
+   options, of pairs of options, and of similarity; the marginal likelihood weighs them). Trials in between may still run; they
+   count with their posterior mean, so that parallel proposals do not crowd ("kriging believer").
+2. The acquisition function is the upper confidence bound, posterior mean + beta * posterior standard deviation. An evolutionary search
+   maximises it: it starts from the trials with the highest posterior mean, and every member that it visits lies in the band.
+3. The best candidate that no trial has is proposed.
+
+Each step is a function of the seed, of N and of these trials, not of what else has finished. So any number of workers, and a search
+that was interrupted, get the same proposals.
+"""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.breeding import Breeder
-from nas.samplers.gaussian_process import Features, Floats, GaussianProcess, Kernel, Known, chosen_kernel
-from nas.samplers.in_band import InBandSampler, Past, Proposed
-from nas.samplers.past import fresh
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from nas.samplers.gaussian_process import CholeskyFactor, Features, Floats, GaussianProcess, Kernel, fit_kernel
+from nas.samplers.in_band import Candidates, InBandSampler
+from nas.samplers.observed_trials import Members, ObservedTrials, keys_of
+from nas.samplers.variation import offspring
 from proxies.band.band import Band
-from proxies.cost import Budget
 
+Indices = NDArray[np.int64]
+
+RESTART_EVERY = 4
+"""One proposal in so many maximises the acquisition function from scratch; the others refine its candidates, in a fraction of the time."""
 REFIT_EVERY = 10
-"""Evaluations after which the kernel is chosen anew; twice as many wherever their number has doubled, from `REFIT_OFTEN` on."""
+"""Completed trials after which the kernel is fitted anew; the number doubles with their number, from `REFIT_OFTEN` on."""
 REFIT_OFTEN = 200
-MAX_KNOWN = 140
-"""Evaluations that the surrogate knows at most, the best and the latest; the time it takes grows with the square of it and more."""
-MAX_CHOOSING = 120
-"""The same where the kernel is chosen."""
+MAX_OBSERVED = 140
+"""Completed trials that the Gaussian process is fitted to at most, the best and the latest. Its time grows with the square and more."""
+MAX_FITTED = 120
+"""The same for fitting the kernel."""
 WORST = -3.0
-"""Scores below, in deviations of the better half, count as this: how bad a network is that does not learn says nothing of the good ones."""
+"""Least standardised score: how bad a network is that does not learn says nothing about the good ones."""
 PARENTS = 12
-"""The members of greatest expected score, from which candidates are bred."""
-DRAWN = 16
-"""Random members among the first parents of a proposal from scratch, from a pool of `MAX_DRAWN`."""
-MAX_DRAWN = 256
+"""Trials with the highest posterior mean, which every generation of candidates descends from."""
+RANDOM_PARENTS = 16
+"""Random members among the first parents of a search from scratch, out of a pool of `RANDOM_POOL`."""
+RANDOM_POOL = 256
 KEPT = 24
-"""The most promising candidates of a round, which the next one is bred from beside the parents."""
-FURTHER_ROUNDS = 2
-"""Generations of a proposal that goes on from the candidates of an earlier one."""
+"""Candidates that each generation keeps, and that the next one also descends from."""
+REFINING_GENERATIONS = 2
+"""Generations of a search that starts from the candidates of an earlier one."""
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """What the places behind one that begins from scratch go on from.
+class WarmStart:
+    """What the next proposals reuse of one that maximised the acquisition function from scratch.
 
     Args:
-        places: what its model knows, as places in its past.
-        known: the same for a model.
-        best: its most promising candidates.
+        observed: indices of the completed trials that its Gaussian process was fitted to.
+        num_completed: completed trials at that time.
+        factor: of the covariance of `observed`.
+        candidates: (n, slots), by falling acquisition.
     """
 
-    places: NDArray[np.int64]
-    known: Known
-    best: NDArray[np.int64]
+    observed: Indices
+    num_completed: int
+    factor: CholeskyFactor
+    candidates: Members
 
 
 class SurrogateSampler(InBandSampler):
-    """Fits a Gaussian process to what is known, and breeds candidates round by round, by what it promises them to be.
+    """Proposes the member with the highest upper confidence bound under a Gaussian process.
 
-    One proposal in four breeds them from scratch. Those behind it go on from its candidates, with what is known by then: that finds as
-    good ones in a fraction of the time.
-
-    Whatever is finished counts, also what was enqueued: good architectures known from elsewhere save evaluations.
+    It learns from all completed trials, enqueued ones included: architectures known to be good save evaluations.
 
     Args:
-        starts: evaluations from which on there is a surrogate; random draws come before.
-        weight: of the standard deviation against the mean in the upper confidence bound; more of it explores more.
-        rounds: generations of candidates of a proposal that begins from scratch.
-        bred: candidates of a round, some of which turn out to lie outside.
+        n_startup_trials: completed trials before the first model; until then members are drawn at random.
+        beta: weight of the posterior standard deviation; more explores more.
+        generations: of a search from scratch for the maximum of the acquisition function.
+        num_offspring: members made in each generation; some turn out to lie outside the band.
     """
 
-    group: ClassVar[int] = 4
-
     def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
-        starts: int = 10, weight: float = 4.5, rounds: int = 5, bred: int = 150,
-    ) -> None:
-        super().__init__(space, cost, budget, seed, band=band, lag=lag)
-        self.starts = starts
-        self.weight = weight
-        self.rounds = rounds
-        self.bred = bred
-        self._breeder = Breeder(self.band)
-        self._features = Features(self.band.rows)
-        self._chosen: tuple[bytes, Kernel] = (b"", Kernel())
-        self._last: tuple[tuple[object, ...], _Begun] | None = None
+        self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10, beta: float = 4.5, generations: int = 5,
+        num_offspring: int = 150,
+    ) -> None:  # fmt: skip
+        super().__init__(band, seed, staleness=staleness)
+        self.n_startup_trials = n_startup_trials
+        self.beta = beta
+        self.generations = generations
+        self.num_offspring = num_offspring
+        self._features = Features(band.rows)
+        self._last_kernel: tuple[bytes, Kernel] = (b"", Kernel())
+        self._last_start: tuple[tuple[object, ...], WarmStart] | None = None
 
-    def propose(self, past: Past) -> Proposed:
-        if len(past.rows) < self.starts:
-            return Proposed(self.band.sample(past.rng)[None], "random")
-        if past.first is None or len(past.first.rows) < self.starts:
-            best = self._begun(past).best
+    def propose(self, trials: ObservedTrials) -> Candidates:
+        if len(trials.members) < self.n_startup_trials:
+            return self.random_candidate(trials)
+        restart = trials.index - trials.index % RESTART_EVERY
+        if restart == trials.index or len((earlier := trials.earlier(restart)).members) < self.n_startup_trials:
+            candidates = self._from_scratch(trials).candidates
         else:
-            begun = self._begun(past.first)
-            model, parents = self._model(past, begun.known, begun.places, len(past.first.rows))
-            pool = np.concatenate((parents, begun.best))
-            best = self._best(past, model, parents, pool, FURTHER_ROUNDS, np.random.default_rng(past.rng.getrandbits(64)))
-        return Proposed(past.new(best), "surrogate")
+            start = self._from_scratch(earlier)
+            posterior, parents = self._posterior(trials, start.observed, start.num_completed, start.factor)
+            pool = np.concatenate((parents, start.candidates))
+            rng = np.random.default_rng(trials.rng.getrandbits(64))
+            candidates = self._maximise_acquisition(posterior, parents, pool, REFINING_GENERATIONS, trials, rng)
+        return Candidates(trials.untaken(candidates), "surrogate")
 
-    def _begun(self, past: Past) -> _Begun:
-        """What is bred from parents and random members; kept, since the places that follow go on from it."""
-        seed = past.rng.getrandbits(64)
-        key = seed, past.rows.tobytes(), past.scores.tobytes(), past.pending.tobytes()
-        if self._last is None or self._last[0] != key:
-            places = _most_telling(past.scores, MAX_KNOWN)
-            known = Known(self._features(past.rows[places]), self._kernel(past))
-            model, parents = self._model(past, known, places, len(past.rows))
-            numbers = np.random.default_rng(seed)
-            pool = np.concatenate((parents, self._drawn[numbers.integers(len(self._drawn), size=DRAWN)]))
-            self._last = key, _Begun(places, known, self._best(past, model, parents, pool, self.rounds, numbers))
-        return self._last[1]
+    def _from_scratch(self, trials: ObservedTrials) -> WarmStart:
+        """Fit the Gaussian process and maximise the acquisition function without a warm start. The last result is cached."""
+        seed = trials.rng.getrandbits(64)
+        key = seed, trials.members.tobytes(), trials.scores.tobytes(), trials.pending.tobytes()
+        if self._last_start is None or self._last_start[0] != key:
+            observed, count = _best_and_latest(trials.scores, MAX_OBSERVED), len(trials.members)
+            factor = CholeskyFactor.of(self._features(trials.members[observed]), self._kernel(trials))
+            posterior, parents = self._posterior(trials, observed, count, factor)
+            rng = np.random.default_rng(seed)
+            pool = np.concatenate((parents, self._random_pool[rng.integers(len(self._random_pool), size=RANDOM_PARENTS)]))
+            candidates = self._maximise_acquisition(posterior, parents, pool, self.generations, trials, rng)
+            self._last_start = key, WarmStart(observed, count, factor, candidates)
+        return self._last_start[1]
 
-    def _model(self, past: Past, known: Known, places: NDArray[np.int64], since: int) -> tuple[GaussianProcess, NDArray[np.int64]]:
-        """What is expected of members, and the ones among those with values of which most is.
+    def _posterior(
+        self, trials: ObservedTrials, observed: Indices, num_completed: int, factor: CholeskyFactor
+    ) -> tuple[GaussianProcess, Members]:
+        """The Gaussian process given the completed trials, and the PARENTS of them with the highest posterior mean.
 
         Args:
-            known: members in some places of the past.
-            since: from which place on the past is known beside them.
+            observed: indices of the trials that the factor is of.
+            num_completed: trials from here on are added to them, and so are the pending ones.
         """
-        places = np.concatenate((places, np.arange(since, len(past.rows))))
-        # Pending ones are believed, so that proposals do not crowd.
-        others = np.concatenate((past.rows[since:], past.pending))
-        model = GaussianProcess(known.beside(self._features(others)) if len(others) else known, _standardised(past.scores)[places])
-        return model, past.rows[places[np.argsort(-model.expected, kind="stable")[:PARENTS]]]
+        added = np.concatenate((trials.members[num_completed:], trials.pending))
+        if len(added):
+            factor = factor.extended(self._features(added))
+        observed = np.concatenate((observed, np.arange(num_completed, len(trials.members))))
+        posterior = GaussianProcess(factor, _standardised(trials.scores)[observed])
+        return posterior, trials.members[observed[np.argsort(-posterior.fitted, kind="stable")[:PARENTS]]]
 
-    def _best(
-        self, past: Past, model: GaussianProcess, parents: NDArray[np.int64], pool: NDArray[np.int64], rounds: int,
-        numbers: np.random.Generator,
-    ) -> NDArray[np.int64]:  # fmt: skip
-        """The most promising of a pool and of what is bred from it, round by round, the first one first; none that the past knows."""
-        best, bounds, others = pool[:0], np.empty(0), pool
-        looked_at = past.known
-        for _ in range(rounds):
-            children = fresh(np.concatenate((others, self._bred(pool, numbers))), looked_at)
-            means, deviations = model.predict(self._features(children))
-            best, bounds = np.concatenate((best, children)), np.concatenate((bounds, means + self.weight * deviations))
+    def _maximise_acquisition(
+        self, posterior: GaussianProcess, parents: Members, pool: Members, generations: int, trials: ObservedTrials,
+        rng: np.random.Generator,
+    ) -> Members:  # fmt: skip
+        """Evolve a pool for some generations; unobserved candidates by falling upper confidence bound, `KEPT` at most."""
+        candidates, bounds, unscored = pool[:0], np.empty(0), pool
+        # Not all that are taken: trials later than what this proposal may know must not change it.
+        seen = {*keys_of(trials.members), *keys_of(trials.pending)}
+        for _ in range(generations):
+            first, second = pool[rng.integers(len(pool), size=(2, self.num_offspring))]
+            children = offspring(self.band, first, second, self.num_offspring * 2 // 3, rng)
+            unscored = _unseen(np.concatenate((unscored, children)), seen)
+            means, deviations = posterior.predict(self._features(unscored))
+            candidates, bounds = np.concatenate((candidates, unscored)), np.concatenate((bounds, means + self.beta * deviations))
             kept = np.argsort(-bounds, kind="stable")[:KEPT]
-            best, bounds, others = best[kept], bounds[kept], pool[:0]
-            pool = np.concatenate((parents, best))
-        return best
+            candidates, bounds, unscored = candidates[kept], bounds[kept], pool[:0]
+            pool = np.concatenate((parents, candidates))
+        return candidates
 
-    def _bred(self, pool: NDArray[np.int64], numbers: np.random.Generator) -> NDArray[np.int64]:
-        first, second = pool[numbers.integers(len(pool), size=(2, self.bred))]
-        return self._breeder.brood(first, second, self.bred * 2 // 3, numbers)
-
-    def _kernel(self, past: Past) -> Kernel:
-        """The kernel that the evaluations ask for which there were when it was to be chosen last."""
-        count = len(past.rows)
+    def _kernel(self, trials: ObservedTrials) -> Kernel:
+        """The kernel fitted to the trials that were complete when it was last due."""
+        count = len(trials.members)
         every = REFIT_EVERY * (1 << (count // REFIT_OFTEN).bit_length())
-        until = max(count - count % every, self.starts)
-        rows, scores = past.rows[:until], past.scores[:until]
-        key = rows.tobytes() + scores.tobytes()
-        if self._chosen[0] != key:
-            places = _most_telling(scores, MAX_CHOOSING)
-            self._chosen = key, chosen_kernel(self._features(rows[places]), _standardised(scores)[places])
-        return self._chosen[1]
+        count = max(count - count % every, self.n_startup_trials)
+        members, scores = trials.members[:count], trials.scores[:count]
+        key = members.tobytes() + scores.tobytes()
+        if self._last_kernel[0] != key:
+            observed = _best_and_latest(scores, MAX_FITTED)
+            self._last_kernel = key, fit_kernel(self._features(members[observed]), _standardised(scores)[observed])
+        return self._last_kernel[1]
 
     @cached_property
-    def _drawn(self) -> NDArray[np.int64]:
+    def _random_pool(self) -> Members:
         rng = random.Random(self.seed)
-        return np.array([self.band.sample(rng) for _ in range(MAX_DRAWN)])
+        return np.array([self.band.sample(rng) for _ in range(RANDOM_POOL)])
 
 
-def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores around 0 in deviations of the better half, the worst cut off."""
+def _standardised(scores: Floats) -> Floats:
+    """Scores (n,) with the median at 0, in standard deviations as the better half has them, not below WORST."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.zeros(len(scores))
-    middle, high = np.interp((0.5, 0.9), np.linspace(0, 1, len(finite)), np.sort(finite))
-    deviation = (high - middle) / 1.28 or 1.0
-    return np.maximum((np.minimum(scores, finite.max()) - middle) / deviation, WORST)
+    median, high = np.interp((0.5, 0.9), np.linspace(0, 1, len(finite)), np.sort(finite))
+    # The 0.9 quantile of a normal distribution lies 1.28 standard deviations above its median.
+    deviation = (high - median) / 1.28 or 1.0
+    return np.maximum((np.minimum(scores, finite.max()) - median) / deviation, WORST)
 
 
-def _most_telling(scores: Floats, count: int) -> NDArray[np.int64]:
-    """Places (n,) of at most so many scores: the best half and the latest half."""
+def _best_and_latest(scores: Floats, count: int) -> Indices:
+    """Indices of at most `count` scores, in order: the latest, as half of them, and the best of the others."""
     ranks = np.argsort(np.argsort(-scores, kind="stable"))
     ranks[len(scores) - count // 2 :] = -1
     return np.sort(np.argsort(ranks, kind="stable")[:count])
+
+
+def _unseen(members: Members, seen: set[bytes]) -> Members:
+    """Those of some members (n, slots) whose keys are not in `seen`, each once. Their keys are added to it."""
+    indices = []
+    for index, key in enumerate(keys_of(members)):
+        if key not in seen:
+            seen.add(key)
+            indices.append(index)
+    return members[indices]

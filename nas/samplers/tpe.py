@@ -4,91 +4,75 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.samplers.breeding import Breeder
-from nas.samplers.in_band import InBandSampler, Past, Proposed
-from proxies.band.additive_cost import AdditiveCost, CategoricalSpace
+from nas.samplers.in_band import Candidates, InBandSampler
+from nas.samplers.observed_trials import ObservedTrials
+from nas.samplers.variation import nearest_members
 from proxies.band.band import Band
-from proxies.cost import Budget
 
 
 class InBandTPESampler(InBandSampler):
-    """Asks Optuna's `TPESampler` for all slots, and takes the new member of the band that differs from its answer in fewest choices.
+    """Asks Optuna's `TPESampler` for all slots, and proposes the nearest member of the band that no trial has.
 
-    That sampler is shown a copy of the study that holds what may be known, in the order of places.
+    Optuna's sampler sees a copy of the study with the trials that the proposal may know.
 
     Args:
-        starts: random draws in the band that come first.
+        n_startup_trials: completed trials before the first model; until then members are drawn at random.
     """
 
-    def __init__(
-        self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, seed: int, *, band: Band | None = None, lag: int = 1,
-        starts: int = 10,
-    ) -> None:  # fmt: skip
-        super().__init__(space, cost, budget, seed, band=band, lag=lag)
-        self.starts = starts
-        self._breeder = Breeder(self.band)
-        self._shown: _Shown | None = None
+    def __init__(self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10) -> None:
+        super().__init__(band, seed, staleness=staleness)
+        self.n_startup_trials = n_startup_trials
+        self._copy: optuna.Study | None = None
+        self._copied: ObservedTrials | None = None
 
-    def propose(self, past: Past) -> Proposed:
-        rng = past.rng
-        if len(past.rows) < self.starts:
-            return Proposed(self.band.sample(rng)[None], "random")
+    def propose(self, trials: ObservedTrials) -> Candidates:
+        rng = trials.rng
+        if len(trials.members) < self.n_startup_trials:
+            return self.random_candidate(trials)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             tpe = _TPESampler(self._distributions, rng.getrandbits(32))
-        study, rows = self._study_of(past), self.band.rows
+        study, rows = self._study_of(trials), self.band.rows
         study.sampler = tpe
         trial = study.ask(dict(self._distributions))
         study.tell(trial, state=TrialState.FAIL)
         wanted = np.array([options.index(trial.params[name]) for name, options in zip(rows.names, rows.options, strict=True)])
-        return Proposed(self._breeder.nearest(wanted, past.new, np.random.default_rng(rng.getrandbits(64))), "tpe")
+        return Candidates(nearest_members(self.band, wanted, trials.untaken, np.random.default_rng(rng.getrandbits(64))), "tpe")
 
-    def _study_of(self, past: Past) -> optuna.Study:
-        """A study that holds what may be known; the one shown before, with what has come since, where that was the same search."""
-        if self._shown is None or not self._shown.is_beginning_of(past):
-            self._shown = _Shown(optuna.create_study(directions=past.directions), past.rows[:0], past.values[:0])
-        shown = len(self._shown.rows)
-        for row, values in zip(past.rows[shown:], past.values[shown:], strict=True):
-            params = self.band.rows.parameters(row)
-            self._shown.study.add_trial(create_trial(params=params, distributions=dict(self._distributions), values=values.tolist()))
-        self._shown = _Shown(self._shown.study, past.rows, past.values)
-        return self._shown.study
+    def _study_of(self, trials: ObservedTrials) -> optuna.Study:
+        """A copy of the study: the last one, with the trials completed since, if it holds the first of these trials."""
+        count = 0 if self._copied is None else len(self._copied.members)
+        if (
+            self._copy is None or self._copied is None
+            or not np.array_equal(trials.members[:count], self._copied.members)
+            or not np.array_equal(trials.values[:count], self._copied.values)
+        ):  # fmt: skip
+            self._copy, count = optuna.create_study(directions=trials.directions), 0
+        for member, values in zip(trials.members[count:], trials.values[count:], strict=True):
+            params = self.band.rows.parameters(member)
+            self._copy.add_trial(create_trial(params=params, distributions=dict(self._distributions), values=values.tolist()))
+        self._copied = trials
+        return self._copy
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state | {"_shown": None})
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_copy": None, "_copied": None}
 
 
 class _TPESampler(TPESampler):
-    """Optuna's, told what it would else find out from all trials, for each proposal anew."""
+    """Optuna's sampler, without its search through all trials for the slots that all of them have: these are known here."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
         super().__init__(seed=seed, n_startup_trials=0, multivariate=True)
         self._of_all = dict(sorted(distributions.items()))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All slots, by name, which every trial has."""
         return dict(self._of_all)
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A copy of a study, and what is in it."""
-
-    study: optuna.Study
-    rows: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    def is_beginning_of(self, past: Past) -> bool:
-        count = len(self.rows)
-        return np.array_equal(past.rows[:count], self.rows) and np.array_equal(past.values[:count], self.values)

@@ -16,7 +16,7 @@ from nas.evaluators.evaluator import CallerEvaluator, Evaluator, MakeEvaluator
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline, run_jobs
-from nas.execution.opening import open_workers
+from nas.execution.workers import open_workers
 from nas.runs.storage_url import StorageError
 from nas.search.config import SearchConfig
 from nas.search.proposals import Proposals
@@ -87,17 +87,17 @@ def evaluate_proposals(
         screen: shows the progress.
         parents: published networks within the budget, to compare with.
     """
-    tally, num_workers = study.tally(), config.resources.num_workers
+    summary, num_workers = study.summary(), config.resources.num_workers
 
     def view(width: int, height: int) -> RenderableType:
-        nonlocal tally
+        nonlocal summary
         # The search itself meets the same error and reports it.
         with suppress(StorageError, OSError):
-            tally = study.tally()
-        return search_view(tally, parents, num_workers, width, height)
+            summary = study.summary()
+        return search_view(summary, parents, num_workers, width, height)
 
     screen.reach("search", view)
-    with phase("search", config.trials, screen.console) as advance, study.used():
+    with phase("search", config.trials, screen.console) as advance, study.session():
         best = max(study.results(), key=lambda one: one.rank_key, default=None)
         advance(at=study.num_results, note=_in_words(best))
 

@@ -14,7 +14,7 @@ from nas.cli.screen import Screen
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, Trained, Training, training_alone
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline
-from nas.execution.opening import open_workers
+from nas.execution.workers import open_workers
 from nas.report.page import write_report
 from nas.runs.records.audit import ranking_in_words
 from nas.runs.records.halving import HalvingRecord, write_halving
@@ -82,7 +82,7 @@ def finish(
     for one in too_slow:
         console.print(f"trial {one.result.number} is left out: measured, it is slower than the budget allows", soft_wrap=True)
     console.print(f"{len(results)} architectures evaluated, all of them: {config.out / 'trials.csv'}", soft_wrap=True)
-    if failures := study.failures():
+    if failures := study.summary().failures:
         number, reason = next(iter(failures.items()))
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
     console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)

@@ -28,7 +28,7 @@ def write_architectures(folder: Path, study: StudyRecord, best: Sequence[Measure
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
     for name, one in zip(names_of_files(study, len(best)), best, strict=True):
         architecture = one.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
-        provenance = study.provenance(one.result.number) | one.provenance | _provenance(halving, architecture.fingerprint)
+        provenance = study.provenance(one.result) | one.provenance | _provenance(halving, architecture.fingerprint)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
 
 
@@ -42,21 +42,22 @@ def _provenance(halving: HalvingRecord | None, fingerprint: str) -> dict[str, An
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
-    """Write all evaluated trials as CSV, in the order of their proposals, with the answer to every slot."""
-    write_csv(file, [_row(result) | study.parameters(result.number) for result in sorted(results, key=lambda result: result.place)])
+    """Write all evaluated trials as CSV, in the order of their proposals. The columns of inactive slots are empty."""
+    slots = dict.fromkeys(study.space.slots, "")
+    write_csv(file, [_row(result) | slots | dict(result.parameters) for result in sorted(results, key=lambda one: one.index)])
 
 
 def _row(result: Result) -> dict[str, Any]:
     score = result.score
     return {
-        "place": result.place,
+        "proposal": result.index,
         "trial": result.number,
         "accuracy": score.accuracy,
         "accuracy_stderr": score.accuracy_stderr,
         "log_likelihood": score.log_likelihood,
         "log_likelihood_stderr": score.log_likelihood_stderr,
         "images": score.num_images,
-        **result.amounts,
+        **result.costs,
         "seconds": result.seconds,
         "fingerprint": result.architecture.fingerprint,
     }
@@ -87,7 +88,7 @@ def print_best(
     table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %"), title)
 
     def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], top1: str = "") -> None:
-        predicted = result.amounts if result else {}
+        predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
         table.add_row(label, *_score(result), *_cost(of.cost), *latencies, _depths(of.architecture), top1)
 

@@ -69,16 +69,19 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from nas.search.finish import finish
     from nas.search.found import Found, FoundArchitecture
-    from nas.study.storage import open_storage, told
+    from nas.study.storage import open_storage, storage_errors
     from proxies.published import parents_within
 
     if config.storage is not None:
-        with told(config.storage_url):
+        with storage_errors(config.storage_url):
             # A storage that cannot be reached or written ends the command here.
             open_storage(config.storage_url)
     minutes_end = None if config.minutes is None else start + 60 * config.minutes
     search_end = None if config.minutes is None else start + 60 * config.minutes * config.share_of_search
-    with open_run(config.out, resolved, config.may_change()), told(config.storage_url), Screen(console, _phases(config, budget)) as screen:
+    with (
+        open_run(config.out, resolved, config.may_change()), storage_errors(config.storage_url),
+        Screen(console, _phases(config, budget)) as screen,
+    ):
         write_data(config.out, supernet_run.images()[0])
         tables: Mapping[str, LatencyTable] = {}
         if budget.targets:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.plot import plot
-from nas.study.tally import Standing, Tally
+from nas.study.record import Result, StudySummary
 from proxies.published import Parent
 from supernet.accuracy import Score
 
@@ -21,38 +21,38 @@ LEAST_ROWS, MOST_ROWS = 6, 18
 """Of a plot: fewer show nothing, more show no more."""
 
 
-def search_view(tally: Tally, parents: Sequence[Parent], num_workers: int, width: int, height: int) -> RenderableType:
+def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: int, width: int, height: int) -> RenderableType:
     """The state of a search.
 
     Args:
         parents: published networks within the budget, the most accurate as published first.
         width, height: columns and rows that there are.
     """
-    best = tally.best
+    best = summary.best
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
     for heading in ("accuracy %", "log-lik.", "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("top-1 %", justify="right", no_wrap=True)
     if best is not None:
-        cost = _cost(best.amounts["macs"], best.amounts["params"])
+        cost = _cost(best.cost.macs, best.cost.params)
         table.add_row(f"best: trial {best.number}", *_score(best.score), *cost, "", style="bold")
-    if (mark := _mark(tally, parents)) is not None:
-        parent, standing = mark
-        score = _score(standing.score) if standing else ("–", "–")
+    if (mark := _mark(summary, parents)) is not None:
+        parent, result = mark
+        score = _score(result.score) if result else ("–", "–")
         top1 = f"{parent.published.top1:.1f}"
         table.add_row(f"published: {parent.architecture.name}", *score, *_cost(parent.cost.macs, parent.cost.params), top1)
-    counts = Text(_counts(tally, num_workers))
+    counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
-    if rows < LEAST_ROWS or not tally.evaluated:
+    if rows < LEAST_ROWS or not summary.results:
         return Group(table, counts)
     title = Text("accuracy % against trials; the line: the best so far", "dim")
-    return Group(table, counts, Text(), title, _curve(tally, width, min(rows, MOST_ROWS)))
+    return Group(table, counts, Text(), title, _curve(summary, width, min(rows, MOST_ROWS)))
 
 
-def _mark(tally: Tally, parents: Sequence[Parent]) -> tuple[Parent, Standing | None] | None:
+def _mark(summary: StudySummary, parents: Sequence[Parent]) -> tuple[Parent, Result | None] | None:
     """The published network of the best score in the search, else the one that was published with the best accuracy."""
-    evaluated = {one.fingerprint: one for one in tally.evaluated}
+    evaluated = {result.architecture.fingerprint: result for result in summary.results}
     scored = [(parent, evaluated[parent.architecture.fingerprint]) for parent in parents if parent.architecture.fingerprint in evaluated]
     if scored:
         return max(scored, key=lambda pair: pair[1].score.log_likelihood)
@@ -67,15 +67,16 @@ def _cost(macs: int, params: int) -> tuple[str, str]:
     return f"{macs / 1e9:.3g}", f"{params / 1e6:.1f}"
 
 
-def _counts(tally: Tally, num_workers: int) -> str:
+def _counts(summary: StudySummary, num_workers: int) -> str:
     workers = f"{num_workers} worker{'s' if num_workers != 1 else ''}"
-    counts = [f"{len(tally.evaluated)} evaluated", f"{tally.under_way} under way", workers, f"{tally.passed_over} duplicates passed over"]
-    counts += [f"{tally.failed} failed"] if tally.failed else []
-    counts += [f"{tally.interrupted} interrupted and repeated"] if tally.interrupted else []
+    counts = [f"{len(summary.results)} evaluated", f"{summary.num_running} running", workers]
+    counts += [f"{summary.num_duplicates} duplicates dropped"]
+    counts += [f"{len(summary.failures)} failed"] if summary.failures else []
+    counts += [f"{summary.num_interrupted} interrupted and repeated"] if summary.num_interrupted else []
     return ", ".join(counts)
 
 
-def _curve(tally: Tally, width: int, rows: int) -> Text:
-    accuracies = [100 * one.score.accuracy for one in tally.evaluated]
+def _curve(summary: StudySummary, width: int, rows: int) -> Text:
+    accuracies = [100 * result.score.accuracy for result in summary.results]
     best_so_far = list(accumulate(accuracies, max))
     return plot(list(enumerate(best_so_far, start=1)), list(enumerate(accuracies, start=1)), width, rows)

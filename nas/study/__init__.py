@@ -1,1 +1,1 @@
-"""The Optuna side of a search: one study, which alone is the search's memory, and those who propose, evaluate and read its trials."""
+"""The Optuna side of a search. One Optuna study is all that a search remembers; these files write its trials and read them."""

@@ -1,7 +1,7 @@
-"""The writing side of a study: what to evaluate next is proposed inside the band, told, and proposed again where it was cut off.
+"""The writing side of a study: it proposes architectures inside the band, and stores what they scored.
 
-Any number of processes may use one study at a time. They take turns to propose, and a trial appears with all of its parameters
-in one step: whatever moment a process dies at, the study holds no half of a proposal, and no value without the trial's files.
+Any number of processes may use one study at a time. A lock lets one of them propose at a time, and a trial is stored with all of its
+parameters in one step. So whenever a process dies, the study holds no incomplete proposal, and no value without the trial's files.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from nas import __version__
 from nas.runs.process_id import ProcessId, this_process_id
 from nas.runs.storage_url import without_password
 from nas.samplers.by_name import make_sampler
-from nas.samplers.past import PLACE, Reader
+from nas.samplers.in_band import Chosen
+from nas.samplers.observed_trials import PROPOSAL_INDEX
+from nas.study import trial_attributes as attr
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
 from nas.study.objectives import Objective
-from nas.study.record import SECONDS, Proposal, Result, StudyError, StudyRecord
-from nas.study.schedule import FAILURE, INTERRUPTED, Schedule, Turn
-from nas.study.storage import open_storage, told
-from nas.study.tally import PASSED_OVER, SCORE, Tally, tally_of
+from nas.study.record import Proposal, Result, StudyError, StudyRecord, StudySummary
+from nas.study.schedule import Next, next_proposal
+from nas.study.storage import open_storage, storage_errors
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget
 from proxies.macs import cost_of
@@ -38,183 +39,171 @@ from proxies.published import Parent
 from space.files import dump_space
 from supernet.accuracy import Score
 
-OWNER = "owner"
-"""The user attribute of a trial that says which process evaluates it, or has it evaluated."""
-EXCESS = "over_budget"
-"""The user attribute of a trial that says by which share of the limit it lies outside the budget, so never above 0."""
-
 
 class ArchitectureStudy(StudyRecord):
-    """A search's study: gives architectures inside the band to evaluate, and remembers what they scored.
+    """A search's study: gives out architectures of the band to evaluate, and stores their scores.
 
     Args:
         storage: URL of an Optuna storage.
-        name: of the study inside the storage; it is continued where it exists.
+        name: of the study inside the storage; if it exists, it is continued.
         band: what may be proposed.
-        budget: what the user asked for; the band's latencies are limited more tightly, by what prediction may err.
-        objectives: what a trial is told, accuracy among them.
+        budget: what the user asked for; the band's latency limits are lower, by the error of predictions.
+        objectives: accuracy and, perhaps, costs.
         sampler: name of a sampler of `nas.samplers`.
         seed: of the sampler.
-        lag: of the sampler, as `nas.samplers.in_band.InBandSampler` explains it.
-        first: published networks in the band, to be evaluated before anything that the sampler proposes.
-        judge: what gives the scores, in a word: those of different judges do not belong into one study.
-        artifacts: folder for what the dashboard shows of every trial; without one it shows no more than numbers.
+        staleness: of the sampler, see `nas.samplers.in_band.InBandSampler`.
+        published: networks in the band to evaluate before anything that the sampler proposes.
+        judge: name of what gives the scores. Scores of different judges do not belong into one study.
+        artifacts: folder for the files that the dashboard shows of every trial; without it there are none.
+
+    Raises:
+        StudyError: the study was made with other settings.
+        StorageError: the storage cannot be used.
     """
 
     def __init__(
         self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
-        lag: int = 1, first: Sequence[Parent] = (), judge: str = "", artifacts: Path | None = None,
+        staleness: int = 1, published: Sequence[Parent] = (), judge: str = "", artifacts: Path | None = None,
     ) -> None:  # fmt: skip
         self._url = storage
         opened = open_storage(storage)
-        self._turn, self._optuna = opened.turn, opened.optuna
-        with told(storage), self._turn():
-            directions = [objective.direction for objective in objectives]
-            study = optuna.create_study(storage=self._optuna, study_name=name, directions=directions, load_if_exists=True)
-            facts = {
-                "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
-                "lag": lag, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
-            }  # fmt: skip
-            found = study.user_attrs
-            for key, value in facts.items():
-                if key not in found:
-                    study.set_user_attr(key, value)
-                elif found[key] != value:
-                    where = without_password(storage)
-                    raise StudyError(f"{where}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
-            study.set_user_attr("version", __version__)
-            with warnings.catch_warnings():
-                # Experimental in Optuna, and what makes the dashboard name them.
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([objective.name for objective in objectives])
-        super().__init__(study)
+        self._lock, self._optuna = opened.lock, opened.optuna
+        settings = {
+            "space": dump_space(band.space), "budget": str(budget), "band": str(band.budget), "sampler": sampler, "seed": seed,
+            "staleness": staleness, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
+        }  # fmt: skip
+        with storage_errors(storage), self._lock():
+            super().__init__(_create_or_continue(self._optuna, name, objectives, settings, without_password(storage)))
         self.band = band
-        self._first = tuple(first)
-        self._schedule = Schedule(lag)
-        self._read = Reader()
+        self._published = tuple(published)
+        self._staleness = staleness
         self._artifacts = None if artifacts is None else Artifacts(artifacts, name, self._optuna)
-        self._proposer = make_sampler(sampler, band, seed, lag)
+        self._sampler = make_sampler(sampler, band, seed, staleness)
         self._study_id = self._optuna.get_study_id_from_name(name)
         self._heartbeat = Heartbeat(self._optuna, self._study_id)
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(options) for name, options in band.space.slots.items()
-        }
         # Numbers of the trials that this process evaluates.
-        self._open: set[int] = set()
+        self._own: set[int] = set()
         self._num_results = super().num_results
 
     @property
     def num_results(self) -> int:
-        """Number of architectures evaluated, those of other processes up to the last question for a proposal."""
+        """Number of architectures evaluated. Those of other processes are counted whenever `ask` is called."""
         return self._num_results
 
-    def tally(self) -> Tally:
-        """How the study stands, whoever evaluates; quick, also where there are thousands of trials. StorageError where that fails."""
-        with told(self._url):
-            return tally_of(self._trials())
+    def summary(self) -> StudySummary:
+        with storage_errors(self._url):
+            return super().summary()
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """While a search uses the study: gives signs of life; trials that are left under way at the end count as interrupted."""
-        with told(self._url), self._heartbeat.beating():
+    def session(self) -> Iterator[None]:
+        """For the time that a search uses the study: sends heartbeats; trials still running at the end become interrupted ones."""
+        with storage_errors(self._url), self._heartbeat.beating():
             self._restore_artifacts()
             try:
                 yield
             finally:
-                for number in self._open:
-                    self._end(number, {FAILURE: INTERRUPTED}, TrialState.FAIL)
-                self._open.clear()
+                for number in self._own:
+                    self._end(number, {attr.FAILURE: attr.INTERRUPTED}, TrialState.FAIL)
+                self._own.clear()
 
     def ask(self, num_results: int) -> Proposal | None:
-        """The next architecture to evaluate: inside the band, and none that a trial has had already but one that was interrupted.
+        """The next architecture to evaluate, inside the band. No other trial has it, except interrupted ones that this one repeats.
 
         Args:
-            num_results: no more than are needed for so many results are given out.
+            num_results: results wanted in all; no more proposals are given out than they need.
 
         Returns:
-            None where an evaluation under way has to end first, here or in another process.
+            None if a running evaluation has to finish first, here or in another process.
 
         Raises:
-            SpaceExhausted: every member of the band is in the study.
+            SpaceExhausted: the study has every member of the band.
         """
-        with self._turn():
-            trials = self._settled(self._trials())
-            turn = self._schedule.next_turn(trials, num_results)
-            self._num_results = self._schedule.num_complete
-            return None if turn is None else self._begin(turn, trials)
+        with self._lock():
+            trials = self._without_abandoned(self._trials())
+            self._num_results = sum(trial.state is TrialState.COMPLETE for trial in trials)
+            following = next_proposal(trials, num_results, self._staleness)
+            return None if following is None else self._begin(following, trials)
 
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:
-        """Record what a proposal scored, and how long that took; None where this process was taken for dead and another evaluates it."""
-        self._open.remove(proposal.number)
-        values = [objective.value(score, proposal.amounts) for objective in self.objectives]
-        attributes = {SCORE: asdict(score), SECONDS: round(seconds, 3)}
+        """Store what a proposal scored, and how long that took.
+
+        Returns:
+            None if others had given this process up for dead: then another trial repeats the proposal.
+        """
+        self._own.remove(proposal.number)
+        values = [objective.value(score, proposal.costs) for objective in self.objectives]
+        attributes = {attr.SCORE: asdict(score), attr.SECONDS: round(seconds, 3)}
         if not self._end(proposal.number, attributes, TrialState.COMPLETE, values):
             return None
         self._num_results += 1
-        return Result(proposal.number, proposal.architecture, proposal.amounts, proposal.place, score, seconds)
+        return Result(**vars(proposal), score=score, seconds=seconds)
 
     def fail(self, proposal: Proposal, reason: str) -> None:
-        """A proposal's evaluation has failed for good: its trial failed, and its place in the sequence is given up."""
-        self._open.remove(proposal.number)
-        self._end(proposal.number, {FAILURE: reason}, TrialState.FAIL)
+        """Store that a proposal's evaluation has failed for good: its trial fails, and is not repeated."""
+        self._own.remove(proposal.number)
+        self._end(proposal.number, {attr.FAILURE: reason}, TrialState.FAIL)
 
-    def _begin(self, turn: Turn, trials: Sequence[FrozenTrial]) -> Proposal:
-        passed_over = 0
-        if turn.repeated is not None:
-            row, origin = self.band.rows.row(turn.repeated.params), turn.repeated.user_attrs["proposal"]
-        elif turn.place < len(self._first):
-            parent = self._first[turn.place].architecture
-            row, origin = self.band.row_of(parent), parent.name
-        else:
-            chosen = self._proposer.choose(self._study, trials, turn.place)
-            row, origin, passed_over = chosen.row, chosen.origin, chosen.passed_over
-        architecture = self.band.architecture(row)
-        # Counted part by part, beside the tables that the sampler went by.
+    def _begin(self, following: Next, trials: Sequence[FrozenTrial]) -> Proposal:
+        chosen = self._choose(following, trials)
+        architecture = self.band.architecture(chosen.member)
+        # Counted layer by layer, independently of the tables that the sampler uses.
         cost = cost_of(architecture)
-        amounts = self.band.costs_of(row) | {"macs": cost.macs, "params": cost.params}
-        if not self.band.budget.admits(amounts):
-            raise AssertionError(f"trial {len(trials)}: {amounts} lies outside the band of {self.band.budget}")
-        attributes = {
-            "fingerprint": architecture.fingerprint, "proposal": origin, PLACE: turn.place, OWNER: asdict(this_process_id()),
-            EXCESS: round(self.band.budget.excess(amounts), 6), PASSED_OVER: passed_over,
+        costs = self.band.costs_of(chosen.member) | {"macs": cost.macs, "params": cost.params}
+        if not self.band.budget.admits(costs):
+            raise AssertionError(f"trial {len(trials)}: {costs} lies outside the band of {self.band.budget}")
+        attributes = costs | {
+            "fingerprint": architecture.fingerprint, attr.PROPOSED_BY: chosen.proposed_by, PROPOSAL_INDEX: following.index,
+            attr.PROCESS: asdict(this_process_id()), attr.EXCESS: round(self.band.budget.excess(costs), 6),
+            attr.DUPLICATES: chosen.num_duplicates,
         }  # fmt: skip
-        trial = create_trial(
-            state=TrialState.RUNNING, params=self.band.rows.parameters(row), distributions=self._distributions,
-            user_attrs=amounts | attributes,
-        )  # fmt: skip
+        options, active = self.band.rows.parameters(chosen.member), self.band.rows.active(chosen.member[None])[0]
+        # Inactive slots are no choice that was made, and a database writes every slot as a row.
+        params = {slot: options[slot] for slot, is_active in zip(options, active, strict=True) if is_active}
+        distributions: dict[str, BaseDistribution] = {slot: CategoricalDistribution(self.band.space.slots[slot]) for slot in params}
+        trial = create_trial(state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes)
         trial_id = self._optuna.create_new_trial(self._study_id, trial)
-        # The next one, unless somebody else has enqueued a trial meanwhile, who takes no turns.
+        # The next number, unless somebody has enqueued a trial meanwhile without the lock.
         number = next(number for number in count(len(trials)) if self._id_of(number) == trial_id)
-        self._open.add(number)
+        proposal = Proposal(number, following.index, params, architecture, costs, chosen.proposed_by)
+        self._own.add(number)
         if self._artifacts is not None:
-            self._artifacts.upload(trial_id, number, architecture, self._origin(number, amounts | attributes))
-        return Proposal(number, architecture, amounts, turn.place)
+            self._artifacts.upload(trial_id, proposal, self.provenance(proposal))
+        return proposal
+
+    def _choose(self, following: Next, trials: Sequence[FrozenTrial]) -> Chosen:
+        if following.repeated is not None:
+            repeated = self._proposal(following.repeated)
+            architecture, proposed_by = repeated.architecture, repeated.proposed_by
+        elif following.index < len(self._published):
+            architecture = self._published[following.index].architecture
+            proposed_by = architecture.name
+        else:
+            return self._sampler.choose(self.study, trials, following.index)
+        return Chosen(self.band.row_of(architecture), proposed_by, num_duplicates=0)
 
     def _restore_artifacts(self) -> None:
-        """Write those that were deleted, or that another host has kept to itself."""
-        if self._artifacts is None:
-            return
-        for trial in self._trials():
-            if lost := self._artifacts.lost(trial):
-                origin = self._origin(trial.number, trial.user_attrs)
-                self._artifacts.restore(lost, trial.number, self.space.replay(trial.params), origin)
+        """Write the files that were deleted, or that another host has kept to itself."""
+        for trial in self._trials() if self._artifacts is not None else ():
+            if self._artifacts is not None and (missing := self._artifacts.missing(trial)):
+                proposal = self._proposal(trial)
+                self._artifacts.restore(missing, proposal, self.provenance(proposal))
 
-    def _settled(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """The trials, where those that a dead process has left under way have failed."""
-        left = [trial for trial in self._read(trials)[1] if trial.state is TrialState.RUNNING and self._is_left(trial)]
-        for trial in left:
-            self._end(trial.number, {FAILURE: INTERRUPTED}, TrialState.FAIL)
-        return self._trials() if left else trials
+    def _without_abandoned(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials, after those that a dead process was evaluating have become interrupted ones."""
+        abandoned = [trial for trial in trials if trial.state is TrialState.RUNNING and self._is_abandoned(trial)]
+        for trial in abandoned:
+            self._end(trial.number, {attr.FAILURE: attr.INTERRUPTED}, TrialState.FAIL)
+        return self._trials() if abandoned else trials
 
-    def _is_left(self, trial: FrozenTrial) -> bool:
-        owner = ProcessId(**trial.user_attrs[OWNER]) if OWNER in trial.user_attrs else None
-        if owner is None or owner == this_process_id():
-            # Nobody's, or of an earlier search of this very process.
-            return trial.number not in self._open
-        return self._heartbeat.is_dead(owner)
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        process = ProcessId(**trial.user_attrs[attr.PROCESS]) if attr.PROCESS in trial.user_attrs else None
+        if process is None or process == this_process_id():
+            # No process's, or of an earlier search of this very process.
+            return trial.number not in self._own
+        return self._heartbeat.is_dead(process)
 
     def _end(self, number: int, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Give a trial its last user attributes, its values and its state; False where it has ended already."""
+        """Give a trial its last user attributes, its values and its state; False if it has ended already."""
         trial_id = self._id_of(number)
         try:
             for key, value in attributes.items():
@@ -226,5 +215,22 @@ class ArchitectureStudy(StudyRecord):
     def _id_of(self, number: int) -> int:
         return self._optuna.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+
+def _create_or_continue(
+    storage: optuna.storages.BaseStorage, name: str, objectives: Sequence[Objective], settings: Mapping[str, Any], where: str
+) -> optuna.Study:
+    """A study with these settings as user attributes; StudyError if it exists with others."""
+    directions = [objective.direction for objective in objectives]
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+    found = study.user_attrs
+    for key, value in settings.items():
+        if key not in found:
+            study.set_user_attr(key, value)
+        elif found[key] != value:
+            raise StudyError(f"{where}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
+    study.set_user_attr("version", __version__)
+    with warnings.catch_warnings():
+        # Experimental in Optuna; the dashboard shows these names.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective.name for objective in objectives])
+    return study

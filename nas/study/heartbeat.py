@@ -1,4 +1,4 @@
-"""Signs of life that the processes of one study leave in it: those of another host cannot be looked up there."""
+"""Heartbeats of the processes that use a study. The study stores them, since it is all that processes on several hosts share."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.runs.process_id import ProcessId, is_alive, this_process_id
 
 INTERVAL_SECONDS = 15.0
-"""Between two signs of life."""
 GRACE_SECONDS = 90.0
-"""A process that gives no sign for so long is taken for dead."""
+"""A process without a heartbeat for so long is taken for dead."""
 
 
 class Heartbeat:
-    """Gives signs of life, and watches those of others.
+    """Sends this process's heartbeats, and watches those of others.
 
     Args:
         storage, study_id: where the study is.
-        grace_seconds: after which an owner on another host is taken for dead, counted from the first look at it.
+        grace_seconds: after which a process on another host is taken for dead, counted from the first time that it is asked about.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int, grace_seconds: float = GRACE_SECONDS) -> None:
         self._storage = storage
         self._study_id = study_id
         self._grace_seconds = grace_seconds
-        self._last: dict[ProcessId, tuple[object, float]] = {}
+        # By process, its last heartbeat, and when that was first seen.
+        self._seen: dict[ProcessId, tuple[object, float]] = {}
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Give a sign now and then, until the end."""
+        """Send heartbeats until the end."""
         ended = threading.Event()
 
         def beat() -> None:
-            signs = 0
-            # What keeps a sign from being written keeps the search from writing too, and that says so.
+            number = 0
+            # If no heartbeat can be written, neither can the search write its trials, and that is reported.
             with suppress(SQLAlchemyError, StorageInternalError, OSError):
-                while True:
-                    self._storage.set_study_user_attr(self._study_id, _key(this_process_id()), signs)
-                    signs += 1
-                    if ended.wait(INTERVAL_SECONDS):
-                        return
+                while not number or not ended.wait(INTERVAL_SECONDS):
+                    self._storage.set_study_user_attr(self._study_id, _key(this_process_id()), number)
+                    number += 1
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -56,18 +54,18 @@ class Heartbeat:
             ended.set()
             thread.join()
 
-    def is_dead(self, owner: ProcessId) -> bool:
-        """Whether an owner has ended, as this host's processes tell, or another host's signs of life that have stopped changing."""
-        alive = is_alive(owner)
+    def is_dead(self, process_id: ProcessId) -> bool:
+        """Whether a process has ended: on this host as the operating system says, on others if its heartbeats have stopped."""
+        alive = is_alive(process_id)
         if alive is not None:
             return not alive
-        sign, now = self._storage.get_study_user_attrs(self._study_id).get(_key(owner)), time.monotonic()
-        seen, since = self._last.setdefault(owner, (sign, now))
-        if sign != seen:
-            self._last[owner] = sign, now
+        last, now = self._storage.get_study_user_attrs(self._study_id).get(_key(process_id)), time.monotonic()
+        seen, since = self._seen.setdefault(process_id, (last, now))
+        if last != seen:
+            self._seen[process_id] = last, now
             return False
         return now - since > self._grace_seconds
 
 
-def _key(owner: ProcessId) -> str:
-    return f"alive:{owner.host}:{owner.pid}:{owner.started}"
+def _key(process_id: ProcessId) -> str:
+    return f"heartbeat:{process_id.host}:{process_id.pid}:{process_id.started}"

@@ -1,6 +1,6 @@
-"""What a search optimises: accuracy, and on request a cost beside it.
+"""What a search optimises: accuracy and, on request, costs.
 
-Accuracy is judged by the mean log-likelihood, which ranks better: it also tells by how much an answer is right or wrong.
+The value for accuracy is the mean log-likelihood. It ranks better, because it also says by how much an answer is right or wrong.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _UNITS = {"macs": ("GFLOPs", 1e9), "params": ("Mparams", 1e6)}
 
 @dataclass(frozen=True)
 class Objective:
-    """One value of a trial, as studies and their dashboard show it.
+    """One value of a trial, as studies and the dashboard show it.
 
     Args:
         name: with its unit, such as `log-likelihood`, `GFLOPs`, `ms@cpu:1t:bs1:fp32`.
         direction: `maximize` or `minimize`.
-        quantity: the cost that it stands for; none for accuracy.
-        divisor: what makes the unit out of the quantity's.
+        quantity: the cost that is optimised; None for accuracy.
+        divisor: converts the quantity's unit into the objective's.
     """
 
     name: str
@@ -35,14 +35,9 @@ class Objective:
     quantity: str | None = None
     divisor: float = 1.0
 
-    def value(self, score: Score, amounts: Mapping[str, int]) -> float:
-        """What the study is told."""
-        return score.log_likelihood if self.quantity is None else amounts[self.quantity] / self.divisor
-
-    def loss(self, score: Score, amounts: Mapping[str, int]) -> float:
-        """Less is better."""
-        value = self.value(score, amounts)
-        return -value if self.direction == "maximize" else value
+    def value(self, score: Score, costs: Mapping[str, int]) -> float:
+        """The value of a trial with this score and these costs, by quantity."""
+        return score.log_likelihood if self.quantity is None else costs[self.quantity] / self.divisor
 
 
 def objectives_of(names: Sequence[str], budget: Budget) -> tuple[Objective, ...]:

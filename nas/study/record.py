@@ -1,13 +1,13 @@
 """The reading side of a study: its trials as architectures with costs and scores.
 
-Everything a trial means can be read from the study: its parameters are the slots of the space, its user attributes hold
-cost, fingerprint and score, and the study's own attributes hold the space.
+A study says everything about its trials: their parameters are the active slots of the space, their user attributes hold costs,
+fingerprint and score, and the study's own attributes hold the space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,19 +16,15 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.runs.storage_url import without_password
-from nas.samplers.past import place_of
+from nas.samplers.observed_trials import index_of
+from nas.study import trial_attributes as attr
 from nas.study.objectives import Objective
-from nas.study.schedule import FAILURE, INTERRUPTED
-from nas.study.storage import open_storage, told
-from nas.study.tally import SCORE
+from nas.study.storage import open_storage, storage_errors
 from proxies.cost import Cost, target_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import parse_space
 from supernet.accuracy import Score
-
-SECONDS = "seconds"
-"""The user attribute of an evaluated trial that says how long that took."""
 
 
 class StudyError(UserError):
@@ -37,22 +33,27 @@ class StudyError(UserError):
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture to evaluate, as trial `number` of the study.
+    """An architecture to evaluate.
 
     Args:
-        amounts: by quantity, what it costs: `macs`, `params`, predicted latencies in nanoseconds.
-        place: in the sequence of proposals; another trial stood in it before if that failed.
+        number: of its trial.
+        index: in the sequence of proposals. A trial that repeats an interrupted one has the same index.
+        parameters: options of the space's active slots.
+        costs: by quantity: `macs`, `params`, predicted latencies in nanoseconds.
+        proposed_by: a sampler's word, such as `random` or `mutation`, or the name of a published network.
     """
 
     number: int
+    index: int
+    parameters: Mapping[str, Any]
     architecture: Architecture
-    amounts: Mapping[str, int]
-    place: int
+    costs: Mapping[str, int]
+    proposed_by: str
 
     @property
     def cost(self) -> Cost:
         """Multiply-adds and parameters."""
-        return Cost(self.amounts["macs"], self.amounts["params"])
+        return Cost(self.costs["macs"], self.costs["params"])
 
 
 @dataclass(frozen=True)
@@ -68,105 +69,113 @@ class Result(Proposal):
         return self.score.log_likelihood, self.score.accuracy
 
 
-class StudyRecord:
-    """What a search's study holds, read only."""
+@dataclass(frozen=True)
+class StudySummary:
+    """What became of a study's trials.
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
-        self.space = parse_space(study.user_attrs["space"], f"study {study.study_name}")
-        self.objectives = tuple(Objective(**objective) for objective in study.user_attrs["objectives"])
+    Args:
+        results: of the evaluated trials, in the order of their proposals.
+        failures: reasons by trial number. Interrupted trials are none, since others repeat them.
+        num_duplicates: candidates that samplers dropped, because the study had them already.
+    """
+
+    results: Sequence[Result]
+    failures: Mapping[int, str]
+    num_running: int
+    num_interrupted: int
+    num_duplicates: int
 
     @property
-    def study(self) -> Study:
-        """The study as Optuna knows it."""
-        return self._study
+    def best(self) -> Result | None:
+        """The result of greatest log-likelihood."""
+        return max(self.results, key=lambda result: result.rank_key, default=None)
+
+
+class StudyRecord:
+    """What the study of a search holds, read only."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.space = parse_space(study.user_attrs["space"], f"study {study.study_name}")
+        self.objectives = tuple(Objective(**objective) for objective in study.user_attrs["objectives"])
+        # By trial number; building an architecture takes a millisecond.
+        self._results: dict[int, Result] = {}
 
     @property
     def num_results(self) -> int:
         """Number of architectures evaluated so far."""
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        return len(self._trials(TrialState.COMPLETE))
+
+    def summary(self) -> StudySummary:
+        """Count the trials of all processes."""
+        trials = self._trials()
+        failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+        failures = {trial.number: trial.user_attrs.get(attr.FAILURE, "an unknown reason") for trial in failed}
+        return StudySummary(
+            sorted((self._result(trial) for trial in trials if trial.state is TrialState.COMPLETE), key=lambda result: result.index),
+            {number: reason for number, reason in failures.items() if reason != attr.INTERRUPTED},
+            num_running=sum(trial.state is TrialState.RUNNING for trial in trials),
+            num_interrupted=list(failures.values()).count(attr.INTERRUPTED),
+            num_duplicates=sum(trial.user_attrs.get(attr.DUPLICATES, 0) for trial in trials),
+        )
 
     def results(self) -> list[Result]:
         """Everything evaluated so far, best first."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return sorted(map(self._result, trials), key=lambda result: result.rank_key, reverse=True)
+        return sorted(map(self._result, self._trials(TrialState.COMPLETE)), key=lambda result: result.rank_key, reverse=True)
 
     def front(self) -> list[Result]:
-        """The results that no other equals or beats in every objective and beats in one, most accurate first."""
-        results = self.results()
-        losses = [tuple(objective.loss(result.score, result.amounts) for objective in self.objectives) for result in results]
-
-        def is_beaten(own: tuple[float, ...]) -> bool:
-            return any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in losses)
-
-        return [result for result, own in zip(results, losses, strict=True) if not is_beaten(own)]
+        """The results on the Pareto front of all objectives, most accurate first."""
+        return sorted(map(self._result, self.study.best_trials), key=lambda result: result.rank_key, reverse=True)
 
     def random_draws(self) -> list[Result]:
-        """The results of the trials that were drawn at random inside the band, not bred or modelled."""
-        return [result for result in self.results() if self._trial(result.number).user_attrs.get("proposal") == "random"]
+        """The results of architectures that were drawn at random inside the band."""
+        return [result for result in self.results() if result.proposed_by == "random"]
 
-    def failures(self) -> dict[int, str]:
-        """By trial number, why evaluations failed; those that were interrupted left out, since they were done again."""
-        return {number: reason for number, reason in self._reasons().items() if reason != INTERRUPTED}
-
-    def interrupted(self) -> list[int]:
-        """Numbers of the trials that were cut off, and done again as other trials."""
-        return [number for number, reason in self._reasons().items() if reason == INTERRUPTED]
-
-    def parameters(self, number: int) -> dict[str, Any]:
-        """A trial's answers to the slots of the space."""
-        return self._trial(number).params
-
-    def architecture(self, number: int) -> Architecture:
-        """A trial's architecture."""
-        return self.space.replay(self.parameters(number))
-
-    def provenance(self, number: int) -> dict[str, Any]:
-        """Where a trial's architecture comes from and what it scored, for its YAML file."""
-        attributes = self._trial(number).user_attrs
-        return self._origin(number, attributes) | attributes.get(SCORE, {})
-
-    def _origin(self, number: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Where a trial with these attributes comes from."""
-        # In a fixed order: what is written again is the same.
-        found = self._lineage | {"trial": number} | {key: attributes[key] for key in _PROVENANCE}
-        predicted = {str(target): amount / 1e6 for quantity, amount in attributes.items() if (target := target_of(quantity))}
-        return found | ({"predicted_ms": predicted} if predicted else {})
-
-    @cached_property
-    def _lineage(self) -> dict[str, Any]:
-        """What all trials have in common: the study never changes it."""
-        attributes = self._study.user_attrs
-        common = {key: attributes[key] for key in ("budget", "seed", "version")}
-        return {"study": self._study.study_name, "space": self.space.name} | common
-
-    def _reasons(self) -> dict[int, str]:
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return {trial.number: trial.user_attrs.get(FAILURE, "an unknown reason") for trial in trials}
-
-    def _trial(self, number: int) -> FrozenTrial:
-        trials = self._study.get_trials(deepcopy=False)
+    def proposal(self, number: int) -> Proposal:
+        """The proposal of a trial, a `Result` if it was evaluated; StudyError if there is no such trial."""
+        trials = self._trials()
         if not 0 <= number < len(trials):
             raise StudyError(f"trial: got {number}, expected 0 to {len(trials) - 1}")
         if "fingerprint" not in trials[number].user_attrs:
             raise StudyError(f"trial: got {number}, which is {trials[number].state.name.lower()}, expected one that was evaluated")
-        return trials[number]
+        return self._result(trials[number]) if trials[number].state is TrialState.COMPLETE else self._proposal(trials[number])
+
+    def provenance(self, proposal: Proposal) -> dict[str, Any]:
+        """Where an architecture comes from, and its score if it was evaluated, for its YAML file."""
+        costs, fingerprint = proposal.cost, proposal.architecture.fingerprint
+        origin = self._origin | {"trial": proposal.number, "macs": costs.macs, "params": costs.params, "fingerprint": fingerprint}
+        predicted = {str(target): cost / 1e6 for quantity, cost in proposal.costs.items() if (target := target_of(quantity))}
+        score = asdict(proposal.score) if isinstance(proposal, Result) else {}
+        return origin | ({"predicted_ms": predicted} if predicted else {}) | score
+
+    @cached_property
+    def _origin(self) -> dict[str, Any]:
+        attributes = self.study.user_attrs
+        shared = {key: attributes[key] for key in ("budget", "seed", "version")}
+        return {"study": self.study.study_name, "space": self.space.name} | shared
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _result(self, trial: FrozenTrial) -> Result:
+        if trial.number not in self._results:
+            score, seconds = Score(**trial.user_attrs[attr.SCORE]), trial.user_attrs[attr.SECONDS]
+            self._results[trial.number] = Result(**vars(self._proposal(trial)), score=score, seconds=seconds)
+        return self._results[trial.number]
+
+    def _proposal(self, trial: FrozenTrial) -> Proposal:
         attributes = trial.user_attrs
-        amounts = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key)}
-        score, seconds = Score(**attributes[SCORE]), attributes[SECONDS]
-        return Result(trial.number, self.space.replay(trial.params), amounts, place_of(trial), score, seconds)
-
-
-_PROVENANCE = ("macs", "params", "fingerprint")
+        costs = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key)}
+        # The space wants an option for inactive slots, too.
+        architecture = self.space.replay({slot: options[0] for slot, options in self.space.slots.items()} | trial.params)
+        return Proposal(trial.number, index_of(trial), trial.params, architecture, costs, attributes[attr.PROPOSED_BY])
 
 
 def open_study(storage: str, name: str | None = None) -> StudyRecord:
     """Open a study that a search made; without a name, the only one of its storage."""
     where = without_password(storage)
     opened = open_storage(storage).optuna
-    with told(storage):
+    with storage_errors(storage):
         names = [study.study_name for study in opened.get_all_studies()]
         if name is None and len(names) != 1:
             listed = ", ".join(names) or "none there"

@@ -1,7 +1,6 @@
-"""What is to be evaluated next, as the trials say: places of a sequence, each of which is taken until its evaluation has ended.
+"""Which proposal of the sequence comes next. It depends on the study's trials alone, not on who asks.
 
-The schedule looks at the trials alone, not at who asks: that is why one worker and many, interrupted or not, go through
-the same sequence.
+So one worker and many, interrupted or not, go through the same sequence.
 """
 
 from __future__ import annotations
@@ -12,73 +11,42 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.past import Reader, place_of
+from nas.samplers.observed_trials import index_of
+from nas.study import trial_attributes as attr
 
-FAILURE = "failure"
-"""The user attribute of a failed trial that says why."""
-INTERRUPTED = "interrupted"
-"""The failure of a trial whose process was stopped or killed."""
 MAX_INTERRUPTIONS = 30
-"""How often an evaluation is interrupted before it is given up: too large a network for the memory has its process killed each time."""
+"""Interrupted trials of one proposal before it is given up: a network too large for the memory has its process killed each time."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What to evaluate next.
+class Next:
+    """The proposal to evaluate next: its index, and the interrupted trial that it repeats, if it is not a new one."""
 
-    Args:
-        place: in the sequence of proposals.
-        repeated: a trial of this place that was interrupted; none where the place is new.
-    """
-
-    place: int
+    index: int
     repeated: FrozenTrial | None = None
 
 
-class Schedule:
-    """Reads a study again and again; a finished trial is read once.
+def next_proposal(trials: Sequence[FrozenTrial], num_results: int, staleness: int) -> Next | None:
+    """Find what to evaluate next; None if a running evaluation has to finish first.
 
     Args:
-        lag: the trial in place N waits for those up to place N - lag.
-
-    Attributes:
-        num_complete: trials with a value when the study was read last.
+        trials: all of the study, by trial number.
+        num_results: evaluations wanted in all.
+        staleness: proposal N waits for those up to N - staleness.
     """
+    by_index: dict[int, list[FrozenTrial]] = defaultdict(list)
+    for trial in trials:
+        by_index[index_of(trial)].append(trial)
+    running = [index_of(trial) for trial in trials if trial.state is TrialState.RUNNING]
+    num_complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
+    if len(running) + num_complete >= num_results:
+        return None
+    if to_repeat := [index for index, attempts in by_index.items() if _is_to_repeat(attempts)]:
+        return Next(min(to_repeat), by_index[min(to_repeat)][-1])
+    index = max(by_index, default=-1) + 1
+    return Next(index) if index - staleness < min(running, default=index) else None
 
-    def __init__(self, lag: int) -> None:
-        self.num_complete = 0
-        self._lag = lag
-        self._read = Reader()
-        self._interrupted: dict[int, list[FrozenTrial]] = defaultdict(list)
-        self._greatest = -1
 
-    def next_turn(self, trials: Sequence[FrozenTrial], num_results: int) -> Turn | None:
-        """The next place to evaluate; None where there is nothing to do before an evaluation under way has ended.
-
-        Args:
-            trials: all of the study, in the order of their numbers.
-            num_results: as many evaluations are wanted in all.
-        """
-        finished, left = self._read(trials)
-        for trial in finished:
-            self._add(trial)
-        under_way = {place_of(trial) for trial in left if trial.state is TrialState.RUNNING}
-        if len(under_way) + self.num_complete >= num_results:
-            return None
-        begun = {place_of(trial) for trial in left}
-        if to_repeat := self._interrupted.keys() - begun:
-            place = min(to_repeat)
-            return Turn(place, self._interrupted[place][-1])
-        place = max(self._greatest, *begun, -1) + 1
-        return Turn(place) if place - self._lag < min(under_way, default=place) else None
-
-    def _add(self, trial: FrozenTrial) -> None:
-        place = place_of(trial)
-        self._greatest = max(self._greatest, place)
-        self.num_complete += trial.state is TrialState.COMPLETE
-        if trial.state is TrialState.FAIL and trial.user_attrs.get(FAILURE) == INTERRUPTED:
-            self._interrupted[place].append(trial)
-            if len(self._interrupted[place]) < MAX_INTERRUPTIONS:
-                return
-        # Its evaluation has ended, or is given up.
-        self._interrupted.pop(place, None)
+def _is_to_repeat(attempts: Sequence[FrozenTrial]) -> bool:
+    is_interrupted = [trial.state is TrialState.FAIL and trial.user_attrs.get(attr.FAILURE) == attr.INTERRUPTED for trial in attempts]
+    return len(attempts) < MAX_INTERRUPTIONS and all(is_interrupted)

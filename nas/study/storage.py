@@ -1,13 +1,15 @@
-"""Where studies live: Optuna's own storages on SQLite, a journal file or PostgreSQL, and the turns that processes take on one of them."""
+"""Where studies are stored: Optuna's own storages on SQLite, a journal file or PostgreSQL, and a lock between processes for each."""
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -31,49 +33,38 @@ class Storage:
 
     Args:
         optuna: as Optuna uses it.
-        turns: a file's lock, or the server that holds one.
+        lock: waits until no other process holds the storage's lock, and holds it. A process that dies loses it.
     """
 
     optuna: BaseStorage
-    turns: FileLock | sqlalchemy.Engine
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until no other process has its turn on this storage, then have it; a process that dies loses it."""
-        if isinstance(self.turns, FileLock):
-            with self.turns:
-                yield
-            return
-        with self.turns.begin() as connection:
-            # Ends with the transaction, and that with the connection.
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-            yield
+    lock: Callable[[], AbstractContextManager[Any]]
 
 
 def open_storage(url: str) -> Storage:
-    """Open a storage, and create its file or tables where there are none; StorageError says in one line why not."""
+    """Open a storage, and create its file or tables if there are none; StorageError says in one line why not."""
     url = checked_url(url)
-    with told(url):
+    with storage_errors(url):
         file = file_of(url)
         if file is None:
-            # By name: which driver is SQLAlchemy's default depends on its version.
+            # The driver is named, since SQLAlchemy's default depends on its version.
             address = url.replace(POSTGRESQL, "postgresql+psycopg://", 1)
-            turns: FileLock | sqlalchemy.Engine = sqlalchemy.create_engine(address)
+            lock: Callable[[], AbstractContextManager[Any]] = partial(_advisory_lock, sqlalchemy.create_engine(address))
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Not with `.lock` alone: Optuna's own lock of a journal, which its dashboard takes to write, is called that.
-            turns = FileLock(f"{file}.turn.lock")
-        with Storage(optuna.storages.InMemoryStorage(), turns).turn():
+            # Not `.lock` alone: that is the name of Optuna's own lock of a journal, which its dashboard takes to write.
+            file_lock = FileLock(f"{file}.turn.lock")
+            lock = partial(file_lock.acquire)
+        with lock():
             if file is None:
-                return Storage(_database(address, pool_pre_ping=True), turns)
+                return Storage(_database(address, pool_pre_ping=True), lock)
             if url.startswith(JOURNAL):
-                return Storage(_journal(file), turns)
-            return Storage(_database(url, connect_args={"timeout": WAIT_SECONDS}), turns)
+                return Storage(_journal(file), lock)
+            return Storage(_database(url, connect_args={"timeout": WAIT_SECONDS}), lock)
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
-    """Turn what a storage raises, because it cannot be opened, reached, read or written, into one line."""
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what a storage raises, because it cannot be opened, reached, read or written, into a StorageError of one line."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = f"storage: {without_password(url)}"
     try:
@@ -89,8 +80,16 @@ def _first_line(error: BaseException) -> str:
     return f"{(str(error) or type(error).__name__).splitlines()[0]:.200}"
 
 
+@contextmanager
+def _advisory_lock(engine: sqlalchemy.Engine) -> Iterator[None]:
+    with engine.begin() as connection:
+        # The lock ends with the transaction, and that with the connection.
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        yield
+
+
 def _database(address: str, **engine: object) -> BaseStorage:
-    # As Optuna itself opens it for a study: finished trials are read once.
+    # `get_storage` adds the cache that Optuna's own studies use: finished trials are read once.
     return get_storage(RDBStorage(address, engine_kwargs=engine))
 
 
@@ -102,14 +101,15 @@ def _journal(file: Path) -> BaseStorage:
                 raise ValueError("not JSON")
         return JournalStorage(backend)
     except (AssertionError, LookupError, TypeError, ValueError) as error:
-        told = f"{type(error).__name__}: {_first_line(error)}"
-        raise StorageError(f"storage: {file}: got something else ({told}), expected a journal of Optuna's; choose another file") from None
+        found = f"{type(error).__name__}: {_first_line(error)}"
+        raise StorageError(f"storage: {file}: got something else ({found}), expected a journal of Optuna's; choose another file") from None
 
 
 class _JournalLock(JournalFileOpenLock):
-    """Who appends to a journal. It ends with the process that holds it; Optuna's own locks outlive one that is killed by half a minute.
+    """Held by a process that appends to a journal. The operating system frees it when the process ends, however it ends.
 
-    Whoever takes it removes the half line that a writer may have left, killed or on a full disk: nothing behind it could be read.
+    Optuna's own locks outlive a killed process by half a minute. Besides, this one removes an incomplete last line, which a killed
+    writer or a full disk leaves: nothing after it could be read.
     """
 
     def __init__(self, file: Path) -> None:
@@ -119,15 +119,14 @@ class _JournalLock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         self._held.acquire()
-        _remove_half_line(self._file)
+        _remove_incomplete_line(self._file)
         return True
 
     def release(self) -> None:
         self._held.release()
 
 
-def _remove_half_line(file: Path) -> None:
-    """Cut a file behind its last whole line."""
+def _remove_incomplete_line(file: Path) -> None:
     with file.open("r+b") as journal:
         size = journal.seek(0, os.SEEK_END)
         if not size:

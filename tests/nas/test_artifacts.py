@@ -44,7 +44,7 @@ def opened(folder: Path, storage: str = "") -> ArchitectureStudy:
     budget = parse_budget(BUDGET, floor=0.0)
     band, objectives = ArchitectureBand(parse_space(SPACE, "tiny"), budget), objectives_of(["accuracy", "macs"], budget)
     url = storage or f"journal:{folder}/study.journal"
-    return ArchitectureStudy(url, "mine", band, budget, objectives, "random", seed=0, lag=2, artifacts=folder / "artifacts")
+    return ArchitectureStudy(url, "mine", band, budget, objectives, "random", seed=0, staleness=2, artifacts=folder / "artifacts")
 
 
 def searched(folder: Path, storage: str = "") -> ArchitectureStudy:
@@ -81,7 +81,7 @@ def test_every_trial_that_is_evaluated_has_its_architecture_and_a_drawing(kind: 
         assert found[DRAWING].mimetype == "image/svg+xml"
         with store.open_reader(found[DRAWING].artifact_id) as drawing:
             assert architecture.name in " ".join(ElementTree.parse(drawing).getroot().itertext())
-    assert study.architecture(0).fingerprint == trials[0].user_attrs["fingerprint"]
+    assert study.proposal(0).architecture.fingerprint == trials[0].user_attrs["fingerprint"]
 
 
 def test_what_was_deleted_is_there_again_when_the_search_goes_on(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_what_was_deleted_is_there_again_when_the_search_goes_on(tmp_path: Path)
     first.unlink()
     # As a loss of power leaves it.
     second.write_bytes(b"")
-    with opened(tmp_path).used():
+    with opened(tmp_path).session():
         pass
     assert {file.name: file.read_bytes() for file in (tmp_path / "artifacts").iterdir()} == before
     shutil.rmtree(tmp_path / "artifacts")
-    with opened(tmp_path).used():
+    with opened(tmp_path).session():
         pass
     assert {file.name: file.read_bytes() for file in (tmp_path / "artifacts").iterdir()} == before
 
@@ -111,7 +111,7 @@ def test_a_process_that_dies_at_any_step_leaves_no_value_without_files(kind: str
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     study = opened(tmp_path, url)
-    with study.used():
+    with study.session():
         while study.num_results < 2:
             proposal = study.ask(2)
             assert proposal is not None
@@ -126,7 +126,8 @@ def test_a_process_that_dies_at_any_step_leaves_no_value_without_files(kind: str
     whole = tmp_path / "whole"
     whole.mkdir()
     alone = searched(whole, url_of(kind, whole))
-    assert [trial.user_attrs["fingerprint"] for trial in complete] == [alone.architecture(number).fingerprint for number in range(2)]
+    expected = [alone.proposal(number).architecture.fingerprint for number in range(2)]
+    assert [trial.user_attrs["fingerprint"] for trial in complete] == expected
 
 
 def _die(folder: Path, url: str, step: int) -> None:

@@ -25,8 +25,8 @@ from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
 from nas.compare import __main__ as compare
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Training, train_all
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from nas.retrain import __main__ as retrain
 from nas.runs.records.halving import read_halving
 from nas.runs.storage_url import journal_url
@@ -213,7 +213,7 @@ def num_repeated(out: Path) -> int:
     """Evaluations of a search that were begun more than once."""
     if not (out / "trials.csv").exists():
         return 0
-    return len(open_study(journal_url(out)).interrupted())
+    return open_study(journal_url(out)).summary().num_interrupted
 
 
 @dataclass(frozen=True)

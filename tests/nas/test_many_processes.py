@@ -17,15 +17,15 @@ from nas import join
 from nas.runs.lock import LOCK, LockHolder
 from nas.runs.process_id import this_process_id
 from nas.search import __main__ as search
-from nas.study.architecture_study import OWNER
 from nas.study.heartbeat import Heartbeat
 from nas.study.storage import open_storage
+from nas.study.trial_attributes import PROCESS
 from nas.train import __main__ as train
 from space import load_architecture
 from tests.killing import running
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import command, rows_of
-from tests.nas.test_order_of_proposals import LAG, opened, score
+from tests.nas.test_order_of_proposals import STALENESS, opened, score
 from tests.postgresql import NewDatabase
 
 TRIALS = 12
@@ -46,7 +46,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def evaluate(storage: str, num_results: int = TRIALS) -> None:
     """What a process does that shares a study with others."""
     study = opened(storage, "surrogate")
-    with study.used():
+    with study.session():
         while study.num_results < num_results:
             proposal = study.ask(num_results)
             if proposal is None:
@@ -57,7 +57,7 @@ def evaluate(storage: str, num_results: int = TRIALS) -> None:
 
 
 def sequence(storage: str) -> list[str]:
-    return [result.architecture.fingerprint for result in sorted(opened(storage, "surrogate").results(), key=lambda result: result.place)]
+    return [result.architecture.fingerprint for result in sorted(opened(storage, "surrogate").results(), key=lambda result: result.index)]
 
 
 def started(*arguments: object) -> multiprocessing.process.BaseProcess:
@@ -67,7 +67,7 @@ def started(*arguments: object) -> multiprocessing.process.BaseProcess:
 
 
 def test_processes_share_a_study(storage: str, tmp_path: Path) -> None:
-    processes = [started(storage) for _ in range(2 if storage.startswith("sqlite") else LAG)]
+    processes = [started(storage) for _ in range(2 if storage.startswith("sqlite") else STALENESS)]
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * len(processes)
@@ -104,7 +104,7 @@ def test_another_hosts_heartbeats_count(tmp_path: Path) -> None:
     (stored,) = storage.get_all_studies()
     study_id = storage.get_study_id_from_name(stored.study_name)
     trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, proposal.number)
-    storage.set_trial_user_attr(trial_id, OWNER, asdict(elsewhere))
+    storage.set_trial_user_attr(trial_id, PROCESS, asdict(elsewhere))
     watching = opened(url, "random")
     watching._heartbeat = Heartbeat(storage, study_id, grace_seconds=0.3)
     following = watching.ask(TRIALS)
@@ -112,7 +112,7 @@ def test_another_hosts_heartbeats_count(tmp_path: Path) -> None:
     assert following.architecture != proposal.architecture
     for sign in range(3):
         time.sleep(0.2)
-        storage.set_study_user_attr(study_id, f"alive:elsewhere:{elsewhere.pid}:{elsewhere.started}", sign)
+        storage.set_study_user_attr(study_id, f"heartbeat:elsewhere:{elsewhere.pid}:{elsewhere.started}", sign)
         assert not watching._heartbeat.is_dead(elsewhere)
     time.sleep(0.4)
     again = watching.ask(TRIALS)

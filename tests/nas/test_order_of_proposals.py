@@ -1,4 +1,4 @@
-"""The same seed gives the same proposals: however many workers there are, and however often the search is interrupted."""
+"""The same seed gives the same proposals, for any number of workers and of interruptions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from space.files import parse_space
 from supernet.accuracy import Score
 from tests.nas.small_search import BUDGET, SPACE
 
-LAG, TRIALS = 4, 36
+STALENESS, TRIALS = 4, 36
 
 
 @cache
@@ -33,92 +33,93 @@ def budget() -> Budget:
 
 
 def opened(storage: str, sampler: str) -> ArchitectureStudy:
-    return ArchitectureStudy(storage, "search", band(), budget(), objectives_of(["accuracy"], budget()), sampler, seed=7, lag=LAG)
+    objectives = objectives_of(["accuracy"], budget())
+    return ArchitectureStudy(storage, "search", band(), budget(), objectives, sampler, seed=7, staleness=STALENESS)
 
 
 def score(proposal: Proposal) -> Score:
-    """What an architecture's fingerprint says, whoever asks."""
+    """A score that depends on the architecture's fingerprint alone."""
     value = zlib.crc32(proposal.architecture.fingerprint.encode()) / 2**32
     return Score(value, 0.01, value - 1, 0.01, 100)
 
 
 def searched(storage: str, sampler: str, workers: int, rng: random.Random, accidents: float = 0.0) -> list[str]:
-    """Fingerprints in the order of their proposals, when workers finish in any order and the process is lost with all that it knows.
+    """Fingerprints in the order of their proposals. Workers finish in any order, and the process may be lost with its running trials.
 
     Args:
-        accidents: share of steps at which it is.
+        accidents: share of steps at which it is lost.
     """
     study = opened(storage, sampler)
-    under_way: list[Proposal] = []
+    running: list[Proposal] = []
     while study.num_results < TRIALS:
-        while len(under_way) < workers and (asked := study.ask(TRIALS)) is not None:
-            under_way.append(asked)
-        proposal = under_way.pop(rng.randrange(len(under_way)))
+        while len(running) < workers and (asked := study.ask(TRIALS)) is not None:
+            running.append(asked)
+        proposal = running.pop(rng.randrange(len(running)))
         if rng.random() >= accidents:
             study.tell(proposal, score(proposal), 0.1)
         else:
-            study, under_way = opened(storage, sampler), []
+            study, running = opened(storage, sampler), []
     results = study.results()
     assert len(results) == TRIALS
-    return [result.architecture.fingerprint for result in sorted(results, key=lambda result: result.place)]
+    return [result.architecture.fingerprint for result in sorted(results, key=lambda result: result.index)]
 
 
 @pytest.mark.parametrize("sampler", sampler_names())
 def test_workers_and_interruptions_change_no_proposal(sampler: str, tmp_path: Path) -> None:
     alone = searched(f"sqlite:///{tmp_path / 'alone.db'}", sampler, 1, random.Random(0))
-    for number, (workers, accidents) in enumerate([(LAG, 0.0), (3, 0.15)]):
+    for number, (workers, accidents) in enumerate([(STALENESS, 0.0), (3, 0.15)]):
         assert searched(f"sqlite:///{tmp_path / f'{number}.db'}", sampler, workers, random.Random(number), accidents) == alone
     assert len(set(alone)) == TRIALS
 
 
-def test_nobody_is_asked_before_what_is_to_be_known_is_known(tmp_path: Path) -> None:
+def test_a_proposal_waits_for_the_trials_that_it_depends_on(tmp_path: Path) -> None:
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
-    first, *others = [asked(study) for _ in range(LAG)]
+    first, *others = [asked(study) for _ in range(STALENESS)]
     assert study.ask(TRIALS) is None
     for proposal in others:
         study.tell(proposal, score(proposal), 0.1)
     assert study.ask(TRIALS) is None
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
-    # The first one was interrupted, and is to be done again.
+    # The first one was interrupted, and is repeated.
     again = asked(study)
     assert again.architecture == first.architecture
     assert study.ask(TRIALS) is None
     study.tell(again, score(again), 0.1)
-    assert asked(study).place == LAG
+    assert asked(study).index == STALENESS
 
 
-def test_no_more_is_given_out_than_is_wanted(tmp_path: Path) -> None:
+def test_no_more_proposals_are_given_out_than_results_are_wanted(tmp_path: Path) -> None:
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
     first, second = (asked(study, 2) for _ in range(2))
     assert study.ask(2) is None
     study.tell(first, score(first), 0.1)
     assert study.ask(2) is None
     study.fail(second, "of an accident")
-    assert asked(study, 2).place == 2
+    assert asked(study, 2).index == 2
 
 
-def test_what_has_failed_is_given_up(tmp_path: Path) -> None:
+def test_a_failed_proposal_is_not_repeated(tmp_path: Path) -> None:
     study = opened(f"sqlite:///{tmp_path / 'study.db'}", "random")
     first = asked(study)
     study.fail(first, "of an accident")
     second = asked(study)
-    assert (second.place, second.architecture != first.architecture) == (1, True)
+    assert (second.index, second.architecture != first.architecture) == (1, True)
     study.tell(second, score(second), 0.1)
-    assert study.failures() == {first.number: "of an accident"}
-    # Also where the search is continued.
+    assert study.summary().failures == {first.number: "of an accident"}
+    # Nor if the search is continued.
     third = asked(opened(f"sqlite:///{tmp_path / 'study.db'}", "random"))
-    assert (third.place, third.architecture != first.architecture) == (2, True)
+    assert (third.index, third.architecture != first.architecture) == (2, True)
 
 
 def test_a_failure_changes_no_other_proposal(tmp_path: Path) -> None:
-    """The surrogate learns from one less; where it only draws at random nothing changes at all."""
+    """With random draws; a model learns from one trial less."""
     studies = [opened(f"journal:{tmp_path / name}", "random") for name in ("failing", "whole")]
     sequences: list[list[str]] = []
     for study in studies:
         proposals = []
-        for place in range(8):
+        for index in range(8):
             proposals.append(asked(study))
-            if study is studies[0] and place == 3:
+            if study is studies[0] and index == 3:
                 study.fail(proposals[-1], "of an accident")
             else:
                 study.tell(proposals[-1], score(proposals[-1]), 0.1)
@@ -126,15 +127,15 @@ def test_a_failure_changes_no_other_proposal(tmp_path: Path) -> None:
     assert sequences[0] == sequences[1]
 
 
-def test_what_is_interrupted_again_and_again_is_given_up(tmp_path: Path) -> None:
+def test_a_proposal_that_is_always_interrupted_is_given_up(tmp_path: Path) -> None:
     url = f"journal:{tmp_path / 'study.journal'}"
     first = asked(opened(url, "random"))
     for _ in range(MAX_INTERRUPTIONS - 1):
         assert asked(opened(url, "random")).architecture == first.architecture
     study = opened(url, "random")
     assert asked(study).architecture != first.architecture
-    assert len(study.interrupted()) == MAX_INTERRUPTIONS
-    assert not study.failures()
+    assert study.summary().num_interrupted == MAX_INTERRUPTIONS
+    assert not study.summary().failures
 
 
 def asked(study: ArchitectureStudy, num_results: int = TRIALS) -> Proposal:

@@ -313,7 +313,7 @@ def some_results(count: int) -> Iterator[Result]:
     for number in range(count):
         drawn = space.sample(rng)
         score = Score(0.5, 0.1, drawn.stages[-1].width + rng.random(), 0.1, 20)
-        yield Result(number, drawn, {"macs": 1, "params": 1}, number, score, 1.0)
+        yield Result(number, number, {}, drawn, {"macs": 1, "params": 1}, "random", score, 1.0)
 
 
 def test_the_slot_that_decides_is_the_most_important() -> None:

@@ -1,8 +1,7 @@
-"""Optuna's own promises for samplers, which Optuna ships as tests: all of them but one, over all our samplers.
+"""All our samplers pass the conformance tests that Optuna ships.
 
-`SingleOnlySamplerTestCase` does not apply: our samplers serve several objectives. Where Optuna's tests ask for parameters of their
-own, those are not slots of a sampler's space: they are answered beside the member that the sampler proposes. The one test whose
-parameters are all categorical runs over a space of just these as well.
+`SingleOnlySamplerTestCase` does not apply: our samplers serve several objectives. The parameters in Optuna's tests are not slots of the
+samplers' space, so the samplers draw them at random. The one test with categorical parameters only also runs over a space of these.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from proxies.cost import Budget
 MINI = mini_problem(0, ("macs", "latency"))
 BANDS = {
     "of other slots": ListedBand(MINI.space, MINI.cost, MINI.budget),
-    # And of another one: Optuna begins more trials than these have members.
+    # And of a further one: Optuna starts more trials than x and y have members.
     "of the same slots": ListedBand(
         Space("xy", {"x": (1, 10, 100), "y": (-1, -10, -100), "z": (0, 1, 2)}, {}, ()),
         (Term(("x",), {"macs": np.array([1, 2, 3])}), Term(("y",), {"macs": np.array([1, 2, 3])})),

@@ -1,4 +1,4 @@
-"""Samplers propose members of the band alone, each once, and depend on the seed and the study alone."""
+"""Samplers propose members of the band only, each once, as a function of the seed and the study's trials."""
 
 import copy
 import itertools
@@ -21,12 +21,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
-from nas.samplers.breeding import Breeder
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
-from nas.samplers.past import History, Reader
+from nas.samplers.observed_trials import TrialReader
 from nas.samplers.surrogate import SurrogateSampler
+from nas.samplers.variation import nearest_members, offspring
 from proxies.band.additive_cost import CostTable
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.band import Band
@@ -120,13 +120,13 @@ def test_a_seed_decides_everything(name: str) -> None:
 @every_sampler
 def test_a_sampler_is_made_of_space_cost_budget_and_seed(name: str) -> None:
     problem = mini()
-    by_hand = type(make_sampler(name, mini_band(), 3))(problem.space, problem.cost, problem.budget, 3)
+    by_hand = type(make_sampler(name, mini_band(), 3))(band_of(problem.space, problem.cost, problem.budget), 3)
     study = optuna.create_study(sampler=by_hand, direction="maximize")
     assert same(search(study, by_hand.band, 12), search(new_study(name, mini_band(), 3), mini_band(), 12))
 
 
 @every_sampler
-def test_a_continued_study_goes_on_as_if_it_had_never_stopped(name: str, tmp_path: Path) -> None:
+def test_a_continued_study_equals_one_that_never_stopped(name: str, tmp_path: Path) -> None:
     band = mini_band()
     whole = search(new_study(name, band), band, 38, score_of)
     parts = []
@@ -174,54 +174,52 @@ def test_another_process_may_continue(name: str, tmp_path: Path) -> None:
     assert same(found[:5], begun)
 
 
-def test_a_finished_trial_is_told_once_whenever_it_finishes() -> None:
-    study, read = optuna.create_study(), Reader()
-    for _ in range(4):
-        study.ask()
-    told: list[int] = []
+def test_trials_are_observed_once_and_in_the_order_of_proposals_whenever_they_finish() -> None:
+    band = small_band()
+    study = new_study("random", band)
+    reader = TrialReader(band.rows, study.directions, seed=0)
+    members = [asked(trial, band) for trial in [study.ask() for _ in range(5)]]
     for number in (0, 2, 3, 1, 4):
-        study.ask()
-        study.tell(number, 0.0)
-        finished, unfinished = read(study.get_trials())
-        told += [trial.number for trial in finished]
-        assert [trial.number for trial in study.get_trials()] == sorted({*told, *(trial.number for trial in unfinished)})
-    assert told == [0, 2, 3, 1, 4]
+        study.tell(number, float(number))
+        observed = reader.observe(study.get_trials(), 5)
+    assert same(list(observed.members), members)
+    assert observed.values[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert not len(observed.pending)
 
 
 class Counted(list[optuna.trial.FrozenTrial]):
-    """Trials that count how often one of them is looked at."""
+    """Trials that count how often one of them is read."""
 
-    num_looks = 0
+    num_reads = 0
 
     def __getitem__(self, index: Any) -> Any:
-        self.num_looks += 1
+        self.num_reads += 1
         return super().__getitem__(index)
 
     def __iter__(self) -> Iterator[optuna.trial.FrozenTrial]:
         for trial in super().__iter__():
-            self.num_looks += 1
+            self.num_reads += 1
             yield trial
 
 
 @every_sampler
-def test_a_proposal_looks_at_no_finished_trial_again(name: str) -> None:
-    """Neither where there are many, nor behind one that never ends."""
+def test_a_proposal_reads_no_finished_trial_again(name: str) -> None:
+    """Neither if there are many, nor after one that never ends."""
     band = mini_band()
     study = new_study(name, band)
     sampler = make_sampler(name, band, 0)
-    looks = []
+    reads = []
     study.enqueue_trial({})
-    zombie = study.ask()
-    asked(zombie, band)
+    asked(study.ask(), band)
     for _ in range(40):
         trials = Counted(study.get_trials(deepcopy=False))
         chosen = sampler.choose(study, trials, len(trials))
-        looks.append(trials.num_looks)
+        reads.append(trials.num_reads)
         distributions = {slot: CategoricalDistribution(options) for slot, options in band.space.slots.items()}
-        params = band.rows.parameters(chosen.row)
-        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=score_of(chosen.row)))  # type: ignore[arg-type]
+        params = band.rows.parameters(chosen.member)
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=score_of(chosen.member)))  # type: ignore[arg-type]
     # The one that never ends, and the one that has ended since.
-    assert looks == [1] + [2] * 39
+    assert reads == [1] + [2] * 39
 
 
 @every_sampler
@@ -254,7 +252,7 @@ def test_optimize_ends_with_the_band(name: str) -> None:
 
 
 @every_sampler
-def test_running_and_failed_trials_count_as_seen(name: str) -> None:
+def test_running_and_failed_trials_are_not_proposed_again(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
     failed = next(band.members(1))
@@ -274,16 +272,16 @@ def test_running_and_failed_trials_count_as_seen(name: str) -> None:
     assert distinct(taken) == distinct(list(band.members(10**6)))
 
 
-def test_what_others_evaluate_is_pending() -> None:
+def test_running_trials_are_pending() -> None:
     band = small_band()
     study = new_study("random", band)
     first, second, third = (study.ask() for _ in range(3))
     running, finished = asked(first, band), asked(second, band)
     study.tell(second, 1.0)
-    for lag, known, pending in ((1, [finished], [running]), (2, [], [running, finished])):
-        past = History(band.rows, study.directions, lag).past(study.trials[: third.number], third.number, seed=0)
-        assert same(list(past.rows), known)
-        assert same(list(past.pending), pending)
+    for staleness, known, pending in ((1, [finished], [running]), (2, [], [running, finished])):
+        observed = TrialReader(band.rows, study.directions, 0, staleness).observe(study.trials[: third.number], third.number)
+        assert same(list(observed.members), known)
+        assert same(list(observed.pending), pending)
 
 
 @every_sampler
@@ -297,18 +295,18 @@ def test_an_enqueued_trial_is_taken_as_it_is(name: str) -> None:
 
 
 @every_sampler
-def test_slots_that_do_not_count_may_be_left_out(name: str) -> None:
+def test_inactive_slots_may_be_left_out(name: str) -> None:
     band = small_band()
     study = new_study(name, band)
     shallow = next(row for row in band.members(10**6) if not band.rows.active(row[None]).all())
-    counts = dict(zip(band.rows.names, band.rows.active(shallow[None])[0], strict=True))
-    study.enqueue_trial({slot: option for slot, option in band.rows.parameters(shallow).items() if counts[slot]})
+    is_active = dict(zip(band.rows.names, band.rows.active(shallow[None])[0], strict=True))
+    study.enqueue_trial({slot: option for slot, option in band.rows.parameters(shallow).items() if is_active[slot]})
     assert same(search(study, band, 1), [shallow])
 
 
 @every_sampler
 def test_what_an_enqueued_trial_fixes_wins(name: str) -> None:
-    """Also where the band does not hold it; the search goes on inside."""
+    """Also if it lies outside the band; the following trials lie inside."""
     band = small_band()
     study = new_study(name, band)
     every = np.array(list(itertools.product(*map(range, band.rows.sizes))))
@@ -361,7 +359,7 @@ def test_several_objectives_spread_over_the_front(name: str) -> None:
         return score_of(row), float(band.costs(row[None])[0, 0])
 
     def volume(front: NDArray[np.float64]) -> float:
-        """What a front covers of the box from (70, the budget) on."""
+        """The hypervolume of a front, with (70, the budget) as reference point."""
         ordered = front[np.argsort(-front[:, 0])]
         covered, best = 0.0, float(band.budget.limits["macs"])
         for accuracy, macs in ordered:
@@ -385,27 +383,27 @@ def test_optimize_proposes_what_ask_does(name: str) -> None:
 
 
 @every_sampler
-def test_a_proposal_says_how_it_came_about(name: str) -> None:
+def test_a_proposal_says_what_proposed_it(name: str) -> None:
     band = mini_band()
     study = new_study(name, band)
     search(study, band, 36, score_of)
-    origins = [make_sampler(name, band, 0).choose(study, study.trials[:place], place).origin for place in (0, 33, 34, 35)]
-    assert origins[0] == "random"
-    assert name == "random" or set(origins[1:]) <= {"mutation", "crossover", "tpe", "surrogate"}
+    proposed_by = [make_sampler(name, band, 0).choose(study, study.trials[:number], number).proposed_by for number in (0, 33, 34, 35)]
+    assert proposed_by[0] == "random"
+    assert name == "random" or set(proposed_by[1:]) <= {"mutation", "crossover", "tpe", "surrogate"}
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("sampler", [AgingEvolutionSampler, SurrogateSampler, "tpe"])
 def test_learning_beats_random_draws(sampler: type[InBandSampler] | str, direction: Literal["maximize", "minimize"]) -> None:
     band, sign = mini_band(), 1 if direction == "maximize" else -1
-    made = make_sampler(sampler, band, 0) if isinstance(sampler, str) else sampler.over(band, 0)
+    made = make_sampler(sampler, band, 0) if isinstance(sampler, str) else sampler(band, 0)
     learnt = search(optuna.create_study(sampler=made, direction=direction), band, 70, score_of)[-20:]
     drawn = search(new_study("random", band, direction=direction), band, 70, score_of)[-20:]
     assert np.mean([sign * score_of(row) for row in learnt]) > np.mean([sign * score_of(row) for row in drawn]) + 0.3
 
 
-def test_the_surrogate_begins_with_what_is_known() -> None:
-    """Ten good members finished before: the first own proposal is modelled, and as good as they are."""
+def test_the_surrogate_learns_from_enqueued_trials() -> None:
+    """Ten good members are evaluated first: the first own proposal comes from the model, and is as good as they are."""
     band = mini_band()
     members = np.array(list(band.members(10**6)))
     truth = mini().truth(members)
@@ -414,11 +412,11 @@ def test_the_surrogate_begins_with_what_is_known() -> None:
     for row in known:
         study.enqueue_trial(band.rows.parameters(row))
     own = search(study, band, 20, score_of)[10:]
-    assert make_sampler("surrogate", band, 0).choose(study, study.trials[:10], 10).origin == "surrogate"
+    assert make_sampler("surrogate", band, 0).choose(study, study.trials[:10], 10).proposed_by == "surrogate"
     assert np.mean([score_of(row) for row in own]) > np.quantile(truth, 0.9)
 
 
-def test_an_unknown_sampler_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_sampler_is_refused_with_all_names() -> None:
     with pytest.raises(SamplerError, match=r"got 'annealing', expected one of surrogate, evolution, tpe, random"):
         make_sampler("annealing", small_band(), 0)
 
@@ -427,9 +425,8 @@ def test_children_are_members_near_their_parents() -> None:
     band = mini_band()
     rng = np.random.default_rng(0)
     parents = np.array(list(band.members(10**6)))[rng.integers(size_of(band), size=400)]
-    breeder = Breeder(band)
-    mutants, mixed = breeder.mutate(parents, rng), breeder.crossover(parents, parents[::-1], rng)
-    for children in (mutants, mixed):
+    for num_mutants in (len(parents), 0):
+        children = offspring(band, parents, parents[::-1], num_mutants, rng)
         assert len(children) > 200
         assert band.admits(children).all()
         assert (band.rows.canonical(children) == children).all()
@@ -438,7 +435,8 @@ def test_children_are_members_near_their_parents() -> None:
 def test_one_edit_reaches_every_neighbour() -> None:
     band = mini_band()
     rows, parent = band.rows, next(band.members(1))
-    children = Breeder(band).mutate(np.repeat(parent[None], 5_000, axis=0), np.random.default_rng(0), max_edits=1)
+    parents = np.repeat(parent[None], 5_000, axis=0)
+    children = offspring(band, parents, parents, len(parents), np.random.default_rng(0), max_edits=1)
     neighbours = [
         rows.canonical(np.where(np.arange(len(parent)) == slot, option, parent)[None])[0]
         for slot in np.flatnonzero(rows.active(parent[None])[0])
@@ -447,23 +445,23 @@ def test_one_edit_reaches_every_neighbour() -> None:
     ]
     inside = band.admits(np.array(neighbours))
     assert inside.sum() > 3
-    # Others would have further choices that count, which are random.
+    # The others have further active slots, which are random.
     same = (rows.active(np.array(neighbours)) == rows.active(parent[None])).all(axis=1)
     assert {row.tobytes() for row in np.array(neighbours)[inside & same]} <= {row.tobytes() for row in children}
 
 
 @given(st.data())
 def test_the_nearest_member_is_the_nearest(data: st.DataObject) -> None:
-    """As long as it is one change away; then never farther than twice that of the nearest."""
+    """If it is one edit away; otherwise it is at most twice as far as the nearest."""
     band = small_band()
     row = np.array([data.draw(st.integers(0, int(size) - 1)) for size in band.rows.sizes])
     seen = {member.tobytes() for member in band.members(10**6) if data.draw(st.booleans())}
 
-    def new(rows: Row) -> Row:
+    def untaken(rows: Row) -> Row:
         return rows[[found.tobytes() not in seen for found in rows]]
 
-    members = new(np.array(list(band.members(10**6))))
-    found = Breeder(band).nearest(row, new, np.random.default_rng(0))
+    members = untaken(np.array(list(band.members(10**6))))
+    found = nearest_members(band, row, untaken, np.random.default_rng(0))
     both = band.rows.active(members)
     least = ((members != row) & both).sum(axis=1).min(initial=len(row))
     if len(members) == 0:

@@ -27,10 +27,11 @@ from nas.cli.plot import plot
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.search.view import search_view
-from nas.study.tally import Standing, Tally
+from nas.study.record import Result, StudySummary
 from nas.train.view import training_view
 from proxies.cost import parse_budget
 from proxies.published import Parent, parents_within
+from space.architecture import Architecture
 from space.files import load_space
 from supernet.accuracy import Score
 
@@ -44,12 +45,14 @@ def published() -> list[Parent]:
     return parents_within(load_space("hybrid-224"), parse_budget("4.5GFLOPs", floor=0.9))
 
 
-def tally(accuracies: Sequence[float], fingerprints: Sequence[str] = (), under_way: int = 2) -> Tally:
-    evaluated = [
-        Standing(number, number, fingerprint, Score(accuracy, 0.02, accuracy - 2, 0.02, 100), {"macs": 4_400_000_000, "params": 22_100_000})
-        for number, (accuracy, fingerprint) in enumerate(zip(accuracies, [*fingerprints, *map(str, accuracies)], strict=False))
+def summary(accuracies: Sequence[float], first: Architecture | None = None) -> StudySummary:
+    """Of trials with these accuracies; the first of them evaluated an architecture of its own."""
+    other, costs = load_space("hybrid-224").smallest(), {"macs": 4_400_000_000, "params": 22_100_000}
+    results = [
+        Result(number, number, {}, first or other if number == 0 else other, costs, "random", score, 1.0)
+        for number, score in enumerate(Score(accuracy, 0.02, accuracy - 2, 0.02, 100) for accuracy in accuracies)
     ]
-    return Tally(evaluated, under_way, failed=1, interrupted=3, passed_over=7)
+    return StudySummary(results, {9: "of an accident"}, num_running=2, num_interrupted=3, num_duplicates=7)
 
 
 def lines_of(view: RenderableType, width: int, height: int) -> list[str]:
@@ -72,7 +75,7 @@ def test_the_screen_shows_phases_the_best_beside_a_published_network_counts_and_
     monkeypatch.setattr(screens, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(screens, "SHARE", float("inf"))
     mark = parents[0].architecture
-    found = tally([0.4, 0.55, 0.52, 0.6, 0.58], [mark.fingerprint])
+    found = summary([0.4, 0.55, 0.52, 0.6, 0.58], mark)
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=width, height=height, _environ={})
     with Screen(console, PHASES) as screen:
@@ -95,7 +98,7 @@ def test_the_screen_shows_phases_the_best_beside_a_published_network_counts_and_
     assert "40.0 ± 2.0" in line
     assert f"{parents[0].published.top1:.1f}" in line
     assert f"{parents[0].cost.macs / 1e9:.3g}" in line
-    assert "5 evaluated, 2 under way, 2 workers, 7 duplicates passed over, 1 failed, 3" in text
+    assert "5 evaluated, 2 running, 2 workers, 7 duplicates dropped, 1 failed, 3" in text
     assert text.count("•") == 5
     # What stays is what was printed, and that the phase is over.
     left = emulated(written.getvalue(), width, height)
@@ -107,7 +110,7 @@ def test_without_a_terminal_there_is_no_screen() -> None:
     written = io.StringIO()
     console = Console(file=written)
     with Screen(console, PHASES) as screen:
-        screen.reach("search", partial(search_view, tally([0.5]), published(), 2))
+        screen.reach("search", partial(search_view, summary([0.5]), published(), 2))
         with phase("search", 1, console) as advance:
             advance()
     assert written.getvalue() == "search: 1/1 (100 %)\n"
@@ -118,7 +121,7 @@ def test_without_a_terminal_there_is_no_screen() -> None:
     accuracies=st.lists(st.floats(0, 1), max_size=30), width=st.integers(60, 160), height=st.integers(3, 60), has_parents=st.booleans()
 )
 def test_a_view_never_has_more_rows_than_there_are(accuracies: list[float], width: int, height: int, has_parents: bool) -> None:
-    shown = lines_of(search_view(tally(accuracies), published() if has_parents else [], 2, width, height), width, height)
+    shown = lines_of(search_view(summary(accuracies), published() if has_parents else [], 2, width, height), width, height)
     # The table and the counts are there always; on a smaller terminal they are cut off.
     assert len(shown) <= max(height, 5)
     losses = {step: 1.0 / step for step in range(1, len(accuracies) + 1)}
@@ -126,7 +129,7 @@ def test_a_view_never_has_more_rows_than_there_are(accuracies: list[float], widt
 
 
 def test_a_published_network_that_was_not_evaluated_has_no_score() -> None:
-    shown = lines_of(search_view(tally([0.5]), published(), 1, 80, 24), 80, 24)
+    shown = lines_of(search_view(summary([0.5]), published(), 1, 80, 24), 80, 24)
     assert any(f"published: {published()[0].architecture.name}" in line and "–" in line for line in shown)
 
 

@@ -53,7 +53,8 @@ def test_a_search_leaves_a_study_architectures_weights_and_a_table(searched: Pat
     assert len({trial.user_attrs["fingerprint"] for trial in trials}) == 5
     budget = parse_budget(BUDGET, floor=0.5)
     for trial in trials:
-        assert {"stage1.width", "stage2.depth", "stage1.ffn", "stage2.block2.mixer", "stage1.block1.position"} <= trial.params.keys()
+        assert {"stage1.width", "stage2.depth", "stage1.ffn", "stage1.block1.mixer", "stage1.block1.position"} <= trial.params.keys()
+        assert ("stage2.block2.mixer" in trial.params) == (trial.params["stage2.depth"] == 2)
         assert budget.least <= trial.user_attrs["macs"] <= budget.limits["macs"]
         assert trial.user_attrs["over_budget"] <= 0
     best = load_architecture(run / "best.yaml")
@@ -135,7 +136,7 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
         state=optuna.trial.TrialState.RUNNING,
         params=victim.params,
         distributions=victim.distributions,
-        user_attrs=begun | {"place": 5, "owner": dead},
+        user_attrs=begun | {"proposal_index": 5, "process": dead},
     )
     study.add_trial(left)
     assert search.main(command(searched, "--trials", "7")) == 0
@@ -143,7 +144,7 @@ def test_a_trial_that_a_dead_process_left_running_is_settled_and_evaluated(searc
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5 + ["FAIL"] + ["COMPLETE"] * 2
     assert trials[5].user_attrs["failure"] == "interrupted"
     assert trials[6].params == victim.params
-    assert trials[6].user_attrs["place"] == 5
+    assert trials[6].user_attrs["proposal_index"] == 5
 
 
 @pytest.mark.parametrize("several", [(3, "local"), pytest.param((2, "ray"), marks=pytest.mark.soak)])
@@ -238,9 +239,9 @@ def test_parents_in_the_band_are_evaluated_first_and_stand_in_the_table(
     options += ["--steps", "1", "--batch-size", "2", "--trials", "2", "--halving-candidates", "0", "--out", str(tmp_path / "run")]
     assert search.main(options) == 0
     first, second = trials_of(tmp_path)
-    assert first.user_attrs["proposal"] == "uniformer-s-plus"
+    assert first.user_attrs["proposed_by"] == "uniformer-s-plus"
     assert first.user_attrs["macs"] == cost_of(plus.replace(num_classes=3)).macs
-    assert second.user_attrs["proposal"] == "random"
+    assert second.user_attrs["proposed_by"] == "random"
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "83.4" in rows["uniformer-s-plus"]
     assert "±" in rows["uniformer-s-plus"]

@@ -13,8 +13,8 @@ import torch
 
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint

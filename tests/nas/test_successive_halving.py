@@ -13,8 +13,8 @@ import pytest
 
 from nas.evaluators.standalone import Conditions, Trained, Training, training_alone
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from nas.runs.records.halving import HalvingRecord, read_halving
 from nas.search import __main__ as search
 from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, steps_of_rungs

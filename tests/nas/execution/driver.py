@@ -1,4 +1,4 @@
-"""A search as a program of its own, whose driver can be killed: `main([FOLDER, NAME, SECONDS, STORAGE, ADDRESS])`."""
+"""A search as a program, so that tests can kill its process: `main([FOLDER, NAME, SECONDS, STORAGE, ADDRESS])`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NUM_TRIALS = 60
 
 @dataclass(frozen=True)
 class ByFingerprint:
-    """Scores by an architecture's fingerprint, and the same wherever they are made.
+    """Scores an architecture by its fingerprint.
 
     Args:
-        seconds: that an evaluation takes at most.
+        seconds: the longest time that an evaluation takes.
     """
 
     seconds: float
@@ -36,7 +36,7 @@ class ByFingerprint:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Search, or go on; with an address on that Ray cluster, by three workers.
+    """Start or continue a search; with an address, by three workers on that Ray cluster.
 
     Args:
         argv: a folder with a space and images, the name of the run's directory in it, the seconds that an evaluation takes at most, the

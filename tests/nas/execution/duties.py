@@ -1,4 +1,4 @@
-"""What workers of tests are given to do; in a module of its own, which every worker can import."""
+"""Jobs for the workers of tests, in a module of its own that every worker can import."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from space.errors import UserError
 
-Do = Callable[[tuple[str, Path, int]], int]
+JobFunction = Callable[[tuple[str, Path, int]], int]
 
 
-def make_do() -> Do:
-    """A worker's callable: what it does depends on the first word of the payload."""
+def make_function() -> JobFunction:
+    """A worker's function: the first word of the payload says what it does."""
     return do
 
 
 def do(payload: tuple[str, Path, int]) -> int:
-    """Note that the job was begun, then do as told; the square of the number."""
+    """Note that the job was started, and do it; the square of the number."""
     what, folder, number = payload
     with (folder / "begun").open("a") as file:
         file.write(f"{number} {os.getpid()}\n")
@@ -29,7 +29,7 @@ def do(payload: tuple[str, Path, int]) -> int:
 
 
 def begun(folder: Path) -> list[tuple[int, int]]:
-    """Number and process of every job that was begun."""
+    """Number and process of every attempt at a job."""
     file = folder / "begun"
     lines = file.read_text().splitlines() if file.exists() else []
     return [(int(number), int(process)) for number, process in map(str.split, lines)]
@@ -70,7 +70,7 @@ def _wait(folder: Path, number: int) -> None:
 
 
 def _lose_node(folder: Path, number: int) -> None:
-    """The first time: say on which node, and wait to be lost with it."""
+    """At the first attempt: note the node, and wait to be lost with it."""
     import ray
 
     if _is_first(folder, number):
@@ -79,7 +79,7 @@ def _lose_node(folder: Path, number: int) -> None:
 
 
 def _count(folder: Path, number: int) -> None:
-    """Note how many are at it at the same time."""
+    """Note how many of these jobs run at the same time."""
     mine = folder / f"at-it-{number}"
     mine.touch()
     time.sleep(0.2)

@@ -48,7 +48,7 @@ def three_nodes() -> Iterator[Cluster]:
 def ended_as(folder: Path, name: str, storage: str = "") -> tuple[object, ...]:
     """What a search came to: its trials with their scores in the order of proposals, its successive halving and its winner."""
     results = open_study(storage or journal_url(folder / name), name if storage else None).results()
-    trials = sorted((result.place, result.architecture.fingerprint, result.score) for result in results)
+    trials = sorted((result.index, result.architecture.fingerprint, result.score) for result in results)
     return trials, halving_without_numbers(folder / name), load_architecture(folder / name / "best.yaml").fingerprint
 
 

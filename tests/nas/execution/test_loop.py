@@ -1,4 +1,4 @@
-"""The loop by itself, over workers that finish in any order and fail in any way."""
+"""The loop by itself, with workers that finish in any order and fail in any way."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Erratic:
         self.capacity = capacity
         self.begun = Counter[int]()
         self._rng, self._traceback = random.Random(seed), traceback
-        self._under_way: list[Job[Any]] = []
+        self._running: list[Job[Any]] = []
 
     def submit(self, job: Job[Any]) -> None:
-        self._under_way.append(job)
-        assert len(self._under_way) <= self.capacity
+        self._running.append(job)
+        assert len(self._running) <= self.capacity
         self.begun[job.key] += 1
 
     def results(self, timeout_seconds: float | None) -> Sequence[Finished]:
-        assert self._under_way, "nobody waits for nothing"
-        count = self._rng.randint(1 if timeout_seconds is None else 0, len(self._under_way))
-        self._rng.shuffle(self._under_way)
-        ended, self._under_way = self._under_way[:count], self._under_way[count:]
+        assert self._running, "the loop waits although no job runs"
+        count = self._rng.randint(1 if timeout_seconds is None else 0, len(self._running))
+        self._rng.shuffle(self._running)
+        ended, self._running = self._running[:count], self._running[count:]
         failed = Failure("lost", self._traceback)
         return [(job.key, failed if self.begun[job.key] <= job.payload else Done(job.key, 0.0)) for job in ended]
 
     def close(self) -> None:
-        """Nobody is left."""
+        """There is nothing to end."""
 
 
 @given(st.lists(st.integers(0, MAX_ATTEMPTS), max_size=30), st.integers(1, 8), st.integers(0, 100))

@@ -1,4 +1,4 @@
-"""Whoever works, in this process, in others or on a cluster: jobs come back done, or failed in the same way."""
+"""In this process, in others or on a cluster: jobs are done, or fail in the same way."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ray.cluster_utils import Cluster
 
 from nas.execution.jobs import WorkersError
 from nas.execution.loop import MAX_ATTEMPTS, MAX_IN_A_ROW, Deadline, JobError, JobList, run_jobs
-from nas.execution.opening import open_workers
 from nas.execution.resources import Resources
+from nas.execution.workers import open_workers
 from space.errors import UserError
-from tests.nas.execution.duties import begun, make_do
+from tests.nas.execution.duties import begun, make_function
 
 Run = Callable[..., tuple[dict[int, int], JobList]]
 KINDS = ("in process", "subprocesses", "ray")
 OTHERS = KINDS[1:]
-"""Those whose workers can be lost."""
+"""The kinds whose workers can be lost."""
 RAY_IN_SOAK = pytest.param("ray", marks=pytest.mark.soak)
-"""Where Ray adds seconds, and little that other tests do not show."""
+"""For tests in which Ray adds seconds and shows little more."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(folder: Path, resources: Resources, *whats: str, deadline: Deadline = De
     found: dict[int, int] = {}
     payloads = [(what, folder, number) for number, what in enumerate(whats)]
     jobs: JobList = JobList(payloads, lambda payload: f"job {payload[2]}", lambda payload, outcome: found.update({payload[2]: outcome}))
-    with open_workers(make_do, resources, folder / "ray") as workers:
+    with open_workers(make_function, resources, folder / "ray") as workers:
         run_jobs(jobs, workers, deadline)
     return found, jobs
 
@@ -64,22 +64,22 @@ def test_a_job_that_raises_is_tried_again_and_given_up(
     assert found == {1: 1, 2: 4, 3: 9}
     assert Counter(number for number, _ in begun(tmp_path)) == {0: MAX_ATTEMPTS, 1: 1, 2: 2, 3: 1}
     assert jobs.failures[0].reason == "ArithmeticError: 0 is odd and more"
-    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
-    assert len(told) == MAX_ATTEMPTS + 1
-    assert told.count(f"job 2: ArithmeticError: 2 is odd and more; tried again (attempt 1 of {MAX_ATTEMPTS})") == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
+    assert len(lines) == MAX_ATTEMPTS + 1
+    assert lines.count(f"job 2: ArithmeticError: 2 is odd and more; tried again (attempt 1 of {MAX_ATTEMPTS})") == 1
     with pytest.raises(JobError, match=r"(?s)^job 0: failed 3 times, the last time: ArithmeticError.*Traceback.*in _raise"):
         jobs.check()
 
 
 @pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
-def test_a_users_mistake_ends_all_in_its_words(resources: Resources, tmp_path: Path) -> None:
+def test_a_users_error_ends_the_loop_with_its_message(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^images/0.png: cannot be read$"):
         run(tmp_path, resources, "mistake", "work")
     assert [number for number, _ in begun(tmp_path)].count(0) == 1
 
 
 @pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
-def test_a_disk_that_stays_full_ends_all(resources: Resources, tmp_path: Path) -> None:
+def test_a_disk_that_stays_full_ends_the_loop(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device") as caught:
         run(tmp_path, resources, "full disk", "work")
     assert caught.value.filename == str(tmp_path / "0")
@@ -87,20 +87,20 @@ def test_a_disk_that_stays_full_ends_all(resources: Resources, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
-def test_what_fails_whatever_it_is_shows_its_traceback(resources: Resources, tmp_path: Path) -> None:
+def test_jobs_that_all_fail_end_the_loop_with_a_traceback(resources: Resources, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"(?s)^workers: got \d+ failures in a row.*Traceback.*in _raise"):
         run(tmp_path, resources, *["raise"] * (MAX_IN_A_ROW + 3))
 
 
 @pytest.mark.parametrize("resources", OTHERS, indirect=True)
-def test_a_killed_worker_costs_its_job_a_beginning(
+def test_the_job_of_a_killed_worker_is_tried_again(
     resources: Resources, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found, _ = run(tmp_path, resources, "work", "die once", "work", "work")
     assert found == {0: 0, 1: 1, 2: 4, 3: 9}
     assert Counter(number for number, _ in begun(tmp_path)) == {0: 1, 1: 2, 2: 1, 3: 1}
-    (told,) = [line for line in capfd.readouterr().err.splitlines() if "job 1" in line]
-    assert told.endswith(f"; tried again (attempt 1 of {MAX_ATTEMPTS})")
+    (lines,) = [line for line in capfd.readouterr().err.splitlines() if "job 1" in line]
+    assert lines.endswith(f"; tried again (attempt 1 of {MAX_ATTEMPTS})")
 
 
 @pytest.mark.parametrize("resources", [KINDS[1], RAY_IN_SOAK], indirect=True)
@@ -119,7 +119,7 @@ def test_no_more_at_a_time_than_there_are_workers(resources: Resources, tmp_path
 
 
 @pytest.mark.parametrize("resources", [*KINDS[:2], RAY_IN_SOAK], indirect=True)
-def test_after_its_deadline_nothing_is_begun(resources: Resources, tmp_path: Path) -> None:
+def test_no_job_starts_after_the_deadline(resources: Resources, tmp_path: Path) -> None:
     found, jobs = run(tmp_path, resources, "work", deadline=Deadline(time.monotonic()))
     assert not found
     assert not jobs.is_finished
@@ -138,7 +138,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         if not any(map(psutil.pid_exists, children)):
             return
         time.sleep(0.1)
-    raise AssertionError("they work on for nobody")
+    raise AssertionError("the workers outlive the process that started them")
 
 
 def test_processes_are_kept_from_job_to_job(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_one_local_worker_is_the_process_itself_with_its_own_number_of_threads(t
     assert torch.get_num_threads() == before
 
 
-def test_a_node_that_is_lost_costs_its_job_a_beginning(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_job_of_a_lost_node_is_tried_again(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def lose() -> None:
         while not (tmp_path / "node").exists() or not (node_id := (tmp_path / "node").read_text()):
             time.sleep(0.1)
@@ -169,5 +169,5 @@ def test_a_node_that_is_lost_costs_its_job_a_beginning(cluster: Cluster, tmp_pat
     losing.join()
     cluster.add_node(num_cpus=1, num_gpus=1)
     assert found == {number: number**2 for number in range(5)}
-    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
-    assert told == [f"job 1: its worker was lost; tried again (attempt 1 of {MAX_ATTEMPTS})"]
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("job ")]
+    assert lines == [f"job 1: its worker was lost; tried again (attempt 1 of {MAX_ATTEMPTS})"]

@@ -1,4 +1,4 @@
-"""Storages are Optuna's own, used by their public interface, and stand what happens to files."""
+"""Storages are Optuna's own, used by their public interface, and survive what happens to files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[3]
 HALF_A_LINE = b'{"op_code":8,"worker_id":"of one that was killed as it wro'
 
 
-def test_half_a_line_in_a_journal_is_forgotten_by_whoever_goes_on(tmp_path: Path) -> None:
+def test_an_incomplete_line_in_a_journal_is_removed_before_the_next_one(tmp_path: Path) -> None:
     file = tmp_path / "study.journal"
     study, other = (opened(f"journal:{file}", "random") for _ in range(2))
     first = asked(study)
     with file.open("ab") as journal:
         journal.write(HALF_A_LINE)
-    # Neither the one that has read the journal, nor one that opens it now, stumbles over it.
+    # Neither a process that has read the journal already nor one that opens it now fails.
     study.tell(first, score(first), 0.1)
     second = asked(other)
     with file.open("ab") as journal:
@@ -35,10 +35,10 @@ def test_half_a_line_in_a_journal_is_forgotten_by_whoever_goes_on(tmp_path: Path
     continued = opened(f"journal:{file}", "random")
     assert [result.number for result in continued.results()] == [first.number]
     other.tell(second, score(second), 0.1)
-    assert continued.tally() == opened(f"journal:{file}", "random").tally()
-    assert len(continued.tally().evaluated) == 2
+    assert continued.summary() == opened(f"journal:{file}", "random").summary()
+    assert len(continued.summary().results) == 2
     assert HALF_A_LINE not in file.read_bytes()
-    # Optuna's own backend reads it, too.
+    # Optuna's own backend reads the file.
     plain = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(file))))
     assert [trial.state for trial in plain.trials] == [TrialState.COMPLETE] * 2
 
@@ -54,11 +54,11 @@ def test_another_file_than_a_journal_is_refused_in_one_line_and_left_as_it_is(co
 
 
 class Interfered(ArchitectureStudy):
-    """Between its reading the study and its adding a trial, somebody enqueues another one, as a dashboard does."""
+    """A study in which somebody else, such as a dashboard, enqueues a trial after each reading of all trials."""
 
-    def _trials(self) -> list[FrozenTrial]:
-        trials = super()._trials()
-        self._study.enqueue_trial({})
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        trials = super()._trials(*states)
+        self.study.enqueue_trial({})
         return trials
 
 
@@ -75,7 +75,7 @@ def test_others_may_enqueue_trials_meanwhile(kind: str, tmp_path: Path, monkeypa
     assert len({architecture.fingerprint for architecture in results.values()}) == 3
 
 
-def test_nothing_is_used_that_is_optunas_own() -> None:
+def test_no_private_name_of_optuna_is_used() -> None:
     private = {name for optunas in (*_objects(), *map(type, _objects())) for name in vars(optunas) if _is_private(name)}
     assert {"_trial_id", "_storage", "_study_id", "_create_new_trial"} <= private
     files = [file for folder in ("nas", "experiments", "tests", "proxies", "supernet") for file in (ROOT / folder).rglob("*.py")]
