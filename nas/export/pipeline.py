@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -20,6 +19,7 @@ from nas.draw.rendering import render
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
 from nas.export.format import ExportedNetwork, ExportError, Format, differences, image_sizes
+from nas.runs.records.json_file import read_record
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import dump_architecture, load_published, write_atomically
@@ -150,15 +150,10 @@ def _labels(config: ExportConfig, architecture: Architecture) -> tuple[str, ...]
 
 def _results(config: ExportConfig, architecture: Architecture) -> dict[str, Any]:
     """What the retraining that made the weights measured; empty where its results do not lie beside them."""
-    file = None if config.weights_file is None else config.weights_file.with_name("result.json")
-    if file is None or not file.exists():
+    if config.weights_file is None:
         return {}
-    try:
-        results = json.loads(_text(file))
-        fits = results["fingerprint"] == architecture.fingerprint
-    except (ValueError, KeyError, TypeError):
-        raise ExportError(f"{file}: got no results of a retraining; move it away from the weights") from None
-    return results if fits else {}
+    results = read_record(config.weights_file.with_name("result.json"), dict[str, Any], "the results of a retraining") or {}
+    return results if results.get("fingerprint") == architecture.fingerprint else {}
 
 
 def _text(path: Path) -> str:
