@@ -18,7 +18,7 @@ import numpy as np
 from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, Rows
 from proxies.cost import BudgetError
 
-MAX_OPTIONS = 512
+MAX_OPTIONS = 10_000
 """Combinations of options of one independent choice."""
 MAX_STATES = 4096
 """Ways to fill the shared slots of one section, for all values of the earlier slots that it depends on."""
