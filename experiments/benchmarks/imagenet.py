@@ -1,10 +1,10 @@
-"""What the three commands of experiments/imagenet-4.5g would take: measured on the device at hand, worked out for others.
+"""The time that the three commands of experiments/imagenet-4.5g would take: measured on this device, computed for others.
 
     python -m experiments.benchmarks.imagenet [--processes 8]
 
 Measures training throughput of networks at 224 px in multiply-adds a second, forward passes likewise, and how many JPEGs a core
-loads and augments a second. Prints a Markdown table of that, and one of hours by throughput. On a CPU one thread is measured, by
-its own processor time, so that a busy machine does not matter.
+loads and augments a second. Prints a Markdown table of that, and one of hours by throughput. On a CPU it measures the processor time of
+one thread, which other programs do not affect.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _row(name: str, architecture: Architecture, device: torch.device, batch_size
 
 
 def _seconds(do: Callable[[], None], device: torch.device) -> float:
-    """The least of some, after one that allocates."""
+    """The least of some repetitions, after one that allocates."""
     found = []
     for _ in range(4):
         start = time.perf_counter() if device.type == "cuda" else time.process_time()

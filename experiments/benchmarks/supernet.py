@@ -1,9 +1,9 @@
-"""A step of supernet training on one path beside the same step of that path's plain network: time and peak memory.
+"""Time and peak memory of a supernet's training step on one path, relative to the same step of that path's plain network.
 
     python -m experiments.benchmarks.supernet
 
-A step is forward, backward, clipping and AdamW on one batch. Pairs are taken turn by turn, each of another architecture drawn from
-the space, as in training: what a path needs anew is counted. The first turn through the architectures warms up both sides.
+A step is forward, backward, clipping and AdamW on one batch. The two kinds of steps alternate, each pair on another architecture of the
+space, as in training, so the preparation of a path is counted. The first round through the architectures warms up both kinds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from supernet.slices import update
 
 CASES = ("hybrid-32:32", "hybrid-32:64", "hybrid-32:128", "hybrid-224:32")
 NUM_ARCHITECTURES = 20
-"""More than a supernet keeps ready, so that every step meets its path as if for the first time."""
+"""More than a supernet caches, so that every step prepares its path."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure all cases; the table is written anew after each, so that stopping loses nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=CASES, metavar="SPACE:BATCH")
-    parser.add_argument("--rounds", type=int, default=3, help="turns through all architectures that are timed")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds through all architectures")
     parser.add_argument("--architectures", type=int, default=NUM_ARCHITECTURES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
@@ -77,17 +77,17 @@ def measure(case: str, args: argparse.Namespace) -> Row:
     supernet_step = step_of_supernet(space, architectures, images, labels)
     plain_steps = [step_of_network(architecture, images, labels) for architecture in architectures]
     pairs = []
-    for turn in range(args.rounds + 1):
-        for place, plain_step in enumerate(plain_steps):
-            supernet = seconds_of(lambda place=place: supernet_step(place), 1, args.device)  # type: ignore[misc]
+    for number in range(args.rounds + 1):
+        for index, plain_step in enumerate(plain_steps):
+            supernet = seconds_of(lambda index=index: supernet_step(index), 1, args.device)  # type: ignore[misc]
             plain = seconds_of(plain_step, 1, args.device)
-            if turn:
+            if number:
                 pairs.append((supernet, plain))
     ratios = [supernet / plain for supernet, plain in pairs]
     some = range(0, len(architectures), max(1, len(architectures) // 4))
     memory = max(
-        peak_bytes(lambda place=place: supernet_step(place), args.device) / peak_bytes(plain_steps[place], args.device)  # type: ignore[misc]
-        for place in some
+        peak_bytes(lambda index=index: supernet_step(index), args.device) / peak_bytes(plain_steps[index], args.device)  # type: ignore[misc]
+        for index in some
     )
     low, median, high = statistics.quantiles(ratios, n=4)
     return Row(case, 1000 * statistics.median(plain for _, plain in pairs), median, (low, high), memory, len(pairs))
@@ -111,13 +111,13 @@ def step_of_supernet(
     space: SearchSpace, architectures: Sequence[Architecture], images: Tensor, labels: Tensor
 ) -> Callable[[int], None]:
     """One step of the supernet on one of the architectures."""
-    in_turn = Strategy(lambda domain, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
-    training = PathTraining(Supernet(space), in_turn, whole_space(space), 0).to(images.device).train()
+    sequence = Strategy(lambda domain, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
+    training = PathTraining(Supernet(space), sequence, whole_space(space), 0).to(images.device).train()
     optimizer = create_optimizer_v2(training, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
     parameters = dict(training.named_parameters())
 
-    def step(place: int) -> None:
-        for logits in training(place, images):
+    def step(index: int) -> None:
+        for logits in training(index, images):
             F.cross_entropy(logits, labels).backward()
         trained = training.slices.with_gradients(parameters)
         nn.utils.clip_grad_norm_([one.view for one in trained], 5.0)
@@ -137,7 +137,7 @@ def table(rows: Sequence[Row], args: argparse.Namespace) -> str:
         f" --rounds {args.rounds} --threads {args.threads}`:",
         f"{machine(args)}, torch {torch.__version__}, fp32.",
         "Times of a whole step on one path; ratios are medians of pairs, with quartiles. Memory is the most that tensors take during a",
-        "step beyond what was there before it, the greatest ratio of five architectures. Wanted: at most 1.05 and 1.3.",
+        "step beyond what was there before it, the greatest ratio of five architectures. Aim: at most 1.05 and 1.3.",
         "",
         "| space : batch | plain step, ms | supernet / plain | quartiles | peak memory | pairs |",
         "|---|--:|--:|---|--:|--:|",

@@ -24,14 +24,10 @@ class Recipe(Value):
     """How to train a network.
 
     Args:
-        lr: the highest learning rate, at this recipe's batch size.
-        clip_grad: greatest norm of all gradients together; none does not clip.
-        mixup, cutmix: alpha of the Beta distribution; 0 is off.
-        mix_prob: share of the batches that are mixed.
+        optimizer, ..., precision: as in `supernet.training.config.TrainConfig`; `lr` is that of this recipe's batch size.
         drop_path: stochastic depth of the last block.
-        ema_decay: decay of the averaged weights, which are then the result; none takes the last weights.
-        accumulate: parts of a batch that a process trains on one after the other: less memory, but batch norms see one part at a time.
-        precision: of the arithmetic; `auto` is bf16 on a GPU with units for it, else fp32.
+        ema_decay: as there; the averaged weights are then the result.
+        accumulate: as there; less memory, but batch norms see one part at a time.
         compile: whether to train through `torch.compile`.
         teacher: a network to learn from beside the labels, as `nas.retrain.teacher.open_teacher` reads it.
         teacher_weights: its weights, where it has none of its own.

@@ -20,7 +20,7 @@ def num_processes() -> int:
 
 def process_index() -> int:
     """The number of this process, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if num_processes() > 1 else 0
 
 
 def is_first() -> bool:
@@ -57,8 +57,11 @@ def average_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace floating-point tensors of one type by their means over all processes, in place."""
     if num_processes() > 1 and tensors:
         # One message: hundreds of small ones would take longer than the step.
-        means = all_reduced(torch.cat([tensor.reshape(-1) for tensor in tensors])) / num_processes()
-        for tensor, mean in zip(tensors, means.split([tensor.numel() for tensor in tensors]), strict=True):
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        _join_group()
+        distributed.all_reduce(flat)
+        flat /= num_processes()
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view(tensor.shape))
 
 
