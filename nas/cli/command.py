@@ -100,11 +100,11 @@ _ADVICE = {
 
 
 def _complaint_of(error: OSError) -> str | None:
-    """Which path it was, what happened to it and what to do; None where the error is no matter of a user's files."""
-    # Of a renaming the second name is the one that matters. A number is a descriptor, which we have mishandled.
+    """The path, what happened to it and what to do; None where the error does not concern a user's files."""
+    # When a renaming fails, the second name matters. A number is a descriptor: a bug of ours.
     path = error.filename if error.filename2 is None else error.filename2
     if not isinstance(path, (str, bytes, os.PathLike)):
-        # Writing names no file, and the disk may be full all the same.
+        # An error of writing names no file; a full disk is still the user's matter.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return None
         path = "disk"
@@ -115,9 +115,9 @@ def _complaint_of(error: OSError) -> str | None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """End a command by SIGTERM, as schedulers and containers do, just as by Ctrl-C, also where that is ignored: in background jobs.
+    """Let SIGTERM, which schedulers and containers send, interrupt a command as Ctrl-C does. Background jobs ignore Ctrl-C itself.
 
-    Of the processes that torchrun has started SIGTERM ends each at once: the others may wait for it in the middle of a step.
+    It ends a process that torchrun started at once: the others may be waiting for it in the middle of a step.
     """
     if threading.current_thread() is not threading.main_thread() or _num_processes() > 1:
         yield
@@ -135,9 +135,9 @@ def _interrupt(*_: object) -> NoReturn:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Without Python's collector of reference cycles, which in a short command would go over what is imported again and again, and find
-    nothing: a sixth of its time, a part of that as it ends."""
-    if sys.modules["__main__"].__package__ == __package__:
+    """Switch off Python's collector of reference cycles: in a short command it costs a sixth of the time, going over imported modules
+    again and again, and finds nothing. Part of that time is spent as the process ends."""
+    if str(sys.modules["__main__"].__package__).partition(".")[0] == "nas":
         # The process ends with the command.
         atexit.register(gc.freeze)
     gc.disable()
@@ -149,7 +149,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _printing_once(on_several_gpus: bool) -> Iterator[None]:
-    """Let one of the processes that torchrun has started print; UserError where there may be one only."""
+    """Let only one of torchrun's processes print; UserError for a command that runs in one process."""
     processes = _num_processes()
     if processes > 1 and not on_several_gpus:
         raise UserError(f"torchrun: got {processes} processes, expected one; several GPUs are for nas.train and nas.retrain")

@@ -1,6 +1,6 @@
-"""A small plot of text for a terminal: a line of Braille dots, eight to a character, and points beside it.
+"""A small plot for a terminal: a line of Braille dots, eight to a character, and points.
 
-Plotting libraries for terminals take tens of milliseconds for a plot, which a screen that is drawn anew all the time cannot afford.
+Plotting libraries for terminals take tens of milliseconds for a plot, which is too slow for a screen that is drawn twice a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STYLES = {"line": "green", "point": "blue", "nothing": ""}
 
 
 def plot(line: Points, points: Points, width: int, height: int) -> Text:
-    """Draw a line and single points over common axes, in so many columns and rows; where they meet, the point is seen.
+    """Draw a line and points over common axes, in so many columns and rows; a point hides the line.
 
     Args:
         line: in the order of x, joined by straight lines.

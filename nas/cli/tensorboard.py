@@ -1,8 +1,7 @@
-"""A training's scalars for TensorBoard: loss, learning rate, images a second, skipped steps, and whatever else is told.
+"""A training's scalars for TensorBoard: loss, learning rate, images a second, skipped steps, and others.
 
-A training that goes on from a checkpoint does some steps again that were written already. TensorBoard is told to forget
-those, and what came before a checkpoint is on the disk when the checkpoint is; so every step is there once, however often a
-training is interrupted.
+A training that continues from a checkpoint repeats some steps whose scalars are written already. TensorBoard is told to drop those, and
+scalars are flushed before a checkpoint is written. So every step appears once, however often a training is interrupted.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 FOLDER = "tensorboard"
 """In a run's directory."""
 POINTS = 1000
-"""Steps of a training that are written, about: TensorBoard shows no more."""
+"""About so many steps of a training are written; TensorBoard shows no more."""
 STEP_BYTES = 270.0
-"""On the disk, of a step that is written."""
+"""On the disk, a written step."""
 LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation accuracy"
 
 
 def num_bytes(steps: int) -> float:
-    """What the scalars of a training of so many steps take on the disk."""
+    """Size on the disk of the scalars of a training of so many steps."""
     return STEP_BYTES * min(steps, POINTS)
 
 
@@ -60,7 +59,7 @@ class Scalars:
             self._writer.close()
 
     def follow(self, report: StepReport) -> None:
-        """Write what a step reports; every step of the training is to be told."""
+        """Write the report of a step; called after every step."""
         step = report.step
         if self._writer is None or step <= self._last:
             # The first one, or the training has gone back to an earlier state.
@@ -84,12 +83,12 @@ class Scalars:
             self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Have everything on the disk."""
+        """Write everything to the disk."""
         if self._writer is not None:
             self._writer.flush()
 
     def _open(self, step: int) -> None:
-        """Begin a file whose reader forgets this step and those after it, as far as earlier files hold them."""
+        """Begin a file with which TensorBoard drops this step and later ones from earlier files."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._timed = None

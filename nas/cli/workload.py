@@ -1,4 +1,4 @@
-"""What networks will ask of this machine: seconds from its measured speed, bytes from weights and maps. Rough figures, all of them."""
+"""Rough estimates for dry runs: seconds from this machine's measured speed, bytes from weights and maps."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
 """The share of a large matrix product's speed that whole networks reach."""
 MATRIX, REPEATS = 512, 5
 TRAINING_PASSES = 3
-"""A step of training takes about so many forward passes."""
+"""A training step takes about as long as so many forward passes."""
 FLOAT = 4
 COPIES_OF_WEIGHTS = 4
 """Weights, gradients and two moments."""
 SAVED_COPIES = 3
 """Weights and two moments, in a checkpoint."""
 ALIVE = 0.25
-"""Of the maps of a pass without gradients, what is in memory at a time."""
+"""The share of the maps of a pass without gradients that is in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What one image costs, and the weights.
+    """What one image and the weights cost.
 
     Args:
         macs: on average over the networks.
@@ -43,11 +43,11 @@ class Workload:
     params: int
 
     def passing_seconds(self, images: float) -> float:
-        """Of a forward pass, on all cores or a GPU."""
+        """Of forward passes, on all cores or a GPU."""
         return images * self.macs / macs_per_second()
 
     def training_seconds(self, steps: float, batch_size: int) -> float:
-        """Likewise."""
+        """Of training, on all cores or a GPU."""
         return TRAINING_PASSES * self.passing_seconds(steps * batch_size)
 
     def passing_bytes(self, batch_size: int) -> float:
@@ -70,7 +70,7 @@ class Workload:
 
 
 def workload_of(architectures: Sequence[Architecture], image_size: int) -> Workload:
-    """What some architectures' networks ask for at a size of the images, side in pixels."""
+    """The workload of some architectures' networks at a side of the images, in pixels."""
     parts = [architecture.parts_at(image_size, image_size) for architecture in architectures]
     costs = [[part_cost(part) for part in network] for network in parts]
     return Workload(
@@ -82,7 +82,7 @@ def workload_of(architectures: Sequence[Architecture], image_size: int) -> Workl
 
 @lru_cache(maxsize=1)
 def macs_per_second() -> float:
-    """What networks are likely to reach on all cores here or on the GPU, from a matrix product's speed."""
+    """The estimated speed of networks on all cores or on the GPU, from that of a matrix product."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     matrix = torch.randn(MATRIX, MATRIX, device=device)
     (matrix @ matrix).sum().item()
@@ -94,5 +94,5 @@ def macs_per_second() -> float:
 
 
 def slower_by(threads: int) -> float:
-    """Times as long a job takes on so many threads in all as on the cores of this machine, one on each; a GPU is shared as it is."""
+    """By what factor a job takes longer on so many threads in all than on all cores; 1 on a GPU, which jobs share."""
     return 1.0 if torch.cuda.is_available() else (os.cpu_count() or 1) / threads

@@ -1,4 +1,4 @@
-"""About how large the files of a run's directory are, in bytes; for plans."""
+"""Approximate sizes of the files in a run's directory, in bytes, for dry runs."""
 
 STUDY_BYTES = 13e3
 """Of a trial in the study."""
@@ -11,4 +11,4 @@ YAML_BYTES = 2e3
 CONFIG_BYTES = 2e3
 REPORT_BYTES = 1e6
 RESULT_BYTES = 1e3
-"""Of a training alone."""
+"""Of a stand-alone training."""
