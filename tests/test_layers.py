@@ -106,7 +106,6 @@ def test_every_folder_of_nas_has_its_place_and_no_command_imports_another_ones_d
 
 SHARED_NAMES = {
     "run",  # what a command's file does with its config
-    "Reader",
     "split",  # of official weights into parts, of images into splits
 }
 """Public names that several files may define: by convention they say the same everywhere."""
