@@ -16,7 +16,7 @@ from nas.execution.loop import Deadline
 from nas.latency import LATENCY_FOLDER, keep_tables, limited, tables_of_run, within_latencies
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
-from nas.search.evaluation import evaluate, evaluator_of, open_search
+from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.space_cost import SpaceParts
@@ -113,7 +113,7 @@ def search_on_another_machine(finished: Path, folder: Path) -> Path:
     band = limited(ArchitectureBand(supernet_run.space, without_latency(budget)), budget, {made_up.quantity: made_up})
     study = open_search(config, supernet_run, band, budget, parents_within(supernet_run.space, budget))
     with Screen(Console(quiet=True), ("search",)) as screen:
-        evaluate(config, study, evaluator_of(config, supernet_run, None), Deadline(), screen, [])
+        evaluate_proposals(config, study, evaluator_of(config, supernet_run, None), Deadline(), screen, [])
     document["config"] |= {"trials": 3}
     (run / "config.json").write_text(json.dumps(document))
     return run
