@@ -11,6 +11,7 @@ from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
+from nas.runs.records.data import DATA
 from nas.runs.records.halving import read_halving
 from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
 from nas.runs.storage_url import file_of, without_password
@@ -98,7 +99,8 @@ def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> fl
 
 def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:
     files = {f"{config.artifacts_folder.name}/": config.trials * ARTIFACTS_BYTES}
-    files |= {"config.json": CONFIG_BYTES, "best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
+    files |= {"config.json": CONFIG_BYTES, DATA: CONFIG_BYTES}
+    files |= {"best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
     if config.judged_by == "supernet" and config.supernet is None:
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
         files[f"{FOLDER}/"] = num_bytes(config.steps)

@@ -8,6 +8,7 @@ from random import Random
 
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.workload import Workload, workload_of
+from nas.runs.records.data import DATA
 from nas.runs.sizes import CONFIG_BYTES
 from nas.train.config import SupernetConfig
 from nas.train.supernet_run import SupernetRun
@@ -33,7 +34,7 @@ def plan_training(config: SupernetConfig, supernet_run: SupernetRun, band: Archi
     return Plan(
         (*latency_phases(config, supernet_run.space, targets), phase),
         {"in training": memory_now() + workload.training_bytes(config.batch_size)},
-        {f"{config.out}/config.json": CONFIG_BYTES, str(supernet_run.weights_file): workload.weights_bytes},
+        {f"{config.out}/{name}": CONFIG_BYTES for name in ("config.json", DATA)} | {str(supernet_run.weights_file): workload.weights_bytes},
         workload.checkpoint_bytes,
         "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}",
     )

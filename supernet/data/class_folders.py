@@ -58,14 +58,13 @@ def _labelled(listing: Listing, part: str, source: str, where: str, remarks: Seq
 
 def _passed_over(listing: Listing, beside: Sequence[str]) -> Iterator[str]:
     if beside:
-        yield f"{len(beside)} images beside the class folders are passed over: {printable(listed(beside))}"
+        yield f"passed over beside the class folders: {len(beside)} images, such as {printable(beside[0])}"
     if listing.hidden:
-        yield f"{len(listing.hidden)} hidden files or folders are passed over: {printable(listed(sorted(listing.hidden)))}"
+        yield f"passed over as hidden: {len(listing.hidden)}, such as {printable(min(listing.hidden))}"
     if listing.others:
-        yield f"{len(listing.others)} files are passed over that are no images: {_counted(listing.others)}"
+        yield f"passed over as no images: {_counted(listing.others)}"
     if listing.links:
-        links = printable(listed(sorted(listing.links)))
-        yield f"{len(listing.links)} links are passed over that lead to nothing, or to what is listed anyway: {links}"
+        yield f"passed over as links to nothing, or to what is listed anyway: {printable(listed(sorted(listing.links)))}"
 
 
 def _check_class_folders(listing: Listing, classes: set[str], where: str) -> None:
@@ -101,10 +100,10 @@ class _Top:
 
 
 def _is_part(name: str, tops: dict[str, _Top]) -> bool:
-    """Whether a folder is a split, and no class that is called like one: it holds folders of images, and others are no classes."""
+    """Whether a folder is a split, and no class that is called like one: its images lie in folders, or there are no classes beside it."""
     if name.lower() not in TRAIN_NAMES + TEST_NAMES or not tops[name].images_below:
         return False
-    return not tops[name].images_inside or not _classes_beside_parts(tops)
+    return tops[name].images_below > tops[name].images_inside or not _classes_beside_parts(tops)
 
 
 def _is_outer(name: str, tops: dict[str, _Top], listing: Listing) -> bool:
@@ -130,4 +129,4 @@ def _choose(tops: dict[str, _Top], part: str, source: str) -> tuple[str | None, 
         raise DataError(f"{source}: got the folder {named[0]} of folders beside folders of images, {printable(listed(sorted(beside)))}; "
                         "expected it to be the training part or a class: move or rename it")  # fmt: skip
     unused = [f"{name}/" for name in sorted(tops) if name not in parts.values() or (part == TEST and name in named[1:])]
-    return f"{named[0]}/", [f"not used beside {named[0]}/: {printable(listed(unused))}"] if unused else []
+    return f"{named[0]}/", [f"passed over beside {named[0]}/: {printable(listed(unused))}"] if unused else []

@@ -217,7 +217,8 @@ def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, a
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError(f"damaged or cut off at byte {start + tar.offset}")
-    found.folders.update(str(parent) for path in files for parent in PurePosixPath(path).parents if parent.name)
+    folders = {os.path.dirname(path) for path in files}
+    found.folders.update(str(folder) for path in folders for folder in (PurePosixPath(path), *PurePosixPath(path).parents) if folder.name)
     missing: list[File] = []
     for path, target, is_hard in sorted(links):
         if target in files and is_hard:

@@ -47,7 +47,7 @@ def images_of_csv(path: Path, part: str) -> ImageSet | None:
     files = [str(path.parent / names[row]) for row in chosen]
     files_found = [File(file, file, problem="" if os.path.isfile(file) else "no such file") for file in files]
     twice = len(rows) - len(labels)
-    remarks = [f"{twice} rows name a file again and are passed over"] if twice else []
+    remarks = [f"passed over as rows that name a file again: {twice}"] if twice else []
     return labelled_set(str(path), [labels[names[row]][0] for row in chosen], Files(files_found), remarks=remarks)
 
 

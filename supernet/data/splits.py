@@ -61,7 +61,7 @@ def cautions(images: ImageSet, splits: Splits) -> Iterator[str]:
     absent = np.flatnonzero(np.bincount(images.labels[splits.search], minlength=images.num_classes) == 0)
     if len(absent):
         names = printable(listed([images.class_names[label] for label in absent]))
-        yield f"{len(absent)} classes have too few images to be judged: {names}"
+        yield f"too few images to be judged: classes {names}"
     if len(splits.search) < FEW_IMAGES:
         margin = 98 / max(len(splits.search), 1) ** 0.5
-        yield f"{len(splits.search)} images to judge on are few: accuracies on them are known to about ± {margin:.0f} points"
+        yield f"few images to judge on: accuracies on {len(splits.search)} are known to about ± {margin:.0f} points"

@@ -80,7 +80,7 @@ def test_rows_of_a_csv_that_repeat_a_file_count_once(pictures: Path) -> None:
     (pictures / "labels.csv").write_text("\n".join(lines))
     images = open_images(pictures / "labels.csv")
     assert len(images) == 14
-    assert "1 rows name a file again" in images.remarks[0]
+    assert "rows that name a file again: 1" in images.remarks[0]
 
 
 def test_a_file_that_a_csv_names_in_vain_is_a_damaged_image(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
