@@ -91,7 +91,8 @@ class Batches:
         transform = _training_transform(self.images, self.image_size, self.augmentation)
         samples = _Samples(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
         wanted = range(self.batch_size) if places is None else places
-        yield from _load(samples, _Draws(self, range(start, stop), wanted), workers)
+        draws = ([drawn[place] for place in wanted] for drawn in map(self.draws, range(start, stop)))
+        yield from _load(samples, draws, workers)
 
     def draws(self, step: int) -> list[tuple[int, int]]:
         """The images of a step: how many were drawn before each since step 0, and its number in the set."""
@@ -176,20 +177,6 @@ def _evaluation_samples(images: ImageSet, image_size: int) -> _Samples:
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, total: int) -> np.ndarray:
     return np.random.default_rng(seed_of("order", seed, epoch)).permutation(total)
-
-
-class _Draws:
-    """The draws of consecutive steps at some places of their batches."""
-
-    def __init__(self, batches: Batches, steps: range, places: Sequence[int]) -> None:
-        self._batches = batches
-        self._steps = steps
-        self._places = places
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in self._steps:
-            draws = self._batches.draws(step)
-            yield [draws[place] for place in self._places]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ Without `train/` the folders at the top are the classes. What is passed over is 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from supernet.data.files import File, Files, Listing
 from supernet.data.image_set import ImageSet, labelled_set, natural_order
@@ -27,16 +27,53 @@ def images_in_class_folders(listing: Listing, part: str, source: str, is_tar: bo
     Args:
         is_tar: a tar's only folder at the top, such as `set/` in `set/train/...`, is left out of all paths.
     """
-    tops = _Top.of(listing.images)
-    while is_tar and _is_outer(name := next(iter(tops), ""), tops, listing):
-        listing = listing.below(f"{name}/")
-        tops = _Top.of(listing.images)
-    prefix, remarks = _choose(tops, part, source)
-    if prefix is None:
-        return None
-    tests = [name for name in tops if _is_part(name, tops)] if part == TRAIN and not prefix else ()
-    where = f"{source}/{prefix}".rstrip("/")
-    return _labelled(listing.below(prefix, without=tests), part, source, where, remarks)
+    tops = _TopFolders(listing)
+    while is_tar and (outer := tops.outer):
+        listing = listing.below(f"{outer}/")
+        tops = _TopFolders(listing)
+    names = [tops.parts[name] for name in (TRAIN_NAMES if part == TRAIN else TEST_NAMES) if name in tops.parts]
+    if part == TRAIN:
+        tops.check_training_part(names, source)
+    if part == ALL or not names:
+        tests = tops.parts.values() if part == TRAIN else ()
+        return None if part == TEST else _labelled(listing.below("", without=tests), part, source, source, [])
+    unused = [f"{name}/" for name in tops.names if name not in tops.parts.values() or name in names[1:]]
+    remarks = [f"passed over beside {names[0]}/: {printable(listed(unused))}"] if unused else []
+    return _labelled(listing.below(f"{names[0]}/"), part, source, f"{source}/{names[0]}", remarks)
+
+
+class _TopFolders:
+    """The folders at the top, and which of them are splits.
+
+    Args:
+        inside, below: how many images lie in a folder, and how many in the folders in it.
+        classes: those that hold images, and are not called like splits.
+        parts: the splits by their names in lower case. A split's images lie in folders; a class may be called like one.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        inside, below = Counter[str](), Counter[str]()
+        for file in listing.images:
+            name, _, path = file.path.partition("/")
+            if path:
+                (below if "/" in path else inside)[name] += 1
+        self.names = sorted(inside.keys() | below.keys())
+        self.classes = [name for name in sorted(inside) if name.lower() not in TRAIN_NAMES + TEST_NAMES]
+        self.parts = {
+            name.lower(): name
+            for name in sorted(below, reverse=True)
+            if name.lower() in TRAIN_NAMES + TEST_NAMES and (below[name] > inside[name] or not self.classes)
+        }
+        folders = {*self.names, *(path for path in listing.folders if "/" not in path)}
+        self.outer = self.names[0] if len(folders) == len(self.names) == 1 and not inside and not self.parts else None
+
+    def check_training_part(self, names: Sequence[str], source: str) -> None:
+        """DataError where the split is missing beside others, or may as well be a class; `names` are the folders called like it."""
+        if not names and self.parts and len(self.parts) == len(self.names):
+            raise DataError(f"{source}: got {listed(sorted(self.parts.values()))} without train, expected a training part")
+        if names and len(self.classes) > 1 and not self.parts.keys() & set(TEST_NAMES):
+            raise DataError(f"{source}: got the folder {names[0]} of folders beside folders of images, {printable(listed(self.classes))}; "
+                            "expected it to be the training part or a class: move or rename it")  # fmt: skip
 
 
 def _labelled(listing: Listing, part: str, source: str, where: str, remarks: Sequence[str]) -> ImageSet:
@@ -79,54 +116,3 @@ def _check_class_folders(listing: Listing, classes: set[str], where: str) -> Non
 def _counted(files: Sequence[File]) -> str:
     counts = Counter(file.suffix or "without suffix" for file in files)
     return listed([f"{count} {suffix}" for suffix, count in counts.most_common()]) or "empty"
-
-
-class _Top:
-    """A folder at the top: how many images lie in it, and how many in its folders."""
-
-    def __init__(self) -> None:
-        self.images_inside = self.images_below = 0
-
-    @staticmethod
-    def of(images: Iterable[File]) -> dict[str, _Top]:
-        tops: defaultdict[str, _Top] = defaultdict(_Top)
-        for file in images:
-            name, *below = file.path.split("/")
-            if len(below) == 1:
-                tops[name].images_inside += 1
-            elif below:
-                tops[name].images_below += 1
-        return tops
-
-
-def _is_part(name: str, tops: dict[str, _Top]) -> bool:
-    """Whether a folder is a split, and no class that is called like one: its images lie in folders, or there are no classes beside it."""
-    if name.lower() not in TRAIN_NAMES + TEST_NAMES or not tops[name].images_below:
-        return False
-    return tops[name].images_below > tops[name].images_inside or not _classes_beside_parts(tops)
-
-
-def _is_outer(name: str, tops: dict[str, _Top], listing: Listing) -> bool:
-    """Whether a folder holds all others, and is no split."""
-    alone = len(tops) == 1 and not any("/" not in path and path != name for path in listing.folders)
-    return alone and not tops[name].images_inside and not _is_part(name, tops)
-
-
-def _classes_beside_parts(tops: dict[str, _Top]) -> list[str]:
-    return [name for name, top in tops.items() if top.images_inside and name.lower() not in TRAIN_NAMES + TEST_NAMES]
-
-
-def _choose(tops: dict[str, _Top], part: str, source: str) -> tuple[str | None, list[str]]:
-    """The path that leads to a part's class folders, None where there is no test part, and remarks on what is left out."""
-    parts = {name.lower(): name for name in sorted(tops, reverse=True) if _is_part(name, tops)}
-    named = [parts[name] for name in (TRAIN_NAMES if part == TRAIN else TEST_NAMES) if name in parts]
-    if part == ALL or not named:
-        if part == TRAIN and parts and len(parts) == len(tops):
-            raise DataError(f"{source}: got {listed(sorted(parts.values()))} without train, expected a training part")
-        return (None if part == TEST else ""), []
-    beside = _classes_beside_parts(tops)
-    if part == TRAIN and len(beside) > 1 and not parts.keys() & set(TEST_NAMES):
-        raise DataError(f"{source}: got the folder {named[0]} of folders beside folders of images, {printable(listed(sorted(beside)))}; "
-                        "expected it to be the training part or a class: move or rename it")  # fmt: skip
-    unused = [f"{name}/" for name in sorted(tops) if name not in parts.values() or (part == TEST and name in named[1:])]
-    return f"{named[0]}/", [f"passed over beside {named[0]}/: {printable(listed(unused))}"] if unused else []

@@ -192,20 +192,20 @@ def is_packed(path: Path) -> bool:
 
 def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, above: str) -> None:
     """Add the members of a tar that begins at byte `start` of a file on disk."""
-    files: dict[str, File] = {}
+    stored: dict[str, File] = {}
     links: list[tuple[str, str, bool]] = []
     tars: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = _normal(f"{above}/{member.name}")
         names = path.split("/")
         hidden = next((depth for depth, name in enumerate(names, 1) if _is_hidden(name)), None)
+        if member.isreg():
+            # Of members of one name the last one counts, as in unpacking.
+            stored[path] = File(path, file, (path, start + member.offset_data, member.size))
         if hidden is not None:
             found.hidden.add("/".join(names[:hidden]))
-        elif member.isreg():
-            # Of members of one name the last one counts, as in unpacking.
-            files[path] = File(path, file, (path, start + member.offset_data, member.size))
-            if path.endswith(".tar"):
-                tars[path] = member
+        elif member.isreg() and path.endswith(".tar"):
+            tars[path] = member
         elif member.isdir():
             found.folders.add(path)
         elif member.islnk():
@@ -217,12 +217,13 @@ def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, a
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError(f"damaged or cut off at byte {start + tar.offset}")
+    files = {path: one for path, one in stored.items() if not any(map(_is_hidden, path.split("/")))}
     folders = {os.path.dirname(path) for path in files}
     found.folders.update(str(folder) for path in folders for folder in (PurePosixPath(path), *PurePosixPath(path).parents) if folder.name)
     missing: list[File] = []
     for path, target, is_hard in sorted(links):
-        if target in files and is_hard:
-            files[path] = files[target]._replace(path=path)
+        if target in stored and is_hard:
+            files[path] = stored[target]._replace(path=path)
         elif target in found.folders:
             found.folders.add(path)
             found.links.add(path)
