@@ -12,7 +12,7 @@ import torch
 
 from experiments.benchmarks import commands
 from experiments.benchmarks.plain import PlainNetwork
-from experiments.benchmarks.probes import drawn, only
+from experiments.benchmarks.synthetic import drawn, only
 from proxies.macs import cost_of
 from space import build_network, load_space, parent_names
 from tests.commands import ROOT, exit_code
@@ -41,7 +41,7 @@ FEW: dict[str, str] = {
     "imagenet": "--batch-size 1",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t --batches 1 --image-size 64 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
-    "probes": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
+    "synthetic": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
     "samplers": "--instances 1 --cell-instances 1 --staged-instances 1 --max-trials 5 --samplers random --known 20 --processes 1"
     f" --output {PAGE}",
     "supernet": f"--cases tiny.yaml:4 --architectures 2 --rounds 1 --output {PAGE}",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from supernet.data.images import ImageSet
     from supernet.data.splits import Splits
 
-HELP = "folder or tar with a folder a class, .csv, .parquet, .npz, the name of a set (torch/..., hfds/...), digits or probes"
+HELP = "folder or tar with a folder a class, .csv, .parquet, .npz, the name of a set (torch/..., hfds/...), digits or synthetic"
 
 
 def source_named(value: Any) -> str:

@@ -1,7 +1,6 @@
-"""From images to batches of tensors: augmentation, normalisation, and the stream that training reads.
+"""Batches of tensors: decoding, augmentation, normalisation, and the stream of training batches.
 
-Pixels are normalised by ImageNet's mean and standard deviation, whatever the data: 0.485, 0.456, 0.406 and 0.229,
-0.224, 0.225 of a full scale of 1.
+Pixels are scaled to 0 to 1, then normalised by ImageNet's mean (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225).
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ if TYPE_CHECKING:
     from timm.data.random_erasing import RandomErasing
 
 SMALL_SIZE = 64
-"""Up to this side, in pixels, images are evaluated whole, and loading them needs no process of its own."""
+"""Images up to this side, in pixels, are evaluated without a centre crop and loaded without worker processes."""
 _MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 _STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training image at random. The defaults are mild, as small images need it.
+    """Random changes of training images. The defaults are mild, which suits small images.
 
     Args:
-        min_area: least part of an image's area that a crop keeps, where the data allows it.
-        mirror: whether to mirror half of the images, where the data allows it.
+        min_area: the smallest share of an image's area that a random crop keeps; 1 where `ImageSet.crop` forbids crops.
+        mirror: whether to mirror half of the images; never where `ImageSet.mirror` forbids it.
         color_jitter: greatest relative change of brightness, contrast and saturation.
-        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`, or none.
-        erase: probability of erasing a rectangle.
+        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`; None for no policy.
+        erase: probability of random erasing (Zhong et al., 2017).
     """
 
     min_area: float = 0.6
@@ -54,14 +53,13 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Training batches: the one of a step depends on the seed and the step alone.
+    """Training batches of equal size. A step's batch depends on nothing but the seed and the step.
 
-    Images are drawn epoch by epoch without replacement; a batch may reach over the end of an epoch, so that all have
-    the same size.
+    Each epoch samples every image once, in another order. A batch may span two epochs.
 
     Args:
-        indices: the images of the set to train on.
-        num_workers: processes that load; by default as `default_workers` says.
+        indices: numbers of the images to train on.
+        num_workers: worker processes that load images; by default `default_workers(image_size)`.
     """
 
     images: ImageSet
@@ -78,42 +76,41 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that draw every image once, the last batch filled up from the next epoch."""
+        """Steps until every image has been sampled once; the last batch is filled up from the next epoch."""
         return -(-len(self.indices) // self.batch_size)
 
-    def stream(self, start: int, stop: int, places: Sequence[int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, start: int, stop: int, rows: Sequence[int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`.
 
         Args:
-            places: in each batch, of the images to load, in this order; by default all.
+            rows: which rows of each batch to load, in this order; by default all.
         """
         workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
         transform = _training_transform(self.images, self.image_size, self.augmentation)
-        samples = _Samples(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
-        wanted = range(self.batch_size) if places is None else places
-        draws = ([drawn[place] for place in wanted] for drawn in map(self.draws, range(start, stop)))
-        yield from _load(samples, draws, workers)
+        images = _Loader(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
+        own_rows = range(self.batch_size) if rows is None else rows
+        yield from _load(images, ([batch[row] for row in own_rows] for batch in map(self.samples, range(start, stop))), workers)
 
-    def draws(self, step: int) -> list[tuple[int, int]]:
-        """The images of a step: how many were drawn before each since step 0, and its number in the set."""
+    def samples(self, step: int) -> list[tuple[int, int]]:
+        """The batch of a step: of each image the number of samples since step 0, and its number in the set."""
         total = len(self.indices)
-        drawn = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return [(draw, int(self.indices[_order(self.seed, draw // total, total)[draw % total]])) for draw in drawn]
+        numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [(number, int(self.indices[_order(self.seed, number // total, total)[number % total]])) for number in numbers]
 
 
-def places_of_part(size: int, part: int, parts: int) -> list[int]:
-    """Places of a part's images in a batch, one of several parts of equal size.
+def rows_of_part(size: int, part: int, parts: int) -> list[int]:
+    """Rows of a batch that one process of several trains on; all processes have equally many.
 
-    Mixup mixes the first image with the last one, the second with the last but one and so on; in a part they are the same pairs.
+    Mixup pairs the first row with the last one, the second with the last but one and so on. Each pair stays in one process.
     """
     if parts == 1:
         return list(range(size))
     lower = range(part, size // 2, parts)
-    return [*lower, *(size - 1 - place for place in reversed(lower))]
+    return [*lower, *(size - 1 - row for row in reversed(lower))]
 
 
 def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int) -> tuple[Tensor, Tensor]:
-    """Decode images once, without augmentation: (B, 3, S, S) float32 and labels (B,), unreadable ones left out."""
+    """Images without augmentation, (B, 3, S, S) float32, and labels (B,); unreadable images are left out."""
     (batch,) = evaluation_batches(images, indices, image_size, len(indices), num_workers=0)
     return batch
 
@@ -121,15 +118,15 @@ def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_siz
 def evaluation_batches(
     images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256, num_workers: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images in order, without augmentation, but for those that cannot be read.
+    """Yield images (B, 3, S, S) and labels (B,) in order, without augmentation; unreadable images are left out.
 
-    The last batch is as small as it has to be, and others are by what was left out of them. DataError where nothing remains.
+    The last batch may be smaller, and so is a batch with unreadable images. DataError where no image can be read.
     """
     rows = [(0, int(index)) for index in indices]
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     workers = default_workers(image_size) if num_workers is None else num_workers
     is_empty = True
-    for batch in _load(_evaluation_samples(images, image_size), batches, workers):
+    for batch in _load(_evaluation_loader(images, image_size), batches, workers):
         is_empty = False
         yield batch
     if is_empty and rows:
@@ -137,11 +134,11 @@ def evaluation_batches(
 
 
 def default_workers(image_size: int) -> int:
-    """Processes that load images: none for small ones, else one for every core that is this process's share."""
+    """Worker processes that load images: none for small ones, else this process's share of the cores, 8 at most."""
     return 0 if image_size <= SMALL_SIZE else max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-# timm is imported where it is needed: it takes seconds, and asking what a search would do needs none of it.
+# timm is imported inside functions: the import takes seconds, and a dry run needs none of it.
 
 
 def _erasing(probability: float) -> RandomErasing | None:
@@ -166,12 +163,12 @@ def _training_transform(images: ImageSet, image_size: int, augmentation: Augment
     )
 
 
-def _evaluation_samples(images: ImageSet, image_size: int) -> _Samples:
+def _evaluation_loader(images: ImageSet, image_size: int) -> _Loader:
     from timm.data import create_transform
 
     crop = 1.0 if image_size <= SMALL_SIZE else 0.9
     transform = create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
-    return _Samples(images, transform)
+    return _Loader(images, transform)
 
 
 @lru_cache(maxsize=2)
@@ -181,18 +178,18 @@ def _order(seed: int, epoch: int, total: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A batch, and by number which files could not be read, and why."""
+    """A batch, and why files could not be read, by their images' numbers."""
 
     images_BCHW: Tensor
     labels_B: Tensor
     unreadable: Mapping[int, str]
 
 
-class _Samples(Dataset):
-    """Batches of transformed images, each image's random numbers seeded by its draw.
+class _Loader(Dataset):
+    """Batches of transformed images; the number of a sample seeds its augmentation.
 
     Args:
-        part: images one of which, of the same class, takes the place of one that cannot be read; without them it is left out.
+        part: numbers of the images that may replace an unreadable one of their class; None leaves unreadable images out.
     """
 
     def __init__(
@@ -204,35 +201,35 @@ class _Samples(Dataset):
         self._erase = erase
         self._part = part
 
-    def __getitems__(self, draws: list[tuple[int, int]]) -> _Loaded | DataError:
+    def __getitems__(self, samples: list[tuple[int, int]]) -> _Loaded | DataError:
         try:
             with preserved_rng_state():
-                return self._load(draws)
+                return self._load(samples)
         except DataError as error:
-            # As a value: a worker's exception would arrive with its traceback as its message.
+            # Returned, not raised: DataLoader puts the traceback of a worker's exception into its message.
             return error
 
-    def _load(self, draws: list[tuple[int, int]]) -> _Loaded:
+    def _load(self, samples: list[tuple[int, int]]) -> _Loaded:
         unreadable: dict[int, str] = {}
         pixels, labels = [], []
-        for draw, index in draws:
+        for number, index in samples:
             image = self._read(index, unreadable)
             if image is not None:
-                pixels.append(self._pixels(draw, index, image))
+                pixels.append(self._pixels(number, index, image))
                 labels.append(self.images.labels[index])
         labels_B = torch.tensor(np.array(labels, dtype=np.int64))
         if not pixels:
             return _Loaded(torch.empty(0), labels_B, unreadable)
-        # A batch at once: three times as fast as image by image.
+        # The whole batch at once is three times as fast as image by image.
         images_BCHW = torch.stack(pixels).float().div_(255).sub_(_MEAN).div_(_STD)
         if self._erase is not None:
-            for (draw, _), image_CHW in zip(draws, images_BCHW, strict=True):
-                reseed("erase", self._seed, draw)
+            for (number, _), image_CHW in zip(samples, images_BCHW, strict=True):
+                reseed("erase", self._seed, number)
                 self._erase(image_CHW)
         return _Loaded(images_BCHW, labels_B, unreadable)
 
     def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:
-        for candidate in itertools.chain([index], self._stand_ins(index)):
+        for candidate in itertools.chain([index], self._replacements(index)):
             try:
                 return self.images.read(candidate)
             except UnreadableImage as error:
@@ -242,33 +239,32 @@ class _Samples(Dataset):
         name = self.images.class_names[self.images.labels[index]]
         raise DataError(f"{self.images.source}: got no image of the class {name!r:.60} to train on that can be read")
 
-    def _stand_ins(self, index: int) -> Iterator[int]:
-        """The other images of this one's class and part, the next ones first."""
+    def _replacements(self, index: int) -> Iterator[int]:
+        """The other images of the same class in the part, the next ones first."""
         if self._part is not None:
             members = np.sort(self._part[self.images.labels[self._part] == self.images.labels[index]])
-            place = int(np.searchsorted(members, index))
-            yield from map(int, np.roll(members, -place)[1:])
+            yield from map(int, np.roll(members, -int(np.searchsorted(members, index)))[1:])
 
-    def _pixels(self, draw: int, index: int, image: Image.Image) -> Tensor:
-        reseed("augment", self._seed, draw)
+    def _pixels(self, number: int, index: int, image: Image.Image) -> Tensor:
+        reseed("augment", self._seed, number)
         try:
             return self._transform(image)
         except ValueError as error:
-            # Some of timm's policies ask for what Pillow refuses, such as posterizing to no bits.
+            # Some of timm's policies call Pillow with arguments that it refuses, such as posterizing to 0 bits.
             raise DataError(f"{self.images.source}: image {index}: the augmentation failed ({error}); choose another one") from None
 
 
-def _load(samples: _Samples, batches: Iterable[list[tuple[int, int]]], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _load(images: _Loader, batches: Iterable[list[tuple[int, int]]], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     loader = DataLoader(
-        samples,
+        images,
         batch_sampler=batches,
         collate_fn=_unchanged,
         num_workers=num_workers,
-        worker_init_fn=_leave_interruptions_to_the_parent,
-        # Without a generator of its own, a loader draws from the caller's.
+        worker_init_fn=_ignore_interrupts,
+        # Without a generator of its own, a DataLoader advances the caller's.
         generator=torch.Generator(),
     )
-    unreadable = samples.images.unreadable
+    unreadable = images.images.unreadable
     for batch in loader:
         if isinstance(batch, DataError):
             raise batch
@@ -282,5 +278,6 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _leave_interruptions_to_the_parent(_: int) -> None:
+def _ignore_interrupts(_: int) -> None:
+    """Leave Ctrl-C to the parent process, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from supernet.data import probes
+from supernet.data import synthetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ def digits() -> Embedded:
     return Embedded(tuple("0123456789"), np.round(greys * (255 / 16)).astype(np.uint8), labels, in_test, crop=True)
 
 
-def _probes(*tasks: str) -> Embedded:
-    pixels, labels = probes.draw(tasks, probes.IMAGES_A_CLASS)
-    names = tuple(f"{task}: {name}" for task in tasks for name in probes.TASKS[task].class_names)
+def _synthetic(*tasks: str) -> Embedded:
+    pixels, labels = synthetic.draw(tasks, synthetic.IMAGES_A_CLASS)
+    names = tuple(f"{task}: {name}" for task in tasks for name in synthetic.TASKS[task].class_names)
     # Classes take turns, so that the last images hold all of them equally often.
     in_test = np.arange(len(labels)) >= len(labels) * 4 // 5
     return Embedded(names, pixels, labels, in_test, crop=False)
@@ -56,6 +56,6 @@ def _probes(*tasks: str) -> Embedded:
 
 EMBEDDED: Mapping[str, Callable[[], Embedded]] = {
     "digits": digits,
-    "probes": partial(_probes, *probes.TASKS),
-    **{f"probes/{task}": partial(_probes, task) for task in probes.TASKS},
+    "synthetic": partial(_synthetic, *synthetic.TASKS),
+    **{f"synthetic/{task}": partial(_synthetic, task) for task in synthetic.TASKS},
 }

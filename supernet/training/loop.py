@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supernet.data.batches import Batches, places_of_part
+from supernet.data.batches import Batches, rows_of_part
 from supernet.slices import Slices
 from supernet.training.checkpointer import Checkpointer
 from supernet.training.config import TrainConfig, num_parts, precision_of
@@ -70,8 +70,8 @@ def train_network(
     end_seconds = math.inf if max_seconds is None else state.counters.seconds + max_seconds
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
-        places = [place for number in own_parts for place in places_of_part(batches.batch_size, number, parts)]
-        return batches.stream(state.counters.step, config.steps, places)
+        rows = [row for number in own_parts for row in rows_of_part(batches.batch_size, number, parts)]
+        return batches.stream(state.counters.step, config.steps, rows)
 
     with interruptions() as interrupted:
         remaining = stream()

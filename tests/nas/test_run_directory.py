@@ -85,8 +85,8 @@ def test_a_killed_command_holds_nothing(tmp_path: Path) -> None:
 def test_what_goes_wrong_inside_lets_go(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), open_run(tmp_path / "run", CONFIG):
         raise ZeroDivisionError
-    with pytest.raises(RunError, match="holds a run with data 'digits', got 'probes'"):
-        open_run(tmp_path / "run", CONFIG | {"data": "probes"})
+    with pytest.raises(RunError, match="holds a run with data 'digits', got 'synthetic'"):
+        open_run(tmp_path / "run", CONFIG | {"data": "synthetic"})
     with open_run(tmp_path / "run", CONFIG | {"trials": 9}, frozenset({"trials"})):
         pass
 
@@ -204,8 +204,8 @@ def test_a_directory_that_was_moved_or_copied_goes_on(tmp_path: Path, take: Call
     assert name_of_run(again) == "run"
     assert json.loads((again / "config.json").read_text())["config"]["out"] == str(again)
     # What decides is compared as ever.
-    with pytest.raises(RunError, match="holds a run with data 'digits', got 'probes'"):
-        make(again, data="probes")
+    with pytest.raises(RunError, match="holds a run with data 'digits', got 'synthetic'"):
+        make(again, data="synthetic")
     with pytest.raises(RunError, match="holds a run with storage"):
         make(again, storage=f"sqlite:///{tmp_path}/run/own/study.db")
 
@@ -239,7 +239,7 @@ def test_a_check_says_what_opening_would_and_writes_nothing(tmp_path: Path) -> N
     (tmp_path / "broken" / "config.json").write_text("{")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     for path, config, complaint in (
-        (run, CONFIG | {"data": "probes"}, "holds a run with data 'digits', got 'probes'"),
+        (run, CONFIG | {"data": "synthetic"}, "holds a run with data 'digits', got 'synthetic'"),
         (tmp_path, CONFIG, "not empty and not a run's directory"),
         (tmp_path / "file", CONFIG, "got a file, expected a folder"),
         (tmp_path / "broken", CONFIG, "not a run's config"),

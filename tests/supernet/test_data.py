@@ -227,7 +227,7 @@ def test_an_epoch_draws_every_image_once(total: int, batch_size: int) -> None:
     images = open_digits()
     batches = Batches(images, np.arange(total) * 3, batch_size, 32, 0)
     steps = 3 * total
-    drawn = [index for step in range(steps) for _, index in batches.draws(step)]
+    drawn = [index for step in range(steps) for _, index in batches.samples(step)]
     assert len(drawn) == steps * batch_size
     for epoch in range(len(drawn) // total):
         assert sorted(drawn[epoch * total : (epoch + 1) * total]) == [3 * index for index in range(total)]

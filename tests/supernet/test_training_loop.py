@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from space.files import load_space
 from space.network import build_network
-from supernet.data.batches import Batches, places_of_part
+from supernet.data.batches import Batches, rows_of_part
 from supernet.data.images import open_images
 from supernet.seeding import seed_of, seeded
 from supernet.training import checkpointer, loop
@@ -333,7 +333,7 @@ def test_parts_of_a_batch_add_up_to_it() -> None:
 def test_every_image_is_in_the_same_part_as_the_one_it_is_mixed_with(processes: int, accumulate: int, pairs: int) -> None:
     parts = processes * accumulate
     size = 2 * pairs * parts
-    places = [places_of_part(size, part, parts) for part in range(parts)]
+    places = [rows_of_part(size, part, parts) for part in range(parts)]
     assert sorted(place for part in places for place in part) == list(range(size))
     assert all([size - 1 - place for place in part] == part[::-1] for part in places)
 

@@ -88,7 +88,7 @@ def test_training_goes_on_with_another_of_its_class_and_part(
     assert {bad, bad + 1} <= set(part)
     batches = Batches(images, part, 8, 32, seed=0, augmentation=Augmentation(min_area=1.0, mirror=False), num_workers=num_workers)
     loaded = list(batches.stream(0, 2 * batches.steps_per_epoch))
-    in_turn = [index for step in range(len(loaded)) for _, index in batches.draws(step)]
+    in_turn = [index for step in range(len(loaded)) for _, index in batches.samples(step)]
     pixels, labels = (torch.cat(parts) for parts in zip(*loaded, strict=True))
     assert labels.tolist() == images.labels[in_turn].tolist()
     stand_in = next(index for index in range(bad + 2, 60) if index in part)
@@ -98,7 +98,7 @@ def test_training_goes_on_with_another_of_its_class_and_part(
     # The others are what they would be had nothing happened.
     whole = Batches(open_images(str(write_pictures(tmp_path / "aet", count=20))), part, 8, 32, 0, Augmentation(min_area=1.0, mirror=False))
     (first, _), = whole.stream(0, 1)
-    rows = [row for row, (_, index) in enumerate(whole.draws(0)) if index not in (bad, bad + 1)]
+    rows = [row for row, (_, index) in enumerate(whole.samples(0)) if index not in (bad, bad + 1)]
     assert torch.equal(first[rows], loaded[0][0][rows])
     again = list(batches.stream(0, len(loaded)))
     assert all(torch.equal(a, b) for a, b in zip((a for a, _ in loaded), (a for a, _ in again), strict=True))

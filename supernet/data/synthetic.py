@@ -6,7 +6,7 @@
 - `counts`: how many squares there are, small ones and large ones, whose area tells nothing; several scales matter.
 - `channels`: which colour channels vary together over the image; their correlation is no matter of place.
 
-How far they tell mixers apart is measured in experiments/results/probes.md. Images are 32x32, in noise; the same seed gives the same
+How far they tell mixers apart is measured in experiments/results/synthetic.md. Images are 32x32, in noise; the same seed gives the same
 ones. Classes of a task do not differ in mean brightness or colour.
 """
 

@@ -1,6 +1,6 @@
-"""Whether embedded images tell architectures apart, and which mixer wins on which task of `probes`.
+"""Whether embedded images tell architectures apart, and which mixer wins on which task of `synthetic`.
 
-    python -m experiments.benchmarks.probes
+    python -m experiments.benchmarks.synthetic
 
 Spread: architectures drawn from the budget's band of `hybrid-32` learn each set with two seeds; how far they differ is held against
 how far the seeds of one differ. Mixers: of every mixer that `hybrid-32` offers, some networks are drawn that hold no other, no DPE, and
@@ -32,14 +32,14 @@ from proxies.cost import parse_budget
 from space.architecture import Architecture
 from space.files import load_space, write_atomically
 from space.search_space import SearchSpace
-from supernet.data.probes import TASKS
+from supernet.data.synthetic import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
 MADE_FOR = {"texture": ("local_mhra",), "pairs": ("global_mhra",), "counts": ("ssa",), "channels": ("channel_group",)}
 """By task, the mixers that ought to win."""
 
 
-SETS = ("digits", "probes")
+SETS = ("digits", "synthetic")
 SEEDS = 2
 
 
@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--folder", type=Path, default=Path("runs/probes"), help="of the trainings")
-    parser.add_argument("--output", type=Path, default=RESULTS / "probes.md")
+    parser.add_argument("--folder", type=Path, default=Path("runs/synthetic"), help="of the trainings")
+    parser.add_argument("--output", type=Path, default=RESULTS / "synthetic.md")
     config = parser.parse_args(argv)
     hybrid = load_space("hybrid-32")
     mixers = sorted({mixer.type for of_stage in hybrid.mixers for mixer in of_stage})
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracies: dict[tuple[str, str], list[float]] = {}
     with phase("trainings", len(config.tasks) * len(mixers) * config.networks) as advance:
         for task in config.tasks:
-            run = SupernetRun.on_data(config.folder, hybrid, f"probes/{task}", None, seed=0)
+            run = SupernetRun.on_data(config.folder, hybrid, f"synthetic/{task}", None, seed=0)
             conditions = Conditions(run, config.batch_size, config.folder / task)
             trainings = {
                 Training(architecture.replace(num_classes=run.space.num_classes), config.steps, seed): mixer
@@ -79,14 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 accuracies.setdefault((trainings[training], task), []).append(result.score.accuracy)
     lines = [
         "# What embedded images tell apart", "",
-        f"    python -m experiments.benchmarks.probes --budget {config.budget} --architectures {config.architectures} "
+        f"    python -m experiments.benchmarks.synthetic --budget {config.budget} --architectures {config.architectures} "
         f"--networks {config.networks} --steps {config.steps} --batch-size {config.batch_size}", "",
         f"Standard deviations of log-likelihood after {config.steps} steps of {config.batch_size} images, between {config.architectures} "
         f"architectures of the {config.budget} band of hybrid-32, without what seeds add, and between {SEEDS} seeds of one of them.", "",
         "| set | architectures | seeds | ratio | mean accuracy, % |", "|---|--:|--:|--:|--:|",
         *(f"| {name} | {found.architectures:.3f} | {found.seeds:.3f} | {found.architectures / found.seeds:.1f} | {100 * accuracy:.0f} |"
           for name, (found, accuracy) in spreads.items()), "",
-        f"Accuracy in % on search images of `probes`, four classes a task: the mean over {config.networks} networks of one mixer each, and "
+        f"Accuracy in % on search images of `synthetic`, four classes a task: the mean over {config.networks} networks of one mixer, and "
         "its least and greatest. In bold the mixer that the task was made for.", "",
         f"| mixer | {' | '.join(config.tasks)} |", f"|---|{'---|' * len(config.tasks)}",
         *(f"| {mixer} | {' | '.join(cell(mixer, task, accuracies[mixer, task]) for task in config.tasks)} |" for mixer in mixers),
