@@ -1,7 +1,6 @@
 """The files below a folder or in tars, listed alike, and images read from where they lie.
 
-A tar is never unpacked: an image is read from its place in it. Nothing hidden is listed, and no file twice: a link to what is
-listed anyway is passed over, and so is one that leads nowhere unless it is called like an image.
+A tar is never unpacked: an image is read from its place in it. Nothing hidden is listed. Links are followed, and no file counts twice.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
@@ -40,12 +39,14 @@ class File(NamedTuple):
         file: on disk: the file itself, or the tar that holds it.
         member: what a tar calls it, and where in the tar its bytes lie: offset and number.
         problem: why it cannot be opened, if so.
+        real: what tells the file from others where it was reached by a link: the file that the link leads to.
     """
 
     path: str
     file: str
     member: tuple[str, int, int] | None = None
     problem: str = ""
+    real: str = ""
 
     @property
     def suffix(self) -> str:
@@ -94,19 +95,26 @@ class Listing:
             (self.images if row not in to_open or _is_image(file) else self.others).append(file)
 
     def below(self, prefix: str, without: Collection[str] = ()) -> Listing:
-        """The part below a folder, whose path ends with `/`, or below the root, `""`, without some of the folders there."""
+        """The part below a folder, whose path ends with `/`, or below the root, `""`, without some of the folders there.
+
+        A file to which several paths lead is listed once.
+        """
 
         def is_below(path: str) -> bool:
             return path.startswith(prefix) and path[len(prefix) :].partition("/")[0] not in without
 
-        def files_below(files: list[File]) -> list[File]:
-            return [file._replace(path=file.path[len(prefix) :]) for file in files if is_below(file.path)]
-
         def paths_below(paths: set[str]) -> set[str]:
             return {path[len(prefix) :] for path in paths if is_below(path)}
 
-        paths = (paths_below(paths) for paths in (self.folders, self.hidden, self.links))
-        return Listing(files_below(self.images), files_below(self.others), *paths)
+        def files_below(files: list[File]) -> list[File]:
+            once: dict[str, File] = {}
+            for file in (file._replace(path=file.path[len(prefix) :]) for file in files if is_below(file.path)):
+                if once.setdefault(file.real or file.where, file) is not file:
+                    links.add(file.path)
+            return list(once.values())
+
+        folders, hidden, links = map(paths_below, (self.folders, self.hidden, self.links))
+        return Listing(files_below(self.images), files_below(self.others), folders, hidden, links)
 
 
 class Files(EncodedImages):
@@ -128,21 +136,19 @@ def list_folder(root: Path) -> Listing:
     found = Listing()
     files: list[File] = []
     linked: list[File] = []
-    real_paths: dict[str, str] = {}
-    seen: set[str] = set()
-    folders, linked_folders = [("", str(root))], list[tuple[str, str]]()
+    seen: set[tuple[str, str]] = set()
+    folders, linked_folders = [("", str(root), os.path.realpath(root))], list[tuple[str, str, str]]()
     while folders or linked_folders:
         if not folders:
             # Folders before links to them, and those in a fixed order.
             linked_folders.sort()
             folders.append(linked_folders.pop(0))
-        above, folder = folders.pop()
-        real = os.path.realpath(folder)
-        if real in seen:
+        above, folder, real = folders.pop()
+        # Once in each split: links may lead in circles, and splits to a common store.
+        if (visit := (above.partition("/")[0], real)) in seen:
             found.links.add(above.rstrip("/"))
             continue
-        seen.add(real)
-        real_paths[folder] = real
+        seen.add(visit)
         with os.scandir(folder) as children:
             for child in children:
                 path = above + child.name
@@ -150,17 +156,17 @@ def list_folder(root: Path) -> Listing:
                     found.hidden.add(path)
                 elif child.is_dir():
                     found.folders.add(path)
-                    (linked_folders if child.is_symlink() else folders).append((path + "/", child.path))
+                    if not child.is_symlink():
+                        folders.append((path + "/", child.path, os.path.join(real, child.name)))
+                    elif f"{real}/".startswith(f"{(target := os.path.realpath(child.path))}/"):
+                        found.links.add(path)
+                    else:
+                        linked_folders.append((path + "/", child.path, target))
                 elif child.is_symlink():
-                    linked.append(File(path, child.path, problem="" if child.is_file() else NOTHING))
+                    linked.append(File(path, child.path, problem="" if child.is_file() else NOTHING, real=os.path.realpath(child.path)))
                 elif child.is_file():
-                    files.append(File(path, child.path))
-    targets = {os.path.join(real_paths[os.path.dirname(file.file)], os.path.basename(file.file)) for file in files if linked}
-    for link in sorted(linked):
-        target = os.path.realpath(link.file)
-        files += _followed(found, link, target in targets)
-        targets.add(target)
-    found.add(files)
+                    files.append(File(path, child.path, real="" if real == folder else os.path.join(real, child.name)))
+    found.add([*files, *_followed(found, linked)])
     return found
 
 
@@ -220,32 +226,33 @@ def _list_members(found: Listing, tar: tarfile.TarFile, file: str, start: int, a
     files = {path: one for path, one in stored.items() if not any(map(_is_hidden, path.split("/")))}
     folders = {os.path.dirname(path) for path in files}
     found.folders.update(str(folder) for path in folders for folder in (PurePosixPath(path), *PurePosixPath(path).parents) if folder.name)
-    missing: list[File] = []
+    linked: list[File] = []
     for path, target, is_hard in sorted(links):
-        if target in stored and is_hard:
-            files[path] = stored[target]._replace(path=path)
-        elif target in found.folders:
+        if target in stored:
+            linked.append(stored[target]._replace(path=path, real=f"{file}/{path if is_hard else target}"))
+        elif target in found.folders and not f"{path}/".startswith(f"{target}/"):
             found.folders.add(path)
-            found.links.add(path)
+            below = [one for name, one in files.items() if name.startswith(f"{target}/")]
+            linked += [one._replace(path=path + one.path.removeprefix(target), real=one.where) for one in below]
         else:
-            missing += _followed(found, File(path, file, (path, 0, 0), NOTHING), target in files)
+            linked.append(File(path, file, (path, 0, 0), NOTHING))
     if above or not tars or any(one.suffix in suffixes() for one in files.values()):
-        found.add([*files.values(), *missing])
+        found.add([*files.values(), *_followed(found, linked)])
         return
     for path, member in tars.items():
         with tarfile.open(fileobj=tar.extractfile(member), mode="r:") as inner:
             _list_members(found, inner, file, start + member.offset_data, path.removesuffix(".tar"))
 
 
-def _followed(found: Listing, link: File, is_listed: bool) -> list[File]:
-    """The file that a link leads to, if any. Nothing is an image, too, if the link is called like one; without a suffix it may have been
-    a folder."""
-    if not is_listed and (not link.problem or link.suffix in suffixes()):
-        return [link]
-    found.links.add(link.path)
-    if not is_listed and not link.suffix:
-        found.folders.add(link.path)
-    return []
+def _followed(found: Listing, links: Iterable[File]) -> Iterator[File]:
+    """The files that links lead to. One to nothing is a damaged image if it is called like one; without a suffix it may be a folder."""
+    for link in sorted(links):
+        if not link.problem or link.suffix in suffixes():
+            yield link
+        else:
+            found.links.add(link.path)
+            if not link.suffix:
+                found.folders.add(link.path)
 
 
 def _is_image(file: File) -> bool:

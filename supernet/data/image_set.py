@@ -115,8 +115,11 @@ class ImageSet:
         """How many images there are, and how many of a class, in a line."""
         counts = self.images_by_class
         smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        extremes = f"{counts[smallest]} ({printable(smallest)}) to {counts[largest]} ({printable(largest)})"
-        return f"{len(self)} images of {len(counts)} classes, {extremes} a class, median {np.median(list(counts.values())):g}"
+        first = f"{len(self)} images of {len(counts)} classes, {counts[smallest]}"
+        if counts[smallest] == counts[largest]:
+            return f"{first} a class"
+        largest_one = f"{counts[largest]} ({printable(largest)})"
+        return f"{first} ({printable(smallest)}) to {largest_one} a class, median {np.median(list(counts.values())):g}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:

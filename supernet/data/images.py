@@ -144,10 +144,10 @@ def _stored(path: Path, part: str) -> ImageSet | None:
     try:
         if path.is_dir():
             return _folder(path, part)
-        if path.suffix not in _FILES:
+        if path.suffix.lower() not in _FILES:
             expected = f"expected a folder or an uncompressed .tar, {', '.join(list(_FILES)[1:])}"
             raise DataError(f"{path}: got another kind of file, {expected}{'; unpack it' if is_packed(path) else ''}")
-        return _FILES[path.suffix](path, part)
+        return _FILES[path.suffix.lower()](path, part)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
 
@@ -155,10 +155,11 @@ def _stored(path: Path, part: str) -> ImageSet | None:
 def _folder(path: Path, part: str) -> ImageSet | None:
     listing = list_folder(path)
     if not listing.images:
-        tables = [Path(file.file) for file in sorted(listing.others) if file.suffix in TABLES]
+        others = sorted(listing.below("").others)
+        tables = [Path(file.file) for file in others if file.suffix in TABLES]
         if tables:
             return images_of_tables(str(path), tables, part)
-        tars = [file for file in sorted(listing.others) if file.suffix == ".tar"]
+        tars = [file for file in others if file.suffix == ".tar"]
         if tars:
             shards = list_tars([(file.path.removesuffix(".tar"), file.file) for file in tars])
             return (images_of_shards if is_sharded(shards) else images_in_class_folders)(shards, part, str(path))

@@ -80,7 +80,7 @@ def _checked(files: Sequence[Path], source: str) -> Sequence[Path]:
 
     total = 0
     for file in files:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             metadata = parquet.read_metadata(file)
             total += sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     if total > MAX_BYTES:
@@ -93,7 +93,7 @@ def _read(file: Path) -> pyarrow.Table:
     import pyarrow
     from pyarrow import ipc, parquet
 
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         return parquet.read_table(file)
     content = pyarrow.memory_map(str(file))
     try:

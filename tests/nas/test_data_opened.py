@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -32,3 +33,19 @@ def test_a_data_set_is_opened_once(
     assert main_of(name)(arguments) == 0
     assert opened
     assert set(opened.values()) == {1}, opened
+
+
+@pytest.mark.parametrize("name", ["train", "retrain"])
+def test_what_was_found_is_printed_and_recorded(name: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = copied(finished, tmp_path)
+    (place / "images" / "train" / "ant" / "notes.txt").write_text("no image")
+    arguments, _, folder = commands(place)[name]
+    assert main_of(name)(arguments) == 0
+    shown = capsys.readouterr().out
+    record = json.loads((folder / "data.json").read_text())["train"]
+    counts = record["images_by_class"]
+    assert record["images"] == sum(counts.values())
+    assert counts.keys() == {"ant", "bee", "cow"}
+    assert f"{record['images']} images of 3 classes" in shown
+    assert record["remarks"] == ["passed over as no images: 1 .txt"]
+    assert record["remarks"][0] in shown

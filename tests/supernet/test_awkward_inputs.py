@@ -188,6 +188,35 @@ def test_links_are_followed_and_no_image_counts_twice(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("are_folders", [False, True])
+def test_splits_may_be_links_into_a_common_store(are_folders: bool, form: str, tmp_path: Path) -> None:
+    root = write(tmp_path / "set", {f"all/{path}": content for path, content in tree().items()})
+    for part, numbers in (("train", range(5)), ("val", range(5, 6))):
+        for name in BOTH:
+            (root / part / name).mkdir(parents=True)
+            for number in numbers:
+                (root / part / name / f"{number}.png").symlink_to(f"../../all/{name}/{number}.png")
+    if are_folders:
+        (root / "train").rename(root / "links")
+        (root / "train").mkdir()
+        for name in BOTH:
+            (root / "train" / name).symlink_to(f"../all/{name}")
+    images = open_images(str(stored(root, form)))
+    assert images.images_by_class == (BOTH if are_folders else {"cat": 5, "dog": 5})
+    test = open_test_images(images, None, images.class_names)
+    assert test is not None
+    assert test.images_by_class == {"cat": 1, "dog": 1}
+    assert images.read(3).tobytes() == Image.open(root / "all/cat/3.png").tobytes()
+
+
+def test_a_class_by_two_names_is_refused(tmp_path: Path) -> None:
+    root = write(tmp_path / "set", tree())
+    (root / "a kitty").symlink_to(root / "cat")
+    with pytest.raises(DataError, match="class folders 'a kitty'"):
+        open_images(str(root))
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_link_to_nothing_is_a_damaged_image(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write(tmp_path / "set", tree())
     (root / "cat/z.png").symlink_to("/nowhere/at/all.png")
@@ -341,6 +370,16 @@ def test_pixels_are_what_a_viewer_shows(case: str, form: str, tmp_path: Path) ->
     assert pixels.dtype == np.uint8
     assert pixels.shape[2:] == (3,)
     assert is_right(pixels), pixels[0, :20]
+
+
+def test_colour_profiles_are_brought_to_srgb(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # One whose red is sRGB's blue.
+    profile = profile.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+    profile = profile.replace(b"rXYZ", b"none").replace(b"bXYZ", b"rXYZ").replace(b"none", b"bXYZ")
+    content = image_file(PLAIN, icc_profile=profile)
+    images = open_images(str(write(tmp_path / "set", tree() | {"cat/0.png": content})))
+    assert near(COLOUR[::-1], 2)(np.asarray(images.read(0)))
 
 
 UNKNOWN: dict[str, tuple[bytes, str]] = {
