@@ -1,7 +1,7 @@
-"""Architectures: frozen values that say everything about a network but its weights.
+"""Architectures: frozen values that describe a network completely, except for its weights.
 
-An architecture knows its parts: `Architecture.parts` walks them in order of execution with their widths and map
-sizes. Building, costing and sharing all read that one walk.
+`Architecture.parts` lists the operators in order of execution, with their widths and map sizes. Building, costing and weight
+sharing all use this one list.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
-from pydantic_core import PydanticCustomError
 
+from space.errors import invalid
 from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, Mixer, Norm, Position, Stem
 from space.limits import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_MAP, MAX_WIDTH, MIN_IMAGE_SIZE
 from space.names import Name
@@ -27,9 +27,10 @@ class BlockSpec(Value):
     """x = position(x); x += mixer(norm(x)); x = ffn_position(x); x += ffn(norm(x)).
 
     Args:
-        ffn_position: a second position before the feed-forward network, as in DaViT.
+        position: a positional encoding.
+        ffn_position: a second positional encoding before the feed-forward network, as in DaViT.
         norm: the norm before both branches; by default each operator's native one.
-        layer_scale: initial value of a learnt scale a channel on both branches; none by default.
+        layer_scale: initial value of a learnt scale per channel on both branches; none by default.
     """
 
     position: Position = POSITIONS("none")
@@ -42,20 +43,20 @@ class BlockSpec(Value):
     @property
     def mixer_norm(self) -> Spec:
         """The norm before the mixer."""
-        return self.norm or self.mixer.entry.traits["norm"]
+        return self.norm or self.mixer.traits["norm"]
 
     @property
     def ffn_norm(self) -> Spec:
         """The norm before the feed-forward network."""
-        if self.norm or self.ffn.entry.traits["norm"]:
-            return self.norm or self.ffn.entry.traits["norm"]
-        native = self.mixer.entry.traits["norm"]
-        # Behind a mixer that needs no pre-norm a plain feed-forward network still does.
+        if self.norm or self.ffn.traits["norm"]:
+            return self.norm or self.ffn.traits["norm"]
+        native = self.mixer.traits["norm"]
+        # After a mixer without a pre-norm, a plain feed-forward network still needs one.
         return NORMS("batch_norm") if native.type == "none" else native
 
 
 class _RepeatedBlock(BlockSpec):
-    """How YAML writes a run of equal blocks."""
+    """A run of equal blocks, as YAML has it."""
 
     repeat: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
 
@@ -90,7 +91,7 @@ def _written(block: BlockSpec) -> dict[str, Any]:
 
 
 class StageSpec(Value):
-    """Blocks of one width at one map size, behind a downsampler (behind the stem in the first stage).
+    """Blocks of one width at one map size, after a downsampler (in the first stage, after the stem).
 
     Args:
         norm: a norm at the end of the stage, as in Shunted Transformer.
@@ -104,13 +105,13 @@ class StageSpec(Value):
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a network: an operator at its place.
+    """One operator of a network, with its path and sizes.
 
     Args:
-        path: where its module stands in the network, `stages.0.blocks.1.mixer`.
+        path: name of its module in the network, `stages.0.blocks.1.mixer`.
         spec: the operator.
         widths: the operator's positional arguments: (width,), or (width in, width out).
-        in_size, out_size: height and width of the map before and behind it.
+        in_size, out_size: height and width of its input and output maps.
         norm: the norm before it, for a residual branch only.
         layer_scale: as in `BlockSpec`, for a residual branch only.
     """
@@ -125,11 +126,11 @@ class Part:
 
 
 class Architecture(Value):
-    """A network but for its weights. Compares and hashes by value.
+    """Everything about a network but its weights. Compares and hashes by value.
 
     Args:
-        name: for people; two architectures that differ in nothing else have the same `fingerprint`.
-        image_size: side of the square images that costs are counted at; networks take any size.
+        name: a label; two architectures that differ in nothing else have the same `fingerprint`.
+        image_size: side of the square images that costs are counted for; networks take any size.
     """
 
     name: Name = "architecture"
@@ -141,23 +142,23 @@ class Architecture(Value):
     head: Head = HEADS("norm_pool_head")
 
     @model_validator(mode="after")
-    def _stands(self) -> Architecture:
+    def _check_parts(self) -> Architecture:
         for index, stage in enumerate(self.stages):
             if (stage.downsample is None) != (index == 0):
-                mistakes = ("got none, expected one such as conv_downsample", "got one, expected none: the stem stands before it")
+                mistakes = ("got none, expected one such as conv_downsample", "got one, expected none: the stem comes before it")
                 mistake = mistakes[index == 0]
-                raise PydanticCustomError("stage", "{text}", {"text": f"stages[{index}].downsample: {mistake}"})
+                raise invalid(f"stages[{index}].downsample: {mistake}")
         for part in self.parts:
             try:
                 part.spec.check(*part.widths, *part.in_size)
                 _check_maps(part)
             except ValueError as error:
-                raise PydanticCustomError("part", "{text}", {"text": f"{_bracketed(part.path)}: {part.spec.label}: {error}"}) from None
+                raise invalid(f"{_bracketed(part.path)}: {part.spec.label}: {error}") from None
         return self
 
     @property
     def depth(self) -> int:
-        """Number of blocks in all stages."""
+        """Total number of blocks."""
         return sum(len(stage.blocks) for stage in self.stages)
 
     @cached_property
@@ -168,8 +169,8 @@ class Architecture(Value):
 
     @cached_property
     def reductions(self) -> tuple[int, ...]:
-        """By what factor each stage's map is smaller than the image, a side."""
-        # Large enough that rounding does not show.
+        """Stride of each stage's map: image side over map side."""
+        # Large enough that rounding does not matter.
         side = 4096
         sizes = {part.path.split(".")[1]: part.out_size for part in self.parts_at(side, side) if part.path.startswith("stages.")}
         return tuple(round(side / sizes[str(i)][0]) for i in range(len(self.stages)))
@@ -206,11 +207,11 @@ class Architecture(Value):
 
 
 def _check_maps(part: Part) -> None:
-    # The last width of a head is that of its classes, of which it makes no map.
+    # A head's last width is its number of classes, which have no map.
     last = part.widths[0] if part.path == "head" else part.widths[-1]
     for width, size in ((part.widths[0], part.in_size), (last, part.out_size)):
         if width * size[0] * size[1] > MAX_MAP:
-            raise ValueError(f"got a {size[0]}x{size[1]} map of {width} channels, expected at most {MAX_MAP} numbers")
+            raise ValueError(f"got a {size[0]}x{size[1]} map of {width} channels, expected at most {MAX_MAP} elements")
 
 
 def _bracketed(path: str) -> str:

@@ -1,22 +1,23 @@
-"""Errors that a user can mend, and how a failed validation reads."""
+"""Errors that the user can fix, and the messages of failed validations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. The message is one line, `where: got X, expected Y`; commands print it and exit with 2."""
+    """A mistake that the user can fix. The message is one line, `where: got X, expected Y`; commands print it and exit with 2."""
 
 
 class SpaceError(UserError, ValueError):
-    """Something a user wrote does not describe a network or a space."""
+    """Invalid input: an architecture, a search space, or weights that do not fit."""
 
 
 def one_line(text: object) -> str:
-    """The beginning of what another library says, on one line."""
+    """The first 200 characters of another library's message, on one line."""
     return " ".join(str(text).split())[:200]
 
 
@@ -28,7 +29,12 @@ def address(location: Sequence[int | str]) -> str:
     return text
 
 
-# What Python calls a tuple or a model is a list or a mapping to whoever writes YAML.
+def invalid(text: str) -> PydanticCustomError:
+    """What a validator raises: pydantic adds the address, and `explain` shows the text as it is."""
+    return PydanticCustomError("invalid", "{text}", {"text": text})
+
+
+# Python's tuple or model is a list or a mapping in YAML.
 _WORDS = {
     "tuple_type": "a list",
     "list_type": "a list",
@@ -68,6 +74,6 @@ def explain(error: ValidationError, where: str) -> SpaceError:
         message = f"got {first['input']!r:.60}, expected {message.removeprefix('Input should be ')}"
     else:
         message = message.removeprefix("Value error, ")
-    # Keys and names are the file's own, and may be long or hold line breaks.
+    # Keys come from the file: they may be long or contain line breaks.
     place = one_line(address(location))
     return SpaceError(": ".join(part for part in (where, place, " ".join(message.split())[:500]) if part))

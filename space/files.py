@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
-from yaml.composer import Composer
 
+from space import yaml_text
 from space.architecture import Architecture
-from space.errors import SpaceError, explain, one_line
+from space.errors import SpaceError, explain
 from space.published import Published
 from space.registry import Value
 from space.search_space import SearchSpace
@@ -27,15 +24,6 @@ from space.search_space import SearchSpace
 ARCHITECTURE_SCHEMA = "architecture/1"
 SPACE_SCHEMA = "search-space/1"
 MAX_FILE_BYTES = 1_000_000
-MAX_NODES = 50_000
-"""Values in a file, those that aliases repeat included."""
-MAX_LEVELS = 50
-"""Of lists and mappings in one another; an architecture has about ten."""
-MAX_DIGITS = 40
-"""YAML's numbers may have a million digits, which take minutes to read and cannot be shown."""
-
-WIDTH, BLOCK_WIDTH = 160, 156
-"""Of lines that are written, in characters, and of blocks without their indentation."""
 
 Model = TypeVar("Model", bound=Value)
 
@@ -75,21 +63,13 @@ def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
 
 def dump_architecture(architecture: Architecture, provenance: Mapping[str, Any] | None = None) -> str:
     """Write an architecture as YAML that reads back as the same value."""
-    document = architecture_document(architecture)
-    blocks = [[_part_to_yaml(block, BLOCK_WIDTH) for block in stage["blocks"]] for stage in document["stages"]]
-    stages = [_with_items(stage, "blocks", its) for stage, its in zip(document["stages"], blocks, strict=True)]
-    return _with_items(document, "stages", stages) + (_to_yaml({"provenance": dict(provenance)}) if provenance else "")
+    return yaml_text.dump(architecture_document(architecture) | ({"provenance": dict(provenance)} if provenance else {}))
 
 
 def architecture_document(architecture: Architecture) -> dict[str, Any]:
-    """An architecture as the mapping that its YAML holds, of plain values, so that JSON can hold it, too."""
-    # What decides the network stands in the file even where it is a default.
-    fields = architecture.model_dump(exclude_defaults=True)
-    fields = {name: fields.get(name, getattr(architecture, name)) for name in ("name", "image_size", "in_chans", "num_classes")} | fields
-    document = {"schema": ARCHITECTURE_SCHEMA} | fields
-    document |= {"stem": architecture.stem.to_yaml(), "head": architecture.head.to_yaml()}
-    order = ("schema", *Architecture.model_fields)
-    return {key: document[key] for key in order if key in document}
+    """An architecture as the mapping that its YAML holds, of plain values."""
+    document = {"schema": ARCHITECTURE_SCHEMA} | architecture.model_dump()
+    return document | {"stages": architecture.model_dump(include={"stages"}, exclude_defaults=True)["stages"]}
 
 
 def parse_architecture(document: Mapping[str, Any], where: str) -> Architecture:
@@ -109,7 +89,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
 
 def dump_space(space: SearchSpace) -> str:
     """Write a search space as YAML that reads back as the same value."""
-    return _to_yaml({"schema": SPACE_SCHEMA} | space.model_dump(exclude_defaults=True))
+    return yaml_text.dump({"schema": SPACE_SCHEMA} | space.model_dump(exclude_defaults=True))
 
 
 def space_names() -> tuple[str, ...]:
@@ -119,7 +99,7 @@ def space_names() -> tuple[str, ...]:
 
 def parse_space(text: str, where: str) -> SearchSpace:
     """Read a search space from YAML text; `where` stands for the file's name in errors."""
-    return _validate(SearchSpace, _document(text, where, SPACE_SCHEMA), where)
+    return _validate(SearchSpace, _of_schema(yaml_text.parse(text, where), where, SPACE_SCHEMA), where)
 
 
 def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> None:
@@ -226,18 +206,7 @@ def _read(path: Path | Traversable, schema: str) -> dict[str, Any]:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise SpaceError(f"{path}: cannot be read: not UTF-8 text") from None
-    return _document(text, str(path), schema)
-
-
-def _document(text: str, where: str, schema: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise SpaceError(f"{where}: not valid YAML: {line}{one_line(error.problem or error.context)}") from None
-    except yaml.YAMLError as error:
-        raise SpaceError(f"{where}: not valid YAML: {one_line(error)}") from None
-    return _of_schema(document, where, schema)
+    return _of_schema(yaml_text.parse(text, str(path)), str(path), schema)
 
 
 def _of_schema(document: object, where: str, schema: str) -> dict[str, Any]:
@@ -245,117 +214,3 @@ def _of_schema(document: object, where: str, schema: str) -> dict[str, Any]:
         got = document.get("schema") if isinstance(document, Mapping) else type(document).__name__
         raise SpaceError(f"{where}: schema: got {got!r:.60}, expected {schema!r}")
     return {key: value for key, value in document.items() if key != "schema"}
-
-
-# Where libyaml is there it reads the text, four times as fast; what it reads is composed in Python all the same, under our eyes.
-_LOADERS: tuple[Any, ...] = (Composer, yaml.CSafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
-
-
-class _Loader(*_LOADERS):  # type: ignore[misc]
-    """YAML that says each thing once, and no more of it than fits into memory. What it refuses has a line."""
-
-    def __init__(self, text: str) -> None:
-        _LOADERS[-1].__init__(self, text)
-        Composer.__init__(self)
-        self._level = 0
-        self._unfolded: dict[int, tuple[int, int]] = {}
-        """Values and levels under a finished node with every alias written out, by the node's id."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Counted while composing: both recursions, of composing and of constructing, then have an end.
-        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
-        self._level += 1
-        if self._level > MAX_LEVELS:
-            raise _refusal(f"got {self._level} levels of lists and mappings, expected at most {MAX_LEVELS}", mark)
-        node = super().compose_node(parent, index)
-        self._level -= 1
-        if is_alias and id(node) not in self._unfolded:
-            raise _refusal("got an alias inside its own anchor, expected one of something that has ended", mark)
-        if node is not None and not is_alias:
-            self._unfolded[id(node)] = self._unfold(node)
-        return node
-
-    def _unfold(self, node: yaml.Node) -> tuple[int, int]:
-        children = [] if isinstance(node, yaml.ScalarNode) else node.value
-        if isinstance(node, yaml.MappingNode):
-            children = [child for pair in children for child in pair]
-        under = [self._unfolded[id(child)] for child in children]
-        size, levels = 1 + sum(size for size, _ in under), 1 + max((levels for _, levels in under), default=0)
-        if max(size, len(self._unfolded)) > MAX_NODES:
-            raise _refusal(f"got more values, expected at most {MAX_NODES} with all aliases written out", node.start_mark)
-        if levels > MAX_LEVELS:
-            problem = f"got {levels} levels of lists and mappings, expected at most {MAX_LEVELS} with all aliases written out"
-            raise _refusal(problem, node.start_mark)
-        return size, levels
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise _refusal(f"the key {key.value!r:.60} is there twice", key.start_mark)
-            seen.add(key.value)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if not isinstance(node, yaml.ScalarNode):
-            return super().construct_object(node, deep)
-        kind = node.tag.rpartition(":")[2]
-        if kind in ("int", "float") and len(node.value) > MAX_DIGITS:
-            raise _refusal(f"got a number of {len(node.value)} digits, expected at most {MAX_DIGITS}", node.start_mark)
-        try:
-            return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, ValueError):
-            # What Python raises for a date that there is not, or where a tag does not fit its text.
-            raise _refusal(f"got {node.value!r:.60}, expected {kind!r:.60}", node.start_mark) from None
-
-
-def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-# YAML 1.1 reads 1e-6 as text and wants 1.0e-6; people write the former.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Blocks and choices on one line each, as a person would write them; by libyaml where that is there, five times as fast."""
-
-
-def _represent_mapping(dumper: _Dumper, data: dict[str, Any]) -> yaml.Node:
-    node = dumper.represent_mapping("tag:yaml.org,2002:map", data)
-    node.flow_style = "type" in data or "mixer" in data
-    return node
-
-
-def _represent_list(dumper: _Dumper, data: list[Any] | tuple[Any, ...]) -> yaml.Node:
-    flow = not any(isinstance(item, (dict, list)) for item in data)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
-
-
-_Dumper.add_representer(dict, _represent_mapping)
-_Dumper.add_representer(list, _represent_list)
-_Dumper.add_representer(tuple, _represent_list)
-
-
-def _to_yaml(document: Mapping[str, Any], width: int = WIDTH) -> str:
-    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True)
-
-
-def _with_items(document: Mapping[str, Any], key: str, items: Sequence[str]) -> str:
-    """A mapping as YAML where the items of one of its values, a sequence, are YAML already."""
-    keys = list(document)
-    place = keys.index(key)
-    before, behind = ({name: document[name] for name in names} for names in (keys[:place], keys[place + 1 :]))
-    listed = "".join("- " + item.removesuffix("\n").replace("\n", "\n  ") + "\n" for item in items)
-    return f"{_part_to_yaml(before)}{key}:\n{listed}{_part_to_yaml(behind) if behind else ''}"
-
-
-def _part_to_yaml(part: Mapping[str, Any], width: int = WIDTH) -> str:
-    """A part of an architecture: a search writes the same ones again and again."""
-    return _from_json(json.dumps(part), width)
-
-
-@lru_cache(maxsize=4096)
-def _from_json(text: str, width: int) -> str:
-    return _to_yaml(json.loads(text), width)

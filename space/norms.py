@@ -15,7 +15,7 @@ Eps = Annotated[float, Field(gt=0, le=1)]
 
 @NORMS.register("none")
 class NoNorm(nn.Identity):
-    """Nothing: TopFormer's blocks have batch norms inside their branches instead."""
+    """The identity: TopFormer's blocks have batch norms inside their branches instead."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class NoNorm(nn.Identity):
 
 @NORMS.register("batch_norm", paper="https://arxiv.org/abs/1502.03167")
 class BatchNormOption(BatchNorm):
-    """Batch norm over images and places, as in UniFormer's local blocks and Container; `eps` is added to the variance."""
+    """Batch norm over images and pixels, as in UniFormer's local blocks and Container; `eps` is added to the variance."""
 
     def __init__(self, dim: int, *, eps: Eps = 1e-5) -> None:
         super().__init__(dim, eps=eps)

@@ -1,4 +1,4 @@
-"""Positions: what tells a block where its tokens are."""
+"""Positional encodings, over (B, H, W, C)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from space.layers import DepthwiseConv, ResidualDepthwiseConv
 
 
 @POSITIONS.register("none")
-class NoPosition(nn.Identity):
-    """Nothing, as in Shunted Transformer and TopFormer."""
+class NoPositionalEncoding(nn.Identity):
+    """The identity, as in Shunted Transformer and TopFormer."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
 
 
 @POSITIONS.register("dpe", paper="https://arxiv.org/abs/2201.09450")
-class DynamicPositionEmbedding(nn.Module):
+class DynamicPositionalEncoding(nn.Module):
     """x + depthwise convolution of x: UniFormer's DPE (section 3.3), DaViT's CPE, Container's position embedding.
 
     Args:

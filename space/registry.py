@@ -8,26 +8,23 @@ operator is declared once:
         def __init__(self, dim: int, *, sr_ratio: Literal[1, 2, 4, 8], head_dim: int = 32) -> None: ...
 
 `Spec` is the value of such a choice, for example `{type: ssa, sr_ratio: 4}`. Two static methods of the class are
-optional: `check(dim, height, width, **options)` raises ValueError where the operator cannot stand, and
-`out_size(height, width, **options)` tells the size of the map that it returns.
+optional: `check(dim, height, width, **options)` raises ValueError where the operator cannot run, and
+`out_size(height, width, **options)` returns the size of its output map.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, create_model, model_validator
-from pydantic_core import PydanticCustomError
 
-from space.errors import SpaceError, explain
+from space.errors import SpaceError, explain, invalid
 
 Class = TypeVar("Class", bound=type)
-Unpickle = Callable[[str, str, dict[str, Any]], "Spec"]
 
 
 class Value(BaseModel):
@@ -42,11 +39,11 @@ class Value(BaseModel):
             for key in data:
                 if key not in cls.model_fields:
                     expected = ", ".join(known for known in cls.model_fields if known != "type") or "no other key than type"
-                    raise PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key {key!r:.60}; expected {expected}"})
+                    raise invalid(f"unknown key {key!r:.60}; expected {expected}")
         return data
 
     def replace(self, **changes: Any) -> Self:
-        """The same value with other fields, checked again; SpaceError names the field that cannot be so."""
+        """The same value with other fields, checked again; SpaceError names an invalid field."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         try:
             return type(self)(**fields | changes)
@@ -55,9 +52,17 @@ class Value(BaseModel):
 
 
 class Spec(Value):
-    """One operator and its options; `type` is its name in the registry."""
+    """One operator and its options; `type` is its name in the registry.
 
-    entry: ClassVar[Entry]
+    Every operator has a class of its own, which says what its registration said: `registry`, `factory` (the torch module's class),
+    `paper`, `traits` and the names of its `elastic` options.
+    """
+
+    registry: ClassVar[Registry]
+    factory: ClassVar[Any]
+    paper: ClassVar[str]
+    traits: ClassVar[Mapping[str, Any]]
+    elastic: ClassVar[frozenset[str]]
     type: str
 
     @property
@@ -65,78 +70,60 @@ class Spec(Value):
         """All options by name, defaults included."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "type"}
 
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The options that differ from their defaults."""
-        fields = type(self).model_fields
-        return {name: value for name, value in self.options.items() if value != fields[name].default}
-
     @cached_property
     def label(self) -> str:
         """A readable name, unique among the values of a registry: `ssa(sr_ratio=4)`."""
-        return self._labelled(self.chosen)
+        return self._labelled(set())
 
     @cached_property
     def operator(self) -> str:
-        """The label without elastic options: what shares weights carries the same one."""
-        return self._labelled({k: v for k, v in self.chosen.items() if k not in self.entry.elastic})
+        """The label without elastic options. Operators that share weights have the same one."""
+        return self._labelled(self.elastic)
 
-    def _labelled(self, options: Mapping[str, Any]) -> str:
-        inside = ", ".join(f"{k}={v.label if isinstance(v, Spec) else v}" for k, v in options.items())
+    def _labelled(self, left_out: Collection[str]) -> str:
+        fields = type(self).model_fields
+        chosen = {k: v for k, v in self.options.items() if v != fields[k].default and k not in left_out}
+        inside = ", ".join(f"{k}={v.label if isinstance(v, Spec) else v}" for k, v in chosen.items())
         return f"{self.type}({inside})" if inside else self.type
 
     def build(self, *args: Any) -> Any:
         """Build the torch module; `args` are its positional parameters, such as the width."""
-        return self.entry.factory(*args, **self.options)
+        return self.factory(*args, **self.options)
 
     def check(self, *args: Any) -> None:
-        """Raise ValueError where the operator cannot stand, `args` being width, height and width of the map."""
-        if hasattr(self.entry.factory, "check"):
-            self.entry.factory.check(*args, **self.options)
+        """Raise ValueError where the operator cannot run; `args` are its widths, then height and width of the map."""
+        if hasattr(self.factory, "check"):
+            self.factory.check(*args, **self.options)
 
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the map that this operator returns for a map of this height and width."""
-        if hasattr(self.entry.factory, "out_size"):
-            return self.entry.factory.out_size(height, width, **self.options)
+        if hasattr(self.factory, "out_size"):
+            return self.factory.out_size(height, width, **self.options)
         return height, width
 
     def to_yaml(self) -> str | dict[str, Any]:
-        """YAML that reads back as this value, every option written out: defaults may change, files stay."""
+        """YAML that reads back as this value. Every option is written: a file stays the same network when a default changes."""
         options = {k: v.to_yaml() if isinstance(v, Spec) else v for k, v in self.options.items() if v is not None}
         return {"type": self.type, **options} if options else self.type
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The classes of specs are made at run time, so pickle finds them by their names in the registry.
-        return self.entry.unpickle, (self.entry.kind, self.type, self.options)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a registry knows of one operator."""
-
-    kind: str
-    name: str
-    factory: Any
-    paper: str
-    traits: Mapping[str, Any]
-    elastic: frozenset[str]
-    spec: type[Spec]
-    unpickle: Unpickle
+        # Classes of specs are made at run time, so pickle cannot import them.
+        return self.registry.unpickle, (self.registry.kind, self.type, self.options)
 
 
 class Registry:
     """The operators of one kind.
 
     Args:
-        package: holds the files that register them; it is imported on first use.
-        unpickle: a function in a module, by which pickled specs find their registry again: kind, type and options in, spec out.
+        package: the module that registers them; it is imported on first use.
+        unpickle: a function of a module, which makes a spec of kind, type and options: pickle finds it by its name.
     """
 
-    def __init__(self, kind: str, package: str, unpickle: Unpickle) -> None:
+    def __init__(self, kind: str, package: str, unpickle: Callable[[str, str, dict[str, Any]], Spec]) -> None:
         self.kind = kind
+        self.unpickle = unpickle
         self._package = package
-        self._unpickle = unpickle
-        self._entries: dict[str, Entry] = {}
+        self._specs: dict[str, type[Spec]] = {}
 
     def register(self, name: str, *, paper: str = "", elastic: tuple[str, ...] = (), **traits: Any) -> Callable[[Class], Class]:
         """Register a class under `name`.
@@ -148,52 +135,50 @@ class Registry:
         """
 
         def decorate(factory: Class) -> Class:
-            if name in self._entries:
+            if name in self._specs:
                 raise SpaceError(f"{self.kind}: {name!r} is registered already")
             fields = {"type": (Literal[name], name)} | _options_of(factory)
             spec = create_model(factory.__name__ + "Spec", __base__=Spec, **fields)
-            entry = Entry(self.kind, name, factory, paper, traits, frozenset(elastic), spec, self._unpickle)
-            spec.entry = entry
-            self._entries[name] = entry
+            spec.registry, spec.factory, spec.paper, spec.traits, spec.elastic = self, factory, paper, traits, frozenset(elastic)
+            self._specs[name] = spec
             return factory
 
         return decorate
 
     def unregister(self, name: str) -> None:
         """Forget an operator, for example one that a test added."""
-        del self._entries[name]
+        del self._specs[name]
 
     def names(self) -> tuple[str, ...]:
         """All registered names, in order of registration."""
         importlib.import_module(self._package)
-        return tuple(self._entries)
+        return tuple(self._specs)
 
-    def entry(self, name: str) -> Entry:
-        """What is registered under `name`; SpaceError lists the names there are."""
+    def spec(self, name: str) -> type[Spec]:
+        """The class of specs of an operator; SpaceError lists the known names."""
         if name not in self.names():
             raise SpaceError(f"{self.kind}: got {name!r:.60}, expected one of {', '.join(self.names())}")
-        return self._entries[name]
+        return self._specs[name]
 
     def parse(self, value: object) -> Spec:
         """Read a spec: a `Spec` itself, a mapping with `type`, or just the name where every option has a default."""
         if isinstance(value, Spec):
-            if self._entries.get(value.type) is value.entry:
+            if self._specs.get(value.type) is type(value):
                 return value
             value = {"type": value.type, **value.options}
         if isinstance(value, str):
             value = {"type": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
-            text = f"got {value!r:.60}, expected a mapping with the key 'type', one of {', '.join(self.names())}"
-            raise PydanticCustomError("spec", "{text}", {"text": text})
+            raise invalid(f"got {value!r:.60}, expected a mapping with the key 'type', one of {', '.join(self.names())}")
         try:
-            return self.entry(value["type"]).spec.model_validate(dict(value))
+            return self.spec(value["type"]).model_validate(dict(value))
         except SpaceError as error:
-            raise PydanticCustomError("spec", "{text}", {"text": str(error).removeprefix(f"{self.kind}: ")}) from None
+            raise invalid(str(error).removeprefix(f"{self.kind}: ")) from None
 
     def __call__(self, type: str, **options: Any) -> Spec:
         """Make a spec in code: `MIXERS("ssa", sr_ratio=4)`; SpaceError for options that it does not take."""
         try:
-            return self.entry(type).spec(type=type, **options)
+            return self.spec(type)(type=type, **options)
         except ValidationError as error:
             raise explain(error, f"{self.kind}: {type}") from None
 

@@ -1,7 +1,7 @@
-"""Search spaces: what a search may choose from.
+"""Search spaces: the architectures that a search may choose from.
 
-`SearchSpace.decide` is the only traversal. Whoever chooses is its argument: a random generator, Optuna's
-`trial.suggest_categorical`, recorded parameters.
+`SearchSpace.decide` is the only traversal. The caller's function makes the choices: a random generator, Optuna's
+`trial.suggest_categorical`, a lookup in recorded parameters.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from space.architecture import Architecture, BlockSpec, StageSpec, Width
-from space.errors import SpaceError, explain
+from space.errors import SpaceError, explain, invalid
 from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler, Head, Stem
 from space.limits import MAX_BLOCKS, MAX_CHOICES, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_WIDTHS, MIN_IMAGE_SIZE
 from space.names import Name
@@ -26,28 +25,27 @@ from space.registry import Registry, Spec, Value
 
 Option = str | int
 Choose = Callable[[str, tuple[Option, ...]], Option]
-"""Answers one slot: its name and its options, at least one, to one of these options."""
+"""Takes a slot's name and its options, at least one; returns one of the options."""
 
 
 def _choices_of(registry: Registry) -> tuple[Any, ...]:
-    """Pydantic metadata of distinct specs; an option given as a list stands for one spec a value, all combinations."""
+    """Pydantic metadata of distinct specs. An option that is a list stands for one spec per value; lists combine."""
 
     def expand(values: object) -> tuple[Spec, ...]:
         if not isinstance(values, (list, tuple)):
-            raise PydanticCustomError("specs", "{text}", {"text": f"got {values!r:.60}, expected a list"})
+            raise invalid(f"got {values!r:.60}, expected a list")
         specs: list[Spec] = []
         for value in values[:MAX_CHOICES + 1]:
             if isinstance(value, Mapping):
                 axes = [[(key, one) for one in (many if isinstance(many, list) else [many])] for key, many in value.items()]
                 if len(specs) + math.prod(map(len, axes)) > MAX_CHOICES:
-                    raise PydanticCustomError("specs", "{text}", {"text": f"got more than {MAX_CHOICES} combinations of options"})
+                    raise invalid(f"got more than {MAX_CHOICES} combinations of options")
                 specs += [registry.parse(dict(combination)) for combination in itertools.product(*axes)]
             else:
                 specs.append(registry.parse(value))
         repeated = [label for label, count in Counter(spec.label for spec in specs).items() if count > 1]
         if repeated:
-            text = f"got {', '.join(sorted(repeated)):.200} twice, expected distinct choices"
-            raise PydanticCustomError("specs", "{text}", {"text": text})
+            raise invalid(f"got {', '.join(sorted(repeated)):.200} twice, expected distinct choices")
         return tuple(specs)
 
     write = PlainSerializer(lambda specs: [spec.to_yaml() for spec in specs])
@@ -58,7 +56,7 @@ def _ascending(values: object) -> object:
     if not isinstance(values, (list, tuple)):
         return values
     if all(isinstance(value, int) for value in values) and list(values) != sorted(set(values)):
-        raise PydanticCustomError("order", "{text}", {"text": f"got {list(values)!s:.100}, expected distinct values in ascending order"})
+        raise invalid(f"got {list(values)!s:.100}, expected distinct values in ascending order")
     return tuple(values)
 
 
@@ -67,9 +65,9 @@ Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BLOCKS)], ...], Befor
 
 
 class StageChoices(Value):
-    """What one stage may be. Width, depth and feed-forward network are chosen a stage, position and mixer a block.
+    """The choices of one stage: width, depth and feed-forward network per stage, positional encoding and mixer per block.
 
-    A mixer that cannot stand at the stage's map size or at one of its widths is not offered.
+    A mixer that cannot run at the stage's map size, or at one of its widths, is not offered.
     """
 
     widths: Widths
@@ -81,10 +79,10 @@ class StageChoices(Value):
 
 
 class SearchSpace(Value):
-    """All architectures that a search may find.
+    """A set of architectures, given by the choices of every stage.
 
     Args:
-        image_size: side of the images at which map sizes and budgets are counted.
+        image_size: side of the images that map sizes and costs are counted for.
     """
 
     name: Name
@@ -96,23 +94,22 @@ class SearchSpace(Value):
     head: Head = HEADS("norm_pool_head")
 
     @model_validator(mode="after")
-    def _offers_something(self) -> SearchSpace:
+    def _check_members(self) -> SearchSpace:
         for width in self.stages[0].widths:
             try:
                 self.stem.check(self.in_chans, width, self.image_size, self.image_size)
             except ValueError as error:
-                raise PydanticCustomError("stem", "{text}", {"text": f"stages[0].widths: {self.stem.label}: {error}"}) from None
+                raise invalid(f"stages[0].widths: {self.stem.label}: {error}") from None
         for index, mixers in enumerate(self.mixers):
             if not mixers:
                 height, width = self._map_sizes[index]
                 widths = list(self.stages[index].widths)
-                text = f"stages[{index}].mixers: none of them can stand at a {height}x{width} map and widths {widths}"
-                raise PydanticCustomError("mixers", "{text}", {"text": text})
+                raise invalid(f"stages[{index}].mixers: none of them can run at a {height}x{width} map and widths {widths}")
         for extreme in (self.smallest, self.largest):
             try:
                 extreme()
             except ValidationError as error:
-                raise PydanticCustomError("member", "{text}", {"text": str(explain(error, ""))}) from None
+                raise invalid(str(explain(error, ""))) from None
         return self
 
     @cached_property
@@ -124,14 +121,14 @@ class SearchSpace(Value):
 
     @cached_property
     def mixers(self) -> tuple[tuple[Spec, ...], ...]:
-        """The mixers that each stage really offers."""
+        """The mixers of each stage that can run at its map size and at all its widths."""
         return tuple(
-            tuple(mixer for mixer in stage.mixers if all(_stands(mixer, width, size) for width in stage.widths))
+            tuple(mixer for mixer in stage.mixers if all(_can_run(mixer, width, size) for width in stage.widths))
             for stage, size in zip(self.stages, self._map_sizes, strict=True)
         )
 
     def decide(self, choose: Choose) -> Architecture:
-        """Build an architecture from the answers to every slot, those of blocks that a shallow stage drops included.
+        """Build an architecture by choosing an option for every slot, also for blocks that a shallow stage then drops.
 
         Slots are `stage1.width`, `stage1.depth`, `stage1.ffn`, `stage1.block1.position`, `stage1.block1.mixer`, ...
         """
@@ -172,15 +169,15 @@ class SearchSpace(Value):
 
     @property
     def shape_slots(self) -> tuple[str, ...]:
-        """The slots that make an architecture's shape: every stage's width and depth."""
+        """The slots of every stage's width and depth."""
         return tuple(f"stage{i}.{slot}" for i in range(1, len(self.stages) + 1) for slot in ("width", "depth"))
 
     def sample(self, rng: random.Random) -> Architecture:
-        """Answer every slot evenly at random."""
+        """Choose every slot's option uniformly at random."""
         return self.decide(lambda _, options: rng.choice(options))
 
     def replay(self, parameters: Mapping[str, Option]) -> Architecture:
-        """The architecture of recorded answers; SpaceError where a slot is missing or its answer is not offered."""
+        """The architecture of recorded choices; SpaceError where a slot is missing or its option is not offered."""
 
         def recorded(name: str, options: tuple[Option, ...]) -> Option:
             if name not in parameters:
@@ -190,27 +187,27 @@ class SearchSpace(Value):
         return self.decide(recorded)
 
     def smallest(self) -> Architecture:
-        """The member of every slot's first option: least width and depth, first mixers."""
+        """The first option of every slot: least width and depth, first mixers."""
         return self.decide(lambda _, options: options[0])
 
     def largest(self) -> Architecture:
-        """The member of every slot's last option: greatest width and depth, last mixers."""
+        """The last option of every slot: greatest width and depth, last mixers."""
         return self.decide(lambda _, options: options[-1])
 
     def parameters_of(self, architecture: Architecture) -> dict[str, Option]:
-        """The answers that lead to an architecture, first options where it does not tell; SpaceError outside the space."""
-        answers: dict[str, Option] = {}
+        """The choices that give an architecture; first options for slots without effect. SpaceError outside the space."""
+        choices: dict[str, Option] = {}
         for i, stage in enumerate(architecture.stages, start=1):
-            answers |= {f"stage{i}.width": stage.width, f"stage{i}.depth": len(stage.blocks), f"stage{i}.ffn": stage.blocks[0].ffn.label}
+            choices |= {f"stage{i}.width": stage.width, f"stage{i}.depth": len(stage.blocks), f"stage{i}.ffn": stage.blocks[0].ffn.label}
             for j, block in enumerate(stage.blocks, start=1):
-                answers |= {f"stage{i}.block{j}.position": block.position.label, f"stage{i}.block{j}.mixer": block.mixer.label}
-        parameters = {name: answers.get(name, options[0]) for name, options in self.slots.items()}
+                choices |= {f"stage{i}.block{j}.position": block.position.label, f"stage{i}.block{j}.mixer": block.mixer.label}
+        parameters = {name: choices.get(name, options[0]) for name, options in self.slots.items()}
         if self.replay(parameters).fingerprint != architecture.fingerprint:
             raise SpaceError(f"{architecture.name}: not a member of the space {self.name}")
         return parameters
 
     def contains(self, architecture: Architecture) -> bool:
-        """Whether some answers lead to this architecture, its name aside."""
+        """Whether the architecture is a member; names are ignored."""
         try:
             self.parameters_of(architecture)
         except SpaceError:
@@ -226,7 +223,7 @@ class SearchSpace(Value):
         )
 
 
-def _stands(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
+def _can_run(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
     try:
         mixer.check(width, *size)
     except ValueError:
@@ -235,7 +232,7 @@ def _stands(mixer: Spec, width: int, size: tuple[int, int]) -> bool:
 
 
 def _choose(choose: Choose, name: str, options: tuple[Any, ...], values: tuple[Any, ...] | None = None) -> Any:
-    """The chosen option, or the value at its place."""
+    """The chosen option, or the value with its index."""
     option = choose(name, options)
     try:
         return (values or options)[options.index(option)]

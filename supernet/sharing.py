@@ -61,7 +61,7 @@ def leading_slice(shared: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _elastic_size(part: Part) -> tuple[int, ...]:
-    return (*part.widths, *(getattr(part.spec, option) for option in sorted(part.spec.entry.elastic)))
+    return (*part.widths, *(getattr(part.spec, option) for option in sorted(part.spec.elastic)))
 
 
 def _covering(space: SearchSpace) -> Iterator[Architecture]:

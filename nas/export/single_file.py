@@ -104,14 +104,14 @@ def _module(part: Part, sources: Sources) -> str:
 
 
 def _call(spec: Spec, widths: tuple[int, ...], sources: Sources) -> str:
-    return f"{sources.name_of(spec.entry.factory)}({', '.join([*map(str, widths), *_options(spec, sources)])})"
+    return f"{sources.name_of(spec.factory)}({', '.join([*map(str, widths), *_options(spec, sources)])})"
 
 
 def _options(spec: Spec, sources: Sources) -> list[str]:
     options = []
     for name, value in spec.options.items():
         if isinstance(value, Spec):
-            inside = ", ".join([sources.name_of(value.entry.factory), *_options(value, sources)])
+            inside = ", ".join([sources.name_of(value.factory), *_options(value, sources)])
             options.append(f"{name}={sources.name_of(ModuleFactory)}({inside})")
         else:
             options.append(f"{name}={value!r}")

@@ -23,7 +23,7 @@ MAP_SIZES = ((16, 16), (9, 14), (3, 5), (1, 1))
 def specs_of(registry: Registry) -> Iterator[Spec]:
     """Every operator with its first option values, then with each other value of one option at a time."""
     for name in registry.names():
-        fields = {key: field for key, field in registry.entry(name).spec.model_fields.items() if key != "type"}
+        fields = {key: field for key, field in registry.spec(name).model_fields.items() if key != "type"}
         values = {key: [*_values(registry, name, key, field.annotation, field)] for key, field in fields.items()}
         first = {key: options[0] for key, options in values.items()}
         yield registry(name, **first)
@@ -52,7 +52,7 @@ def _values(registry: Registry, name: str, key: str, annotation: Any, field: Any
 
 def _accepts(registry: Registry, name: str, key: str, value: Any) -> bool:
     try:
-        registry.entry(name).spec(type=name, **{key: value})
+        registry.spec(name)(type=name, **{key: value})
     except ValidationError as error:
         return all(mistake["loc"][:1] != (key,) for mistake in error.errors())
     return True

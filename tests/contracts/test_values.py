@@ -8,20 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from space import Architecture, BlockSpec, SpaceError, StageSpec, dump_architecture, load_architecture
-from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
-from space.registry import Registry, Spec
+from space.kinds import FFNS, NORMS, REGISTRIES, STEMS
+from space.registry import Spec
 
 from .conftest import WIDTH, specs_of
 
-REGISTRIES = {registry.kind: registry for registry in (MIXERS, FFNS, POSITIONS, NORMS, STEMS, DOWNSAMPLERS, HEADS)}
-
-
-def of(spec: Spec) -> Registry:
-    return next(registry for registry in REGISTRIES.values() if spec.type in registry.names() and registry.entry(spec.type) is spec.entry)
-
 
 def test_it_reads_back_what_it_writes(any_spec: Spec) -> None:
-    registry = of(any_spec)
+    registry = any_spec.registry
     assert registry.parse(any_spec.to_yaml()) == any_spec
     assert hash(registry.parse(any_spec.to_yaml())) == hash(any_spec)
     assert registry(any_spec.type, **any_spec.options) == any_spec
@@ -70,20 +64,19 @@ def test_a_width_that_does_not_fit_has_an_address(mixer_spec: Spec) -> None:
 
 
 def test_every_option_is_documented(any_spec: Spec) -> None:
-    text = inspect.getdoc(any_spec.entry.factory) or ""
+    text = inspect.getdoc(any_spec.factory) or ""
     assert text, any_spec.type
     undocumented = [name for name in any_spec.options if not re.search(rf"\b{name}\b", text)]
     assert not undocumented, f"{any_spec.type}: the docstring of its class does not mention {undocumented}"
 
 
 def test_a_mixer_names_its_paper_and_its_norm(mixer_spec: Spec) -> None:
-    entry = mixer_spec.entry
-    assert re.match("https://", entry.paper)
-    assert entry.paper in (sys.modules[entry.factory.__module__].__doc__ or ""), "the file's header links the paper"
-    assert NORMS.parse(entry.traits["norm"])
+    assert re.match("https://", mixer_spec.paper)
+    assert mixer_spec.paper in (sys.modules[mixer_spec.factory.__module__].__doc__ or ""), "the file's header links the paper"
+    assert NORMS.parse(mixer_spec.traits["norm"])
 
 
 def test_a_feed_forward_network_names_its_paper_and_its_norm(ffn_spec: Spec) -> None:
-    assert re.match("https://", ffn_spec.entry.paper)
-    norm = ffn_spec.entry.traits["norm"]
+    assert re.match("https://", ffn_spec.paper)
+    norm = ffn_spec.traits["norm"]
     assert norm is None or NORMS.parse(norm) == norm

@@ -43,7 +43,7 @@ def of_blocks(*blocks: BlockSpec) -> Architecture:
 
 
 def with_operator(spec: Spec) -> Architecture:
-    is_mixer = spec.entry.kind == "mixer"
+    is_mixer = spec.registry.kind == "mixer"
     return of_blocks(BlockSpec(mixer=spec if is_mixer else "global_mhra", ffn=FFNS("mlp", ratio=2) if is_mixer else spec, layer_scale=0.5))
 
 

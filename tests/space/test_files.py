@@ -24,8 +24,9 @@ from space import (
     load_space,
     space_names,
 )
-from space.files import MAX_FILE_BYTES, MAX_NODES, parse_space, write_atomically
+from space.files import MAX_FILE_BYTES, parse_space, write_atomically
 from space.names import as_name
+from space.yaml_text import MAX_NODES
 
 from .examples import SPACES, hand_built, sampled, tiny_space
 
@@ -261,7 +262,7 @@ def test_an_unknown_space_lists_the_named_ones() -> None:
     ({"mixers": "window"}, r"stages\[0\]\.mixers: got 'window', expected a list"),
     ({"mixers": [{"type": "ssa", "sr_ratio": [1, 3]}]}, r"stages\[0\]\.mixers\.sr_ratio: got 3, expected 1, 2, 4"),
     ({"mixers": [{"type": "global_mhra", "head_dim": list(range(1, 2000))}]}, r"stages\[0\]\.mixers: got more than 1000 combinations"),
-    ({"mixers": [{"type": "global_mhra", "head_dim": 48}]}, r"stages\[0\]\.mixers: none of them can stand at a 56x56 map"),
+    ({"mixers": [{"type": "global_mhra", "head_dim": 48}]}, r"stages\[0\]\.mixers: none of them can run at a 56x56 map"),
     ({"depths": [0]}, r"stages\[0\]\.depths\[0\]: got 0, expected a value greater"),
     ({"depth": [1]}, r"stages\[0\]: unknown key 'depth'; expected widths, depths"),
     ({"downsample": "conv_downsample"}, r"stages\[0\]\.downsample: got one, expected none"),

@@ -27,7 +27,7 @@ def space_of(mixers: list[object], ffns: list[object]) -> SearchSpace:
 def some_options(name: str) -> dict[str, object]:
     """Required options of an operator, at a value that it takes."""
     required = {"kernel_size": 3, "sr_ratio": 2, "ratio": 2}
-    fields = MIXERS.entry(name).spec.model_fields if name in MIXERS.names() else FFNS.entry(name).spec.model_fields
+    fields = MIXERS.spec(name).model_fields if name in MIXERS.names() else FFNS.spec(name).model_fields
     return {"type": name} | {key: required[key] for key, field in fields.items() if field.is_required()}
 
 
