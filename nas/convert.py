@@ -36,7 +36,7 @@ def run(config: ConvertConfig, console: Console) -> None:
     from space.files import dump_architecture, load_architecture, write_atomically
     from space.network import build_network
     from space.official import load_official
-    from space.official.files import read_weights
+    from space.weights import read_weights
 
     architecture = load_architecture(config.parent)
     weights = read_weights(config.weights)

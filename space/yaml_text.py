@@ -96,12 +96,12 @@ def _check_keys(node: yaml.MappingNode) -> None:
         seen.add(key.value)
 
 
-def _check_levels(levels: int, mark: yaml.Mark, counted: str = "") -> None:
+def _check_levels(levels: int, mark: Any, counted: str = "") -> None:
     if levels > MAX_LEVELS:
         raise _refusal(f"got {levels} levels of lists and mappings, expected at most {MAX_LEVELS}{counted}", mark)
 
 
-def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+def _refusal(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 

@@ -14,7 +14,7 @@ from space.errors import SpaceError, one_line
 from space.files import load_architecture
 from space.network import TokenMixerNet, build_network
 from space.official import load_official
-from space.official.files import read_weights
+from space.weights import read_weights
 from supernet.network import Supernet
 from supernet.sharing import leading_slice, shared_name
 

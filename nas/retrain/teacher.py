@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.retrain.config import TEACHER_FOLDER
 from space.errors import SpaceError, UserError, one_line
-from space.official.files import read_weights
+from space.weights import read_weights
 from supernet.training.losses import Distilled
 
 HUB = "hf-hub:"

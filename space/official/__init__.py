@@ -1,77 +1,105 @@
 """Weights of the official implementations: UniFormer, Shunted Transformer, TopFormer, Container, DaViT, and timm's DaViT.
 
-Head counts cannot be read off a state dict, since a fused matrix looks the same for any of them: they come from the
+A state dict does not tell the number of attention heads: fused matrices have the same shapes for any. They come from the
 network's architecture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
+from space.architecture import Architecture
 from space.errors import SpaceError
+from space.files import load_architecture, parent_names
 from space.network import TokenMixerNet
+from space.official.checkpoint_format import CheckpointFormat
+from space.official.conversion import Weights
 from space.official.davit import DAVIT, TIMM
-from space.official.layout import Layout
 from space.official.shunted import SHUNTED
 from space.official.topformer import TOPFORMER
 from space.official.uniformer import CONTAINER, UNIFORMER
-from space.official.weights import Weights
 
-# Container's state dicts have UniFormer's marks too.
-LAYOUTS = (CONTAINER, UNIFORMER, SHUNTED, TOPFORMER, DAVIT, TIMM)
+# Container's state dicts have UniFormer's signature, too.
+FORMATS = (CONTAINER, UNIFORMER, SHUNTED, TOPFORMER, DAVIT, TIMM)
 MAX_LISTED = 4
 
 
 def load_official(network: TokenMixerNet, state_dict: Weights) -> int:
-    """Fill a network with the weights of its official implementation, whichever of the known ones that is.
+    """Fill a network with the weights of its official implementation, whose format is recognised by its keys.
 
-    Returns the number of official tensors placed. Raises SpaceError, and leaves the network as it was, where the state
-    dict is of no known layout, or has keys that are missing, left over or of another shape.
+    Warns where the head sizes of the architecture are not those of a published network.
+
+    Returns:
+        The number of official tensors that were used.
+
+    Raises:
+        SpaceError: the format is unknown, or keys are missing, left over or of another shape. The network is unchanged then.
     """
     name = network.architecture.name
     for key, value in state_dict.items():
         if not isinstance(value, Tensor):
             raise SpaceError(f"weights: {key}: got {type(value).__name__}, expected a tensor")
-    layout = _layout_of(state_dict)
+    form = _format_of(state_dict)
     try:
-        convert = layout.convert(network.architecture)
+        conversion = form.conversion(network.architecture)
     except SpaceError as error:
-        raise SpaceError(f"weights: got {layout.name}'s, which do not fit {name}: {error}") from None
+        raise SpaceError(f"weights: got {form.name}'s, which do not fit {name}: {error}") from None
     ours = network.state_dict()
-    # What has no official counterpart is missing under its own name.
-    official = {key: convert.origin(key) or key for key in ours}
-    placed = {key: value for key, value in state_dict.items() if key in official.values()}
-    converted = convert(placed)
-    # A counter of batches changes nothing at inference, and old checkpoints have none.
-    missing = [official[key] for key in ours if key not in converted and not key.endswith("num_batches_tracked")]
-    left_over = [key for key in state_dict if key not in placed]
+    # A tensor without an official counterpart is reported as missing under its own name.
+    official = {key: conversion.official_name(key) or key for key in ours}
+    used = {key: value for key, value in state_dict.items() if key in official.values()}
+    converted = conversion.convert(used)
+    # Counters of batches change nothing in evaluation, and old checkpoints have none.
+    missing = dict.fromkeys(official[key] for key in ours if key not in converted and not key.endswith("num_batches_tracked"))
     reshaped = {
         official[key]: f"{official[key]}: got {_shape(value)}, expected {_shape(ours[key])} in {key}"
         for key, value in converted.items() if value.shape != ours[key].shape
     }
-    mistakes = [
-        _listed("missing", dict.fromkeys(missing)), _listed("left over", left_over), _listed("of another shape", reshaped.values()),
-    ]
-    if any(mistakes):
-        raise SpaceError(f"weights: got {layout.name}'s, which do not fit {name}: {'; '.join(filter(None, mistakes))}")
+    left_over = [key for key in state_dict if key not in used]
+    mistakes = {"missing": missing, "left over": left_over, "of another shape": reshaped.values()}
+    if text := "; ".join(_listed(kind, list(keys)) for kind, keys in mistakes.items() if keys):
+        raise SpaceError(f"weights: got {form.name}'s, which do not fit {name}: {text}")
+    if doubt := _doubtful_heads(network.architecture):
+        warnings.warn(doubt, stacklevel=2)
     network.load_state_dict(converted, strict=False)
-    return len(placed)
+    return len(used)
 
 
-def _layout_of(state_dict: Weights) -> Layout:
-    for layout in LAYOUTS:
-        if layout.fits(state_dict):
-            return layout
-    keys = ", ".join(list(state_dict)[:MAX_LISTED]) or "none"
-    raise SpaceError(f"weights: got the keys {keys}, ..., expected those of {', '.join(layout.name for layout in LAYOUTS)}")
+def _format_of(keys: Collection[str]) -> CheckpointFormat:
+    for form in FORMATS:
+        if form.matches(keys):
+            return form
+    first = ", ".join(list(keys)[:MAX_LISTED]) or "none"
+    raise SpaceError(f"weights: got the keys {first}, ..., expected those of {', '.join(form.name for form in FORMATS)}")
 
 
-def _listed(kind: str, keys: Iterable[str]) -> str:
-    keys = list(keys)
+def _doubtful_heads(architecture: Architecture) -> str:
+    """A warning where the checkpoint may have other head sizes than the architecture; empty where a published network has them."""
+    sizes = _head_sizes(architecture)
+    published = [parent for parent in map(load_architecture, parent_names()) if _head_sizes(parent).keys() == sizes.keys()]
+    if not sizes or any(_head_sizes(parent) == sizes for parent in published):
+        return ""
+    got = ", ".join(dict.fromkeys(map(str, sizes.values())))
+    expected = "".join(f"; {p.name} has {', '.join(dict.fromkeys(map(str, _head_sizes(p).values())))}" for p in published)
+    return f"weights: head sizes are not in a checkpoint: {architecture.name}'s {got} fit, and so do others{expected}"
+
+
+def _head_sizes(architecture: Architecture) -> dict[tuple[int, int, int], int]:
+    """Channels per attention head by stage, block and width."""
+    return {
+        (i, j, stage.width): block.mixer.options["head_dim"]
+        for i, stage in enumerate(architecture.stages)
+        for j, block in enumerate(stage.blocks)
+        if "head_dim" in block.mixer.options
+    }
+
+
+def _listed(kind: str, keys: Sequence[str]) -> str:
     more = f", and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-    return f"{len(keys)} {kind} ({', '.join(keys[:MAX_LISTED])}{more})" if keys else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:MAX_LISTED])}{more})"
 
 
 def _shape(tensor: Tensor) -> str:

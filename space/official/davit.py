@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from space.architecture import Architecture
-from space.official.layout import Layout, always, each_block, entrances
-from space.official.weights import Children, Convert, branches, fused_attention, mlp, patch_embed, renamed, same
+from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
+from space.official.conversion import Children, Conversion, branches, fused_attention, mlp, patch_embed, renamed, same
 
 cpe = renamed({"proj": ("conv", same)})
 """`ConvPosEnc`."""
@@ -21,25 +21,25 @@ timm_embed = renamed({"conv": ("conv", same), "norm": ("norm", same)})
 """timm's `Stem` and `Downsample`."""
 
 
-def _entrances(architecture: Architecture, embed: Convert, official: Callable[[int], str]) -> Children:
-    return entrances(architecture, {"davit_stem": always(embed)}, {"davit_downsample": always(embed)}, official)
+def _stem_and_downsamplers(architecture: Architecture, embed: Conversion, official: Callable[[int], str]) -> Children:
+    return stem_and_downsamplers(architecture, {"davit_stem": constant(embed)}, {"davit_downsample": constant(embed)}, official)
 
 
-def _pairs(architecture: Architecture, block: Convert, official: str) -> Children:
+def _pairs(architecture: Architecture, block: Conversion, official: str) -> Children:
     """Blocks over windows and over channels; two of them are one in the official count."""
-    mixers = dict.fromkeys(("window", "channel_group"), always(block))
-    return each_block(architecture, mixers, lambda i, j: official.format(i, j // 2, j % 2))
+    mixers = dict.fromkeys(("window", "channel_group"), constant(block))
+    return all_blocks(architecture, mixers, lambda i, j: official.format(i, j // 2, j % 2))
 
 
-DAVIT = Layout("DaViT", ("patch_embeds.0", "main_blocks.0.0.0.cpe"), lambda architecture: renamed({
-    **_entrances(architecture, patch_embed, "patch_embeds.{}".format),
+DAVIT = CheckpointFormat("DaViT", ("patch_embeds.0", "main_blocks.0.0.0.cpe"), lambda architecture: renamed({
+    **_stem_and_downsamplers(architecture, patch_embed, "patch_embeds.{}".format),
     **_pairs(architecture, block, "main_blocks.{}.{}.{}"),
     "norms": ("head.norm", same),
     "head": ("head.fc", same),
 }))
 
-TIMM = Layout("timm's DaViT", ("stem.conv", "stages.0.blocks.0.0.cpe1"), lambda architecture: renamed({
-    **_entrances(architecture, timm_embed, lambda i: f"stages.{i}.downsample" if i else "stem"),
+TIMM = CheckpointFormat("timm's DaViT", ("stem.conv", "stages.0.blocks.0.0.cpe1"), lambda architecture: renamed({
+    **_stem_and_downsamplers(architecture, timm_embed, lambda i: f"stages.{i}.downsample" if i else "stem"),
     **_pairs(architecture, timm_block, "stages.{}.blocks.{}.{}"),
     "head.norm": ("head.norm", same),
     "head.fc": ("head.fc", same),

@@ -5,32 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from space.official.layout import Layout, always, each_block, entrances
-from space.official.weights import Children, Convert, branches, patch_embed, renamed, reshaped, same, split
+from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
+from space.official.conversion import Children, Conversion, branches, patch_embed, renamed, reshaped, same, split
 from space.registry import Spec
 
 mlp = renamed({"fc1": ("fc1", same), "dwconv.dwconv": ("conv", same), "fc2": ("fc2", same)})
 """`Mlp`."""
 
 
-def head(num_convs: int) -> Convert:
+def head(num_convs: int) -> Conversion:
     """`Head`, the stem, with `num_convs` 3x3 convolutions."""
-    children: dict[str, tuple[str, Convert]] = {"norm": ("norm", same), f"conv.{3 * (num_convs + 1)}": ("proj", same)}
+    children: dict[str, tuple[str, Conversion]] = {"norm": ("norm", same), f"conv.{3 * (num_convs + 1)}": ("proj", same)}
     for index in range(num_convs + 1):
         children |= {f"conv.{3 * index}": (f"conv{index}", same), f"conv.{3 * index + 1}": (f"norm{index}", same)}
     return renamed(children)
 
 
-def attention(num_heads: int, sr_ratio: int) -> Convert:
-    """`Attention`: its coarse heads come first and then its fine ones; ours alternate."""
+def attention(num_heads: int, sr_ratio: int) -> Conversion:
+    """`Attention`. Official heads are first all coarse, then all fine ones; ours alternate."""
     if sr_ratio == 1:
         return renamed({
             "q": ("q", same), "kv": ("scales.0", split("k", "v")), "local_conv": ("scales.0.local", same), "proj": ("proj", same),
         })
     scales = {
-        child: (f"scales.{index}{ours}", convert)
+        child: (f"scales.{index}{ours}", conversion)
         for index in (0, 1)
-        for child, ours, convert in (
+        for child, ours, conversion in (
             (f"sr{index + 1}", ".merge", same),
             (f"norm{index + 1}", ".norm", same),
             (f"kv{index + 1}", "", split("k", "v")),
@@ -49,24 +49,26 @@ def _alternate(value: Tensor, num_heads: int, dim: int) -> Tensor:
     return value.unflatten(dim, (num_heads, -1)).index_select(dim, order).flatten(dim, dim + 1)
 
 
-def block(num_heads: int, sr_ratio: int) -> Convert:
+def block(num_heads: int, sr_ratio: int) -> Conversion:
     """`Block`."""
     mixer: Children = {"attn": ("", attention(num_heads, sr_ratio))}
     return renamed(branches("norm1", mixer, "norm2", {"mlp": ("", mlp)}))
 
 
-def _head(spec: Spec, width: int) -> Convert:
+def _head(spec: Spec, width: int) -> Conversion:
     return head(spec.options["num_convs"])
 
 
-def _block(spec: Spec, width: int) -> Convert:
-    # Weights do not tell how many heads they have.
+def _block(spec: Spec, width: int) -> Conversion:
+    # Weights do not tell the number of heads.
     return block(width // spec.options["head_dim"], spec.options["sr_ratio"])
 
 
-SHUNTED = Layout("Shunted Transformer", ("patch_embed1.conv", "block1.0.attn"), lambda architecture: renamed({
-    **entrances(architecture, {"shunted_stem": _head}, {"overlap_downsample": always(patch_embed)}, lambda i: f"patch_embed{i + 1}"),
-    **each_block(architecture, {"ssa": _block}, lambda i, j: f"block{i + 1}.{j}"),
+SHUNTED = CheckpointFormat("Shunted Transformer", ("patch_embed1.conv", "block1.0.attn"), lambda architecture: renamed({
+    **stem_and_downsamplers(
+        architecture, {"shunted_stem": _head}, {"overlap_downsample": constant(patch_embed)}, lambda i: f"patch_embed{i + 1}"
+    ),
+    **all_blocks(architecture, {"ssa": _block}, lambda i, j: f"block{i + 1}.{j}"),
     **{f"norm{i + 1}": (f"stages.{i}.norm", same) for i in range(len(architecture.stages))},
     "head": ("head.fc", same),
 }))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from space.official.layout import Layout, always, each_block, entrances
-from space.official.weights import Convert, pointwise, renamed, same
+from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
+from space.official.conversion import Conversion, pointwise, renamed, same
 from space.registry import Spec
 
 conv_bn = renamed({"c": ("linear", pointwise), "bn": ("bn", same)})
@@ -17,14 +17,14 @@ ffn = renamed({"fc1": ("fc1", conv_bn), "dwconv": ("conv", same), "fc2": ("fc2",
 block = renamed({"attn": ("mixer.operator", attention), "mlp": ("ffn.operator", ffn)})
 
 
-def inverted_residual(ratio: int) -> Convert:
+def inverted_residual(ratio: int) -> Conversion:
     """`InvertedResidual`, whose first convolution is left out where nothing widens."""
     first = 0 if ratio == 1 else 2
     widening = {} if ratio == 1 else {"conv.0": ("expand.0", conv_bn)}
     return renamed({**widening, f"conv.{first}": ("depthwise", spatial_conv_bn), f"conv.{first + 2}": ("project", conv_bn)})
 
 
-def token_pyramid(spec: Spec, width: int) -> Convert:
+def token_pyramid(spec: Spec, width: int) -> Conversion:
     """`TokenPyramidModule`, which counts its inverted residuals through."""
     blocks = {"layer1": ("first", inverted_residual(1))}
     for i, ratios in enumerate(spec.options["ratios"]):
@@ -33,9 +33,9 @@ def token_pyramid(spec: Spec, width: int) -> Convert:
     return renamed({"stem.0": ("conv", spatial_conv_bn), **blocks})
 
 
-TOPFORMER = Layout("TopFormer", ("tpm.stem", "trans.transformer_blocks"), lambda architecture: renamed({
-    **entrances(architecture, {"token_pyramid": token_pyramid}, {}, lambda _: "tpm"),
-    **each_block(architecture, {"bn_conv_attention": always(block)}, lambda _, j: f"trans.transformer_blocks.{j}"),
+TOPFORMER = CheckpointFormat("TopFormer", ("tpm.stem", "trans.transformer_blocks"), lambda architecture: renamed({
+    **stem_and_downsamplers(architecture, {"token_pyramid": token_pyramid}, {}, lambda _: "tpm"),
+    **all_blocks(architecture, {"bn_conv_attention": constant(block)}, lambda _, j: f"trans.transformer_blocks.{j}"),
     "head.bn": ("head.norm", same),
     "head.l": ("head.fc", same),
 }))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from space.architecture import Architecture
-from space.official.layout import Layout, Table, always, each_block, entrances
-from space.official.weights import Convert, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
+from space.official.checkpoint_format import CheckpointFormat, Table, all_blocks, constant, stem_and_downsamplers
+from space.official.conversion import Conversion, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
 
 _SCALES = {"gamma_1": ("mixer.scale", flat), "gamma_2": ("ffn.scale", flat)}
 
@@ -43,27 +43,27 @@ head_embedding = renamed({
 middle_embedding = renamed({"proj.0": ("conv", same), "proj.1": ("norm", same)})
 """UniFormer's convolutional downsampler."""
 
-_STEMS: Table = {"patch_stem": always(patch_embed), "conv_stem": always(head_embedding)}
-_DOWNSAMPLERS: Table = {"patch_downsample": always(patch_embed), "conv_downsample": always(middle_embedding)}
+_STEMS: Table = {"patch_stem": constant(patch_embed), "conv_stem": constant(head_embedding)}
+_DOWNSAMPLERS: Table = {"patch_downsample": constant(patch_embed), "conv_downsample": constant(middle_embedding)}
 
 
-def _network(architecture: Architecture, mixers: Table) -> Convert:
+def _network(architecture: Architecture, mixers: Table) -> Conversion:
     return renamed({
-        **entrances(architecture, _STEMS, _DOWNSAMPLERS, lambda i: f"patch_embed{i + 1}"),
-        **each_block(architecture, mixers, lambda i, j: f"blocks{i + 1}.{j}"),
+        **stem_and_downsamplers(architecture, _STEMS, _DOWNSAMPLERS, lambda i: f"patch_embed{i + 1}"),
+        **all_blocks(architecture, mixers, lambda i, j: f"blocks{i + 1}.{j}"),
         "norm": ("head.norm", same),
         "head": ("head.fc", same),
         "aux_head": ("head.aux", same),
     })
 
 
-UNIFORMER = Layout(
+UNIFORMER = CheckpointFormat(
     "UniFormer",
     ("patch_embed1", "blocks1.0.pos_embed"),
-    lambda architecture: _network(architecture, {"local_mhra": always(cblock), "global_mhra": always(sablock)}),
+    lambda architecture: _network(architecture, {"local_mhra": constant(cblock), "global_mhra": constant(sablock)}),
 )
-CONTAINER = Layout(
+CONTAINER = CheckpointFormat(
     "Container",
     ("patch_embed1", "blocks1.0.pos_embed", "blocks4.0.sa_weight"),
-    lambda architecture: _network(architecture, {"local_mhra": always(cblock), "container": always(mixblock)}),
+    lambda architecture: _network(architecture, {"local_mhra": constant(cblock), "container": constant(mixblock)}),
 )

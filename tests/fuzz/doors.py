@@ -19,8 +19,7 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import dump_architecture, dump_space, load_architecture, load_provenance, load_published, load_space, parse_space
 from space.network import build_network
-from space.official.files import read_weights
-from space.weights import load_weights
+from space.weights import load_weights, read_weights
 from supernet.training.checkpoint import load_checkpoint
 from tests.fuzz.mutation import mutated_bytes, mutated_safetensors, mutated_yaml
 from tests.nas.small_search import SPACE

@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from nas.convert import main
 from space import build_network, load_architecture, load_provenance
@@ -66,13 +66,24 @@ def small(tmp_path: Path) -> str:
     return str(tmp_path / "small.yaml")
 
 
+def prefixed(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in weights.items()}
+
+
+@pytest.mark.filterwarnings("ignore:weights. head sizes are not in a checkpoint")
 @pytest.mark.parametrize("wrap", [
     lambda w: w,
     lambda w: {"model": w, "args": argparse.Namespace(lr=1e-3), "epoch": 300},
     lambda w: {"state_dict": {key: torch.zeros_like(value) for key, value in w.items()}, "state_dict_ema": w},
-    lambda w: {"state_dict": {f"module.{key}": value for key, value in w.items()}},
-], ids=["bare", "model", "state_dict_ema", "module"])
-def test_usual_wrappers_of_state_dicts_are_removed(small: str, tmp_path: Path, wrap: Callable, capsys: pytest.CaptureFixture) -> None:
+    lambda w: {"state_dict": prefixed("module.", w)},
+    lambda w: prefixed("_orig_mod.", w),
+    lambda w: {"model": prefixed("module._orig_mod.", w)},
+    lambda w: {"state_dict": prefixed("model.", w), "pytorch-lightning_version": "2.5", "hyper_parameters": {"lr": 1e-3}},
+    lambda w: {"state_dict": prefixed("model.backbone.", w)},
+    lambda w: {"net": w, "acc": 71.2, "epoch": 3},
+    lambda w: {"model": {"state_dict": w}},
+], ids=["bare", "model", "state_dict_ema", "module", "compiled", "compiled in parallel", "lightning", "backbone", "net", "nested"])
+def test_usual_wrappers_and_prefixes_are_removed(small: str, tmp_path: Path, wrap: Callable, capsys: pytest.CaptureFixture) -> None:
     weights = small_weights()
     torch.save(wrap(weights), tmp_path / "official.pth")
     assert run(small, tmp_path / "official.pth", tmp_path / "out" / "deep") == 0
@@ -114,7 +125,7 @@ def test_files_that_expand_are_refused(small: str, tmp_path: Path, capsys: pytes
     with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
         for name in plain.namelist():
             packed.writestr(name, plain.read(name))
-    said = {"view": "got tensors of 4e+12 bytes", "hollow": "got tensors that are sparse", "packed": "got a packed file"}
+    said = {"view": "got tensors of 4e+12 bytes", "hollow": "got tensors that are sparse", "packed": "got a compressed file"}
     for name, message in said.items():
         assert run(small, tmp_path / f"{name}.pth", tmp_path / "out") == 2
         error = capsys.readouterr().err

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from space import SpaceError, build_network, load_architecture, parent_names
+from space import BlockSpec, SpaceError, build_network, load_architecture, parent_names
+from space.kinds import MIXERS
 from space.network import TokenMixerNet
 from space.official import load_official
 
@@ -101,3 +102,20 @@ def test_a_refused_state_dict_changes_nothing() -> None:
     with pytest.raises(SpaceError, match=r"head\.l\.bias: got 3, expected 1000"):
         load_official(network, wrong)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def heads_of_48(block: BlockSpec) -> BlockSpec:
+    return block.replace(mixer=MIXERS(block.mixer.type, **block.mixer.options | {"head_dim": 48}))
+
+
+def test_head_sizes_that_no_published_network_has_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    network, state_dict = shapes_of("davit-t")
+    load_official(network, state_dict)
+    assert not recwarn
+    stages = tuple(
+        stage.replace(blocks=tuple(map(heads_of_48, stage.blocks)))
+        for stage in network.architecture.stages
+    )
+    other = build_network(network.architecture.replace(name="other", stages=stages), device="meta")
+    with pytest.warns(UserWarning, match="head sizes are not in a checkpoint: other's 48 fit, and so do others; davit-t has 32$"):
+        assert load_official(other, state_dict) == len(state_dict)

@@ -19,7 +19,7 @@ from space.errors import SpaceError
 from space.inverted_residual import InvertedResidual
 from space.kinds import DOWNSAMPLERS, FFNS, MIXERS, POSITIONS, STEMS
 from space.network import build_network
-from space.official import davit, shunted, topformer, uniformer, weights
+from space.official import conversion, davit, shunted, topformer, uniformer
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 NAMES = sorted(path.stem for path in GOLDENS.glob("*.json"))
@@ -52,7 +52,7 @@ class Twin:
     """Our counterpart of an official module, by width (widths, where it changes them)."""
 
     build: Callable[..., nn.Module]
-    convert: weights.Convert
+    conversion: conversion.Conversion
     widths: tuple[int, ...] = (32,)
     map_size: tuple[int, int] | None = None
 
@@ -61,16 +61,16 @@ TWINS = {
     "container_cblock": Twin(block("local_mhra", {"kernel_size": 5}, "mlp", 8, "dpe"), uniformer.cblock),
     "container_mixblock": Twin(block("container", HEAD_OF_8, "mlp", 4, "dpe"), uniformer.mixblock),
     # The two attentions over tokens take any arrangement of them; windows come cut already.
-    "davit_channel_attn": Twin(MIXERS("channel_group", head_dim=8).build, weights.fused_attention, map_size=(-1, 1)),
-    "davit_window_attn": Twin(MIXERS("window", head_dim=8).build, weights.fused_attention, map_size=(7, 7)),
-    "uniformer_attention": Twin(MIXERS("global_mhra", head_dim=16).build, weights.fused_attention, (64,), map_size=(-1, 1)),
+    "davit_channel_attn": Twin(MIXERS("channel_group", head_dim=8).build, conversion.fused_attention, map_size=(-1, 1)),
+    "davit_window_attn": Twin(MIXERS("window", head_dim=8).build, conversion.fused_attention, map_size=(7, 7)),
+    "uniformer_attention": Twin(MIXERS("global_mhra", head_dim=16).build, conversion.fused_attention, (64,), map_size=(-1, 1)),
     "davit_channel_block": Twin(block("channel_group", HEAD_OF_8, "mlp", 4, **DAVIT_BLOCK), davit.block),
     "davit_spatial_block": Twin(block("window", HEAD_OF_8, "mlp", 4, **DAVIT_BLOCK), davit.block),
-    "davit_dual_block": Twin(dual_block, weights.renamed({"0": ("0", davit.block), "1": ("1", davit.block)})),
+    "davit_dual_block": Twin(dual_block, conversion.renamed({"0": ("0", davit.block), "1": ("1", davit.block)})),
     "davit_cpe": Twin(POSITIONS("dpe").build, davit.cpe),
     "davit_cpe_act": Twin(POSITIONS("dpe", act=True).build, davit.cpe),
-    "davit_down2": Twin(DOWNSAMPLERS("davit_downsample").build, weights.patch_embed, (16, 32)),
-    "davit_stem": Twin(STEMS("davit_stem").build, weights.patch_embed, (3, 32)),
+    "davit_down2": Twin(DOWNSAMPLERS("davit_downsample").build, conversion.patch_embed, (16, 32)),
+    "davit_stem": Twin(STEMS("davit_stem").build, conversion.patch_embed, (3, 32)),
     **{
         f"shunted_attn_sr{r}": Twin(MIXERS("ssa", sr_ratio=r, head_dim=8).build, shunted.attention(4, r))
         for r in (1, 2, 4, 8)
@@ -81,7 +81,7 @@ TWINS = {
     },
     "shunted_head_num1": Twin(STEMS("shunted_stem", num_convs=1).build, shunted.head(1), (3, 64)),
     "shunted_mlp": Twin(FFNS("ds_ffn", ratio=2).build, shunted.mlp),
-    "shunted_overlap_embed": Twin(DOWNSAMPLERS("overlap_downsample").build, weights.patch_embed, (16, 32)),
+    "shunted_overlap_embed": Twin(DOWNSAMPLERS("overlap_downsample").build, conversion.patch_embed, (16, 32)),
     "topformer_attn": Twin(MIXERS("bn_conv_attention", **TOPFORMER).build, topformer.attention),
     "topformer_mlp": Twin(FFNS("dw_ffn", ratio=2).build, topformer.ffn),
     "topformer_block": Twin(block("bn_conv_attention", TOPFORMER, "dw_ffn", 2), topformer.block),
@@ -97,7 +97,7 @@ TWINS = {
     ),
     "uniformer_head_embedding": Twin(STEMS("conv_stem").build, uniformer.head_embedding, (3, 32)),
     "uniformer_middle_embedding": Twin(DOWNSAMPLERS("conv_downsample").build, uniformer.middle_embedding, (16, 32)),
-    "uniformer_patch_embed4": Twin(STEMS("patch_stem").build, weights.patch_embed, (3, 32)),
+    "uniformer_patch_embed4": Twin(STEMS("patch_stem").build, conversion.patch_embed, (3, 32)),
 }
 
 
@@ -120,7 +120,7 @@ def test_official_weights_give_the_official_output_on_every_map(name: str) -> No
     twin = TWINS[name]
     state_dict, cases = load(name)
     module = twin.build(*twin.widths).eval()
-    module.load_state_dict(twin.convert(state_dict))
+    module.load_state_dict(twin.conversion.convert(state_dict))
     assert cases
     for x, size, expected in cases:
         with torch.no_grad():
@@ -132,4 +132,4 @@ def test_official_weights_give_the_official_output_on_every_map(name: str) -> No
 def test_a_key_of_another_module_is_refused() -> None:
     state_dict, _ = load("uniformer_cblock")
     with pytest.raises(SpaceError, match=r"got the key 'extra\.weight', expected one under pos_embed"):
-        uniformer.cblock(state_dict | {"extra.weight": torch.zeros(1)})
+        uniformer.cblock.convert(state_dict | {"extra.weight": torch.zeros(1)})
