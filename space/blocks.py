@@ -1,4 +1,4 @@
-"""The frame of a network: stages of blocks of residual branches, whatever their operators are."""
+"""Stages of blocks of residual branches, for any operators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from space.fuse import fold_norm_before, scale_output
+from space.layers import Normed, channels_first, channels_last
 
 
 class Stage(nn.Module):
-    """A downsampler, blocks, and a norm at the end where the architecture has one."""
+    """A downsampler, blocks, and a norm at the end where the architecture has one: (B, C, H, W) -> (B, C', H', W').
+
+    Stages take and return what torch's tools for features expect; inside, maps are (B, H, W, C) views of the same memory.
+    """
 
     def __init__(self, downsample: nn.Module, blocks: list[Block], norm: nn.Module) -> None:
         super().__init__()
@@ -22,11 +26,14 @@ class Stage(nn.Module):
         self.norm = norm
         self.grad_checkpointing = False
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        x_BHWC = self.downsample(x_BHWC)
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BHWC = self.downsample(channels_last(x_BCHW))
         for block in self.blocks:
-            x_BHWC = _checkpointed(block, x_BHWC) if self.grad_checkpointing else block(x_BHWC)
-        return self.norm(x_BHWC)
+            if self.grad_checkpointing and not torch.jit.is_scripting():  # noqa: SIM108  # TorchScript compiles both ends of a ternary
+                x_BHWC = _checkpointed(block, x_BHWC)
+            else:
+                x_BHWC = block(x_BHWC)
+        return channels_first(self.norm(x_BHWC))
 
 
 class Block(nn.Module):
@@ -43,22 +50,23 @@ class Block(nn.Module):
         return self.ffn(self.ffn_position(self.mixer(self.position(x_BHWC))))
 
 
-class Residual(nn.Module):
+class Residual(Normed):
     """x + drop_path(scale * operator(norm(x)))."""
 
     def __init__(self, norm: nn.Module, operator: nn.Module, dim: int, layer_scale: float | None, drop_path: nn.Module) -> None:
-        super().__init__()
-        self.norm = norm
+        super().__init__(norm)
         self.operator = operator
         self.scale: nn.Parameter | None = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
         self.drop_path = drop_path
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        branch = self.operator(self.norm(x_BHWC))
-        return x_BHWC + self.drop_path(branch if self.scale is None else branch * self.scale)
+        branch = self.operator(self.normed(x_BHWC))
+        if self.scale is not None:
+            branch = branch * self.scale
+        return x_BHWC + self.drop_path(branch)
 
     def fused(self) -> nn.Module:
-        """Fold a batch norm and the scale into the operator's layers, where it says which."""
+        """Fold a batch norm and the scale into the layers that the operator names, see `space.fuse`."""
         first = [self.operator.get_submodule(name) for name in getattr(self.operator, "first_linears", ())]
         if isinstance(self.norm, nn.BatchNorm2d) and first:
             for layer in first:
@@ -80,8 +88,8 @@ def _checkpointed(block: nn.Module, x_BHWC: Tensor) -> Tensor:
 
 @contextmanager
 def _same_statistics(block: nn.Module) -> Iterator[None]:
-    """Run a block without its batch norms averaging into their statistics: a batch counts once, not again in the backward pass."""
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Keep the running statistics of a block's batch norms: the backward pass must not count a batch again."""
+    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

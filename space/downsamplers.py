@@ -1,4 +1,4 @@
-"""Downsamplers: one stage's map to the next one's, half as high and wide, as (B, H, W, C)."""
+"""Downsamplers: one stage's map (B, H, W, C) to the next stage's, half as high and wide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from space.kinds import DOWNSAMPLERS
-from space.layers import BatchNorm, Conv
+from space.layers import ChannelsFirst, Conv
 
 
 def _halved_up(height: int, width: int) -> tuple[int, int]:
@@ -28,13 +28,13 @@ class PatchDownsample(nn.Sequential):
 
 
 @DOWNSAMPLERS.register("conv_downsample", paper="https://arxiv.org/abs/2201.09450")
-class ConvDownsample(nn.Sequential):
+class ConvDownsample(ChannelsFirst):
     """3x3 convolution at stride 2, then batch norm: UniFormer-S+."""
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.add_module("conv", Conv(in_dim, dim, 3, 2, 1))
-        self.add_module("norm", BatchNorm(dim))
+        self.add_module("conv", nn.Conv2d(in_dim, dim, 3, 2, 1))
+        self.add_module("norm", nn.BatchNorm2d(dim))
 
     out_size = staticmethod(_halved_up)
 

@@ -6,53 +6,81 @@ Norm before pooling and norm after it are equal for a batch norm in evaluation, 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from space.errors import SpaceError
 from space.fuse import fold_norm_before
 from space.kinds import HEADS, NORMS, Norm
+from space.layers import Normed
 from space.limits import MAX_MAP
 
+POOLINGS = ("avg", "max", "avgmax", "catavgmax", "")
 
-class PoolingHead(nn.Module):
-    """A norm, the average over the map, dropout, a linear classifier; a kind of head says in what order.
+
+class PoolingHead(Normed):
+    """A norm, pooling, dropout and a linear classifier; subclasses define their order.
 
     Attributes:
-        global_pool: `avg`, or empty for a head that does not pool: features, and logits, are maps (B, H, W, ...) then.
+        global_pool: one of timm's names: `avg`, `max`, `avgmax` (the mean of both) or `catavgmax` (both concatenated). Where it is
+            empty, the head does not pool: features and logits are maps (B, H, W, ...).
         norms_maps: whether the norm comes before pooling.
     """
 
     norms_maps = True
 
     def __init__(self, dim: int, num_classes: int, norm: Norm) -> None:
-        super().__init__()
-        self.norm: nn.Module = norm.build(dim)
+        super().__init__(norm.build(dim))
         self.drop = nn.Dropout(0.0)
         self.fc: nn.Module = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         self.global_pool = "avg"
 
-    def pool(self, x_BHWC: Tensor) -> Tensor:
-        """What the classifier sees, (B, C)."""
-        raise NotImplementedError
-
-    def average(self, x_BHWC: Tensor) -> Tensor:
-        """The mean over the map, (B, 1, 1, C), or the map itself where the head does not pool."""
-        return x_BHWC.mean((1, 2), keepdim=True) if self.global_pool else x_BHWC
-
-    def flat(self, x_BHWC: Tensor) -> Tensor:
-        """(B, C) of a pooled map (B, 1, 1, C)."""
-        return x_BHWC.flatten(1) if self.global_pool else x_BHWC
-
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return self.fc(self.drop(self.pool(x_BHWC)))
 
+    def pool(self, x_BHWC: Tensor) -> Tensor:
+        """The classifier's input, (B, C)."""
+        raise NotImplementedError
+
+    def set_pooling(self, global_pool: str) -> None:
+        """Set `global_pool` of a new head; SpaceError where the head cannot pool like that."""
+        if global_pool not in POOLINGS:
+            raise SpaceError(f"global_pool: got {global_pool!r}, expected one of {', '.join(POOLINGS[:-1])}, or '' for no pooling")
+        if global_pool == "catavgmax":
+            if not self.norms_maps:
+                raise SpaceError("global_pool: got 'catavgmax', expected one that keeps the width: its norm follows pooling")
+            if isinstance(self.fc, nn.Linear):
+                narrow = self.fc.weight
+                self.fc = nn.Linear(2 * self.fc.in_features, self.fc.out_features).to(narrow)
+                nn.init.normal_(self.fc.weight, std=0.02)
+                nn.init.zeros_(self.fc.bias)
+        self.global_pool = global_pool
+
+    def reduced(self, x_BHWC: Tensor) -> Tensor:
+        """The pooled map (B, 1, 1, C), or the map itself where the head does not pool."""
+        if self.global_pool == "":
+            return x_BHWC
+        if self.global_pool == "avg":
+            return x_BHWC.mean((1, 2), keepdim=True)
+        maximum = x_BHWC.amax((1, 2), keepdim=True)
+        if self.global_pool == "max":
+            return maximum
+        mean = x_BHWC.mean((1, 2), keepdim=True)
+        return 0.5 * (mean + maximum) if self.global_pool == "avgmax" else torch.cat((mean, maximum), -1)
+
+    def flat(self, x_BHWC: Tensor) -> Tensor:
+        """(B, C) of a pooled map (B, 1, 1, C)."""
+        return x_BHWC if self.global_pool == "" else x_BHWC.flatten(1)
+
     def classifiers(self) -> tuple[nn.Module | None, ...]:
-        """The linear layers that see the normed features; something else, or None, stands for none."""
+        """The linear layers that take the normed features; something else, or None, stands for none."""
         return (self.fc,)
 
     def fused(self) -> nn.Module:
-        """Fold a batch norm into the classifier: both are affine, and so is the mean between them."""
+        """Fold a batch norm into the classifiers. It is affine, like the mean and unlike the maximum between them."""
         layers = [layer for layer in self.classifiers() if isinstance(layer, nn.Linear)]
-        if isinstance(self.norm, nn.BatchNorm2d) and layers:
+        is_affine = not self.norms_maps or self.global_pool in ("avg", "")
+        if isinstance(self.norm, nn.BatchNorm2d) and layers and is_affine:
             for layer in layers:
                 fold_norm_before(self.norm, layer)
             self.norm = nn.Identity()
@@ -67,7 +95,7 @@ class NormPoolHead(PoolingHead):
         super().__init__(dim, num_classes, norm)
 
     def pool(self, x_BHWC: Tensor) -> Tensor:
-        return self.flat(self.average(self.norm(x_BHWC)))
+        return self.flat(self.reduced(self.normed(x_BHWC)))
 
 
 @HEADS.register("pool_norm_head", paper="https://arxiv.org/abs/2204.03645")
@@ -80,15 +108,15 @@ class PoolNormHead(PoolingHead):
         super().__init__(dim, num_classes, norm)
 
     def pool(self, x_BHWC: Tensor) -> Tensor:
-        return self.flat(self.norm(self.average(x_BHWC)))
+        return self.flat(self.normed(self.reduced(x_BHWC)))
 
 
 @HEADS.register("token_label_head", paper="https://arxiv.org/abs/2104.10858")
 class TokenLabelHead(NormPoolHead):
-    """`norm`, average over the map, linear, plus half of a second classifier's greatest logits over all places.
+    """`norm`, average over the map, linear, plus half of the maximum over the map of a second classifier's logits.
 
-    UniFormer-L is published with it: the second classifier learns token labels. The first alone would be `norm_pool_head`.
-    Without pooling, half of the second classifier's logits are added place by place.
+    UniFormer-L is published with it: the second classifier learns token labels. Without it this would be `norm_pool_head`.
+    Where the head does not pool, half of the second classifier's logits are added pixel by pixel.
     """
 
     def __init__(self, dim: int, num_classes: int, *, norm: Norm = NORMS("batch_norm")) -> None:
@@ -104,9 +132,9 @@ class TokenLabelHead(NormPoolHead):
         return self.fc, self.aux
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x_BHWC = self.norm(x_BHWC)
-        logits = self.fc(self.drop(self.flat(self.average(x_BHWC))))
+        x_BHWC = self.normed(x_BHWC)
+        logits = self.fc(self.drop(self.flat(self.reduced(x_BHWC))))
         if self.aux is None:
             return logits
-        places_BHWK = 0.5 * self.aux(x_BHWC)
-        return logits + (places_BHWK.amax((1, 2)) if self.global_pool else places_BHWK)
+        aux_BHWK = 0.5 * self.aux(x_BHWC)
+        return logits + (aux_BHWK if self.global_pool == "" else aux_BHWK.amax((1, 2)))

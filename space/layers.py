@@ -1,13 +1,13 @@
 """Layers that the operators are made of.
 
-Every map is (B, H, W, C), contiguous: a linear layer or a layer norm takes it as it is, and a convolution sees it,
-without a copy, as a channels-last (B, C, H, W).
+Every map is (B, H, W, C), contiguous: a linear layer or a layer norm takes it as it is, and a convolution gets a channels-last
+(B, C, H, W) view of it without a copy. Batch norms are torch's own and get that view, too, so that tools which replace or
+freeze them leave the network's function as it is.
+
+Networks can be traced and scripted. So nothing here branches on sizes, except in functions that `torch.fx.wrap` keeps whole.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +16,59 @@ from torch import Tensor, nn
 from space.fuse import merged
 
 
-class Conv(nn.Conv2d):
+def channels_first(x_BHWC: Tensor) -> Tensor:
+    """A (B, C, H, W) view."""
+    return x_BHWC.permute(0, 3, 1, 2)
+
+
+def channels_last(x_BCHW: Tensor) -> Tensor:
+    """A (B, H, W, C) view."""
+    return x_BCHW.permute(0, 2, 3, 1)
+
+
+class ChannelsFirst(nn.Sequential):
+    """Modules over (B, C, H, W) in a row, as one over (B, H, W, C)."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BCHW = channels_first(x_BHWC)
+        for module in self:
+            x_BCHW = module(x_BCHW)
+        return channels_last(x_BCHW)
+
+
+class ChannelsLast(nn.Sequential):
+    """Modules over (B, H, W, C) in a row, as one over (B, C, H, W)."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BHWC = channels_last(x_BCHW)
+        for module in self:
+            x_BHWC = module(x_BHWC)
+        return channels_first(x_BHWC)
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution over (B, C, H, W). A map smaller than the kernel is padded with zeros, right and bottom."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        side = self.kernel_size[0] - 2 * int(self.padding[0])
+        return self._conv_forward(_at_least(x_BCHW, side), self.weight, self.bias)
+
+
+class Conv(PaddedConv2d):
     """A convolution over (B, H, W, C). A map smaller than the kernel is padded with zeros, right and bottom."""
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        _, height, width, _ = x_BHWC.shape
-        missing_h = self.kernel_size[0] - height - 2 * int(self.padding[0])
-        missing_w = self.kernel_size[1] - width - 2 * int(self.padding[1])
-        if missing_h > 0 or missing_w > 0:
-            x_BHWC = F.pad(x_BHWC, (0, 0, 0, max(missing_w, 0), 0, max(missing_h, 0)))
-        return super().forward(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        side = self.kernel_size[0] - 2 * int(self.padding[0])
+        return channels_last(self._conv_forward(_at_least(channels_first(x_BHWC), side), self.weight, self.bias))
+
+
+@torch.fx.wrap
+def _at_least(x_BCHW: Tensor, side: int) -> Tensor:
+    """The map, padded to a height and width of `side`."""
+    height, width = x_BCHW.shape[2], x_BCHW.shape[3]
+    if height < side or width < side:
+        return F.pad(x_BCHW, (0, max(side - width, 0), 0, max(side - height, 0)))
+    return x_BCHW
 
 
 class DepthwiseConv(Conv):
@@ -39,7 +82,7 @@ class ResidualDepthwiseConv(DepthwiseConv):
     """x + depthwise convolution of x."""
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        return x_BHWC + super().forward(x_BHWC)
+        return x_BHWC + channels_last(self._conv_forward(channels_first(x_BHWC), self.weight, self.bias))
 
     def fused(self) -> DepthwiseConv:
         """A plain convolution: the identity is one at the kernel's centre."""
@@ -50,23 +93,39 @@ class ResidualDepthwiseConv(DepthwiseConv):
         return plain
 
 
-class BatchNorm(nn.BatchNorm2d):
+class BatchNorm(nn.Module):
     """Batch norm over the last dimension of (B, H, W, C)."""
 
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(dim, eps)
+
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        return super().forward(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return channels_last(self.bn(channels_first(x_BHWC)))
 
 
-class ConvBN(nn.Sequential):
+class Normed(nn.Module):
+    """A module that applies a norm to a map. It holds the batch norm inside a `BatchNorm` directly, as `norm`."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.is_batch_norm = isinstance(norm, BatchNorm)
+        self.norm: nn.Module = norm.bn if isinstance(norm, BatchNorm) else norm
+
+    def normed(self, x_BHWC: Tensor) -> Tensor:
+        """The norm of a map."""
+        if self.is_batch_norm:
+            return channels_last(self.norm(channels_first(x_BHWC)))
+        return self.norm(x_BHWC)
+
+
+class ConvBN(ChannelsFirst):
     """A convolution without bias, padded by half its kernel, then batch norm, over (B, H, W, C)."""
 
     def __init__(self, in_dim: int, dim: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.conv = Conv(in_dim, dim, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
-        self.bn = BatchNorm(dim)
-
-    def fused(self) -> nn.Module:
-        return self.conv
+        self.conv = nn.Conv2d(in_dim, dim, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(dim)
 
 
 class LinearBN(nn.Sequential):
@@ -75,14 +134,32 @@ class LinearBN(nn.Sequential):
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_dim, dim, bias=False)
-        self.bn = BatchNorm(dim)
+        self.bn = nn.BatchNorm2d(dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return channels_last(self.bn(channels_first(self.linear(x_BHWC))))
 
     def fused(self) -> nn.Module:
         return self.linear
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, H, W)."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BHWC = F.layer_norm(channels_last(x_BCHW), self.normalized_shape, self.weight, self.bias, self.eps)
+        return channels_first(x_BHWC)
+
+
+class GELU2d(nn.GELU):
+    """GELU of (B, C, H, W), with the numbers that torch gives for the (B, H, W, C) view: its kernels for the two differ."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return channels_first(F.gelu(channels_last(x_BCHW)))
+
+
 class QueryKeyValue(nn.Module):
-    """What projects tokens to queries, keys and values: three layers, since a fused weight has no leading slice."""
+    """Projects tokens to queries, keys and values. Three layers: a fused weight would have no leading slice."""
 
     first_linears: tuple[str, ...] = ("qkv",)
     last_linear = "proj"
@@ -93,24 +170,26 @@ class QueryKeyValue(nn.Module):
         self.k = k
         self.v = v
         self.qkv: nn.Linear | None = None
+        self.widths: list[int] = []
 
-    def project(self, x: Tensor, apply: Callable[[Any, Tensor], Tensor] = lambda layer, x: layer(x)) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of (..., C); `apply` says how, where it is not just by calling the layer."""
-        if self.qkv is None:
-            return apply(self.q, x), apply(self.k, x), apply(self.v, x)
-        q, k, v = apply(self.qkv, x).split(self._widths, -1)
-        return q, k, v
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of (..., C)."""
+        if self.qkv is not None:
+            q, k, v = self.qkv(x).split(self.widths, -1)
+            return q, k, v
+        else:  # noqa: RET505  # TorchScript compiles what stands behind an `if`
+            return self.q(x), self.k(x), self.v(x)
 
     def fused(self) -> nn.Module:
-        """Project with one layer: the input is read once."""
-        self._widths = [layer.out_features for layer in (self.q, self.k, self.v)]
+        """Project with one layer, which reads the input once."""
         self.qkv = merged(self.q, self.k, self.v)
+        self.widths = [layer.weight.shape[0] for layer in (self.q, self.k, self.v) if isinstance(layer, nn.Linear)]
         del self.q, self.k, self.v
         return self
 
 
 def conv_out(size: int, kernel_size: int, stride: int, padding: int) -> int:
-    """Length of a convolution's output along one side, for `Conv`."""
+    """Length of one side of the output of `Conv`."""
     return (max(size + 2 * padding, kernel_size) - kernel_size) // stride + 1
 
 
@@ -123,5 +202,10 @@ def count_heads(dim: int, head_dim: int) -> int:
 
 def attend(q_BNC: Tensor, k_BMC: Tensor, v_BMD: Tensor, num_heads: int, scale: float | None = None) -> Tensor:
     """Multi-head softmax attention: (B, N, C), (B, M, C), (B, M, D) -> (B, N, D); `scale` defaults to head size ** -0.5."""
-    q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (q_BNC, k_BMC, v_BMD))
+    q, k, v = _heads(q_BNC, num_heads), _heads(k_BMC, num_heads), _heads(v_BMD, num_heads)
     return F.scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2).flatten(2)
+
+
+def _heads(x_BNC: Tensor, num_heads: int) -> Tensor:
+    """(B, heads, N, C / heads)."""
+    return x_BNC.unflatten(-1, (num_heads, -1)).transpose(1, 2)

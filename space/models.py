@@ -1,4 +1,4 @@
-"""timm's entry points: importing this module makes the published networks, and any architecture, known to `timm.create_model`.
+"""timm's entry points: importing this module adds the published networks, and any architecture, to `timm.create_model`.
 
     import space.models
 
@@ -16,37 +16,55 @@ from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import nn
+from timm.models._features import FeatureGetterNet
+from torch import Tensor, nn
 
 from space.architecture import Architecture
 from space.files import load_architecture, parent_names, parse_architecture
 from space.network import TokenMixerNet, build_network, build_part
 
-Given = Architecture | Mapping[str, Any] | str | Path
+ArchitectureLike = Architecture | Mapping[str, Any] | str | Path
+"""A value, the mapping that its YAML holds, a file, or a published network's name."""
 
 
 @register_model
-def token_mixer(pretrained: bool = False, *, architecture: Given, **options: Any) -> nn.Module:
-    """The network of an architecture, given as a value, the mapping that its YAML holds, a file or a published network's name.
+def token_mixer(pretrained: bool = False, *, architecture: ArchitectureLike, **options: Any) -> nn.Module:
+    """The network of an architecture.
 
-    Options are timm's: `num_classes`, `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool`, `features_only`, ...
+    Options are timm's: `num_classes`, `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool`, `device`, `dtype`, `features_only` with
+    `out_indices` and `feature_cls` (`getter`, `list`, `dict`, `fx`).
     """
     return _create("token_mixer", pretrained, architecture, options)
 
 
 def entry_point_name(parent: str) -> str:
-    """The name that timm knows a published network by."""
+    """A published network's name in timm."""
     return f"token_mixer_{parent.replace('-', '_')}"
 
 
-def _create(name: str, pretrained: bool, architecture: Given, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, pretrained: bool, architecture: ArchitectureLike, options: dict[str, Any]) -> nn.Module:
     value = _value_of(architecture)
     options["pretrained_cfg"] = options.get("pretrained_cfg") or default_cfg(value)
-    feature_cfg = {"out_indices": tuple(range(len(value.stages))), "feature_cls": "getter"}
+    feature_class = options.pop("feature_cls", "getter")
+    # timm's own classes for lists and dictionaries rebuild the network of its children, which is none of ours.
+    feature_class = {"list": FeatureGetterNet, "dict": _FeatureDict}.get(feature_class, feature_class)
+    # Without a choice of indices: every feature map.
+    feature_cfg = {"feature_cls": feature_class, "out_indices": options.pop("out_indices", None) or _every_feature(value)}
     return build_model_with_cfg(_build, name, pretrained, feature_cfg=feature_cfg, architecture=value, **options)
 
 
-def _value_of(architecture: Given) -> Architecture:
+class _FeatureDict(FeatureGetterNet):
+    """Feature maps by index."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(zip(map(str, self.feature_info.out_indices), super().forward(x), strict=True))
+
+
+def _every_feature(architecture: Architecture) -> tuple[int, ...]:
+    return tuple(range(len(build_network(architecture, device="meta").feature_info)))
+
+
+def _value_of(architecture: ArchitectureLike) -> Architecture:
     if isinstance(architecture, Architecture):
         return architecture
     return parse_architecture(architecture, "architecture") if isinstance(architecture, Mapping) else load_architecture(architecture)
@@ -57,7 +75,7 @@ def _build(architecture: Architecture, num_classes: int, in_chans: int, **option
 
 
 def default_cfg(architecture: Architecture) -> dict[str, Any]:
-    """What timm asks of a network beyond its module: there are no weights, and inputs are those of the papers."""
+    """timm's description of a network: there are no weights, and inputs are normalised as in the papers."""
     stem, head = architecture.parts[0], architecture.parts[-1]
     modules = build_part(stem, device="meta").named_modules()
     return {

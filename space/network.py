@@ -1,6 +1,6 @@
 """The plain network of an architecture: the torch module that is trained, judged and shipped."""
 
-from __future__ import annotations
+# No postponed annotations: torch.fx would write them into its code as they stand, which TorchScript does not read.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,9 @@ from space.blocks import Block, Residual, Stage
 from space.errors import SpaceError
 from space.fuse import fuse
 from space.heads import PoolingHead
+from space.layers import channels_first, channels_last
 from space.limits import MAX_PARAMS
+from space.stems import TokenPyramid
 
 BuildPart = Callable[[Part, float], nn.Module]
 """Makes the module of a part with a rate of stochastic depth."""
@@ -29,7 +31,8 @@ def build_network(
     drop_rate: float = 0.0,
     global_pool: str = "avg",
     build: BuildPart | None = None,
-) -> TokenMixerNet:
+    dtype: torch.dtype | None = None,
+) -> "TokenMixerNet":
     """Build the network of an architecture, freshly initialised from torch's global random state.
 
     Args:
@@ -38,6 +41,7 @@ def build_network(
         drop_rate: of dropout before the classifier.
         global_pool: as in `TokenMixerNet.reset_classifier`.
         build: makes the parts, instead of `build_part`.
+        dtype: of the parameters and statistics, single precision by default.
 
     SpaceError where it has more than `MAX_PARAMS` parameters, unless they need no memory.
     """
@@ -45,7 +49,7 @@ def build_network(
     if device.type != "meta":
         check_size(architecture.name, architecture.parts)
     with _parameters_on(device):
-        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part)
+        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part).to(dtype)
 
 
 def check_size(name: str, parts: Sequence[Part]) -> None:
@@ -103,14 +107,15 @@ class _ShapesOnly(TorchFunctionMode):
 
 
 class TokenMixerNet(nn.Module):
-    """Stem, stages of blocks, head. Inside, maps are (B, H, W, C); images come in and maps go out as (B, C, H, W).
+    """Stem, stages of blocks, head: images (B, C, H, W) to logits (B, classes).
 
-    Its methods are those that users of timm's models call, and mean the same.
+    Its methods are those of timm's models, with the same meaning.
 
     Attributes:
-        architecture: what it is, kept up to date when the classifier changes or stages are cut off.
-        num_classes, num_features, head_hidden_size: classes, channels of the last map, channels that the classifier sees.
-        feature_info: of every stage's map: channels (`num_chs`), stride (`reduction`), module.
+        architecture: kept up to date when the classifier changes or stages are removed.
+        num_classes, num_features, head_hidden_size: classes, channels of the last map, width of the classifier's input.
+        feature_info: of every feature map: channels (`num_chs`), stride (`reduction`) and module. Features are the maps of a
+            stem that is a pyramid, then those of the stages.
     """
 
     def __init__(self, architecture: Architecture, drop_path_rate: float, drop_rate: float, global_pool: str, build: BuildPart) -> None:
@@ -138,24 +143,33 @@ class TokenMixerNet(nn.Module):
     def _describe(self, architecture: Architecture) -> None:
         self.architecture = architecture
         self.in_chans, self.num_classes = architecture.in_chans, architecture.num_classes
-        self.num_features = self.head_hidden_size = architecture.stages[-1].width
+        self.num_features = architecture.stages[-1].width
+        self.head_hidden_size = self.num_features * (2 if self.head.global_pool == "catavgmax" else 1)
+        stages = zip(architecture.stages, architecture.reductions, strict=True)
         self.feature_info = [
-            {"num_chs": stage.width, "reduction": reduction, "module": f"stages.{i}"}
-            for i, (stage, reduction) in enumerate(zip(architecture.stages, architecture.reductions, strict=True))
+            *({"num_chs": width, "reduction": reduction, "module": f"stem.{module}"} for width, reduction, module in self._stem_features()),
+            *({"num_chs": stage.width, "reduction": stride, "module": f"stages.{i}"} for i, (stage, stride) in enumerate(stages)),
         ]
+
+    def _stem_features(self) -> list[tuple[int, int, str]]:
+        return self.stem.features() if isinstance(self.stem, TokenPyramid) else []
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        return _channels_first(self.head(self._last_map(images_BCHW)))
+        return self.forward_head(self.forward_features(images_BCHW))
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """The last stage's map, (B, C, H, W)."""
-        return _channels_first(self._last_map(images_BCHW))
+        x_BCHW = channels_first(self.stem(_channels_last_images(images_BCHW)))
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW)
+        return x_BCHW
 
     def forward_head(self, x_BCHW: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of the last stage's map, or with `pre_logits` what the classifier sees, (B, C)."""
-        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
-        return _channels_first(self.head.pool(x_BHWC) if pre_logits else self.head(x_BHWC))
+        """Logits of the last stage's map, or with `pre_logits` the classifier's input, (B, C)."""
+        x_BHWC = channels_last(x_BCHW)
+        x = self.head.pool(x_BHWC) if pre_logits else self.head(x_BHWC)
+        return channels_first(x) if self.head.global_pool == "" else x
 
     def forward_intermediates(
         self,
@@ -166,37 +180,51 @@ class TokenMixerNet(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The last map and the maps behind stages, each (B, C, H, W).
+        """The last map and the feature maps, each (B, C, H, W).
 
         Args:
             x: images, (B, C, H, W).
-            indices: which stages; the last so many for a number, all by default.
-            norm: pass the last stage's map through the norm of a head that norms before it pools.
-            stop_early: run no stage behind the last that is asked for; its map is the last map then.
-            intermediates_only: leave the last map out.
+            indices: of the feature maps; a number n means the last n; all by default.
+            norm: apply the norm of a head that norms before it pools to the last stage's map.
+            stop_early: do not run stages after the last index; its map is the last map then.
+            intermediates_only: do not return the last map.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt: got {output_fmt!r}, expected 'NCHW'")
-        taken, last = _taken(len(self.stages), indices)
-        x_BHWC, maps = self._stem_map(x), []
-        for index, stage in enumerate(self.stages):
-            if stop_early and index > last:
-                break
-            x_BHWC = stage(x_BHWC)
+        taken, last = _taken(len(self.feature_info), indices)
+        maps = []
+        for index, x_BCHW in enumerate(self._maps(x)):
+            is_normed = norm and index == len(self.feature_info) - 1 and self.head.norms_maps
             if index in taken:
-                is_normed = norm and index == len(self.stages) - 1 and self.head.norms_maps
-                maps.append(_channels_first(self.head.norm(x_BHWC) if is_normed else x_BHWC))
-        return maps if intermediates_only else (_channels_first(x_BHWC), maps)
+                maps.append(channels_first(self.head.normed(channels_last(x_BCHW))) if is_normed else x_BCHW)
+            if stop_early and index == last:
+                break
+        return maps if intermediates_only else (x_BCHW, maps)
 
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Cut off what `forward_intermediates` does not need for these stages; returns their indices."""
-        taken, last = _taken(len(self.stages), indices)
-        is_cut = last < len(self.stages) - 1
+    def _maps(self, images_BCHW: Tensor) -> Iterator[Tensor]:
+        """The feature maps, each computed when it is asked for."""
+        x_BHWC = _channels_last_images(images_BCHW)
+        if isinstance(self.stem, TokenPyramid):
+            pyramid = self.stem.pyramid(x_BHWC)
+            yield from pyramid
+            x_BCHW = channels_first(self.stem.pooled(pyramid))
+        else:
+            x_BCHW = channels_first(self.stem(x_BHWC))
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW)
+            yield x_BCHW
+
+    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+        """Remove what `forward_intermediates` does not need for these feature maps; returns their indices.
+
+        The first stage stays even where only maps of a stem are needed.
+        """
+        taken, last = _taken(len(self.feature_info), indices)
+        num_stages = max(last + 1 - len(self._stem_features()), 1)
+        is_cut = num_stages < len(self.stages)
         if is_cut:
-            self.stages = self.stages[: last + 1]
-            self._describe(self.architecture.replace(stages=self.architecture.stages[: last + 1]))
+            self.stages = self.stages[:num_stages]
+            self._describe(self.architecture.replace(stages=self.architecture.stages[:num_stages]))
         if is_cut or prune_head:
             self.reset_classifier(0, "")
         if is_cut or prune_norm:
@@ -207,62 +235,52 @@ class TokenMixerNet(nn.Module):
         """The linear layer that makes the logits, an identity where there are no classes."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Another, freshly initialised classifier, or none for 0 classes.
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None, reset_other: bool = False) -> None:
+        """Replace the classifier by a freshly initialised one, or remove it for 0 classes.
 
         Args:
-            global_pool: `avg`, or empty to return a map (B, ..., H, W) instead of pooling; unchanged by default.
+            global_pool: `avg`, `max`, `avgmax`, `catavgmax`, or empty to return a map (B, ..., H, W); unchanged by default.
+            reset_other: also remove the head's norm.
         """
-        self._describe(self.architecture.replace(num_classes=num_classes))
-        old, place = self.head, next(self.parameters())
-        head = build_part(self.architecture.parts[-1], device=place.device).to(place.dtype).train(self.training)
+        architecture = self.architecture.replace(num_classes=num_classes)
+        old, device = self.head, next(self.parameters()).device
+        head = build_part(architecture.parts[-1], device=device).to(next(self.parameters()).dtype).train(self.training)
         self._set_head(head, old.global_pool if global_pool is None else global_pool)
-        self.head.norm = old.norm
+        self.head.norm = nn.Identity() if reset_other else old.norm
+        self._describe(architecture)
 
     def _set_head(self, head: nn.Module, global_pool: str) -> None:
-        if global_pool not in ("avg", ""):
-            raise SpaceError(f"global_pool: got {global_pool!r}, expected 'avg' or '' for no pooling")
         assert isinstance(head, PoolingHead)
+        head.set_pooling(global_pool)
+        head.drop.p = self.drop_rate
         self.head = head
-        self.head.global_pool = global_pool
-        self.head.drop.p = self.drop_rate
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay should leave alone: biases, norms, scales, gates."""
+        """Names of the parameters without weight decay: biases, norms, scales, gates."""
         return {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """How parameters group into layers, a stage each if `coarse` and otherwise a block each, for layer-wise learning rates."""
+        """Groups of parameters for layer-wise learning rates: one per stage if `coarse`, otherwise one per block."""
         blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)\.norm", (99999,))]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep no activations inside blocks for the backward pass, which computes them again: less memory, more time."""
+        """Recompute the activations inside blocks in the backward pass instead of storing them: less memory, more time."""
         for stage in self.modules():
             if isinstance(stage, Stage):
                 stage.grad_checkpointing = enable
 
-    def fuse(self) -> TokenMixerNet:
+    def fuse(self) -> "TokenMixerNet":
         """A copy for inference, faster and equal to this network in evaluation; see `space.fuse`.
 
-        Where a batch norm is folded into the classifier, `forward_head(..., pre_logits=True)` returns what comes before it.
+        Where a batch norm is folded into the classifier, `forward_head(..., pre_logits=True)` returns the features before the norm.
         """
         return fuse(self)
 
-    def _last_map(self, images_BCHW: Tensor) -> Tensor:
-        x_BHWC = self._stem_map(images_BCHW)
-        for stage in self.stages:
-            x_BHWC = stage(x_BHWC)
-        return x_BHWC
 
-    def _stem_map(self, images_BCHW: Tensor) -> Tensor:
-        # Convolutions and batch norms keep the layout that they are given, so one copy here saves one in every block.
-        return self.stem(images_BCHW.to(memory_format=torch.channels_last).permute(0, 2, 3, 1))
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    """A map (B, H, W, C) as (B, C, H, W); logits and pooled features stay as they are."""
-    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+def _channels_last_images(images_BCHW: Tensor) -> Tensor:
+    # Convolutions and batch norms keep the memory format of their input: one copy here saves one in every block.
+    return channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))
 
 
 # timm is imported where it is used: most of the seconds that importing this package takes would be its own.
@@ -276,8 +294,8 @@ def _drop_path(rate: float) -> nn.Module:
     return DropPath(rate)
 
 
-def _taken(num_stages: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
-    """Indices of the stages that are asked for, and the last of them."""
+def _taken(num_maps: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
+    """Indices of the wanted maps, and the last of them."""
     from timm.models._features import feature_take_indices
 
-    return feature_take_indices(num_stages, list(indices) if isinstance(indices, Sequence) else indices)
+    return feature_take_indices(num_maps, list(indices) if isinstance(indices, Sequence) else indices)

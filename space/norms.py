@@ -26,7 +26,7 @@ class BatchNormOption(BatchNorm):
     """Batch norm over images and pixels, as in UniFormer's local blocks and Container; `eps` is added to the variance."""
 
     def __init__(self, dim: int, *, eps: Eps = 1e-5) -> None:
-        super().__init__(dim, eps=eps)
+        super().__init__(dim, eps)
 
 
 @NORMS.register("layer_norm", paper="https://arxiv.org/abs/1607.06450")

@@ -1,4 +1,4 @@
-"""Stems: images to the first stage's map, as (B, H, W, C) on both sides."""
+"""Stems: images (B, H, W, C) to the first stage's map (B, H, W, C)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from space.inverted_residual import InvertedResidual
 from space.kinds import STEMS
-from space.layers import BatchNorm, Conv, ConvBN, conv_out
+from space.layers import (
+    ChannelsFirst,
+    ChannelsLast,
+    Conv,
+    ConvBN,
+    GELU2d,
+    LayerNorm2d,
+    PaddedConv2d,
+    channels_first,
+    channels_last,
+    conv_out,
+)
 
 Hidden = Annotated[int, Field(ge=1, le=1024)]
 # Lists in YAML are tuples here: values are hashable.
@@ -40,7 +51,7 @@ class PatchStem(nn.Sequential):
 
 
 @STEMS.register("conv_stem", paper="https://arxiv.org/abs/2201.09450")
-class ConvStem(nn.Sequential):
+class ConvStem(ChannelsFirst):
     """Two 3x3 convolutions with batch norm, GELU between them: UniFormer-S+.
 
     Args:
@@ -50,11 +61,11 @@ class ConvStem(nn.Sequential):
     def __init__(self, in_chans: int, dim: int, *, stride: Literal[2, 4] = 4) -> None:
         self.check(in_chans, dim)
         super().__init__()
-        self.add_module("conv1", Conv(in_chans, dim // 2, 3, 2, 1))
-        self.add_module("norm1", BatchNorm(dim // 2))
-        self.add_module("act", nn.GELU())
-        self.add_module("conv2", Conv(dim // 2, dim, 3, stride // 2, 1))
-        self.add_module("norm2", BatchNorm(dim))
+        self.add_module("conv1", nn.Conv2d(in_chans, dim // 2, 3, 2, 1))
+        self.add_module("norm1", nn.BatchNorm2d(dim // 2))
+        self.add_module("act", GELU2d())
+        self.add_module("conv2", nn.Conv2d(dim // 2, dim, 3, stride // 2, 1))
+        self.add_module("norm2", nn.BatchNorm2d(dim))
 
     @staticmethod
     def check(in_chans: int, dim: int, *_: int, **__: int) -> None:
@@ -67,7 +78,7 @@ class ConvStem(nn.Sequential):
 
 
 @STEMS.register("shunted_stem", paper="https://arxiv.org/abs/2111.15193")
-class ShuntedStem(nn.Sequential):
+class ShuntedStem(ChannelsFirst):
     """Shunted Transformer's head: 7x7 at stride 2, 3x3 convolutions, then 2x2 at stride 2 and layer norm.
 
     Args:
@@ -78,12 +89,12 @@ class ShuntedStem(nn.Sequential):
     def __init__(self, in_chans: int, dim: int, *, num_convs: Literal[0, 1, 2] = 0, hidden: Hidden = 64) -> None:
         super().__init__()
         for index in range(num_convs + 1):
-            conv = Conv(hidden, hidden, 3, 1, 1, bias=False) if index else Conv(in_chans, hidden, 7, 2, 3, bias=False)
+            conv = nn.Conv2d(hidden, hidden, 3, 1, 1, bias=False) if index else nn.Conv2d(in_chans, hidden, 7, 2, 3, bias=False)
             self.add_module(f"conv{index}", conv)
-            self.add_module(f"norm{index}", BatchNorm(hidden))
+            self.add_module(f"norm{index}", nn.BatchNorm2d(hidden))
             self.add_module(f"act{index}", nn.ReLU())
-        self.add_module("proj", Conv(hidden, dim, 2, 2))
-        self.add_module("norm", nn.LayerNorm(dim))
+        self.add_module("proj", PaddedConv2d(hidden, dim, 2, 2))
+        self.add_module("norm", LayerNorm2d(dim))
 
     @staticmethod
     def out_size(height: int, width: int, **_: int) -> tuple[int, int]:
@@ -110,7 +121,7 @@ class DavitStem(nn.Module):
 
 @STEMS.register("token_pyramid", paper="https://arxiv.org/abs/2204.05525")
 class TokenPyramid(nn.Module):
-    """TopFormer's token pyramid and pooling: the maps of all scales, averaged to the size of the smallest, side by side.
+    """TopFormer's token pyramid and pooling: the maps of all scales, averaged to the size of the smallest and concatenated.
 
     A 3x3 convolution at stride 2 and an inverted residual come first; each scale then halves the map again. The
     defaults are TopFormer-T's; their first stage has 16 + 32 + 64 + 96 channels. At another width the scales share its
@@ -138,23 +149,35 @@ class TokenPyramid(nn.Module):
         self.conv = ConvBN(in_chans, hidden, 3, 2)
         self.act = nn.ReLU()
         self.first = InvertedResidual(hidden, hidden, 3, 1)
+        self.widths = _deal(dim, widths)
         self.scales = nn.ModuleList()
-        for width, *blocks in zip(_deal(dim, widths), kernel_sizes, ratios, strict=True):
-            scale = nn.Sequential()
+        for width, *blocks in zip(self.widths, kernel_sizes, ratios, strict=True):
+            scale = ChannelsLast()
             for kernel_size, ratio in zip(*blocks, strict=True):
                 scale.append(InvertedResidual(hidden, width, kernel_size, ratio, 1 if len(scale) else 2))
                 hidden = width
             self.scales.append(scale)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x_BHWC = self.first(self.act(self.conv(x_BHWC)))
-        maps = []
+        return self.pooled(self.pyramid(x_BHWC))
+
+    def features(self) -> list[tuple[int, int, str]]:
+        """Width, stride and module of every scale's map."""
+        return [(width, 4 * 2**i, f"scales.{i}") for i, width in enumerate(self.widths)]
+
+    def pyramid(self, x_BHWC: Tensor) -> list[Tensor]:
+        """The maps of all scales, (B, C, H, W)."""
+        x_BCHW = channels_first(self.first(self.act(self.conv(x_BHWC))))
+        maps: list[Tensor] = []
         for scale in self.scales:
-            x_BHWC = scale(x_BHWC)
-            maps.append(x_BHWC)
-        size = (x_BHWC.shape[1], x_BHWC.shape[2])
-        pooled = (F.adaptive_avg_pool2d(map_BHWC.permute(0, 3, 1, 2), size) for map_BHWC in maps)
-        return torch.cat([map_BCHW.permute(0, 2, 3, 1) for map_BCHW in pooled], -1)
+            x_BCHW = scale(x_BCHW)
+            maps.append(x_BCHW)
+        return maps
+
+    def pooled(self, maps_BCHW: list[Tensor]) -> Tensor:
+        """The map (B, H, W, C) that the first stage takes."""
+        size = (maps_BCHW[-1].shape[2], maps_BCHW[-1].shape[3])
+        return torch.cat([channels_last(F.adaptive_avg_pool2d(map_BCHW, size)) for map_BCHW in maps_BCHW], -1)
 
     @staticmethod
     def check(

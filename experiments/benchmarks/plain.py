@@ -8,20 +8,22 @@ both give the same logits. DaViT is missing here: timm has it.
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from space.blocks import Block, Residual
 from space.ffns import DetailSpecificFfn
 from space.fuse import merged
 from space.heads import PoolingHead, TokenLabelHead
-from space.layers import BatchNorm, Conv, ResidualDepthwiseConv
+from space.layers import BatchNorm, ChannelsFirst, ChannelsLast, LinearBN, Normed, ResidualDepthwiseConv
 from space.mixers.bn_conv_attention import BnConvAttention
 from space.mixers.container import ContainerMix
 from space.mixers.global_mhra import GlobalMHRA
 from space.mixers.ssa import ShuntedSelfAttention
-from space.network import Block, Residual, TokenMixerNet
+from space.network import TokenMixerNet
 from space.stems import TokenPyramid
 
 
@@ -48,10 +50,14 @@ def on_maps(module: nn.Module) -> nn.Module:
     """A copy of a module for (B, C, H, W): other layers inside the same forward, but for what reshapes."""
     if isinstance(module, ResidualDepthwiseConv):
         return PlusIdentity(_convolution(module))
-    if isinstance(module, Conv):
+    if isinstance(module, nn.Conv2d):
         return _convolution(module)
     if isinstance(module, BatchNorm):
+        return on_maps(module.bn)
+    if isinstance(module, nn.BatchNorm2d):
         return _loaded(nn.BatchNorm2d(module.num_features, module.eps), module)
+    if isinstance(module, ChannelsFirst | ChannelsLast | LinearBN):
+        return nn.Sequential(OrderedDict((name, on_maps(child)) for name, child in module.named_children()))
     if isinstance(module, nn.LayerNorm):
         return _loaded(MapLayerNorm(module.normalized_shape, module.eps), module)
     if isinstance(module, nn.Linear):
@@ -61,6 +67,8 @@ def on_maps(module: nn.Module) -> nn.Module:
             return plain(module)
     module = copy.copy(module)
     module._modules = {name: on_maps(child) for name, child in module.named_children()}
+    if isinstance(module, Normed):
+        module.is_batch_norm = False
     if isinstance(module, Residual) and module.scale is not None:
         module._parameters = {"scale": nn.Parameter(module.scale.detach().clone().view(-1, 1, 1))}
     return module

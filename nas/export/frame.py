@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from space.blocks import Block, Stage
+from space.layers import channels_first, channels_last
 
 
 class ModuleFactory:
@@ -49,13 +50,13 @@ class Network(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        return self.head(self.maps(images_BCHW)[-1].permute(0, 2, 3, 1))
+        return self.head(channels_last(self.maps(images_BCHW)[-1]))
 
     def maps(self, images_BCHW: Tensor) -> list[Tensor]:
         """The map that each stage returns, (B, C, H, W)."""
-        x_BHWC = self.stem(images_BCHW.to(memory_format=torch.channels_last).permute(0, 2, 3, 1))
+        x_BCHW = channels_first(self.stem(channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))))
         maps = []
         for stage in self.stages:
-            x_BHWC = stage(x_BHWC)
-            maps.append(x_BHWC.permute(0, 3, 1, 2))
+            x_BCHW = stage(x_BCHW)
+            maps.append(x_BCHW)
         return maps

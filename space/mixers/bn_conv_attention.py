@@ -44,6 +44,6 @@ class BnConvAttention(QueryKeyValue):
         nn.init.zeros_(self.proj.bn.weight)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        q_BNK, k_BNK, v_BNV = (x.flatten(1, 2) for x in self.project(x_BHWC))
-        mixed_BNV = attend(q_BNK, k_BNK, v_BNV, self.num_heads, scale=1.0)
-        return self.proj(F.relu6(mixed_BNV).view(*x_BHWC.shape[:3], -1))
+        q, k, v = self.project(x_BHWC)
+        mixed_BNV = attend(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), self.num_heads, scale=1.0)
+        return self.proj(F.relu6(mixed_BNV).view_as(v))

@@ -31,6 +31,10 @@ class ChannelGroupAttention(QueryKeyValue):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        q, k, v = (x_BNC.transpose(1, 2).unflatten(1, (self.num_groups, -1)) for x_BNC in self.project(x_BHWC.flatten(1, 2)))
-        mixed_BgdN = F.scaled_dot_product_attention(k, v, q, scale=self.head_dim**-0.5)
+        q, k, v = self.project(x_BHWC.flatten(1, 2))
+        mixed_BgdN = F.scaled_dot_product_attention(self._groups(k), self._groups(v), self._groups(q), scale=self.head_dim**-0.5)
         return self.proj(mixed_BgdN.flatten(1, 2).transpose(1, 2)).view_as(x_BHWC)
+
+    def _groups(self, x_BNC: Tensor) -> Tensor:
+        """(B, groups, head_dim, N)."""
+        return x_BNC.transpose(1, 2).unflatten(1, (self.num_groups, -1))

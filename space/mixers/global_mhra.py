@@ -27,5 +27,5 @@ class GlobalMHRA(QueryKeyValue):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        mixed_BNC = attend(*self.project(x_BHWC.flatten(1, 2)), self.num_heads)
-        return self.proj(mixed_BNC).view_as(x_BHWC)
+        q_BNC, k_BNC, v_BNC = self.project(x_BHWC.flatten(1, 2))
+        return self.proj(attend(q_BNC, k_BNC, v_BNC, self.num_heads)).view_as(x_BHWC)

@@ -12,7 +12,7 @@ from space.layers import DepthwiseConv
 
 @MIXERS.register("local_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("batch_norm"))
 class LocalMHRA(nn.Module):
-    """1x1, depthwise `kernel_size` x `kernel_size`, 1x1: a learnt affinity by relative place, no activation.
+    """1x1, depthwise `kernel_size` x `kernel_size`, 1x1: a learnt affinity by relative position, no activation.
 
     Container's convolution block is the same operator.
 

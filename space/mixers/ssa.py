@@ -15,7 +15,7 @@ from space.layers import Conv, DepthwiseConv, ResidualDepthwiseConv, attend, cou
 
 @MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6), fixed_size_graph=True)
 class ShuntedSelfAttention(nn.Module):
-    """Softmax attention whose heads see keys and values at two scales, with local enhancement of the values.
+    """Softmax attention whose heads attend keys and values at two scales, with local enhancement of the values.
 
     With `sr_ratio` r > 1 half of the heads attend tokens merged r x r (coarse), the others tokens merged r/2 x r/2
     (fine); rows and columns that do not fill a merged token are dropped. With `sr_ratio` 1 it is attention over all
@@ -52,23 +52,30 @@ class ShuntedSelfAttention(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         q_BNC = self.q(x_BHWC.flatten(1, 2))
-        if len(self.scales) == 1:
-            k_BNC, v_BNC, detail_BNC = self.scales[0](x_BHWC)
+        scales: list[tuple[Tensor, Tensor, Tensor]] = []
+        for scale in self.scales:
+            scales.append(scale(x_BHWC))
+        if len(scales) == 1:
+            k_BNC, v_BNC, detail_BNC = scales[0]
             mixed_BNC = attend(q_BNC, k_BNC, v_BNC, self.num_heads) + detail_BNC
         else:
-            q_BNhd = q_BNC.unflatten(-1, (self.num_heads, -1))
-            coarse_BNhd, fine_BNhd = (self._heads_at(scale, q_BNhd[:, :, first::2], x_BHWC) for first, scale in enumerate(self.scales))
-            mixed_BNC = _alternate(coarse_BNhd, fine_BNhd).flatten(2)
+            mixed_BNC = self._attend_at_two(q_BNC.unflatten(-1, (self.num_heads, -1)), scales)
         return self.proj(mixed_BNC).view_as(x_BHWC)
 
-    @staticmethod
-    def _heads_at(scale: nn.Module, q_BNhd: Tensor, x_BHWC: Tensor) -> Tensor:
-        k_BMC, _, enhanced_BMC = scale(x_BHWC)
-        return attend(q_BNhd.flatten(2), k_BMC, enhanced_BMC, q_BNhd.shape[2]).view(q_BNhd.shape)
+    def _attend_at_two(self, q_BNhd: Tensor, scales: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """Heads in the order coarse, fine, coarse, ...; of an odd number the last one is coarse: (B, N, C)."""
+        num_fine = self.num_heads // 2
+        coarse_BNC = attend(q_BNhd[:, :, 0::2].flatten(2), scales[0][0], scales[0][2], self.num_heads - num_fine)
+        fine_BNC = attend(q_BNhd[:, :, 1::2].flatten(2), scales[1][0], scales[1][2], num_fine)
+        coarse_BNhd, fine_BNhd = coarse_BNC.unflatten(-1, (self.num_heads - num_fine, -1)), fine_BNC.unflatten(-1, (num_fine, -1))
+        mixed_BNhd = torch.stack((coarse_BNhd[:, :, :num_fine], fine_BNhd), 3).flatten(2, 3)
+        if self.num_heads % 2:
+            mixed_BNhd = torch.cat((mixed_BNhd, coarse_BNhd[:, :, num_fine:]), 2)
+        return mixed_BNhd.flatten(2)
 
 
 class _Scale(nn.Module):
-    """Keys and values of the heads that see one scale, and the values' local enhancement: three times (B, M, dim).
+    """Keys and values of the heads of one scale, and the values' local enhancement: three times (B, M, dim).
 
     With `merge` the enhancement is the enhanced values, without it the detail alone.
     """
@@ -86,10 +93,3 @@ class _Scale(nn.Module):
             x_BHWC = F.gelu(self.norm(self.merge(x_BHWC)))
         v_BHWC = self.v(x_BHWC)
         return self.k(x_BHWC).flatten(1, 2), v_BHWC.flatten(1, 2), self.local(v_BHWC).flatten(1, 2)
-
-
-def _alternate(coarse_BNhd: Tensor, fine_BNhd: Tensor) -> Tensor:
-    """Coarse, fine, coarse, ... head by head; there may be one coarse head more."""
-    pairs = fine_BNhd.shape[2]
-    paired = torch.stack((coarse_BNhd[:, :, :pairs], fine_BNhd), 3).flatten(2, 3)
-    return torch.cat((paired, coarse_BNhd[:, :, pairs:]), 2) if coarse_BNhd.shape[2] > pairs else paired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -39,19 +39,41 @@ class WindowAttention(QueryKeyValue):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         batch, height, width, _ = x_BHWC.shape
-        q, k, v = self.project(x_BHWC, self._windows)
-        mixed_BNC = attend(q, k, v, self.num_heads)
-        rows, columns = -(-height // self.window_size), -(-width // self.window_size)
-        mixed = mixed_BNC.view(batch, rows, columns, self.window_size, self.window_size, -1).transpose(2, 3)
-        mixed_BHWC = mixed.reshape(batch, rows * self.window_size, columns * self.window_size, -1)
+        side = self.window_size
+        rows, columns = (height + side - 1) // side, (width + side - 1) // side
+        q, k, v = self.project(x_BHWC)
+        q_bias, k_bias, v_bias = self._biases()
+        mixed_BNC = attend(_windows(q, q_bias, side), _windows(k, k_bias, side), _windows(v, v_bias, side), self.num_heads)
+        mixed = mixed_BNC.view(batch, rows, columns, side, side, -1).transpose(2, 3)
+        mixed_BHWC = mixed.reshape(batch, rows * side, columns * side, -1)
         return self.proj(mixed_BHWC[:, :height, :width])
 
-    def _windows(self, linear: nn.Linear, x_BHWC: Tensor) -> Tensor:
-        """Project, pad and cut into windows: (B * windows, window_size ** 2, C)."""
-        side = self.window_size
-        _, height, width, _ = x_BHWC.shape
-        right, bottom = -width % side, -height % side
-        padded = right or bottom
-        x_BHWC = F.pad(F.linear(x_BHWC, linear.weight), (0, 0, 0, right, 0, bottom)) + linear.bias if padded else linear(x_BHWC)
-        tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-        return tiles.reshape(-1, side * side, x_BHWC.shape[-1])
+    def _biases(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the projections make of zeros."""
+        if self.qkv is not None:
+            bias = self.qkv.bias if torch.jit.is_scripting() else _bias_of(self.qkv)
+            q, k, v = bias.split(self.widths)
+            return q, k, v
+        elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles what follows an `if` without `else`
+            return self.q.bias, self.k.bias, self.v.bias  # type: ignore[return-value]
+        else:
+            return _bias_of(self.q), _bias_of(self.k), _bias_of(self.v)
+
+
+def _bias_of(layer: nn.Module) -> Tensor:
+    """The bias of a linear layer, also of a quantised one, where it is a method."""
+    return layer.bias if isinstance(layer, nn.Linear) else layer.bias()  # type: ignore[operator]
+
+
+@torch.fx.wrap
+def _windows(x_BHWC: Tensor, padding_C: Tensor, side: int) -> Tensor:
+    """Pad a map with a token, right and bottom, and cut it into windows: (B * windows, side ** 2, C)."""
+    batch, height, width, channels = x_BHWC.shape
+    padding_C = padding_C.to(x_BHWC.dtype)
+    right, bottom = -width % side, -height % side
+    if right > 0:
+        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, right, channels)), 2)
+    if bottom > 0:
+        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, bottom, width + right, channels)), 1)
+    tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+    return tiles.reshape(-1, side * side, channels)

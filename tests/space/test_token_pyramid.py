@@ -32,7 +32,7 @@ def test_the_output_is_every_scale_pooled() -> None:
     stem = STEMS("token_pyramid").build(3, 208).eval()
     maps: list[torch.Tensor] = []
     for scale in stem.scales:
-        scale.register_forward_hook(lambda _, x, y: maps.append(y))
+        scale.register_forward_hook(lambda _, x, y: maps.append(y.permute(0, 2, 3, 1)))
     with torch.no_grad():
         y = stem(torch.randn(2, 64, 96, 3))
     assert [tuple(one.shape[1:]) for one in maps] == [(16, 24, 16), (8, 12, 32), (4, 6, 64), (2, 3, 96)]
