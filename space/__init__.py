@@ -1,6 +1,6 @@
-"""What can be built: architectures and search spaces as values, operators by name, the plain network.
+"""Architectures and search spaces as values, operators by name, and the network of an architecture.
 
-Importing this package imports no torch; operators load when the first of them is named.
+Importing this package does not import torch; operators are imported with the first access to a registry.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Feed-forward networks: (B, H, W, C) -> (B, H, W, C).
 
-The trait `norm` is the norm before the branch; None takes the mixer's native one, or batch norm where that has none.
+The trait `norm` is the norm before the branch; None means the mixer's native one, or batch norm where the mixer has none.
 """
 
 from __future__ import annotations

@@ -36,12 +36,12 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
 
 
 def parent_names() -> tuple[str, ...]:
-    """Names of the published networks that come with the package: the parents of what a search finds."""
+    """Names of the published networks in the package."""
     return _catalog_names("parents")
 
 
 def load_published(name_or_path: str | Path) -> Published | None:
-    """What the authors of a network say of it, where its file tells."""
+    """The published figures of a network; None where its file has none."""
     if str(name_or_path) in parent_names():
         return _parent(str(name_or_path))[1]
     return _published(*_architecture_document(name_or_path))
@@ -53,7 +53,7 @@ def load_value(model: type[Model], path: Path, schema: str) -> Model:
 
 
 def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
-    """Where an architecture's file says that it comes from; empty where it does not."""
+    """The provenance in an architecture's file; empty where it has none."""
     path, where = _architecture_file(name_or_path)
     provenance = _read(path, ARCHITECTURE_SCHEMA).get("provenance", {})
     if not isinstance(provenance, dict):
@@ -73,12 +73,12 @@ def architecture_document(architecture: Architecture) -> dict[str, Any]:
 
 
 def parse_architecture(document: Mapping[str, Any], where: str) -> Architecture:
-    """Read an architecture from what `architecture_document` made of one; `where` stands for the file's name in errors."""
+    """Read an architecture from what `architecture_document` made of one; `where` replaces the file's name in errors."""
     return _validate(Architecture, _of_schema(document, where, ARCHITECTURE_SCHEMA), where)
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """Read a search space from a file, or by the name of one that comes with the package."""
+    """Read a search space from a file, or one of the package by its name."""
     if str(name_or_path) in space_names():
         return _validate(SearchSpace, _read(_catalog_file("spaces", name_or_path), SPACE_SCHEMA), str(name_or_path))
     path = Path(name_or_path)
@@ -93,12 +93,12 @@ def dump_space(space: SearchSpace) -> str:
 
 
 def space_names() -> tuple[str, ...]:
-    """Names of the search spaces that come with the package."""
+    """Names of the search spaces in the package."""
     return _catalog_names("spaces")
 
 
 def parse_space(text: str, where: str) -> SearchSpace:
-    """Read a search space from YAML text; `where` stands for the file's name in errors."""
+    """Read a search space from YAML text; `where` replaces the file's name in errors."""
     return _validate(SearchSpace, _of_schema(yaml_text.parse(text, where), where, SPACE_SCHEMA), where)
 
 
@@ -106,7 +106,7 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> 
     """Write a file whole or not at all: under a temporary name first, then renamed. An OSError names the file.
 
     Args:
-        durable: also through a loss of power, which the disk needs some milliseconds for.
+        durable: also survive a loss of power; this takes the disk some milliseconds.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -120,7 +120,7 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> 
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            # Errors of writing name no file, and others the temporary one, which nobody asked for.
+            # Errors name no file, or the temporary one, which the user does not know.
             error.filename, error.filename2 = str(path), None
         raise
     if durable:
@@ -128,10 +128,10 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> 
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a renaming outlast a loss of power.
+    """Make a renaming survive a loss of power.
 
-    Without it the old file would come back, whole; but files that were written one after the other could come back in
-    another order: a checkpoint gone, and the weights that took its place not there yet.
+    Otherwise the old file could come back, and files written one after the other could do so in another order: a checkpoint
+    deleted while the weights that replace it are not there yet.
     """
     number = os.open(folder, os.O_RDONLY)
     try:
@@ -145,11 +145,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
-    """Where an architecture stands, and what its errors call it."""
+    """The file of an architecture, and its name for errors."""
     if str(name_or_path) in parent_names():
         return _catalog_file("parents", name_or_path), str(name_or_path)
     path = Path(name_or_path)
-    # What ends like a file name is one: that it cannot be read says more then.
+    # A name with a suffix is a file: that it cannot be read is the better message.
     if not path.suffix and not path.exists():
         raise SpaceError(f"architecture: got {str(path)!r}, expected one of {', '.join(parent_names())} or a YAML file")
     return path, str(path)
@@ -157,7 +157,7 @@ def _architecture_file(name_or_path: str | Path) -> tuple[Traversable, str]:
 
 @cache
 def _parent(name: str) -> tuple[Architecture, Published | None]:
-    """A published network, read once: every search looks at all of them, and YAML is slow."""
+    """A published network, read once: every search reads all of them, and YAML is slow."""
     document, where = _architecture_document(name)
     return _architecture(document, where), _published(document, where)
 
@@ -195,7 +195,7 @@ def _validate(model: type[Model], document: object, where: str) -> Model:
 
 def _read(path: Path | Traversable, schema: str) -> dict[str, Any]:
     try:
-        # Not by the size that the system tells: that of a pipe or a device is zero.
+        # A pipe's or a device's size is reported as zero, so the limit is on what is read.
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:

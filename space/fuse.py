@@ -1,12 +1,12 @@
-"""Inference networks: batch norms, identities, layer scales and gates folded, exactly, into the layers beside them.
+"""Fusing for inference: batch norms, identities, layer scales and gates are folded exactly into neighbouring layers.
 
-A module takes part by a method `fused() -> nn.Module`. Called once, on a copy in evaluation whose children are fused
-already, it returns what takes its place, often itself. A batch norm behind a layer in an `nn.Sequential` is folded without
-that. Whatever has no such method stays as it is, so an operator works without knowing any of this.
+A module may have a method `fused() -> nn.Module`. It is called once, on a copy in evaluation mode whose children are fused
+already, and returns the module's replacement, often the module itself. A batch norm after a layer in an `nn.Sequential` is folded
+without such a method. Modules without it stay unchanged.
 
-Two attributes of an operator let the residual branch around it fold too. Both name children as they are once fused:
-`first_linears` are the linear layers that are all that sees the operator's input, with no zeros padded in before them, and
-`last_linear` is the one whose output the operator returns.
+Two attributes of an operator let its residual branch fold norm and scale into it. They name children of the fused operator:
+`first_linears` are linear layers that alone take the operator's input, before any zero padding; `last_linear` is the layer whose
+output the operator returns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def fuse(network: Module) -> Module:
-    """A copy of a network for inference, equal to it in evaluation mode and faster; no parameter of it needs a gradient."""
+    """A faster copy of a network, equal to it in evaluation mode. Its parameters need no gradient."""
     return _fused(copy.deepcopy(network).eval()).requires_grad_(False)
 
 
@@ -38,32 +38,32 @@ def _fused(module: Module) -> Module:
 def _fold_norms_of(sequence: nn.Sequential) -> None:
     for (_, layer), (name, norm) in itertools.pairwise(list(sequence.named_children())):
         if isinstance(layer, nn.Linear | nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            fold_norm_behind(layer, norm)
+            fold_norm_after(layer, norm)
             delattr(sequence, name)
 
 
-def fold_norm_behind(layer: nn.Linear | nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Make a layer return what the batch norm behind it would."""
+def fold_norm_after(layer: nn.Linear | nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Fold a batch norm into the layer before it."""
     scale, shift = _affine(norm)
     scale_output(layer, scale)
     _set(layer, layer.weight, shift if layer.bias is None else layer.bias + shift)
 
 
 def fold_norm_before(norm: nn.BatchNorm2d, layer: nn.Linear) -> None:
-    """Make a linear layer take what the batch norm before it takes."""
+    """Fold a batch norm into the linear layer after it."""
     scale, shift = _affine(norm)
     offset = layer.weight.double() @ shift
     _set(layer, layer.weight * scale, offset if layer.bias is None else layer.bias + offset)
 
 
 def scale_output(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
-    """Multiply a layer's output by a scale, one for all channels or one a channel."""
+    """Multiply a layer's output by a scale, one number or one per channel."""
     rows = scale.double().reshape(-1, *[1] * (layer.weight.ndim - 1))
     _set(layer, layer.weight * rows, None if layer.bias is None else layer.bias * scale.double())
 
 
 def merged(*layers: nn.Module) -> nn.Linear:
-    """One linear layer for several that see the same input; its output is theirs side by side. Each has a bias."""
+    """One linear layer for several with the same input, each with a bias; their outputs are concatenated."""
     linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
     weight = torch.cat([layer.weight for layer in linears])
     together = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
@@ -73,7 +73,7 @@ def merged(*layers: nn.Module) -> nn.Linear:
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a batch norm multiplies by and adds in evaluation, in double precision."""
+    """A batch norm's factor and offset in evaluation, in double precision."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()

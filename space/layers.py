@@ -105,7 +105,7 @@ class BatchNorm(nn.Module):
 
 
 class Normed(nn.Module):
-    """A module that applies a norm to a map. It holds the batch norm inside a `BatchNorm` directly, as `norm`."""
+    """A module with a norm, `norm`. Of a `BatchNorm` it takes the torch module inside: names of tensors have one level less."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class QueryKeyValue(nn.Module):
         if self.qkv is not None:
             q, k, v = self.qkv(x).split(self.widths, -1)
             return q, k, v
-        else:  # noqa: RET505  # TorchScript compiles what stands behind an `if`
+        else:  # noqa: RET505  # TorchScript compiles statements after an `if`
             return self.q(x), self.k(x), self.v(x)
 
     def fused(self) -> nn.Module:

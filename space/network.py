@@ -1,4 +1,4 @@
-"""The plain network of an architecture: the torch module that is trained, judged and shipped."""
+"""The network of an architecture."""
 
 # No postponed annotations: torch.fx would write them into its code as they stand, which TorchScript does not read.
 
@@ -21,7 +21,7 @@ from space.limits import MAX_PARAMS
 from space.stems import TokenPyramid
 
 BuildPart = Callable[[Part, float], nn.Module]
-"""Makes the module of a part with a rate of stochastic depth."""
+"""Makes the module of a part; the number is its rate of stochastic depth."""
 
 
 def build_network(
@@ -37,19 +37,21 @@ def build_network(
 
     Args:
         drop_path_rate: stochastic depth of the last block; it grows linearly from zero over the blocks.
-        device: where the parameters live, torch's current default by default; `"meta"` makes shapes without memory.
+        device: of the parameters, torch's current default by default; `"meta"` makes shapes without memory.
         drop_rate: of dropout before the classifier.
         global_pool: as in `TokenMixerNet.reset_classifier`.
         build: makes the parts, instead of `build_part`.
         dtype: of the parameters and statistics, single precision by default.
 
-    SpaceError where it has more than `MAX_PARAMS` parameters, unless they need no memory.
+    Raises:
+        SpaceError: the network has more than `MAX_PARAMS` parameters, and the device is not `"meta"`.
     """
     device = torch.device(device or torch.get_default_device())
     if device.type != "meta":
         check_size(architecture.name, architecture.parts)
     with _parameters_on(device):
-        return TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part).to(dtype)
+        network = TokenMixerNet(architecture, drop_path_rate, drop_rate, global_pool, build or build_part)
+        return network.to(dtype) if dtype else network
 
 
 def check_size(name: str, parts: Sequence[Part]) -> None:
@@ -64,7 +66,7 @@ def check_size(name: str, parts: Sequence[Part]) -> None:
 
 
 def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:
-    """Build one part: (B, H, W, C) -> (B, H', W', C'), but for the head, which returns (B, classes).
+    """Build one part: (B, H, W, C) -> (B, H', W', C'); the head returns (B, classes).
 
     Args:
         device: as in `build_network`; torch's current default by default.
@@ -81,7 +83,7 @@ def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | s
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        # The official truncation, at 100 standard deviations, cuts nothing off and takes most of the time.
+        # The official truncation, at 100 standard deviations, has no effect and takes most of the time.
         nn.init.normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
@@ -96,7 +98,7 @@ def _parameters_on(device: torch.device | str) -> Iterator[None]:
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """Skips what initialises tensors in place: it means nothing on the meta device and takes most of the time there."""
+    """Skips in-place initialisation: it has no effect on the meta device and takes most of the time there."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -283,7 +285,7 @@ def _channels_last_images(images_BCHW: Tensor) -> Tensor:
     return channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))
 
 
-# timm is imported where it is used: most of the seconds that importing this package takes would be its own.
+# timm is imported where it is used: otherwise importing it would take most of this module's import time.
 
 
 def _drop_path(rate: float) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What a published network's authors say of it."""
+"""Published figures of networks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from space.registry import Value
 
 
 class Published(Value):
-    """The figures that a paper or its code's README gives, for 224 px images and 1000 classes.
+    """Figures of a paper or its code's README, for 224 px images and 1000 classes.
 
     Args:
         paper, code: where the network comes from.
         params, macs: parameters, and multiply-adds of one image; None where nothing is published.
         top1: accuracy on ImageNet's validation images, in percent.
         approximate: the network was never released; its architecture is a reconstruction.
-        note: what else to know before comparing.
+        note: a caveat for comparisons.
     """
 
     paper: str

@@ -1,9 +1,8 @@
 """Token mixers, one file each: (B, H, W, C) -> (B, H, W, C), for any height and width.
 
-Every file of this folder is imported, so a new mixer is one new file. It registers one module whose tensors are
-prefix-closed: the leading slices that a smaller width takes of them are a smaller mixer of the same kind. So query,
-key and value have weights of their own (a fused one has no leading slice). The trait `norm` is the mixer's native
-pre-norm.
+Every file of this folder is imported, so a new mixer is one new file. It registers one module for which leading slices of a wide
+mixer's tensors are a narrow mixer. So query, key and value have weights of their own (a fused weight has no such slice). The trait
+`norm` is the mixer's native pre-norm.
 """
 
 import importlib

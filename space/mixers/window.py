@@ -24,7 +24,7 @@ class WindowAttention(QueryKeyValue):
         head_dim: channels of a head.
     """
 
-    # A padded token's key and value must stay the biases, so these take in no norm.
+    # The keys and values of padded tokens must stay the biases, so no norm is folded in.
     first_linears = ()
 
     def __init__(self, dim: int, *, window_size: Annotated[int, Field(ge=1, le=64)] = 7, head_dim: PositiveInt = 32) -> None:
@@ -49,12 +49,12 @@ class WindowAttention(QueryKeyValue):
         return self.proj(mixed_BHWC[:, :height, :width])
 
     def _biases(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the projections make of zeros."""
+        """Query, key and value of a zero token."""
         if self.qkv is not None:
             bias = self.qkv.bias if torch.jit.is_scripting() else _bias_of(self.qkv)
             q, k, v = bias.split(self.widths)
             return q, k, v
-        elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles what follows an `if` without `else`
+        elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles statements after an `if`
             return self.q.bias, self.k.bias, self.v.bias  # type: ignore[return-value]
         else:
             return _bias_of(self.q), _bias_of(self.k), _bias_of(self.v)

@@ -68,8 +68,8 @@ def test_an_architecture_is_a_value_a_file_or_a_name(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"got 'davit', expected one of .*davit-t"):
         timm.create_model("token_mixer", architecture="davit")
-    with pytest.raises(SpaceError, match=r"global_pool: got 'max', expected 'avg'"):
-        create(SEARCHED, global_pool="max")
+    with pytest.raises(SpaceError, match=r"global_pool: got 'most', expected one of avg, max, avgmax, catavgmax, or '' for no pooling"):
+        create(SEARCHED, global_pool="most")
 
 
 @architectures
@@ -151,7 +151,7 @@ def test_a_new_classifier_leaves_the_rest(architecture: Architecture) -> None:
 def test_features_only(architecture: Architecture) -> None:
     network = create(architecture, features_only=True).eval()
     channels, reductions = network.feature_info.channels(), network.feature_info.reduction()
-    assert channels == [stage.width for stage in architecture.stages]
+    assert channels == feature_widths(architecture)
     for height, width in ((96, 96), (75, 130)):
         with torch.no_grad():
             maps = network(images(height, width))
@@ -166,24 +166,25 @@ def test_features_only(architecture: Architecture) -> None:
 
 @architectures
 def test_some_features_only(architecture: Architecture) -> None:
-    last = len(architecture.stages) - 1
+    widths = feature_widths(architecture)
+    last = len(widths) - 1
     whole = randomised(create(architecture)).eval()
     first = create(architecture, features_only=True, out_indices=(0,)).eval()
     assert len(first.model.stages) == 1
-    assert first.model.num_features == first.feature_info.channels()[0] == architecture.stages[0].width
-    assert first.model(images()).shape[1] == architecture.stages[0].width
+    assert first.model.num_features == architecture.stages[0].width
+    assert first.feature_info.channels() == [first(images())[0].shape[1]] == widths[:1]
     loaded = first.model.load_state_dict(whole.state_dict(), strict=False)
     assert not loaded.missing_keys
     x = images()
     torch.testing.assert_close(first(x)[0], whole.forward_intermediates(x, (0,), intermediates_only=True)[0])
     ends = create(architecture, features_only=True, out_indices=(0, -1) if last else (-1,))
-    assert ends.feature_info.channels() == [architecture.stages[i].width for i in sorted({0, last})]
+    assert ends.feature_info.channels() == [widths[i] for i in sorted({0, last})]
 
 
 @architectures
 def test_intermediates(architecture: Architecture) -> None:
     network = randomised(create(architecture)).eval()
-    x, count = images(), len(architecture.stages)
+    x, count = images(), len(feature_widths(architecture))
     info = FeatureInfo(network.feature_info, count)
     last, maps = network.forward_intermediates(x)
     assert [feature.shape[1] for feature in maps] == info.channels()
@@ -210,10 +211,16 @@ def test_pruning_what_features_do_not_need(architecture: Architecture) -> None:
     expected = network.forward_intermediates(x, [0], intermediates_only=True)[0]
     assert network.prune_intermediate_layers([0]) == [0]
     assert network.architecture.stages == architecture.stages[:1]
-    assert len(network.feature_info) == 1
+    assert len(network.feature_info) == len(feature_widths(architecture)) - len(architecture.stages) + 1
     assert torch.equal(network.forward_intermediates(x, [0], intermediates_only=True)[0], expected)
     if len(architecture.stages) > 1:
         assert torch.equal(network(x), expected)
+
+
+def feature_widths(architecture: Architecture) -> list[int]:
+    """Channels of the maps of a stem that is a pyramid, then of the stages."""
+    stem = architecture.stem.options["widths"] if architecture.stem.type == "token_pyramid" else ()
+    return [*stem, *(stage.width for stage in architecture.stages)]
 
 
 @architectures

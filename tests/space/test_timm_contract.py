@@ -1,0 +1,151 @@
+"""What timm's own model tests ask of every network, asked of ours: tracing, scripting, features in every form, poolings, precisions.
+
+The networks have each of a stage's distinct blocks once; the soak tests run the published networks as they are.
+"""
+
+import pytest
+import timm
+import torch
+from timm.models import create_feature_extractor
+from torch import Tensor, nn
+
+import space.models  # registers the networks
+from space import SpaceError, load_architecture
+
+from .examples import randomised, shortened
+
+NAMES = ("davit-t", "uniformer-s", "shunted-t", "container-light", "topformer-t")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(params=[
+    *(pytest.param((name, True), id=name) for name in NAMES),
+    *(pytest.param((name, False), id=f"{name} in full", marks=pytest.mark.soak) for name in NAMES),
+])  # fmt: skip
+def architecture(request: pytest.FixtureRequest) -> space.Architecture:
+    name, is_short = request.param
+    return shortened(name) if is_short else load_architecture(name)
+
+
+def create(architecture: space.Architecture, **options: object) -> nn.Module:
+    return timm.create_model("token_mixer", architecture=architecture, **options)
+
+
+def images(side: int = 96, batch: int = 1) -> Tensor:
+    return torch.randn(batch, 3, side, side)
+
+
+def test_it_scripts(architecture: space.Architecture) -> None:
+    scripted, x = torch.jit.script(create(architecture).eval()), images(128)
+    logits = scripted(x)
+    assert logits.shape == (1, 1000)
+    assert logits.isfinite().all()
+
+
+def test_a_traced_network_has_the_same_logits_and_scripts(architecture: space.Architecture) -> None:
+    network, x = randomised(create(architecture)).eval(), images(128)
+    with torch.no_grad():
+        traced = create_feature_extractor(network, [last_node_of(network)])
+        expected = network(x)
+        assert torch.equal(torch.cat(list(traced(x).values())), expected)
+        (scripted,) = torch.jit.script(traced)(x).values()
+        torch.testing.assert_close(scripted, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+def test_a_traced_network_trains(architecture: space.Architecture) -> None:
+    network = create(architecture, num_classes=42).train()
+    traced = create_feature_extractor(network, [last_node_of(network)])
+    (logits,) = traced(images(batch=2)).values()
+    assert logits.shape == (2, 42)
+    logits.mean().backward()
+    assert all(parameter.grad is not None for parameter in traced.parameters())
+    assert sum(parameter.numel() for parameter in traced.parameters()) == sum(parameter.numel() for parameter in network.parameters())
+
+
+def last_node_of(network: nn.Module) -> str:
+    _, names = timm.models.get_graph_node_names(network)
+    return names[-1]
+
+
+@pytest.mark.parametrize("form", ["getter", "list", "dict", "fx"])
+def test_features_in_every_form(architecture: space.Architecture, form: str) -> None:
+    x = images()
+    network = created_alike(architecture, features_only=True, feature_cls=form).eval()
+    expected = created_alike(architecture).eval().forward_intermediates(x, intermediates_only=True)
+    maps = network(x)
+    maps = list(maps.values()) if form == "dict" else maps
+    assert len(maps) >= 4
+    assert network.feature_info.channels() == [feature.shape[1] for feature in maps]
+    for got, wanted, reduction in zip(maps, expected, network.feature_info.reduction(), strict=True):
+        assert torch.equal(got, wanted)
+        assert abs(got.shape[-1] - 96 / reduction) < 1
+
+
+@pytest.mark.parametrize("form", ["getter", "list", "dict", "fx"])
+def test_chosen_features(architecture: space.Architecture, form: str) -> None:
+    x, indices = images(), (0, 2)
+    maps = created_alike(architecture, features_only=True, feature_cls=form, out_indices=indices).eval()(x)
+    if form == "dict":
+        assert list(maps) == ["0", "2"]
+        maps = list(maps.values())
+    expected = created_alike(architecture).eval().forward_intermediates(x, list(indices), intermediates_only=True)
+    assert [feature.shape for feature in maps] == [feature.shape for feature in expected]
+    assert all(map(torch.equal, maps, expected))
+
+
+def created_alike(architecture: space.Architecture, **options: object) -> nn.Module:
+    """A network with the same initial weights at every call."""
+    torch.manual_seed(0)
+    return create(architecture, **options)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "avgmax", "catavgmax"])
+def test_poolings(architecture: space.Architecture, pooling: str) -> None:
+    if pooling == "catavgmax" and architecture.head.type == "pool_norm_head":
+        with pytest.raises(SpaceError, match="global_pool: got 'catavgmax', expected one that keeps the width"):
+            create(architecture, global_pool=pooling)
+        return
+    network, x = create(architecture, global_pool=pooling, num_classes=7).eval(), images(batch=2)
+    width = network.num_features * (2 if pooling == "catavgmax" else 1)
+    assert network(x).shape == (2, 7)
+    assert network.head_hidden_size == network.get_classifier().in_features == width
+    features = network.forward_features(x)
+    assert network.forward_head(features, pre_logits=True).shape == (2, width)
+    # Pooling after the head's norm, or before it, is torch's own.
+    normed = network.head.normed(features.permute(0, 2, 3, 1)) if network.head.norms_maps else features.permute(0, 2, 3, 1)
+    mean, maximum = normed.mean((1, 2), keepdim=True), normed.amax((1, 2), keepdim=True)
+    pooled = {"avg": mean, "max": maximum, "avgmax": (mean + maximum) / 2, "catavgmax": torch.cat((mean, maximum), -1)}[pooling]
+    pooled = pooled if network.head.norms_maps else network.head.normed(pooled)
+    torch.testing.assert_close(network(x), network.get_classifier()(pooled.flatten(1)))
+    expected = network(x)
+    torch.testing.assert_close(network.fuse()(x), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    network.reset_classifier(0, pooling)
+    assert network(x).shape == (2, width)
+    network.reset_classifier(3, "avg")
+    assert network.get_classifier().in_features == network.head_hidden_size == network.num_features
+
+
+def test_a_classifier_without_the_rest_of_the_head(architecture: space.Architecture) -> None:
+    network, x = create(architecture).eval(), images(batch=2)
+    network.reset_classifier(5, reset_other=True)
+    assert isinstance(network.head.norm, nn.Identity)
+    pooled = network.forward_features(x).mean((2, 3))
+    torch.testing.assert_close(network(x), network.get_classifier()(pooled))
+
+
+def test_precision_and_device_are_options(architecture: space.Architecture) -> None:
+    network = create(architecture, dtype=torch.bfloat16, device="cpu", num_classes=5).eval()
+    assert {tensor.dtype for tensor in network.state_dict().values() if tensor.is_floating_point()} == {torch.bfloat16}
+    assert network(images().bfloat16()).dtype == torch.bfloat16
+    network.reset_classifier(3)
+    assert network.get_classifier().weight.dtype == torch.bfloat16
+    assert next(create(architecture, device="meta").parameters()).is_meta
+
+
+def test_pyramids_give_as_many_maps_as_backbones_for_detection() -> None:
+    network = create(shortened("topformer-t"), features_only=True).eval()
+    assert network.feature_info.reduction() == [4, 8, 16, 32, 64]
+    assert network.feature_info.channels() == [16, 32, 64, 96, 208]
+    few = create(shortened("topformer-t"), features_only=True, out_indices=(1, 2, 3)).eval()
+    assert [feature.shape[1] for feature in few(images())] == [32, 64, 96]
