@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from space.fuse import fold_norm_before, scale_output
-from space.layers import Normed, channels_first, channels_last
+from space.operators.layers import Normed, channels_first, channels_last
 
 
 class Stage(nn.Module):

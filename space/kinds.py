@@ -11,13 +11,13 @@ def _unpickle(kind: str, type: str, options: dict[str, Any]) -> Spec:
     return REGISTRIES[kind](type, **options)
 
 
-NORMS = Registry("norm", "space.norms", _unpickle)
-POSITIONS = Registry("position", "space.positions", _unpickle)
-MIXERS = Registry("mixer", "space.mixers", _unpickle)
-FFNS = Registry("ffn", "space.ffns", _unpickle)
-STEMS = Registry("stem", "space.stems", _unpickle)
-DOWNSAMPLERS = Registry("downsampler", "space.downsamplers", _unpickle)
-HEADS = Registry("head", "space.heads", _unpickle)
+NORMS = Registry("norm", "space.operators.norms", _unpickle)
+POSITIONS = Registry("position", "space.operators.positional_encodings", _unpickle)
+MIXERS = Registry("mixer", "space.operators.mixers", _unpickle)
+FFNS = Registry("ffn", "space.operators.ffns", _unpickle)
+STEMS = Registry("stem", "space.operators.stems", _unpickle)
+DOWNSAMPLERS = Registry("downsampler", "space.operators.downsamplers", _unpickle)
+HEADS = Registry("head", "space.operators.heads", _unpickle)
 
 REGISTRIES = {registry.kind: registry for registry in (NORMS, POSITIONS, MIXERS, FFNS, STEMS, DOWNSAMPLERS, HEADS)}
 

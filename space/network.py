@@ -15,10 +15,10 @@ from space.architecture import Architecture, Part
 from space.blocks import Block, Residual, Stage
 from space.errors import SpaceError
 from space.fuse import fuse
-from space.heads import PoolingHead
-from space.layers import channels_first, channels_last
 from space.limits import MAX_PARAMS
-from space.stems import TokenPyramid
+from space.operators.heads import PoolingHead
+from space.operators.layers import channels_first, channels_last
+from space.operators.stems import TokenPyramid
 
 BuildPart = Callable[[Part, float], nn.Module]
 """Makes the module of a part; the number is its rate of stochastic depth."""

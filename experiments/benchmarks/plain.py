@@ -15,16 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from space.blocks import Block, Residual
-from space.ffns import DetailSpecificFfn
 from space.fuse import merged
-from space.heads import PoolingHead, TokenLabelHead
-from space.layers import BatchNorm, ChannelsFirst, ChannelsLast, LinearBN, Normed, ResidualDepthwiseConv
-from space.mixers.bn_conv_attention import BnConvAttention
-from space.mixers.container import ContainerMix
-from space.mixers.global_mhra import GlobalMHRA
-from space.mixers.ssa import ShuntedSelfAttention
 from space.network import TokenMixerNet
-from space.stems import TokenPyramid
+from space.operators.ffns import DetailSpecificFfn
+from space.operators.heads import PoolingHead, TokenLabelHead
+from space.operators.layers import BatchNorm, ChannelsFirst, ChannelsLast, LinearBN, Normed, ResidualDepthwiseConv
+from space.operators.mixers.bn_conv_attention import BnConvAttention
+from space.operators.mixers.container import ContainerMix
+from space.operators.mixers.global_mhra import GlobalMHRA
+from space.operators.mixers.ssa import ShuntedSelfAttention
+from space.operators.stems import TokenPyramid
 
 
 class PlainNetwork(nn.Module):

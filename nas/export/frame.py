@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from space.blocks import Block, Stage
-from space.layers import channels_first, channels_last
+from space.operators.layers import channels_first, channels_last
 
 
 class ModuleFactory:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from space.architecture import Architecture, BlockSpec, StageSpec
 from space.errors import SpaceError
-from space.inverted_residual import InvertedResidual
 from space.kinds import DOWNSAMPLERS, FFNS, MIXERS, POSITIONS, STEMS
 from space.network import build_network
 from space.official import conversion, davit, shunted, topformer, uniformer
+from space.operators.inverted_residual import InvertedResidual
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 NAMES = sorted(path.stem for path in GOLDENS.glob("*.json"))

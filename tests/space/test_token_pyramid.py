@@ -6,7 +6,7 @@ import torch
 from space import load_architecture
 from space.errors import SpaceError
 from space.kinds import STEMS
-from space.stems import _deal
+from space.operators.stems import _deal
 
 PUBLISHED = ("topformer-t", "topformer-s", "topformer-b")
 

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import QueryKeyValue, count_heads
+from space.operators.layers import QueryKeyValue, count_heads
 
 
 @MIXERS.register("channel_group", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from space.kinds import DOWNSAMPLERS
-from space.layers import ChannelsFirst, Conv
+from space.operators.layers import ChannelsFirst, Conv
 
 
 def _halved_up(height: int, width: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from space.kinds import NORMS
-from space.layers import BatchNorm
+from space.operators.layers import BatchNorm
 
 Eps = Annotated[float, Field(gt=0, le=1)]
 

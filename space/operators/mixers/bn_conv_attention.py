@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import LinearBN, QueryKeyValue, attend, count_heads
 from space.limits import MAX_WIDTH
+from space.operators.layers import LinearBN, QueryKeyValue, attend, count_heads
 
 Size = Annotated[int, Field(ge=1, le=1024)]
 MAX_VALUES = 4 * MAX_WIDTH

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import FFNS, NORMS
-from space.layers import DepthwiseConv, LinearBN, ResidualDepthwiseConv
+from space.operators.layers import DepthwiseConv, LinearBN, ResidualDepthwiseConv
 
 Ratio = Annotated[int, Field(ge=1, le=32)]
 

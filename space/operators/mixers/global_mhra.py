@@ -6,7 +6,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import QueryKeyValue, attend, count_heads
+from space.operators.layers import QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6))

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import Conv, DepthwiseConv, ResidualDepthwiseConv, attend, count_heads
+from space.operators.layers import Conv, DepthwiseConv, ResidualDepthwiseConv, attend, count_heads
 
 
 @MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6), fixed_size_graph=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import DepthwiseConv
+from space.operators.layers import DepthwiseConv
 
 
 @MIXERS.register("local_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("batch_norm"))

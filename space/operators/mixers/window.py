@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
-from space.layers import QueryKeyValue, attend, count_heads
+from space.operators.layers import QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"), fixed_size_graph=True)

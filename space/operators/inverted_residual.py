@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from space.layers import ConvBN, LinearBN
+from space.operators.layers import ConvBN, LinearBN
 
 
 class InvertedResidual(nn.Module):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from space.errors import SpaceError
 from space.fuse import fold_norm_before
 from space.kinds import HEADS, NORMS, Norm
-from space.layers import Normed
 from space.limits import MAX_MAP
+from space.operators.layers import Normed
 
 POOLINGS = ("avg", "max", "avgmax", "catavgmax", "")
 

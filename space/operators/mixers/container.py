@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from space.fuse import scale_output
 from space.kinds import MIXERS, NORMS
-from space.layers import DepthwiseConv, QueryKeyValue, attend, count_heads
+from space.operators.layers import DepthwiseConv, QueryKeyValue, attend, count_heads
 
 
 @MIXERS.register("container", paper="https://arxiv.org/abs/2106.01401", norm=NORMS("batch_norm"))

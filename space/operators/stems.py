@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from space.inverted_residual import InvertedResidual
 from space.kinds import STEMS
-from space.layers import (
+from space.operators.inverted_residual import InvertedResidual
+from space.operators.layers import (
     ChannelsFirst,
     ChannelsLast,
     Conv,
