@@ -23,7 +23,7 @@ class GraphFormat(Format):
 
     def takes_any_size(self, architecture: Architecture) -> bool:
         blocks = [block for stage in architecture.stages for block in stage.blocks]
-        return not any(block.mixer.entry.traits.get("fixed_size_graph", False) for block in blocks)
+        return not any(block.mixer.traits.get("fixed_size_graph", False) for block in blocks)
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from space.kinds import POSITIONS
-from space.layers import DepthwiseConv, ResidualDepthwiseConv
+from space.operators.layers import DepthwiseConv, ResidualDepthwiseConv
 
 
 @POSITIONS.register("none")

@@ -89,7 +89,7 @@ def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory
 @pytest.mark.parametrize("any_size", [True, False])
 def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> None:
     # bn_conv_attention's logits are not scaled: at random weights its softmax is a choice, which rounding may change.
-    fixed_size = {spec for spec in MIXER_SPECS if spec.entry.traits.get("fixed_size_graph", False)}
+    fixed_size = {spec for spec in MIXER_SPECS if spec.traits.get("fixed_size_graph", False)}
     mixers = [spec for spec in MIXER_SPECS if (spec in fixed_size) != any_size and spec.type != "bn_conv_attention"]
     ffns = (FFNS("mlp", ratio=1), FFNS("ds_ffn", ratio=1), FFNS("dw_ffn", ratio=1))
     blocks = [BlockSpec(position="dpe", mixer=mixer, ffn=ffns[index % 3]) for index, mixer in enumerate(mixers)]
