@@ -198,7 +198,7 @@ def test_intermediates(architecture: Architecture) -> None:
     assert torch.equal(early, maps[0])
     assert torch.equal(taken[0], maps[0])
     normed = network.forward_intermediates(x, norm=True, intermediates_only=True)[-1]
-    expected = network.head.norm(last.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) if network.head.norms_maps else last
+    expected = network.head.normed(last.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) if network.head.norms_maps else last
     assert torch.equal(normed, expected)
     with pytest.raises(ValueError, match="output_fmt: got 'NLC', expected 'NCHW'"):
         network.forward_intermediates(x, output_fmt="NLC")

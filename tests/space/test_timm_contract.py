@@ -145,7 +145,7 @@ def test_precision_and_device_are_options(architecture: space.Architecture) -> N
 
 def test_pyramids_give_as_many_maps_as_backbones_for_detection() -> None:
     network = create(shortened("topformer-t"), features_only=True).eval()
-    assert network.feature_info.reduction() == [4, 8, 16, 32, 64]
+    assert network.feature_info.reduction() == [4, 8, 16, 32, 32]
     assert network.feature_info.channels() == [16, 32, 64, 96, 208]
     few = create(shortened("topformer-t"), features_only=True, out_indices=(1, 2, 3)).eval()
     assert [feature.shape[1] for feature in few(images())] == [32, 64, 96]
