@@ -253,7 +253,10 @@ class TokenMixerNet(nn.Module):
 
     def _set_head(self, head: nn.Module, global_pool: str) -> None:
         assert isinstance(head, PoolingHead)
-        head.set_pooling(global_pool)
+        try:
+            head.set_pooling(global_pool)
+        except ValueError as error:
+            raise SpaceError(str(error)) from None
         head.drop.p = self.drop_rate
         self.head = head
 

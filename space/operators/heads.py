@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from space.errors import SpaceError
 from space.fuse import fold_norm_before
 from space.kinds import HEADS, NORMS, Norm
 from space.limits import MAX_MAP
@@ -43,12 +42,12 @@ class PoolingHead(Normed):
         raise NotImplementedError
 
     def set_pooling(self, global_pool: str) -> None:
-        """Set `global_pool` of a new head; SpaceError where the head cannot pool like that."""
+        """Set `global_pool` of a new head; ValueError where the head cannot pool like that."""
         if global_pool not in POOLINGS:
-            raise SpaceError(f"global_pool: got {global_pool!r}, expected one of {', '.join(POOLINGS[:-1])}, or '' for no pooling")
+            raise ValueError(f"global_pool: got {global_pool!r}, expected one of {', '.join(POOLINGS[:-1])}, or '' for no pooling")
         if global_pool == "catavgmax":
             if not self.norms_maps:
-                raise SpaceError("global_pool: got 'catavgmax', expected one that keeps the width: its norm follows pooling")
+                raise ValueError("global_pool: got 'catavgmax', expected one that keeps the width: its norm follows pooling")
             if isinstance(self.fc, nn.Linear):
                 narrow = self.fc.weight
                 self.fc = nn.Linear(2 * self.fc.in_features, self.fc.out_features).to(narrow)
