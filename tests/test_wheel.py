@@ -50,12 +50,12 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        told = Parser().parsestr(archive.read(name).decode())
+        printed = Parser().parsestr(archive.read(name).decode())
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     project = PROJECT["project"]
-    assert (told["Name"], told["Version"], told["License-Expression"]) == (project["name"], __version__, "Apache-2.0")
-    assert told["Summary"] == project["description"]
-    assert told.get_payload() == (ROOT / "README.md").read_text()
+    assert (printed["Name"], printed["Version"], printed["License-Expression"]) == (project["name"], __version__, "Apache-2.0")
+    assert printed["Summary"] == project["description"]
+    assert printed.get_payload() == (ROOT / "README.md").read_text()
 
 
 @pytest.mark.soak

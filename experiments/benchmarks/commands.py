@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.commands --output experiments/results/commands.md
 
 Plans of what goes on from a search read what `make search` leaves. Each command runs as a process of its own; the median of
-several runs is told beside the least and the greatest, and beside what importing PyTorch takes. Nothing else should run on
+several runs is printed beside the least and the greatest, and beside what importing PyTorch takes. Nothing else should run on
 the machine.
 """
 

@@ -108,8 +108,8 @@ def staged_cost(space: Space, rng: np.random.Generator) -> AdditiveCost:
         tokens = 3136 / 4**number
         factors = macs_of if part == "mixer" else 2 * np.array(options, dtype=float)
         times = latency_of if part == "mixer" else np.array(options, dtype=float)
-        amounts = {"macs": tokens * widths**2 * factors, "latency": 40 * tokens * widths * times + 20_000 * times}
-        terms.append(Term((width_slot, name), {key: np.rint(value).astype(np.int64) for key, value in amounts.items()}))
+        costs = {"macs": tokens * widths**2 * factors, "latency": 40 * tokens * widths * times + 20_000 * times}
+        terms.append(Term((width_slot, name), {key: np.rint(value).astype(np.int64) for key, value in costs.items()}))
     return terms
 
 
@@ -178,10 +178,10 @@ def staged_problem(instance: int, share: float, interactions: Interactions) -> P
 def limit_of(space: Space, cost: AdditiveCost, share: float, floor: float = 0.9, count: int = 200_000) -> int:
     """The least limit on MACs whose band holds a share of random members."""
     rows = Rows(space)
-    amounts = np.sort(CostTable(rows, cost, ("macs",))(random_rows(rows, count, seed=0))[:, 0])
-    inside = np.arange(1, count + 1) - np.searchsorted(amounts, floor * amounts)
+    costs = np.sort(CostTable(rows, cost, ("macs",))(random_rows(rows, count, seed=0))[:, 0])
+    inside = np.arange(1, count + 1) - np.searchsorted(costs, floor * costs)
     # From the 100th on: fewer random members than that tell no share.
-    return int(amounts[100:][np.argmax(inside[100:] >= share * count)])
+    return int(costs[100:][np.argmax(inside[100:] >= share * count)])
 
 
 def mini_problem(instance: int, limits: Sequence[str]) -> Problem:
@@ -197,8 +197,8 @@ def _at_the_median(
     name: str, space: Space, cost: AdditiveCost, truth: Accuracy, noise: float, instance: int, limits: Sequence[str]
 ) -> Problem:
     rows = Rows(space)
-    amounts = CostTable(rows, cost, limits)(all_rows(rows))
-    budget = Budget({limit: int(median) for limit, median in zip(limits, np.median(amounts, axis=0), strict=True)}, floor=0.5)
+    costs = CostTable(rows, cost, limits)(all_rows(rows))
+    budget = Budget({limit: int(median) for limit, median in zip(limits, np.median(costs, axis=0), strict=True)}, floor=0.5)
     return Problem(f"{name}, {' + '.join(limits)}", space, cost, budget, truth, noise, instance)
 
 

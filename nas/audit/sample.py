@@ -136,7 +136,7 @@ def draw_sample(space: SearchSpace, budget: Budget, count: int, seed: int) -> It
 
 
 def _slices(space: SearchSpace, band: ArchitectureBand) -> Iterator[ArchitectureBand]:
-    smallest, largest = (amounts["macs"] for amounts in band.reachable)
+    smallest, largest = (costs["macs"] for costs in band.reachable)
     top = min(largest, REACH * band.budget.limits["macs"])
     ends = [round(smallest * (top / smallest) ** (i / SLICES)) for i in range(SLICES + 1)]
     for low, high in pairwise(ends):

@@ -137,7 +137,7 @@ def _phases(config: SearchConfig, budget: Budget) -> list[str]:
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
-    smallest, largest = (format_amount(amounts[band.budget.primary], band.budget.primary) for amounts in band.reachable)
+    smallest, largest = (format_amount(costs[band.budget.primary], band.budget.primary) for costs in band.reachable)
     images, splits = supernet_run.images()
     share = f"{config.floor:.0%} to 100% of {budget}"
     console.print(f"{band.space.name}: searching {share}, counted at {band.space.image_size} px", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A search's study as a source of jobs: a job evaluates a proposal, and the study is told its score."""
+"""A search's study as a source of jobs: a job evaluates a proposal, and the study gets its score."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
     val/cat/d.jpg               of the test part
     unlabelled/e.jpg            passed over: beside train/
 
-Without `train/` the folders at the top are the classes. What is passed over is told of; a class folder without an image is an error.
+Without `train/` the folders at the top are the classes. What is passed over is printed; a class folder without an image is an error.
 """
 
 from __future__ import annotations

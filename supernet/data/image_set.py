@@ -155,7 +155,7 @@ class ImageSet:
         return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-int(np.median(sides)) // 32) * 32))
 
     def inspected(self) -> ImageSet:
-        """The set, once some of its image files were read, so that damage is told of before anything depends on it.
+        """The set, once some of its image files were read, so that damage is reported before anything depends on it.
 
         A large set costs no more than a small one: 512 images are opened at the most, and the first of these decoded.
         """

@@ -74,9 +74,9 @@ stages:
 UNDRAWABLE = [(TINY, "1Mparams", "multiply-adds"), (TINY, "1FLOPs", "nearest"), (parse_space(FEW, "few"), "0.23MFLOPs", "distinct")]
 
 
-@pytest.mark.parametrize(("space", "budget", "told"), UNDRAWABLE)
-def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, space: SearchSpace, budget: str, told: str) -> None:
-    with pytest.raises(BudgetError, match=told):
+@pytest.mark.parametrize(("space", "budget", "printed"), UNDRAWABLE)
+def test_a_sample_that_cannot_be_drawn_is_refused(tmp_path: Path, space: SearchSpace, budget: str, printed: str) -> None:
+    with pytest.raises(BudgetError, match=printed):
         sample_of(tmp_path, space, parse_budget(budget), 20, seed=0)
 
 
@@ -132,10 +132,10 @@ def test_an_audit_trains_its_sample_and_reports_on_a_supernet(run: Path, capsys:
     assert all(after[file] == time for file, time in before.items())
     report = (folder / "found" / "audit" / "report.md").read_text()
     of_supernet = ("supernet", "supernet, not calibrated", "supernet, bias subtracted", "supernet + 2 steps alone")
-    for told in (*of_supernet, "MACs", "2 steps alone", "naswot", "local_mhra"):
-        assert f"| {told} |" in report
-    for told in ("perfect predictor", "one seed of the truth", "gradient cosine"):
-        assert told in report
+    for printed in (*of_supernet, "MACs", "2 steps alone", "naswot", "local_mhra"):
+        assert f"| {printed} |" in report
+    for printed in ("perfect predictor", "one seed of the truth", "gradient cosine"):
+        assert printed in report
     found = json.loads((folder / "found" / "audit" / "report.json").read_text())
     assert found["verdict"][0] in capsys.readouterr().out
     assert -1 <= found["correlations"]["band"]["supernet"]["tau"] <= 1
@@ -183,13 +183,13 @@ def results_of(folder: Path) -> list[Result]:
 
 
 def test_mistakes_end_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, told in (
+    for arguments, printed in (
         (["--run", str(run.parent / "none")], "got no run's directory"),
         (["--run", str(run), "--budget", "3"], "budget: got '3'"),
         (["--run", str(run), "--bench", str(run.parent)], "choose another"),
     ):
         assert audit.main([*arguments, *COMMAND]) == 2
-        assert told in capsys.readouterr().err.splitlines()[-1]
+        assert printed in capsys.readouterr().err.splitlines()[-1]
 
 
 def table_of(folder: Path) -> list[tuple[Architecture, str, dict[str, float]]]:
@@ -221,9 +221,9 @@ def test_in_python_an_audit_gives_values_and_a_killed_training_is_done_again(fol
     how = {"architectures": 4, "seeds": 1, "steps": 3, "batch_size": 4, "short": (), "long": 0.0}
     found = audit_call(trained.folder, data=data, workers=2, **how)
     assert data.death.exists()
-    told = [line for line in capfd.readouterr().err.splitlines() if f"tried again (attempt 1 of {MAX_ATTEMPTS})" in line]
-    assert told
-    assert all("its process was killed" in line for line in told)
+    printed = [line for line in capfd.readouterr().err.splitlines() if f"tried again (attempt 1 of {MAX_ATTEMPTS})" in line]
+    assert printed
+    assert all("its process was killed" in line for line in printed)
     assert len(list((found.folder / "trainings").glob("*.json"))) == 4
     assert found.folder == folder / "supernet" / "audit"
     assert list(found.verdict) == json.loads((found.folder / "report.json").read_text())["verdict"]

@@ -75,8 +75,8 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
         if row["network"].startswith("random"):
             assert budget.least <= int(row["macs"])
     page = (searched / "run" / "comparison" / "comparison.md").read_text()
-    for told in ("their median", "found", "random 1", "means over 2 seeds", "nas.compare"):
-        assert told in page
+    for printed in ("their median", "found", "random 1", "means over 2 seeds", "nas.compare"):
+        assert printed in page
     assert "their median" in out
 
 
@@ -178,9 +178,9 @@ def test_a_retraining_whose_process_is_killed_is_done_again(folder: Path, capfd:
     smallest = load_space(str(folder / "tiny.yaml")).smallest()
     compared = compare_call(smallest, workers=2, out=folder / "killed", **given)
     assert data.death.exists()
-    told = [line for line in capfd.readouterr().err.splitlines() if "its process was killed" in line]
-    assert told
-    assert all(line.endswith("; tried again (attempt 1 of 3)") for line in told)
+    printed = [line for line in capfd.readouterr().err.splitlines() if "its process was killed" in line]
+    assert printed
+    assert all(line.endswith("; tried again (attempt 1 of 3)") for line in printed)
     alone = compare_call(smallest, workers=1, out=folder / "alone", **given)
     assert [row.by_seed for row in compared.rows] == [row.by_seed for row in alone.rows]
     assert len(compared.subject.by_seed) == 2

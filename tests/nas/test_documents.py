@@ -192,8 +192,8 @@ def test_every_command_is_documented() -> None:
 
 def test_every_section_of_the_report_is_explained() -> None:
     headings = re.findall(r"<h2>(.+?)</h2>", (ROOT / "nas" / "report" / "page.html.jinja").read_text())
-    told = re.findall(r"^\| (\w.+?) \|", (ROOT / "docs" / "report.md").read_text(), re.MULTILINE)
-    assert told[1:] == [heading.replace("’", "'").replace("{{ winner.label }}", "winner") for heading in headings]
+    printed = re.findall(r"^\| (\w.+?) \|", (ROOT / "docs" / "report.md").read_text(), re.MULTILINE)
+    assert printed[1:] == [heading.replace("’", "'").replace("{{ winner.label }}", "winner") for heading in headings]
 
 
 def write_official() -> None:

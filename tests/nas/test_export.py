@@ -214,8 +214,8 @@ for start in (0, 1):
 def test_a_folder_tells_its_story(weights: Path, tmp_path: Path) -> None:
     assert export(weights, "timm", tmp_path / "out") == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    for told in ("license: apache-2.0", "library_name: timm", "87.50%", "of-spring", "local-dir:", SMALL.fingerprint):
-        assert told in card
+    for printed in ("license: apache-2.0", "library_name: timm", "87.50%", "of-spring", "local-dir:", SMALL.fingerprint):
+        assert printed in card
     assert load_architecture(tmp_path / "out" / "architecture.yaml") == SMALL
     assert (tmp_path / "out" / "architecture.svg").exists()
 

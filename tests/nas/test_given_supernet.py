@@ -111,8 +111,8 @@ def test_comparing_and_reporting_know_whose_supernet_it_is(
     assert (second / "comparison" / "comparison.csv").read_text().count("\nrandom 1,") == 1
     assert report.main([str(second), "--ablation"]) == 0
     page = (second / "report.html").read_text()
-    for told in ("the supernet&#39;s weights", f"--supernet {place / 'run'}", "images, 3 classes, at 32 px"):
-        assert told in page, told
+    for printed in ("the supernet&#39;s weights", f"--supernet {place / 'run'}", "images, 3 classes, at 32 px"):
+        assert printed in page, printed
     assert "--steps" not in page
     assert (second / "ablation.json").exists()
 

@@ -43,11 +43,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.parent.name}-{script.stem}")
 def test_a_script_tells_what_it_would_do(script: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = place / ("searched" if script.stem == "3-retrain" else "new")
-    told = {"IMAGENET": str(place / "images"), "OUT": str(out), "NODES": "2", "HEAD": "10.0.0.1"}
+    printed = {"IMAGENET": str(place / "images"), "OUT": str(out), "NODES": "2", "HEAD": "10.0.0.1"}
     path = f"{place / 'programs'}:{os.environ['PATH']}"
     before = sorted(place.rglob("*"))
     command = [script, "--dry-run"]
-    started = subprocess.run(command, env={"PATH": path, **told}, capture_output=True, text=True, check=True).stdout.splitlines()
+    started = subprocess.run(command, env={"PATH": path, **printed}, capture_output=True, text=True, check=True).stdout.splitlines()
     at = started.index("-m")
     assert COMMANDS[started[at + 1]](started[at + 2 :]) == 0
     assert TOLD[script.stem] in " ".join(capsys.readouterr().out.split())

@@ -120,10 +120,10 @@ def test_a_value_that_cannot_be_is_refused_in_one_line(
     with pytest.raises(OptionError, match=f"^{name}: got .*{problem}") as error:
         Baking(bread="rye", **given)
     assert "\n" not in str(error.value)
-    told = complaint(capsys, "rye", *typed)
-    assert told.startswith(f"error: --{name}: ")
-    assert problem in told
-    assert told.count("\n") == 1
+    printed = complaint(capsys, "rye", *typed)
+    assert printed.startswith(f"error: --{name}: ")
+    assert problem in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("given", [{"others": "oat"}, {"dark": "yes"}, {"bread": 3}, {"others": 3}])

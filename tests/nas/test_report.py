@@ -151,22 +151,22 @@ def test_a_page_tells_all_that_was_measured(run: Path) -> None:
     results, best = results_of(run), load_provenance(run / "best.yaml")
     (winner,) = [result for result in results if result.number == best["trial"]]
     accuracy = over_images(winner.score.accuracy, winner.score.num_images)
-    for told in (
+    for printed in (
         f"trial {winner.number} won: {winner.cost}",
         f"{100 * accuracy.share:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]",
         f"on {winner.score.num_images} search images", "ranks architectures and is no test accuracy", "on 12 test images",
         json.loads((run / "audit" / "report.json").read_text())["verdict"][0], "PED-ANOVA", f"on {len(results)} trials",
         winner.architecture.fingerprint, "optuna 5", "1 steps", "2 steps", "next 2", "median of 1 random, retrained",
     ):  # fmt: skip
-        assert told in page.text, told
+        assert printed in page.text, printed
 
 
 def test_what_was_not_measured_is_said(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(bare)]) == 0
     assert capsys.readouterr().out == f"report: {bare / 'report.html'}\n"
     page = page_of(bare)
-    for told in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --ablation measures it"):
-        assert told in page.text
+    for printed in ("Test accuracy was not measured", "nas.audit does that", "This was not measured; nas.report --ablation measures it"):
+        assert printed in page.text
     assert "Successive halving" not in page.text
 
 
@@ -221,9 +221,9 @@ def test_names_out_of_files_do_not_become_html(run: Path) -> None:
 
 def told_config(run: Path) -> SearchConfig:
     """The config that the command on the page asks for."""
-    told = shlex.split(read_finished_search(run).command)
-    assert told[:3] == ["python", "-m", "nas.search"]
-    return ConfigParser(SearchConfig, prog="python -m nas.search").read(told[3:])
+    printed = shlex.split(read_finished_search(run).command)
+    assert printed[:3] == ["python", "-m", "nas.search"]
+    return ConfigParser(SearchConfig, prog="python -m nas.search").read(printed[3:])
 
 
 def test_the_command_told_is_the_one_that_was_given(searched: Path) -> None:
@@ -235,11 +235,11 @@ def test_a_search_without_a_supernet_and_a_front_have_pages_too(folder: Path, mi
     alone = command(folder, "--trials", "3", *judged, "--objectives", "accuracy", "macs", trains=False)
     assert search.main(alone) == 0
     page = page_of(folder / "run")
-    for told in (
+    for printed in (
         "1 steps of training alone", "log-likelihood, GFLOPs", "Pareto front", "is the most accurate: ",
         "needs at least 50 trials",
     ):  # fmt: skip
-        assert told in page.text
+        assert printed in page.text
     # What a search without a supernet can never have is left out.
     assert not {"What each block’s mixer is worth", "How far the ranking can be trusted"} & set(page.headings)
     assert "supernet.safetensors" in mistaken(report.main, [str(folder / "run"), "--ablation"])
@@ -362,7 +362,7 @@ def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str])
 def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, mistaken: Mistaken) -> None:
     (run / "report.html").unlink()
     assert "expected one with a config.json" in mistaken(report.main, [str(tmp_path)])
-    for name, content, told in (
+    for name, content, printed in (
         ("audit/report.json", '{"verdict": 3}', "audit/report.json: verdict"),
         ("ablation.json", "{", "ablation.json: content"),
         ("comparison/comparison.json", '{"networks": [{"label": 1}]}', "comparison.json: networks.0.label"),
@@ -372,7 +372,7 @@ def test_mistakes_end_in_one_line_and_leave_no_page(run: Path, tmp_path: Path, m
     ):
         before = (run / name).read_bytes() if (run / name).exists() else None
         (run / name).write_text(content)
-        assert told in mistaken(report.main, [str(run)]), name
+        assert printed in mistaken(report.main, [str(run)]), name
         (run / name).unlink()
         if before is not None:
             (run / name).write_bytes(before)

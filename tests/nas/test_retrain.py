@@ -331,8 +331,8 @@ def test_a_damaged_test_image_is_left_out_and_reported(work: Path, capsys: pytes
     (work / "set" / "val" / "ant" / "0.png").write_bytes(b"damaged")
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
     assert json.loads((work / "run" / "result.json").read_text())["test"]["images"] == 11
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
-    assert f"1 of 12 images so far cannot be read and are passed over: {work}/set/val/ant/0.png (" in told
+    (printed,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert f"1 of 12 images so far cannot be read and are passed over: {work}/set/val/ant/0.png (" in printed
 
 
 def test_inherited_weights_are_the_initial_ones(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

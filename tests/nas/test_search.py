@@ -83,9 +83,9 @@ def test_a_few_corrupt_images_are_passed_over_in_a_line(folder: Path, capsys: py
     for file in ("ant/7.png", "cow/2.png"):
         (folder / "images" / "train" / file).write_bytes(b"no picture")
     assert search.main(command(folder, "--steps", "12")) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
-    assert all(any(file in line for line in told) for file in ("ant/7.png", "cow/2.png"))
-    assert len(told) <= 4
+    printed = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+    assert all(any(file in line for line in printed) for file in ("ant/7.png", "cow/2.png"))
+    assert len(printed) <= 4
     scores = [trial.values for trial in trials_of(folder)]
     assert search.main(command(folder, "--steps", "12", "--out", str(folder / "again"))) == 0
     with (folder / "again" / "trials.csv").open() as file:
@@ -265,7 +265,7 @@ def test_several_objectives_give_a_front_and_every_point_is_written(folder: Path
 def test_a_winner_keeps_its_latency_budget_measured(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # How well latencies are predicted is told elsewhere.
+    # Another test holds how well latencies are predicted.
     monkeypatch.setattr(Effort, "rounds", lambda *_: 3)
     monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
     tables = ["--latency-tables", str(folder / "tables")]
@@ -288,8 +288,8 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(folder: Path, capsy
     assert search.main(command(folder, "--dry-run", "--paths", "fair", "--budget", "3MFLOPs 200ms@cpu")) == 0
     assert sorted(folder.rglob("*")) == before
     out = capsys.readouterr().out
-    told = ("architectures lie inside", "latency", "training", "3 paths", "search", "expected in all", "memory", "best.yaml", "next-2.yaml")
-    for expected in told:
+    files = ("best.yaml", "next-2.yaml")
+    for expected in ("architectures lie inside", "latency", "training", "3 paths", "search", "expected in all", "memory", *files):
         assert expected in out
 
 

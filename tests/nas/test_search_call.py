@@ -86,11 +86,11 @@ def test_a_script_searches_its_own_data_with_its_own_evaluator_and_goes_on(folde
     whole = values_of(run_script(folder, "caller", 5, 40, "whole"))
     assert whole == longer
     page = " ".join(html.unescape((folder / "run" / "report.html").read_text()).split())
-    for told in (
+    for printed in (
         "This call repeats the search", "search('3MFLOPs', ", "data=...", "evaluator=__main__.share_of", "<th>score</th>",
         f"<td>{longer['score']:.3f}</td>", "the number that __main__.share_of returned; greater is better.",
     ):  # fmt: skip
-        assert told in page, told
+        assert printed in page, printed
     assert "ranking accuracy" not in page.lower()
     assert "0 search images" not in page
     other = run_script(folder, "caller", 5, 44, "run")

@@ -180,10 +180,10 @@ def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.M
     assert record.winner.fingerprint == best.fingerprint
     rows = [line.split("  ")[0] for line in out.partition("Successive halving: trained alone")[2].splitlines()]
     assert [row for row in rows if row in {one.label for one in record.candidates}] == [one.label for one in record.candidates]
-    told = load_provenance(folder / "run" / "best.yaml")["halving"]
+    printed = load_provenance(folder / "run" / "best.yaml")["halving"]
     scored = zip(record.steps, record.winner.rungs, strict=True)
-    assert told == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
-    assert [len(scores) for scores in told.values()] == [1, 1, 2]
+    assert printed == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
+    assert [len(scores) for scores in printed.values()] == [1, 1, 2]
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert search.main(arguments) == 0

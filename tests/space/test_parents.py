@@ -57,7 +57,7 @@ def test_a_parent_says_what_is_published_of_it(name: str) -> None:
     assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", published.paper)
     assert published.params == pytest.approx(MEASURED[name][0], rel=0.035)
     assert 60 < published.top1 < 90
-    # The one mistake in the papers is told where it stands.
+    # The one mistake in the papers is named in a note.
     if published.macs and name != "uniformer-l":
         assert published.macs / 1e9 == pytest.approx(MEASURED[name][1], rel=0.035)
     assert ("19.8" in published.note) == (name == "uniformer-l")

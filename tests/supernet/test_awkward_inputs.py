@@ -221,9 +221,9 @@ def test_a_link_to_nothing_is_a_damaged_image(form: str, tmp_path: Path, capsys:
     root = write(tmp_path / "set", tree())
     (root / "cat/z.png").symlink_to("/nowhere/at/all.png")
     images = open_images(str(stored(root, form)))
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "1 of 13 images" in told
-    assert "cat/z.png (a link to nothing)" in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "1 of 13 images" in printed
+    assert "cat/z.png (a link to nothing)" in printed
     assert sum(len(labels) for _, labels in evaluation_batches(images, range(13), 32)) == 12
 
 
@@ -395,9 +395,9 @@ UNKNOWN: dict[str, tuple[bytes, str]] = {
 def test_levels_of_unknown_range_are_named(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content, said = UNKNOWN[case]
     open_images(str(write(tmp_path / "set", tree() | {"cat/0.png": content})))
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "cat/0.png" in told
-    assert said in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "cat/0.png" in printed
+    assert said in printed
 
 
 # Any tree -------------------------------------------------------------------------------------------------------------------------------

@@ -86,8 +86,8 @@ def test_rows_of_a_csv_that_repeat_a_file_count_once(pictures: Path) -> None:
 def test_a_file_that_a_csv_names_in_vain_is_a_damaged_image(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pictures / "labels.csv").write_text("\n".join(["path,label", *(",".join(row[:2]) for row in ROWS), "pics/none.png,no"]))
     images = open_images(pictures / "labels.csv")
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "pics/none.png (no such file)" in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "pics/none.png (no such file)" in printed
     assert sum(len(labels) for _, labels in evaluation_batches(images, range(15), 32)) == 14
 
 
@@ -189,8 +189,8 @@ def test_damaged_images_in_a_table_are_named_by_row(tmp_path: Path, capsys: pyte
     made["image"][3] = {"bytes": b"", "path": None}
     parquet.write_table(pyarrow.table(made), tmp_path / "set.parquet")
     open_images(tmp_path / "set.parquet")
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "set.parquet: row 3 (no image that Pillow knows)" in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "set.parquet: row 3 (no image that Pillow knows)" in printed
 
 
 def test_tables_that_hold_no_labelled_images(tmp_path: Path) -> None:

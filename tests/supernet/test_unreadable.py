@@ -1,4 +1,4 @@
-"""A few damaged images stop nothing, are told of in a line, and change no other image's place."""
+"""A few damaged images stop nothing, are named in one line, and change no other image's place."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def test_training_goes_on_with_another_of_its_class_and_part(
     assert torch.equal(first[rows], loaded[0][0][rows])
     again = list(batches.stream(0, len(loaded)))
     assert all(torch.equal(a, b) for a, b in zip((a for a, _ in loaded), (a for a, _ in again), strict=True))
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "2 of 60 images so far cannot be read" in told
-    assert all(name in told for name in ("bee/3.png", "bee/4.png"))
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "2 of 60 images so far cannot be read" in printed
+    assert all(name in printed for name in ("bee/3.png", "bee/4.png"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -119,9 +119,9 @@ def test_evaluation_leaves_it_out(tmp_path: Path, form: str, num_workers: int, c
         assert torch.equal(torch.cat([pixels for pixels, _ in batches]), fixed_batch(images, indices[1:], 32)[0])
         assert torch.cat([labels for _, labels in batches]).tolist() == images.labels[indices[1:]].tolist()
     assert [len(labels) for _, labels in evaluation_batches(images, indices, 32, 1, num_workers)] == [1] * 29
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "1 of 60 images so far cannot be read" in told
-    assert "ant/3.png" in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert "1 of 60 images so far cannot be read" in printed
+    assert "ant/3.png" in printed
 
 
 def test_a_set_of_which_more_than_a_few_are_damaged_is_refused(tmp_path: Path) -> None:
