@@ -9,12 +9,11 @@ import numpy as np
 from PIL import Image
 
 from space.errors import one_line
-from supernet.data.image_set import ImageSet, labelled_set
+from supernet.data.image_set import MAX_BYTES, ImageSet, labelled_set
 from supernet.data.own_dataset import as_image
 from supernet.data.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed
 
-MAX_BYTES = 4 * 2**30
 CLASS_NAMES = ("class_names", "classes")
 
 

@@ -1,4 +1,4 @@
-"""The rule that makes classes and images of files, one for folders and for tars.
+"""Which files are images, and of which class: one rule for folders and tars.
 
     train/cat/a.jpg             an image of the class cat
     train/cat/2023/b.png        another one: the class is the first folder below the split
@@ -7,7 +7,8 @@
     val/cat/d.jpg               of the test part
     unlabelled/e.jpg            passed over: beside train/
 
-Without `train/` the folders at the top are the classes. What is passed over is printed; a class folder without an image is an error.
+Without `train/` the folders at the top are the classes. `ImageSet.remarks` say what was passed over. A class folder without an image is
+an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Image sets that come with the package, by name: they need no download and no file of the user's."""
+"""Image sets that come with the package and need no download."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Embedded:
         pixels: (N, H, W) or (N, H, W, 3) uint8.
         labels: (N,) int64.
         in_test: (N,) bool, which images are the test part.
-        crop: as of `supernet.data.images.ImageSet`.
+        crop: as in `supernet.data.image_set.ImageSet`.
     """
 
     class_names: tuple[str, ...]
@@ -32,9 +32,9 @@ class Embedded:
 
 
 def digits() -> Embedded:
-    """The UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, CC BY 4.0), its test part, as in scikit-learn.
+    """The test part of the UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, CC BY 4.0), as in scikit-learn.
 
-    Kept as a file of ours: importing that library takes as long as all else that a dry run does.
+    The package keeps its own copy, because importing scikit-learn doubles the time of a dry run.
     """
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
         labels, greys = file["labels"].astype(np.int64), file["images"]
@@ -49,7 +49,7 @@ def digits() -> Embedded:
 def _synthetic(*tasks: str) -> Embedded:
     pixels, labels = synthetic.draw(tasks, synthetic.IMAGES_A_CLASS)
     names = tuple(f"{task}: {name}" for task in tasks for name in synthetic.TASKS[task].class_names)
-    # Classes take turns, so that the last images hold all of them equally often.
+    # The classes alternate, so the last fifth holds equally many images of each.
     in_test = np.arange(len(labels)) >= len(labels) * 4 // 5
     return Embedded(names, pixels, labels, in_test, crop=False)
 

@@ -1,4 +1,4 @@
-"""The value that all else reads: labelled images by number, wherever they come from."""
+"""`ImageSet`: labelled images by number, whatever their source."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from supernet.data.unreadable import DataError, Unreadable, UnreadableImage, lis
 
 MAX_DEFAULT_SIZE = 224
 NOT_MIRRORED = ("mnist", "svhn", "digits")
-"""Sets with such a word in their names hold letters or numbers, which mirrored are others or none."""
+"""Words in the names of sets of letters or numbers, which change their meaning when they are mirrored."""
 SMALL_PIXELS = 64 * 64
 CACHE_BYTES = 256 * 2**20
+MAX_BYTES = 4 * 2**30
+"""The largest set that is read into memory."""
 MAX_SIZED, MAX_INSPECTED, MAX_INSPECTED_PIXELS = 32, 512, 16 * 2**20
-"""Images whose size is asked for; images inspected before they are used; and pixels decoded for that, beyond which headers do."""
+"""Images that the default size is made of; images inspected when a set is opened, and pixels decoded for that."""
 
 
 class Reader(Protocol):
-    """Images by number, of any mode; what they raise is of that image alone, but for DataError and errors of the system."""
+    """Images by number, of any mode. An exception means that this one image is damaged, unless it is a DataError or the system's."""
 
     def image(self, row: int) -> Image.Image: ...
 
     def where(self, row: int) -> str:
-        """What a person calls the image, its file name for one."""
+        """The image's name in messages, such as its file."""
 
 
 class EncodedImages:
-    """A reader of image files, wherever their bytes lie."""
+    """A reader of encoded images: of files, of members of a tar, of cells of a table."""
 
     broken: Collection[int] = ()
-    """Rows known to hold no image."""
+    """Rows that are known to be unreadable."""
 
     def open(self, row: int) -> BinaryIO:
         raise NotImplementedError
@@ -128,7 +130,7 @@ class ImageSet:
 
     @cached_property
     def unreadable(self) -> Unreadable:
-        """Where whoever reads notes what it could not read."""
+        """The images that could not be read so far; who reads images adds to it."""
         return Unreadable(self.source, self.class_names, self.labels)
 
     def read(self, index: int) -> Image.Image:
@@ -155,9 +157,9 @@ class ImageSet:
         return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-int(np.median(sides)) // 32) * 32))
 
     def inspected(self) -> ImageSet:
-        """The set, once some of its image files were read, so that damage is reported before anything depends on it.
+        """This set, after a sample of its image files was read, so that damage is reported before anything is trained.
 
-        A large set costs no more than a small one: 512 images are opened at the most, and the first of these decoded.
+        At most 512 images are opened. They are decoded until that has cost 16 million pixels; of the rest only headers are read.
         """
         if isinstance(self.reader, EncodedImages):
             pixels = 0
@@ -172,7 +174,7 @@ class ImageSet:
         return self
 
     def _of_readable(self, indices: np.ndarray, ask: Callable[[int], Any]) -> Mapping[int, Any]:
-        """What is asked for of each image, but for those that cannot be read, which are noted."""
+        """What `ask` returns for each image that can be read; the others are added to `unreadable`."""
         found, unreadable = {}, {}
         for index in map(int, indices):
             try:
@@ -191,7 +193,7 @@ class ImageSet:
         except Exception as error:  # Whatever a damaged file makes Pillow's decoders raise: their kinds are not documented.
             reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else one_line(error) or type(error).__name__
             where = printable(self.reader.where(row))
-            # The system's error is not the file's: it may be another one the next time, and results would depend on that.
+            # An error of the system may be gone the next time: leaving the image out would make results depend on that.
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
                 raise DataError(f"{where}: the image cannot be read ({reason})") from None
             raise UnreadableImage(where, reason) from None
@@ -205,11 +207,11 @@ def labelled_set(
     remarks: Sequence[str] = (),
     rows: np.ndarray | None = None,
 ) -> ImageSet:
-    """The set of images with a class each, whose classes are those that occur.
+    """A set of images with one class each. Its classes are those that occur among the labels.
 
     Args:
-        labels: names of classes, or numbers.
-        names: of the numbers; without them classes are called by their numbers, and stand in natural order: 2 before 10.
+        labels: names or numbers of classes.
+        names: of the numbered classes; by default the labels are the names, in natural order: 2 before 10.
         rows: of the images in the reader; by default all of them in turn.
     """
     if names is None:
@@ -250,7 +252,7 @@ def spread(total: int, limit: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _opened_again(opener: Callable[..., ImageSet | None], name: str, *more: Any) -> ImageSet:
-    """In another process, which lives as long as a command: opened once, however many jobs bring the set along."""
+    """The set in another process, which opens it once, however many jobs bring it along."""
     *arguments, digest = more
     images = opener(name, *arguments)
     if images is None or images._digest != digest:

@@ -1,4 +1,4 @@
-"""A caller's dataset object as a source of labelled images: any with `len`, (image, target) by number, and `classes`, as torchvision's."""
+"""A caller's dataset object as a source of images: with `len()`, (image, target) by number, and `classes`, as torchvision's have."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CHANNELS = (1, 3, 4)
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images with their classes' numbers.
+    """Images with the numbers of their classes.
 
-    An image is a PIL image, a uint8 array (H, W), (H, W, C) or (C, H, W), or a uint8 tensor (C, H, W), (H, W) or (H, W, C). With
-    `targets`, the numbers of all images' classes, no image is decoded to list them.
+    An image is a PIL image, a uint8 array (H, W), (H, W, C) or (C, H, W), or a uint8 tensor (C, H, W), (H, W) or (H, W, C). A
+    dataset with `targets`, the class numbers of all images, is listed without decoding any image.
     """
 
     classes: Sequence[str]
@@ -35,17 +35,17 @@ class Dataset(Protocol):
 
 
 class OwnImages:
-    """Reads the images of a caller's dataset. It travels to other processes as a pickle, which these open."""
+    """Reads the images of a dataset object. Other processes get the object as a pickle that cloudpickle makes."""
 
     def __init__(self, dataset: Dataset, name: str | None = None) -> None:
         self.dataset = dataset
         self.name = name or f"{OF_CALLER}, {type(dataset).__name__}"
 
     def labels(self) -> np.ndarray:
-        """The numbers of all images' classes, (N,) int64; DataError where they are none, or the first image is none."""
+        """The class numbers of all images, (N,) int64; DataError where they are not such, or the first image is not an image."""
         total, classes = len(self.dataset), list(self.dataset.classes)
         if total:
-            # What is wrong with all of them is said now; what is wrong with one is a damaged image.
+            # An error in every image ends the command here; one in a later image counts as a damaged image.
             as_image(self.dataset[0][0], self.name)
         targets = getattr(self.dataset, "targets", None)
         found = np.asarray([self.dataset[i][1] for i in range(total)] if targets is None else targets).reshape(-1)
@@ -64,7 +64,7 @@ class OwnImages:
     def __reduce__(self) -> tuple[Callable[[bytes], OwnImages], tuple[bytes]]:
         try:
             return _unpacked, (cloudpickle.dumps(self.dataset),)
-        except Exception as error:  # Whatever an object of the caller's raises.
+        except Exception as error:  # The caller's object may raise anything.
             reason = one_line(error)
             raise DataError(f"{self.name}: got an object that cannot be sent to other processes ({reason}); expected one without open "
                             "files, or a single worker") from None  # fmt: skip
@@ -75,7 +75,7 @@ def _unpacked(content: bytes) -> OwnImages:
 
 
 def identity_of(name: str, class_names: Sequence[str], labels: np.ndarray) -> str:
-    """What tells one dataset from another in a run's config: name, number, and a digest of classes and labels, not of pixels."""
+    """What identifies a dataset in a run's config: its name, its size, and a digest of classes and labels, but not of pixels."""
     digest = hashlib.sha256("\0".join(class_names).encode() + b"\0\0" + labels.astype("<i8").tobytes()).hexdigest()[:16]
     return f"{name}: {len(labels)} images of {len(class_names)} classes, {digest}"
 

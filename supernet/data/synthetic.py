@@ -1,10 +1,9 @@
-"""Drawn images that ask of token mixers what they are made for, a task each.
+"""Synthetic images for four tasks, each of which needs what one kind of token mixer does.
 
-- `texture`: which way neighbouring pixels agree; a look at a few neighbours decides, so local convolutions suffice.
-- `pairs`: by how much the colour of a patch at the left differs from that of one at the right, whatever lies between
-  them; distant places have to be compared.
-- `counts`: how many squares there are, small ones and large ones, whose area tells nothing; several scales matter.
-- `channels`: which colour channels vary together over the image; their correlation is no matter of place.
+- `texture`: in which direction neighbouring pixels are correlated. Local convolutions suffice.
+- `pairs`: how many hues a patch at the left is from one at the right, with distractors between them. Needs a global receptive field.
+- `counts`: how many squares there are, of any size and the same total area. Needs several scales.
+- `channels`: which colour channels are correlated. Needs attention over channels, and no position.
 
 How far they tell mixers apart is measured in experiments/results/synthetic.md. Images are 32x32, in noise; the same seed gives the same
 ones. Classes of a task do not differ in mean brightness or colour.
@@ -36,14 +35,14 @@ Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Task:
-    """A question about an image, and its answers."""
+    """A classification task, and how images of its labels are made."""
 
     class_names: tuple[str, ...]
     draw: Draw
 
 
 def texture(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise in which every pixel is as its neighbour to one side."""
+    """Noise in which every pixel is correlated with its neighbour in one direction, which is the label."""
     grey = rng.normal(size=(len(labels), SIDE + 1, SIDE + 2))
     steps = np.array([(0, 1), (1, 0), (1, 1), (1, -1)])[labels]
     rows, columns = np.arange(SIDE)[None, :, None], np.arange(1, SIDE + 1)[None, None, :]
@@ -54,7 +53,7 @@ def texture(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def pairs(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A patch at either side, their colours apart by the label in a circle of four; two patches between them tell nothing."""
+    """A patch at either side, whose hues differ by the label in a circle of four, and two patches of random hues between them."""
     images = np.full((len(labels), SIDE, SIDE, 3), GREY)
     num = len(HUES)
     left = rng.integers(num, size=len(labels))
@@ -67,9 +66,9 @@ def pairs(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def counts(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One to four squares of any size and brightness, no two of which touch; together they are as large however many they are."""
+    """One to four separate squares of any size and brightness; their total area does not depend on their number."""
     images = np.full((len(labels), SIDE, SIDE, 3), GREY)
-    # Each in a quarter of its own, so that there is always room.
+    # Each square lies in its own quarter of the image, so that none touch.
     half = SIDE // 2
     for i, label in enumerate(labels):
         num = int(label) + 1
@@ -78,13 +77,13 @@ def counts(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for area, quarter in zip(areas, rng.permutation(4)[:num], strict=True):
             side = round(float(area) ** 0.5)
             row, column = rng.integers(1, half - side, size=2) + half * np.array(divmod(int(quarter), 2))
-            # Darker as often as brighter: the mean tells nothing.
+            # Equally often darker and brighter, so that the mean says nothing about the number.
             images[i, row : row + side, column : column + side] += rng.choice((-1, 1)) * rng.uniform(60, 100)
     return images
 
 
 def channels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Three noises, two of which go together, or none."""
+    """Noise in three channels, of which two are correlated, or none."""
     noise = rng.normal(size=(len(labels), SIDE, SIDE, 3))
     first, second = np.array([(0, 1), (0, 1), (0, 2), (1, 2)])[labels].T
     weight = np.where(labels == 0, 0.0, CORRELATION)[:, None, None]
@@ -103,9 +102,9 @@ TASKS: Mapping[str, Task] = {
 
 
 def draw(tasks: Sequence[str], images_a_class: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of some tasks: (N, 32, 32, 3) uint8, and labels (N,) that number the classes task by task and take turns.
+    """Images of some tasks, (N, 32, 32, 3) uint8, and labels (N,), which number the classes task by task and alternate.
 
-    What is drawn of a task depends on the seed and the number of images alone, not on what else is drawn.
+    The images of a task depend only on the seed and the number of images, not on the other tasks.
     """
     num_classes = [len(TASKS[task].class_names) for task in tasks]
     images = np.empty((images_a_class, sum(num_classes), SIDE, SIDE, 3), dtype=np.uint8)

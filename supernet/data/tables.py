@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from space.errors import one_line
-from supernet.data.image_set import EncodedImages, ImageSet, labelled_set
+from supernet.data.image_set import MAX_BYTES, EncodedImages, ImageSet, labelled_set
 from supernet.data.labelled_files import LABEL_COLUMNS
 from supernet.data.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet", ".arrow")
-MAX_BYTES = 4 * 2**30
-"""Of a Parquet set in memory."""
 
 
 class _EncodedColumn(EncodedImages):

@@ -1,6 +1,6 @@
-"""What becomes of images whose files are damaged: they are counted and named, and too many of them are an error.
+"""Damaged images are counted and named, and too many of them are an error: one rule for all sources.
 
-One rule for all sources: up to 5 % of a set's images, or a single one, may be damaged, but not all of a class. In training another
+Up to 5 % of a set's images, or a single one, may be damaged, but not all of a class. In training another
 image of the same class and part takes the place of a damaged one; in evaluation it is left out.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 from space.errors import UserError
 
 MAX_SHARE = 0.05
-"""Of a set's images, one aside, that may be damaged; beyond that something else is wrong."""
+"""Of a set's images that may be damaged; a single one always may."""
 MAX_LISTED = 5
-"""Files that one line names."""
+"""Names in one line."""
 
 
 class DataError(UserError):
@@ -43,7 +43,7 @@ def listed(names: Sequence[str], separator: str = ", ") -> str:
 
 
 class Unreadable:
-    """The damaged images of a set that were met so far.
+    """The damaged images of a set that were found so far.
 
     Args:
         source, class_names, labels: of the set, as `supernet.data.image_set.ImageSet` has them.
@@ -51,41 +51,41 @@ class Unreadable:
 
     def __init__(self, source: str, class_names: Sequence[str], labels: np.ndarray) -> None:
         self._source, self._class_names, self._labels = source, class_names, labels
-        self._met: dict[int, str] = {}
+        self._found: dict[int, str] = {}
         self._num_reported = 0
 
-    def add(self, met: Mapping[int, str], sample_size: int = 0) -> None:
+    def add(self, found: Mapping[int, str], sample_size: int = 0) -> None:
         """Note damaged images; DataError where there are too many, or all of a class.
 
         Names them on stderr whenever their number has doubled: a line for the first, and few for thousands.
 
         Args:
-            met: by number, which file and why.
+            found: by number, which file and why.
             sample_size: of how many images spread over the set, where it was such a sample; 0 otherwise. A share that is twice too
                 large in it would be too large in the set.
         """
-        new = list(met.keys() - self._met.keys())
-        self._met |= met
-        count, total = len(self._met), len(self._labels)
-        if count > max(1, MAX_SHARE * total) or (sample_size and len(met) > max(1, 2 * MAX_SHARE * sample_size)):
+        new = list(found.keys() - self._found.keys())
+        self._found |= found
+        count, total = len(self._found), len(self._labels)
+        if count > max(1, MAX_SHARE * total) or (sample_size and len(found) > max(1, 2 * MAX_SHARE * sample_size)):
             raise DataError(
                 f"{self._source}: got {count} images of {total} that cannot be read, expected at most {MAX_SHARE:.0%}; "
                 f"replace or remove them: {self._listed(0)}"
             )
         for label in np.unique(self._labels[new]):
             members = np.flatnonzero(self._labels == label).tolist()
-            if self._met.keys() >= set(members):
-                name, files = self._class_names[label], listed([self._met[index] for index in members], "; ")
+            if self._found.keys() >= set(members):
+                name, files = self._class_names[label], listed([self._found[index] for index in members], "; ")
                 raise DataError(f"{self._source}: got no image of the class {name!r:.60} that can be read; replace them: {files}")
         if count >= max(1, 2 * self._num_reported):
             self.report()
 
     def report(self) -> None:
         """Name on stderr, in one line, those that were not named before."""
-        if self._num_reported < len(self._met):
-            counted = f"{len(self._met)} of {len(self._labels)} images so far cannot be read"
+        if self._num_reported < len(self._found):
+            counted = f"{len(self._found)} of {len(self._labels)} images so far cannot be read"
             print(f"{self._source}: {counted} and are passed over: {self._listed(self._num_reported)}", file=sys.stderr, flush=True)
-            self._num_reported = len(self._met)
+            self._num_reported = len(self._found)
 
     def _listed(self, first: int) -> str:
-        return listed(list(self._met.values())[first:], "; ")
+        return listed(list(self._found.values())[first:], "; ")
