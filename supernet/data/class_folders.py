@@ -83,7 +83,9 @@ def _labelled(listing: Listing, part: str, source: str, where: str, remarks: Seq
     beside = sorted(file.path for file in listing.images if "/" not in file.path)
     if not images:
         found = f"{len(beside)} images outside folders" if beside else f"no images ({_counted(listing.others)})"
-        raise DataError(f"{where}: got {found}, expected a folder a class with images inside")
+        tables = [file.where for file in listing.others if file.suffix in (".csv", ".tsv")]
+        advice = f"; if {tables[0]} holds the classes, give that" if tables else ""
+        raise DataError(f"{where}: got {found}, expected a folder a class with images inside{advice}")
     _check_class_folders(listing, {file.path.partition("/")[0] for file in images}, where)
     remarks = [*remarks, *_passed_over(listing, beside)]
     found_set = labelled_set(source, [file.path.partition("/")[0] for file in images], Files(images), remarks=remarks)

@@ -156,7 +156,8 @@ def _folder(path: Path, part: str) -> ImageSet | None:
     listing = list_folder(path)
     if not listing.images:
         others = sorted(listing.below("").others)
-        tables = [Path(file.file) for file in others if file.suffix in TABLES]
+        # `datasets` leaves results of its own computations beside a set's files.
+        tables = [Path(file.file) for file in others if file.suffix in TABLES and not Path(file.file).name.startswith("cache-")]
         if tables:
             return images_of_tables(str(path), tables, part)
         tars = [file for file in others if file.suffix == ".tar"]
@@ -205,7 +206,7 @@ def _named(name: str, parts: tuple[str, ...]) -> ImageSet:
     """The first part of this name that a set has which is downloaded."""
     prefix = name.split("/")[0].lower()
     if prefix in STREAMED_PREFIXES:
-        raise DataError(f"{name}: got a streamed set, expected one whose images have numbers: torch or hfds")
+        raise DataError(f"{name}: got a streamed set, expected torch/..., hfds/..., or a folder of WebDataset shards")
     if prefix == "hfds":
         return images_of_hugging_face(name, parts)
     from timm.data import create_dataset

@@ -112,6 +112,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "an empty class with test images": ({f"train/{p}": c for p, c in tree().items()} | {"train/fox/.keep": b"", "val/fox/0.png": PNG},
                                         r"train: got no image that Pillow reads in the class folders 'fox' \(empty\)"),
     "no class folders": ({f"{n}.png": PNG for n in range(20)}, "got 20 images outside folders, expected a folder a class"),
+    "a table beside images": ({f"{n}.png": PNG for n in range(20)} | {"labels.csv": b"x"}, "if .*labels.csv holds the classes, give that"),
     "no images": ({"cat/1.txt": b"", "dog/2.txt": b""}, r"got no images \(2 .txt\)"),
     "a test part alone": ({"val/cat/0.png": PNG, "val/dog/0.png": PNG}, "got val without train"),
     "classes or a split": (tree() | {"train/a/0.png": PNG, "train/b/0.png": PNG}, "the folder train of folders beside .* cat, dog"),
