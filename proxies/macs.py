@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from proxies.cost import Cost
 from space.architecture import Architecture, Part
 from space.errors import UserError
-from space.network import build_part
+from space.parts import build_part
 from space.registry import Spec
 
 aten = torch.ops.aten

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from space.architecture import Architecture
 from space.files import load_architecture, parent_names, parse_architecture
-from space.network import TokenMixerNet, build_network, build_part
+from space.network import TokenMixerNet, build_network
+from space.parts import build_part
 
 ArchitectureLike = Architecture | Mapping[str, Any] | str | Path
 """A value, the mapping that its YAML holds, a file, or a published network's name."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from space.architecture import Architecture, Part
-from space.network import TokenMixerNet, build_network, build_part
+from space.network import TokenMixerNet, build_network
+from space.parts import build_part
 from space.search_space import SearchSpace
 from supernet.seeding import seeded
 from supernet.sharing import leading_slice, shared_name, shared_tensors

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from space.architecture import Architecture, Part
-from space.network import build_part, check_size
+from space.parts import build_part, check_size
 from space.search_space import Option, SearchSpace
 
 

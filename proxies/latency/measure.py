@@ -23,7 +23,8 @@ from proxies.macs import cost_of
 from proxies.target import Target
 from space.architecture import Architecture, Part
 from space.fuse import fuse
-from space.network import build_network, build_part
+from space.network import build_network
+from space.parts import build_part
 
 NS_A_ROUND = 20_000_000
 MAX_REPEATS = 20

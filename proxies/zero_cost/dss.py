@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from proxies.zero_cost.passes import BATCH_NORMS, ones_like, positive, replaced, run_network, tensors_of, weight_gradients
 from proxies.zero_cost.registry import Batch, register
-from space.network import Block
+from space.blocks import Block
 
 
 @register("dss", paper="https://arxiv.org/abs/2203.12217")

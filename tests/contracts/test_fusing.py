@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from space.architecture import Part
 from space.fuse import fuse
 from space.kinds import NORMS
-from space.network import build_part
+from space.parts import build_part
 from space.registry import Spec
 from tests.space.examples import randomised
 

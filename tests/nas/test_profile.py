@@ -11,7 +11,7 @@ from nas.profile import main, parse_image_size, profile
 from proxies.cost import Cost
 from proxies.macs import cost_of, part_activations
 from space import build_network, dump_architecture, load_architecture, load_space, parent_names
-from space.network import build_part
+from space.parts import build_part
 from tests.nas.conftest import Mistaken
 
 MEMBER = load_space("hybrid-32").largest()

@@ -17,8 +17,9 @@ from proxies.zero_cost.blocks import blocks_of
 from proxies.zero_cost.passes import loss_gradients
 from proxies.zero_cost.registry import SCORES, Batch, ScoreError, register, score_named
 from space import BlockSpec, build_network, load_architecture, load_space, parent_names
+from space.blocks import Block
 from space.kinds import FFNS, MIXERS
-from space.network import Block, TokenMixerNet
+from space.network import TokenMixerNet
 from tests.space.examples import shortened, tiny_space
 
 every_score = pytest.mark.parametrize("name", SCORES)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 
 from space import Architecture, SpaceError, build_network
-from space.network import build_part
+from space.parts import build_part
 
 from .examples import SPACES, hand_built
 
