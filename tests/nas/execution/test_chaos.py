@@ -25,7 +25,7 @@ from tests.killing import run_whole, running
 from tests.nas.execution import driver
 from tests.postgresql import installed_programs, restartable_postgresql
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 KILLS = ["worker"] * 10 + ["node"] * 5 + ["driver"] * 5
 SECONDS = 1.5
 """That an evaluation takes at most."""
