@@ -61,7 +61,8 @@ class PathTraining(nn.Module):
     def _count(self, architecture: Architecture) -> None:
         operators = ((part.path, part.spec.label) for part in architecture.parts)
         indices = [self._index[operator] for operator in operators if operator in self._index]
-        self.counts[torch.tensor(indices, device=self.counts.device)] += 1
+        # In place on views: indices would have to be copied to the device.
+        torch._foreach_add_([self.counts[index] for index in indices], 1)
 
 
 def _operators(space: SearchSpace) -> list[tuple[str, str]]:

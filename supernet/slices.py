@@ -7,7 +7,7 @@ of the parameter and of its state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +51,6 @@ class SlicedParameter:
         # One operation; slicing would be one per dimension.
         return tensor.as_strided(self.view.shape, tensor.stride())
 
-    def contiguous_part_of(self, tensor: Tensor) -> Tensor:
-        """The same in contiguous memory, which is the tensor's own only where all of a contiguous part was trained."""
-        part = self.part_of(tensor)
-        return part.contiguous() if self.mask is None else part.clone(memory_format=torch.contiguous_format)
-
-    def write(self, tensor: Tensor, values: Tensor) -> None:
-        """Write values of the view's shape into the tensor where the view was trained."""
-        part = self.part_of(tensor)
-        if self.mask is not None:
-            part.copy_(torch.where(self.mask, values, part))
-        elif part.data_ptr() != values.data_ptr():
-            part.copy_(values)
-
 
 class Slices:
     """The slices of a model's parameters that a step's forward passes use."""
@@ -80,7 +67,7 @@ class Slices:
         self._in_use.add(id(parameter))
         leaves = self._leaves.setdefault(id(parameter), {})
         # The slices of a parameter that has moved to another device are outdated.
-        if shape not in leaves or leaves[shape].data_ptr() != parameter.data_ptr():
+        if shape not in leaves or leaves[shape].device != parameter.device:
             leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_()
         return leaves[shape]
 
@@ -107,72 +94,130 @@ class Slices:
     def _joined(self, name: str, parameter: nn.Parameter, leaves: Sequence[Tensor]) -> SlicedParameter:
         view = self.leaf(parameter, torch.Size(map(max, zip(*(leaf.shape for leaf in leaves), strict=True))))
         gradient = torch.zeros(view.shape, dtype=view.dtype, device=view.device)
-        mask = torch.zeros(view.shape, dtype=torch.bool, device=view.device)
         for leaf in leaves:
             assert leaf.grad is not None
             leading_slice(gradient, leaf.shape).add_(leaf.grad)
-            leading_slice(mask, leaf.shape).fill_(True)
         view.grad = gradient
-        # By shapes: asking the mask would wait for the device.
-        is_covered = any(leaf.shape == view.shape for leaf in leaves)
-        return SlicedParameter(name, parameter, view, None if is_covered else mask)
+        # By shapes: asking a mask would wait for the device.
+        if any(leaf.shape == view.shape for leaf in leaves):
+            return SlicedParameter(name, parameter, view)
+        mask = torch.zeros(view.shape, dtype=torch.bool, device=view.device)
+        for leaf in leaves:
+            leading_slice(mask, leaf.shape).fill_(True)
+        return SlicedParameter(name, parameter, view, mask)
 
 
 @torch.no_grad()
-def update(optimizer: torch.optim.Optimizer, trained: Sequence[SlicedParameter]) -> None:
+def update(optimizer: torch.optim.Optimizer, trained: Sequence[SlicedParameter], found_inf: Tensor) -> None:
     """Do one step of an optimizer on the trained slices alone.
 
-    The optimizer works on contiguous copies of slices that are not contiguous: torch's fused optimizers rely on that.
+    Args:
+        found_inf: a scalar on the device; where it is 1.0, nothing changes. Fused optimizers test it on the device, as they do for
+            `torch.amp.GradScaler`. For others it is read here, which waits for the device.
 
     Raises:
         OptimizerError: the optimizer's state does not have its parameters' shapes, so no part of it belongs to a slice.
     """
-    stand_ins = {one.parameter: _stand_in(one) for one in trained}
+    if optimizer.defaults.get("fused"):
+        optimizer.found_inf = found_inf  # type: ignore[attr-defined]
+    elif found_inf.item():
+        return
     wholes = [group["params"] for group in optimizer.param_groups]
-    states: dict[nn.Parameter, dict[str, Any]] = {parameter: optimizer.state.pop(parameter, {}) for parameter in stand_ins}
+    states = {one.parameter: optimizer.state.pop(one.parameter, {}) for one in trained}
+    stand_ins = {one.parameter: _StandIn(one, states[one.parameter]) for one in trained if not one.is_whole}
+    _copy_strided(stand_ins.values())
+    updated = {parameter: stand_ins[parameter].tensor if parameter in stand_ins else parameter for parameter in states}
     try:
         for group in optimizer.param_groups:
-            group["params"] = [stand_ins[parameter] for parameter in group["params"] if parameter in stand_ins]
-        for one in trained:
-            if state := states[one.parameter]:
-                optimizer.state[stand_ins[one.parameter]] = {key: _part(value, one) for key, value in state.items()}
+            group["params"] = [updated[parameter] for parameter in group["params"] if parameter in updated]
+        for parameter, state in states.items():
+            if state:
+                optimizer.state[updated[parameter]] = stand_ins[parameter].part_of_state if parameter in stand_ins else state
         optimizer.step()
-        for one in trained:
-            stand_in, state = stand_ins[one.parameter], states[one.parameter]
-            if not one.is_whole:
-                one.write(one.parameter, stand_in)
-            for key, value in optimizer.state.pop(stand_in, {}).items():
-                state[key] = _whole(type(optimizer).__name__, value, state.get(key), one)
+        changes = [
+            change
+            for parameter, stand_in in stand_ins.items()
+            for change in stand_in.changes(optimizer.state.pop(stand_in.tensor, {}), type(optimizer).__name__)
+        ]
+        if changes:
+            torch._foreach_copy_([part for part, _ in changes], [values for _, values in changes])
     finally:
         for group, whole in zip(optimizer.param_groups, wholes, strict=True):
             group["params"] = whole
         for parameter, state in states.items():
-            optimizer.state[parameter] = state
+            if parameter in stand_ins or state:
+                optimizer.state[parameter] = state
 
 
-def _stand_in(one: SlicedParameter) -> Tensor:
-    """What the optimizer updates instead of a parameter."""
-    if one.is_whole:
-        return one.parameter
-    stand_in = one.contiguous_part_of(one.parameter.detach())
-    stand_in.grad = one.gradient.contiguous()
-    return stand_in
+_PARAMETER = "parameter"
+"""Key of the parameter among the tensors of its state."""
 
 
-def _part(value: object, one: SlicedParameter) -> object:
-    """The slice's part of a value of the optimizer's state."""
-    if one.is_whole or not isinstance(value, Tensor) or value.shape != one.parameter.shape:
-        return value
-    return one.contiguous_part_of(value)
+class _StandIn:
+    """What an optimizer updates instead of a parameter that was trained in part: contiguous slices of it and of its state.
+
+    Args:
+        state: the optimizer's state of the whole parameter.
+
+    Attributes:
+        parts: views of the parameter and of its state.
+        tensors: the same in contiguous memory: fused optimizers write past the end of strided views.
+    """
+
+    def __init__(self, one: SlicedParameter, state: dict[str, Any]) -> None:
+        self._one, self._state = one, state
+        wholes = {_PARAMETER: one.parameter.detach()}
+        wholes |= {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == one.parameter.shape}
+        self.parts = {key: one.part_of(whole) for key, whole in wholes.items()}
+        self.tensors = dict(self.parts)
+
+    @property
+    def strided(self) -> list[str]:
+        """The keys of the parts that must be copied."""
+        return [key for key, part in self.parts.items() if self._one.mask is not None or not part.is_contiguous()]
+
+    @property
+    def tensor(self) -> Tensor:
+        """The parameter's slice, with its gradient."""
+        tensor = self.tensors[_PARAMETER]
+        if tensor.grad is None:
+            tensor.grad = self._one.gradient.contiguous()
+        return tensor
+
+    @property
+    def part_of_state(self) -> dict[str, Any]:
+        """The state of the slice."""
+        return {key: self.tensors.get(key, value) for key, value in self._state.items()}
+
+    def changes(self, state: Mapping[str, Any], optimizer: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Take over the slice's state after the step; pairs of parts and the values to be written into them.
+
+        Args:
+            optimizer: its name.
+        """
+        view, mask = self._one.view, self._one.mask
+        for key, value in {_PARAMETER: self.tensor, **state}.items():
+            if not isinstance(value, Tensor) or value.ndim == 0:
+                self._state[key] = value
+                continue
+            if value.shape != view.shape:
+                got = f"got {optimizer}, whose state for a weight of {tuple(view.shape)} has {tuple(value.shape)}"
+                raise OptimizerError(f"optimizer: {got}; expected one such as adamw")
+            if key not in self.parts:
+                self._state[key] = value.new_zeros(self._one.parameter.shape)
+                self.parts[key] = self._one.part_of(self._state[key])
+            part = self.parts[key]
+            if value is not part:
+                yield part, value if mask is None else torch.where(mask, value, part)
 
 
-def _whole(optimizer: str, value: object, before: object, one: SlicedParameter) -> object:
-    """The whole parameter's value of the state after the step."""
-    if one.is_whole or not isinstance(value, Tensor) or value.ndim == 0:
-        return value
-    if value.shape != one.view.shape:
-        got = f"got {optimizer}, whose state for a weight of {tuple(one.view.shape)} has {tuple(value.shape)}"
-        raise OptimizerError(f"optimizer: {got}; expected one such as adamw")
-    whole = before if isinstance(before, Tensor) else value.new_zeros(one.parameter.shape)
-    one.write(whole, value)
-    return whole
+def _copy_strided(stand_ins: Iterable[_StandIn]) -> None:
+    """Copy strided slices of one type into contiguous memory, in one call: on a GPU a call takes longer than a small copy."""
+    strided = [(stand_in.tensors, key) for stand_in in stand_ins for key in stand_in.strided]
+    if strided:
+        parts = [tensors[key] for tensors, key in strided]
+        memory = parts[0].new_empty(sum(part.numel() for part in parts))
+        copies = [flat.view(part.shape) for flat, part in zip(memory.split([part.numel() for part in parts]), parts, strict=True)]
+        torch._foreach_copy_(copies, parts)
+        for (tensors, key), copy in zip(strided, copies, strict=True):
+            tensors[key] = copy

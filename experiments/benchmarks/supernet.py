@@ -114,14 +114,14 @@ def step_of_supernet(
     sequence = Strategy(lambda domain, seed: lambda step: (architectures[step],), num_paths=lambda space: 1)
     training = PathTraining(Supernet(space), sequence, whole_space(space), 0).to(images.device).train()
     optimizer = create_optimizer_v2(training, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
-    parameters = dict(training.named_parameters())
+    parameters, found_inf = dict(training.named_parameters()), torch.zeros((), device=images.device)
 
     def step(index: int) -> None:
         for logits in training(index, images):
             F.cross_entropy(logits, labels).backward()
         trained = training.slices.with_gradients(parameters)
         nn.utils.clip_grad_norm_([one.view for one in trained], 5.0)
-        update(optimizer, trained)
+        update(optimizer, trained, found_inf)
         optimizer.zero_grad(set_to_none=True)
         training.slices.clear()
 

@@ -7,7 +7,6 @@ scalars are flushed before a checkpoint is written. So every step appears once, 
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -49,7 +48,7 @@ class Scalars:
         self._batch_size = batch_size
         self._writer: SummaryWriter | None = None
         self._last = 0
-        self._timed: tuple[int, float] | None = None
+        self._seconds: list[float] = []
 
     def __enter__(self) -> Scalars:
         return self
@@ -65,17 +64,15 @@ class Scalars:
             # The first one, or the training has gone back to an earlier state.
             self._open(step)
         self._last = step
+        self._seconds.append(report.seconds)
         if step % self._every:
             return
         if math.isfinite(report.loss):
             self.add(LOSS, report.loss, step)
         self.add(RATE, report.lr, step)
         self.add(SKIPPED, report.skipped, step)
-        now = time.perf_counter()
-        if self._timed is not None:
-            since, then = self._timed
-            self.add(SPEED, (step - since) * self._batch_size / (now - then), step)
-        self._timed = step, now
+        self.add(SPEED, self._batch_size * len(self._seconds) / sum(self._seconds), step)
+        self._seconds.clear()
 
     def add(self, name: str, value: float, step: int) -> None:
         """Write a value of the step that was followed last."""
@@ -91,7 +88,7 @@ class Scalars:
         """Begin a file with which TensorBoard drops this step and later ones from earlier files."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._timed = None
+        self._seconds.clear()
         if self._writer is not None:
             self._writer.close()
         if is_first():

@@ -233,6 +233,7 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         checkpoint=conditions.checkpoint_of(training),
         extra=extra,
         on_step=follow,
+        is_read_at=training.curve.__contains__,
     )
     final = score()
     curve = {int(step): Score(**fields) for step, fields in extra["curve"].items()}

@@ -184,6 +184,7 @@ class Retraining:
                 extra=extra,
                 max_seconds=max_seconds,
                 on_step=follow,
+                is_read_at=lambda step: step % steps_per_epoch == 0,
                 on_save=scalars.flush,
             )
 

@@ -64,23 +64,31 @@ class Checkpointer:
             self._written = time.perf_counter()
             self._wait = max(SECONDS_UNSAVED, (self._written - start) / WRITING_SHARE)
 
+    def is_rollback_step(self, step: int) -> bool:
+        """Whether a rollback checkpoint is written after this step; it must be known by then whether the training has diverged."""
+        return self._file is not None and step % ROLLBACK_STEPS == 0
+
     def save_for_rollback(self, state: TrainState) -> None:
         """Write the rollback checkpoint after every `ROLLBACK_STEPS` steps."""
-        if self._file is not None and state.counters.step % ROLLBACK_STEPS == 0:
+        if self._file is not None and self.is_rollback_step(state.counters.step):
             self._write(_rollback_file(self._file), state)
 
-    def roll_back_if_diverged(self, state: TrainState) -> bool:
+    def roll_back_if_diverged(self, state: TrainState, step: int) -> bool:
         """Return a diverged training to its rollback checkpoint, with a lower learning rate from there on.
 
-        TrainingError where the rate was lowered before, or there is no such checkpoint.
+        Args:
+            step: up to which steps are known to have been skipped or not.
+
+        Raises:
+            TrainingError: the rate was lowered before, or there is no such checkpoint.
         """
         counters = state.counters
         if counters.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
             return False
-        diverged = f"step {counters.step - 1}: got {MAX_SKIPPED_IN_A_ROW} steps in a row without a finite loss"
+        diverged = f"step {step - 1}: got {MAX_SKIPPED_IN_A_ROW} steps in a row without a finite loss"
         if counters.lr_factor < 1:
             raise TrainingError(f"{diverged}, also at {counters.lr_factor:g} of the learning rate; lower it and start over")
-        if self._file is None or counters.step <= ROLLBACK_STEPS:
+        if self._file is None or step <= ROLLBACK_STEPS:
             raise TrainingError(f"{diverged}; lower the learning rate and start over")
         self._load(_rollback_file(self._file), state)
         changes = {"lr_factor": LOWER_LR, "skipped_in_a_row": 0, "skipped": counters.skipped, "seconds": counters.seconds}

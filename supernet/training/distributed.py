@@ -57,12 +57,22 @@ def average_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace floating-point tensors of one type by their means over all processes, in place."""
     if num_processes() > 1 and tensors:
         # One message: hundreds of small ones would take longer than the step.
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        flat = flatten(tensors)
         _join_group()
         distributed.all_reduce(flat)
-        flat /= num_processes()
-        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(mean.view(tensor.shape))
+        unflatten(flat / num_processes(), tensors)
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """The numbers of some tensors of one type one after the other."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+@torch.no_grad()
+def unflatten(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Write such numbers back into the tensors."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    torch._foreach_copy_(list(tensors), [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)])
 
 
 @cache

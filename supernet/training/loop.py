@@ -2,13 +2,16 @@
 
 A step depends on the seed, its number and the state before it: batches, augmentation, mixing and stochastic depth draw their random
 numbers by the step. So a checkpoint needs no random state, and a resumed training equals an uninterrupted one bit for bit.
+
+Results of steps stay on the device until several are read together, since reading waits for the device. What is trained does not depend
+on when they are read: a step is skipped on the device, and a training that has diverged returns to an earlier state anyway.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,10 @@ from supernet.training.config import TrainConfig, num_parts, precision_of
 from supernet.training.distributed import all_reduced, num_processes, own_device, process_index
 from supernet.training.interruptions import interruptions
 from supernet.training.state import TrainState
-from supernet.training.step import Forward, StepReport, TrainStep
+from supernet.training.step import Forward, StepReport, StepResult, TrainStep
+
+READ_EVERY = 10
+"""Steps whose results are read together, where steps are not computed by the CPU."""
 
 
 def train_network(
@@ -37,12 +43,13 @@ def train_network(
     extra: dict[str, Any] | None = None,
     max_seconds: float | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    is_read_at: Callable[[int], bool] = lambda step: False,
     on_save: Callable[[], None] | None = None,
 ) -> TrainState:
     """Train the parameters of `model` in place; resume where there is a checkpoint.
 
     Parameters that a step's forward does not use keep their values, their optimizer state and their average. The first Ctrl-C saves
-    after the step in progress and then raises KeyboardInterrupt; a second one raises at once.
+    after the step in progress, on a GPU after at most `READ_EVERY`, and then raises KeyboardInterrupt; a second one raises at once.
 
     Args:
         forward: runs the model, once for every part of a batch; it may choose a path by the step.
@@ -50,6 +57,8 @@ def train_network(
         slices: the parameter slices that `forward` runs, where it runs parts of parameters.
         extra: what `on_step` collects, in terms of JSON; checkpoints hold it, and resuming puts it back.
         max_seconds: stop after this time; that of earlier runs is not counted.
+        on_step: called for every step in order, but on a GPU only when results are read.
+        is_read_at: whether results are read just after a step, so that `on_step` finds the model as this step leaves it.
         on_save: called before a checkpoint is written; a training that resumes from it does not report the earlier steps again.
 
     Returns:
@@ -73,28 +82,51 @@ def train_network(
         rows = [row for number in own_parts for row in rows_of_part(batches.batch_size, number, parts)]
         return batches.stream(state.counters.step, config.steps, rows)
 
+    read_every = 1 if device.type == "cpu" else READ_EVERY
+    unread: list[StepResult] = []
     with interruptions() as interrupted:
         remaining = stream()
         is_over, is_stopped, _ = _in_any_process(state.counters.seconds >= end_seconds, interrupted.is_set(), False)
+        start = time.perf_counter()
         while not state.finished and not is_over and not is_stopped:
-            start = time.perf_counter()
-            report = train_step(state, *next(remaining))
-            if checkpointer.roll_back_if_diverged(state):
-                remaining = stream()
+            unread.append(train_step(state, *next(remaining)))
+            step = state.counters.step
+            if not (state.finished or step % read_every == 0 or checkpointer.is_rollback_step(step) or is_read_at(step)):
                 continue
-            if on_step is not None:
-                on_step(report)
-            state.counters.seconds += time.perf_counter() - start
-            is_over, is_stopped, is_due = _in_any_process(
-                state.counters.seconds >= end_seconds, interrupted.is_set(), checkpointer.is_due
-            )
-            if not state.finished:
-                checkpointer.save_for_rollback(state)
-            if is_over or is_stopped or is_due:
-                checkpointer.save(state)
+            for report in _read(unread, state, time.perf_counter() - start):
+                if checkpointer.roll_back_if_diverged(state, report.step):
+                    remaining = stream()
+                    break
+                if on_step is not None:
+                    on_step(report)
+            else:
+                state.counters.seconds += time.perf_counter() - start
+                is_over, is_stopped, is_due = _in_any_process(
+                    state.counters.seconds >= end_seconds, interrupted.is_set(), checkpointer.is_due
+                )
+                if not state.finished:
+                    checkpointer.save_for_rollback(state)
+                if is_over or is_stopped or is_due:
+                    checkpointer.save(state)
+            unread.clear()
+            start = time.perf_counter()
         if is_stopped or interrupted.is_set():
             raise KeyboardInterrupt
     return state
+
+
+def _read(results: Sequence[StepResult], state: TrainState, seconds: float) -> Iterator[StepReport]:
+    """Wait for the results of some steps; count skipped steps up to the one reported.
+
+    Args:
+        seconds: that all these steps took.
+    """
+    numbers = torch.stack([result.loss_and_skipped for result in results]).tolist()
+    for result, (loss, skipped) in zip(results, numbers, strict=True):
+        counters = state.counters
+        counters.skipped += bool(skipped)
+        counters.skipped_in_a_row = counters.skipped_in_a_row + 1 if skipped else 0
+        yield StepReport(result.step, loss, result.lr, counters.skipped, seconds / len(results), state.average)
 
 
 def _in_any_process(*conditions: bool) -> tuple[bool, ...]:

@@ -3,13 +3,16 @@
 A batch is split into equal parts where several processes share it, or one process accumulates gradients. All parts are mixed alike and
 draw their other random numbers by their own number, so it does not matter which process trains on which part: two processes train what
 one does in twice as many parts. Batch norms see one part at a time, and their running averages are averaged over the processes.
+
+With a fused optimizer no value is read from the device, so that it computes a step while the next one is launched. A step without a finite
+loss and gradient is skipped there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from supernet.seeding import reseed, seeded
 from supernet.slices import SlicedParameter, Slices, update
 from supernet.training.config import TrainConfig
-from supernet.training.distributed import all_reduced, average_over_processes, num_processes, own_device
+from supernet.training.distributed import all_reduced, average_over_processes, flatten, num_processes, own_device, unflatten
 from supernet.training.losses import Distilled, Output, loss_of
 from supernet.training.state import TrainState
 
@@ -31,8 +34,9 @@ class StepReport:
 
     Args:
         step: counted from 1.
-        loss: not finite where the step was skipped.
+        loss: not finite where the step was skipped, unless only a gradient was not.
         skipped: steps skipped so far.
+        seconds: duration of a step, the mean of those that were reported together.
         average: the averaged weights and buffers by name, live; none where the configuration asks for none.
     """
 
@@ -40,7 +44,20 @@ class StepReport:
     loss: float
     lr: float
     skipped: int
+    seconds: float
     average: Mapping[str, Tensor] | None
+
+
+class StepResult(NamedTuple):
+    """What one step did, on the device.
+
+    Args:
+        loss_and_skipped: (2,), the loss and whether the step was skipped, 1 or 0.
+    """
+
+    step: int
+    lr: float
+    loss_and_skipped: Tensor
 
 
 class TrainStep:
@@ -69,44 +86,42 @@ class TrainStep:
         self._mixup = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
                             num_classes=num_classes) if config.is_mixed else None  # fmt: skip
 
-    def __call__(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> StepReport:
+    def __call__(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> StepResult:
         """Update the weights; skip the update, changing none of them, where the loss or a gradient is not finite."""
-        counters, buffers = state.counters, dict(state.model.named_buffers())
-        before = [buffer.clone() for buffer in buffers.values()]
+        config, buffers = self._config, _Buffers(state.model)
         self._set_lr(state)
         loss = self._backward(state, images_BCHW, labels_B)
         trained = self._slices.with_gradients(state.parameters)
         # Every process ran the same paths, so the same slices have gradients everywhere.
         average_over_processes([one.gradient for one in trained])
-        if math.isfinite(loss) and self._clip(trained):
-            update(state.optimizer, trained)
-            average_over_processes([buffer for buffer in buffers.values() if buffer.is_floating_point()])
-            if state.average is not None and self._config.ema_decay is not None:
-                _update_average(state.average, trained, buffers, min(self._config.ema_decay, (1 + counters.step) / (10 + counters.step)))
-            counters.skipped_in_a_row = 0
-        else:
-            # Batch norms have averaged what was not finite.
-            for buffer, value in zip(buffers.values(), before, strict=True):
-                buffer.copy_(value)
-            counters.skipped += 1
-            counters.skipped_in_a_row += 1
+        norm = nn.utils.get_total_norm([one.gradient for one in trained])
+        is_finite = torch.stack([loss, norm]).isfinite().all()
+        if config.clip_grad is not None:
+            nn.utils.clip_grads_with_norm_([one.view for one in trained], config.clip_grad, norm)
+        skipped = (~is_finite).float()
+        update(state.optimizer, trained, skipped)
+        buffers.average_or_restore(is_finite)
+        if state.average is not None and config.ema_decay is not None:
+            decay = min(config.ema_decay, (1 + state.counters.step) / (10 + state.counters.step))
+            _update_average(state.average, trained, buffers.by_name, (1 - decay) * is_finite)
         state.optimizer.zero_grad(set_to_none=True)
         self._slices.clear()
-        counters.step += 1
-        return StepReport(counters.step, loss, state.optimizer.param_groups[0]["lr"], counters.skipped, state.average)
+        state.counters.step += 1
+        return StepResult(state.counters.step, state.optimizer.param_groups[0]["lr"], torch.stack([loss, skipped]))
 
     def _set_lr(self, state: TrainState) -> None:
         self._scheduler.step_update(state.counters.step)
         for group in state.optimizer.param_groups:
             group["lr"] *= state.counters.lr_factor
 
-    def _backward(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> float:
-        """Set the gradients; the mean loss over all paths, parts and processes."""
+    def _backward(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
+        """Set the gradients; the mean loss over all paths, parts and processes, a scalar."""
         config, step, device, num_parts = self._config, state.counters.step, own_device(), len(self._parts)
         losses = []
         # Mixed labels are smooth already.
         smoothing = config.label_smoothing if self._mixup is None else 0.0
-        split = zip(self._parts, images_BCHW.to(device).chunk(num_parts), labels_B.to(device).chunk(num_parts), strict=True)
+        images_BCHW, labels_B = images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True)
+        split = zip(self._parts, images_BCHW.chunk(num_parts), labels_B.chunk(num_parts), strict=True)
         for number, images, labels in split:
             with seeded("step", config.seed, step):
                 if self._mixup is not None:
@@ -119,27 +134,51 @@ class TrainStep:
                         loss = loss_of(output, labels, smoothing)
                         losses.append(loss.detach())
                         (loss / num_parts).backward()
-        return float(all_reduced(torch.stack(losses).mean())) / num_processes()
+        return all_reduced(torch.stack(losses).mean()) / num_processes()
 
-    def _clip(self, trained: Sequence[SlicedParameter]) -> bool:
-        """Clip the gradients; False where they are not finite."""
-        norm = nn.utils.get_total_norm([one.gradient for one in trained])
-        if not torch.isfinite(norm):
-            return False
-        if self._config.clip_grad is not None:
-            nn.utils.clip_grads_with_norm_([one.view for one in trained], self._config.clip_grad, norm)
-        return True
+
+class _Buffers:
+    """A model's buffers in a step, such as the averages of batch norms and the counts of paths.
+
+    All buffers of a kind are handled in one call: there may be hundreds of small ones.
+
+    Attributes:
+        by_name: the buffers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.by_name = dict(model.named_buffers())
+        kinds = [[buffer for buffer in self.by_name.values() if buffer.is_floating_point() == is_float] for is_float in (True, False)]
+        self._kinds = [(buffers, flatten(buffers)) for buffers in kinds if buffers]
+
+    def average_or_restore(self, is_finite: Tensor) -> None:
+        """Average floating-point buffers over the processes; after a step that was not finite, restore all buffers."""
+        for buffers, before in self._kinds:
+            after = flatten(buffers)
+            if after.is_floating_point():
+                average_over_processes([after])
+            unflatten(torch.where(is_finite, after, before), buffers)
 
 
 @torch.no_grad()
 def _update_average(
-    average: Mapping[str, Tensor], trained: Iterable[SlicedParameter], buffers: Mapping[str, Tensor], decay: float
+    average: Mapping[str, Tensor], trained: Sequence[SlicedParameter], buffers: Mapping[str, Tensor], weight: Tensor
 ) -> None:
-    """Move the average towards the weights that a step trained, and towards all buffers."""
-    for one in trained:
-        one.write(average[one.name], one.part_of(average[one.name]).lerp(one.view, 1 - decay))
+    """Move the average towards the weights that a step trained, and towards all buffers.
+
+    Args:
+        weight: of the new values, a scalar; 0 after a skipped step.
+    """
+    is_float = {name: buffer.is_floating_point() for name, buffer in buffers.items()}
+    averages = [one.part_of(average[one.name]) for one in trained] + [average[name] for name in buffers if is_float[name]]
+    values = [one.view for one in trained] + [buffer for name, buffer in buffers.items() if is_float[name]]
+    if averages:
+        changes = torch._foreach_sub(values, averages)
+        torch._foreach_mul_(changes, weight)
+        for one, change in zip(trained, changes, strict=False):
+            if one.mask is not None:
+                change.mul_(one.mask)
+        torch._foreach_add_(averages, changes)
     for name, buffer in buffers.items():
-        if buffer.is_floating_point():
-            average[name].lerp_(buffer, 1 - decay)
-        else:
+        if not is_float[name]:
             average[name].copy_(buffer)
