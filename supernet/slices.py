@@ -18,6 +18,10 @@ from space.errors import UserError
 from supernet.sharing import leading_slice
 
 
+ALLOCATION = 2**22
+"""Numbers for which memory is allocated at once. Much larger pieces return to the system, and each page of them would cost time again."""
+
+
 class OptimizerError(UserError):
     """An optimizer that cannot update slices."""
 
@@ -216,8 +220,20 @@ def _copy_strided(stand_ins: Iterable[_StandIn]) -> None:
     strided = [(stand_in.tensors, key) for stand_in in stand_ins for key in stand_in.strided]
     if strided:
         parts = [tensors[key] for tensors, key in strided]
-        memory = parts[0].new_empty(sum(part.numel() for part in parts))
-        copies = [flat.view(part.shape) for flat, part in zip(memory.split([part.numel() for part in parts]), parts, strict=True)]
+        copies = _contiguous_memory(parts)
         torch._foreach_copy_(copies, parts)
         for (tensors, key), copy in zip(strided, copies, strict=True):
             tensors[key] = copy
+
+
+def _contiguous_memory(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Contiguous tensors of the same shapes, in few allocations."""
+    found: list[Tensor] = []
+    free = parts[0].new_empty(0)
+    for number, part in enumerate(parts):
+        size = part.numel()
+        if size > len(free):
+            free = part.new_empty(max(size, min(ALLOCATION, sum(part.numel() for part in parts[number:]))))
+        found.append(free[:size].view(part.shape))
+        free = free[size:]
+    return found

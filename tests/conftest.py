@@ -1,8 +1,7 @@
 """What all tests share: one thread (the tensors are small), a fixed seed a test, no deadline for generated examples.
 
 Trainings run on a GPU where there is one. A test that brings tensors of its own asks the network, the images that the forward is
-given, or `own_device()` where they belong, and compares in the main memory. No stand-in for a GPU is sound here: weights'
-slices are told apart by their addresses, which PyTorch's devices without hardware (meta, lazy, those written in Python) do not have.
+given, or `own_device()` where they belong, and compares in the main memory.
 """
 
 import os
@@ -11,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from supernet.training import checkpointer
+from supernet.training import checkpointer, loop
 
 pytest_plugins = ["tests.postgresql"]
 
@@ -27,6 +26,12 @@ settings.load_profile("tests")
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _reading_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests look at trainings after every step, on a GPU too."""
+    monkeypatch.setattr(loop, "steps_read_together", lambda device: 1)
 
 
 @pytest.fixture

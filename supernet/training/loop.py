@@ -28,8 +28,8 @@ from supernet.training.interruptions import interruptions
 from supernet.training.state import TrainState
 from supernet.training.step import Forward, StepReport, StepResult, TrainStep
 
-READ_EVERY = 10
-"""Steps whose results are read together, where steps are not computed by the CPU."""
+READ_TOGETHER = 10
+"""Steps whose results are read together from a GPU."""
 
 
 def train_network(
@@ -49,7 +49,7 @@ def train_network(
     """Train the parameters of `model` in place; resume where there is a checkpoint.
 
     Parameters that a step's forward does not use keep their values, their optimizer state and their average. The first Ctrl-C saves
-    after the step in progress, on a GPU after at most `READ_EVERY`, and then raises KeyboardInterrupt; a second one raises at once.
+    after the step in progress, on a GPU after at most `READ_TOGETHER`, and then raises KeyboardInterrupt; a second one raises at once.
 
     Args:
         forward: runs the model, once for every part of a batch; it may choose a path by the step.
@@ -82,7 +82,7 @@ def train_network(
         rows = [row for number in own_parts for row in rows_of_part(batches.batch_size, number, parts)]
         return batches.stream(state.counters.step, config.steps, rows)
 
-    read_every = 1 if device.type == "cpu" else READ_EVERY
+    together = steps_read_together(device)
     unread: list[StepResult] = []
     with interruptions() as interrupted:
         remaining = stream()
@@ -91,7 +91,7 @@ def train_network(
         while not state.finished and not is_over and not is_stopped:
             unread.append(train_step(state, *next(remaining)))
             step = state.counters.step
-            if not (state.finished or step % read_every == 0 or checkpointer.is_rollback_step(step) or is_read_at(step)):
+            if not (state.finished or step % together == 0 or checkpointer.is_rollback_step(step) or is_read_at(step)):
                 continue
             for report in _read(unread, state, time.perf_counter() - start):
                 if checkpointer.roll_back_if_diverged(state, report.step):
@@ -113,6 +113,11 @@ def train_network(
         if is_stopped or interrupted.is_set():
             raise KeyboardInterrupt
     return state
+
+
+def steps_read_together(device: torch.device) -> int:
+    """How many steps' results are read together: on a CPU nothing waits for reading."""
+    return 1 if device.type == "cpu" else READ_TOGETHER
 
 
 def _read(results: Sequence[StepResult], state: TrainState, seconds: float) -> Iterator[StepReport]:
