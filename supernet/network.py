@@ -69,9 +69,7 @@ class Supernet(nn.Module):
         tensors = {**(self.weights(architecture) if weights is None else weights), **(statistics or fresh or {})}
         return functional_call(self._skeleton(architecture, mode)[0], tensors, (images_BCHW,), tie_weights=False)
 
-    def weights(
-        self, architecture: Architecture, view: Callable[[nn.Parameter, torch.Size], Tensor] = leading_slice
-    ) -> dict[str, Tensor]:
+    def weights(self, architecture: Architecture, view: Callable[[nn.Parameter, torch.Size], Tensor] = leading_slice) -> dict[str, Tensor]:
         """Views of the shared tensors, by the parameter names of the architecture's network.
 
         Args:

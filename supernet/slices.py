@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from space.errors import UserError
 from supernet.sharing import leading_slice
 
-
 ALLOCATION = 2**22
 """Numbers for which memory is allocated at once. Much larger pieces return to the system, and each page of them would cost time again."""
 
