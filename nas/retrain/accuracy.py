@@ -45,9 +45,9 @@ def measure_accuracy(
     was_training = network.training
     network.eval()
     correct, seen = torch.zeros((), dtype=torch.int64, device=device), 0
-    for images_BCHW, labels_B in evaluation_batches(images, indices[process_index() :: num_processes()], image_size):
-        logits = functional_call(network, dict(state or {}), (images_BCHW.to(device),))
-        correct += logits.argmax(1).eq(labels_B.to(device)).sum()
+    for images_BCHW, labels_B in evaluation_batches(images, indices[process_index() :: num_processes()], image_size, device=device):
+        logits = functional_call(network, dict(state or {}), (images_BCHW,))
+        correct += logits.argmax(1).eq(labels_B).sum()
         seen += len(labels_B)
     network.train(was_training)
     total_correct, total_seen = all_reduced(torch.stack((correct, torch.tensor(seen, device=device)))).tolist()

@@ -88,14 +88,13 @@ class SupernetRun:
     def calibration_batches(self) -> list[Tensor]:
         """The calibration images, on this process's device."""
         images, splits = self.images()
-        batches = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH)
-        return [images_BCHW.to(own_device()) for images_BCHW, _ in batches]
+        batches = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH, device=own_device())
+        return [images_BCHW for images_BCHW, _ in batches]
 
     def search_batches(self) -> list[tuple[Tensor, Tensor]]:
         """The search images and their labels, on this process's device."""
         images, splits = self.images()
-        batches = evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH)
-        return [(images_BCHW.to(own_device()), labels_B.to(own_device())) for images_BCHW, labels_B in batches]
+        return list(evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH, device=own_device()))
 
     @cached_property
     def _images_and_splits(self) -> tuple[ImageSet, Splits]:

@@ -1,54 +1,36 @@
-"""Batches of tensors: decoding, augmentation, normalisation, and the stream of training batches.
+"""Batches of tensors: the stream of training batches, and images to evaluate on.
 
 Pixels are scaled to 0 to 1, then normalised by ImageNet's mean (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225).
+
+Sets that take a small share of the device's memory are decoded once, kept there, and augmented there in batches. Images of other sets,
+and those with a policy of timm's, are decoded, cropped and resized one by one, for larger images in worker processes.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from supernet.data import augmentation as augmenting
+from supernet.data.augmentation import CROP_RATIOS, Augmentation, normalised
 from supernet.data.images import ImageSet
-from supernet.data.unreadable import DataError, UnreadableImage
-from supernet.seeding import preserved_rng_state, reseed, seed_of
+from supernet.data.kept_images import KeptImages, kept_images, on_device
+from supernet.data.loading import CPU, SMALL_SIZE, ImageLoader, Sample, default_workers
+from supernet.data.unreadable import DataError
+from supernet.seeding import seed_of
 
-if TYPE_CHECKING:
-    from timm.data.random_erasing import RandomErasing
-
-SMALL_SIZE = 64
-"""Images up to this side, in pixels, are evaluated without a centre crop and loaded without worker processes."""
-_MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
-_STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training images. The defaults are mild, which suits small images.
-
-    Args:
-        min_area: the smallest share of an image's area that a random crop keeps; 1 where `ImageSet.crop` forbids crops.
-        mirror: whether to mirror half of the images; never where `ImageSet.mirror` forbids it.
-        color_jitter: greatest relative change of brightness, contrast and saturation.
-        auto_augment: a policy of timm's, such as `rand-m9-mstd0.5-mmax9-inc1`; None for no policy.
-        erase: probability of random erasing (Zhong et al., 2017).
-    """
-
-    min_area: float = 0.6
-    mirror: bool = True
-    color_jitter: float = 0.0
-    auto_augment: str | None = None
-    erase: float = 0.0
+CENTRE = 0.9
+"""The share of a larger image's side that evaluation keeps."""
+REDUCING_GAP = 2
+"""Decoding at a reduced size leaves so many pixels for each that a network sees, a side; as Pillow advises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +41,7 @@ class Batches:
 
     Args:
         indices: numbers of the images to train on.
-        num_workers: worker processes that load images; by default `default_workers(image_size)`.
+        num_workers: worker processes that load images; by default `default_workers(image_size, device)`.
     """
 
     images: ImageSet
@@ -79,23 +61,75 @@ class Batches:
         """Steps until every image has been sampled once; the last batch is filled up from the next epoch."""
         return -(-len(self.indices) // self.batch_size)
 
-    def stream(self, start: int, stop: int, rows: Sequence[int] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and labels (B,) of the steps from `start` to before `stop`.
+    def stream(
+        self, start: int, stop: int, rows: Sequence[int] | None = None, device: torch.device = CPU
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (B, 3, S, S) and labels (B,), on a device, of the steps from `start` to before `stop`.
 
         Args:
             rows: which rows of each batch to load, in this order; by default all.
         """
-        workers = default_workers(self.image_size) if self.num_workers is None else self.num_workers
-        transform = _training_transform(self.images, self.image_size, self.augmentation)
-        images = _Loader(self.images, transform, self.seed, _erasing(self.augmentation.erase), self.indices)
-        own_rows = range(self.batch_size) if rows is None else rows
-        yield from _load(images, ([batch[row] for row in own_rows] for batch in map(self.samples, range(start, stop))), workers)
+        steps, own_rows = range(start, stop), np.arange(self.batch_size) if rows is None else np.asarray(rows)
+        kept = kept_images(self.images, self.indices, self._least_side, device) if self.augmentation.auto_augment is None else None
+        batches = self._transformed(steps, own_rows, device) if kept is None else self._kept(steps, own_rows, kept)
+        for step, (levels_BCHW, labels_B) in zip(steps, batches, strict=True):
+            images_BCHW = normalised(levels_BCHW)
+            yield self._erased(step, own_rows, images_BCHW) if self.augmentation.erase else images_BCHW, labels_B
 
-    def samples(self, step: int) -> list[tuple[int, int]]:
+    def samples(self, step: int) -> list[Sample]:
         """The batch of a step: of each image the number of samples since step 0, and its number in the set."""
         total = len(self.indices)
         numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
         return [(number, int(self.indices[_order(self.seed, number // total, total)[number % total]])) for number in numbers]
+
+    def _kept(self, steps: range, rows: np.ndarray, kept: KeptImages) -> Iterator[tuple[Tensor, Tensor]]:
+        """Levels and labels from images on the device, which are loaded before they are first needed."""
+        device, augmentation = kept.device, self._augmentation
+        loader = ImageLoader(self.images, kept.transform, self._least_side, part=self.indices)
+        workers = 0 if kept.is_complete else self._workers(device)
+        loaded = loader.batches(kept.missing(self._samples_of(steps, rows)), workers, pinned=device.type == "cuda")
+        for step, samples in zip(steps, self._samples_of(steps, rows), strict=True):
+            for missing in itertools.islice(loaded, 1):
+                kept.add(missing)
+            uniforms = augmentation.uniforms(self.seed, step, self.batch_size)[rows]
+            changes = on_device(augmentation.changes(uniforms, kept.sizes(samples)), device)
+            pixels_BCHW, labels_B = kept.batch(samples)
+            levels_BCHW = augmenting.resized_crops(pixels_BCHW, changes, self.image_size)
+            yield augmenting.recoloured(levels_BCHW, changes) if augmentation.color_jitter else levels_BCHW, labels_B
+
+    def _transformed(self, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Levels and labels from images that are loaded and transformed one by one."""
+        transform = _training_transform(self._augmentation, self.image_size)
+        least_side = None if self.image_size <= SMALL_SIZE else self._least_side
+        loader = ImageLoader(self.images, transform, least_side, self.seed, self.indices)
+        for loaded in loader.batches(self._samples_of(steps, rows), self._workers(device), pinned=device.type == "cuda"):
+            yield loaded.pixels_BCHW.to(device, non_blocking=True), loaded.labels_B.to(device, non_blocking=True)
+
+    def _erased(self, step: int, rows: np.ndarray, images_BCHW: Tensor) -> Tensor:
+        device = images_BCHW.device
+        boxes = self.augmentation.erased(self.augmentation.uniforms(self.seed, step, self.batch_size)[rows], self.image_size)
+        noise = augmenting.noise(self.seed, step, (self.batch_size, *images_BCHW.shape[1:]), device)
+        return augmenting.erase(images_BCHW, on_device(boxes, device), noise[on_device(rows, device)])
+
+    def _samples_of(self, steps: range, rows: np.ndarray) -> Iterator[list[Sample]]:
+        for step in steps:
+            batch = self.samples(step)
+            yield [batch[row] for row in rows]
+
+    def _workers(self, device: torch.device) -> int:
+        return default_workers(self.image_size, device) if self.num_workers is None else self.num_workers
+
+    @property
+    def _augmentation(self) -> Augmentation:
+        """The changes that leave the labels of this set's images as they are."""
+        images, wanted = self.images, self.augmentation
+        return replace(wanted, min_area=wanted.min_area if images.crop else 1.0, mirror=wanted.mirror and images.mirror)
+
+    @property
+    def _least_side(self) -> int:
+        """The shorter side, in pixels, that is left of an image decoded at a reduced size."""
+        narrowest = math.sqrt(self._augmentation.min_area * CROP_RATIOS[0])
+        return math.ceil(REDUCING_GAP * self.image_size / narrowest)
 
 
 def rows_of_part(size: int, part: int, parts: int) -> list[int]:
@@ -116,46 +150,44 @@ def fixed_batch(images: ImageSet, indices: Sequence[int] | np.ndarray, image_siz
 
 
 def evaluation_batches(
-    images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, batch_size: int = 256, num_workers: int | None = None
+    images: ImageSet,
+    indices: Sequence[int] | np.ndarray,
+    image_size: int,
+    batch_size: int = 256,
+    num_workers: int | None = None,
+    device: torch.device = CPU,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, 3, S, S) and labels (B,) in order, without augmentation; unreadable images are left out.
+    """Yield images (B, 3, S, S) and labels (B,), on a device, in order, without augmentation; unreadable images are left out.
 
     The last batch may be smaller, and so is a batch with unreadable images. DataError where no image can be read.
     """
-    rows = [(0, int(index)) for index in indices]
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    workers = default_workers(image_size) if num_workers is None else num_workers
+    samples = [(0, int(index)) for index in indices]
+    batches = (samples[start : start + batch_size] for start in range(0, len(samples), batch_size))
+    workers = default_workers(image_size, device) if num_workers is None else num_workers
+    small = image_size <= SMALL_SIZE
+    least_side = None if small else math.ceil(REDUCING_GAP * image_size / CENTRE)
+    loader = ImageLoader(images, _evaluation_transform(image_size), least_side)
     is_empty = True
-    for batch in _load(_evaluation_loader(images, image_size), batches, workers):
-        is_empty = False
-        yield batch
-    if is_empty and rows:
-        raise DataError(f"{images.source}: got none of {len(rows)} images to evaluate on that can be read")
-
-
-def default_workers(image_size: int) -> int:
-    """Worker processes that load images: none for small ones, else this process's share of the cores, 8 at most."""
-    return 0 if image_size <= SMALL_SIZE else max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    for loaded in loader.batches(batches, workers, pinned=device.type == "cuda"):
+        if len(loaded.labels_B):
+            is_empty = False
+            yield normalised(loaded.pixels_BCHW.to(device, non_blocking=True)), loaded.labels_B.to(device, non_blocking=True)
+    if is_empty and samples:
+        raise DataError(f"{images.source}: got none of {len(samples)} images to evaluate on that can be read")
 
 
 # timm is imported inside functions: the import takes seconds, and a dry run needs none of it.
 
 
-def _erasing(probability: float) -> RandomErasing | None:
-    from timm.data.random_erasing import RandomErasing
-
-    return RandomErasing(probability, mode="pixel", device="cpu") if probability else None
-
-
-def _training_transform(images: ImageSet, image_size: int, augmentation: Augmentation) -> Any:
+def _training_transform(augmentation: Augmentation, image_size: int) -> Any:
     from timm.data import create_transform
 
     small = image_size <= SMALL_SIZE
     return create_transform(
         image_size,
         is_training=True,
-        scale=(augmentation.min_area if images.crop else 1.0, 1.0),
-        hflip=0.5 if augmentation.mirror and images.mirror else 0.0,
+        scale=(augmentation.min_area, 1.0),
+        hflip=0.5 if augmentation.mirror else 0.0,
         color_jitter=(augmentation.color_jitter,) * 3 if augmentation.color_jitter else None,  # type: ignore[arg-type]
         auto_augment=augmentation.auto_augment,
         interpolation="bilinear" if small else "random",
@@ -163,121 +195,13 @@ def _training_transform(images: ImageSet, image_size: int, augmentation: Augment
     )
 
 
-def _evaluation_loader(images: ImageSet, image_size: int) -> _Loader:
+def _evaluation_transform(image_size: int) -> Any:
     from timm.data import create_transform
 
-    crop = 1.0 if image_size <= SMALL_SIZE else 0.9
-    transform = create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
-    return _Loader(images, transform)
+    crop = 1.0 if image_size <= SMALL_SIZE else CENTRE
+    return create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
 
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, total: int) -> np.ndarray:
     return np.random.default_rng(seed_of("order", seed, epoch)).permutation(total)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A batch, and why files could not be read, by their images' numbers."""
-
-    images_BCHW: Tensor
-    labels_B: Tensor
-    unreadable: Mapping[int, str]
-
-
-class _Loader(Dataset):
-    """Batches of transformed images; the number of a sample seeds its augmentation.
-
-    Args:
-        part: numbers of the images that may replace an unreadable one of their class; None leaves unreadable images out.
-    """
-
-    def __init__(
-        self, images: ImageSet, transform: Any, seed: int = 0, erase: RandomErasing | None = None, part: np.ndarray | None = None
-    ) -> None:
-        self.images = images
-        self._transform = transform
-        self._seed = seed
-        self._erase = erase
-        self._part = part
-
-    def __getitems__(self, samples: list[tuple[int, int]]) -> _Loaded | DataError:
-        try:
-            with preserved_rng_state():
-                return self._load(samples)
-        except DataError as error:
-            # Returned, not raised: DataLoader puts the traceback of a worker's exception into its message.
-            return error
-
-    def _load(self, samples: list[tuple[int, int]]) -> _Loaded:
-        unreadable: dict[int, str] = {}
-        pixels, labels = [], []
-        for number, index in samples:
-            image = self._read(index, unreadable)
-            if image is not None:
-                pixels.append(self._pixels(number, index, image))
-                labels.append(self.images.labels[index])
-        labels_B = torch.tensor(np.array(labels, dtype=np.int64))
-        if not pixels:
-            return _Loaded(torch.empty(0), labels_B, unreadable)
-        # The whole batch at once is three times as fast as image by image.
-        images_BCHW = torch.stack(pixels).float().div_(255).sub_(_MEAN).div_(_STD)
-        if self._erase is not None:
-            for (number, _), image_CHW in zip(samples, images_BCHW, strict=True):
-                reseed("erase", self._seed, number)
-                self._erase(image_CHW)
-        return _Loaded(images_BCHW, labels_B, unreadable)
-
-    def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:
-        for candidate in itertools.chain([index], self._replacements(index)):
-            try:
-                return self.images.read(candidate)
-            except UnreadableImage as error:
-                unreadable[candidate] = error.brief
-        if self._part is None:
-            return None
-        name = self.images.class_names[self.images.labels[index]]
-        raise DataError(f"{self.images.source}: got no image of the class {name!r:.60} to train on that can be read")
-
-    def _replacements(self, index: int) -> Iterator[int]:
-        """The other images of the same class in the part, the next ones first."""
-        if self._part is not None:
-            members = np.sort(self._part[self.images.labels[self._part] == self.images.labels[index]])
-            yield from map(int, np.roll(members, -int(np.searchsorted(members, index)))[1:])
-
-    def _pixels(self, number: int, index: int, image: Image.Image) -> Tensor:
-        reseed("augment", self._seed, number)
-        try:
-            return self._transform(image)
-        except ValueError as error:
-            # Some of timm's policies call Pillow with arguments that it refuses, such as posterizing to 0 bits.
-            raise DataError(f"{self.images.source}: image {index}: the augmentation failed ({error}); choose another one") from None
-
-
-def _load(images: _Loader, batches: Iterable[list[tuple[int, int]]], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    loader = DataLoader(
-        images,
-        batch_sampler=batches,
-        collate_fn=_unchanged,
-        num_workers=num_workers,
-        worker_init_fn=_ignore_interrupts,
-        # Without a generator of its own, a DataLoader advances the caller's.
-        generator=torch.Generator(),
-    )
-    unreadable = images.images.unreadable
-    for batch in loader:
-        if isinstance(batch, DataError):
-            raise batch
-        unreadable.add(batch.unreadable)
-        if len(batch.labels_B):
-            yield batch.images_BCHW, batch.labels_B
-    unreadable.report()
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def _ignore_interrupts(_: int) -> None:
-    """Leave Ctrl-C to the parent process, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

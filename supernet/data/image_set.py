@@ -50,8 +50,11 @@ class EncodedImages:
     def where(self, row: int) -> str:
         raise NotImplementedError
 
-    def image(self, row: int) -> Image.Image:
+    def image(self, row: int, least_side: int | None = None) -> Image.Image:
+        """Decode an image: a JPEG at an eighth, a quarter or half of its size where its shorter side keeps `least_side` pixels."""
         with self.open(row) as file, opened(file) as image:
+            if least_side is not None and min(image.size) > least_side:
+                image.draft(None, tuple(-(-side * least_side // min(image.size)) for side in image.size))  # type: ignore[arg-type]
             image.load()
             return image
 
@@ -133,16 +136,28 @@ class ImageSet:
         """The images that could not be read so far; who reads images adds to it."""
         return Unreadable(self.source, self.class_names, self.labels)
 
+    @cached_property
+    def kept(self) -> dict[Any, Any]:
+        """The training images on a device, by what they depend on, see `supernet.data.kept_images`."""
+        return {}
+
     def read(self, index: int) -> Image.Image:
         """Decode an image as RGB; UnreadableImage names its file where that is damaged."""
         if index in self._decoded:
             return self._decoded[index]
-        image = self._attempt(index, lambda row: as_rgb(self.reader.image(row)))
+        image = self.decode(index)
         pixels = image.width * image.height
         # Decoding costs more than everything else done to a small image; Pillow keeps four bytes a pixel.
         if pixels <= SMALL_PIXELS and 4 * pixels * (len(self._decoded) + 1) <= CACHE_BYTES:
             self._decoded[index] = image
         return image
+
+    def decode(self, index: int, least_side: int | None = None) -> Image.Image:
+        """The same without keeping it; a JPEG may come smaller, its shorter side of `least_side` pixels or more."""
+        reader = self.reader
+        if least_side is None or not isinstance(reader, EncodedImages):
+            return self._attempt(index, lambda row: as_rgb(reader.image(row)))
+        return self._attempt(index, lambda row: as_rgb(reader.image(row, least_side)))
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height in pixels, before the image is turned upright; UnreadableImage as of `read`."""
@@ -151,10 +166,14 @@ class ImageSet:
 
     def default_image_size(self) -> int:
         """The median of some images' shorter sides, rounded up to a multiple of 32 px, within 32 and 224 px."""
-        sides = list(self._of_readable(spread(len(self), MAX_SIZED), lambda index: min(self.size(index))).values())
+        sides = [min(size) for size in self.sampled_sizes()]
         if not sides:
             raise DataError(f"{self.source}: got no image that can be read")
         return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-int(np.median(sides)) // 32) * 32))
+
+    def sampled_sizes(self) -> Sequence[tuple[int, int]]:
+        """Widths and heights of some images that can be read, spread over the set."""
+        return list(self._of_readable(spread(len(self), MAX_SIZED), self.size).values())
 
     def inspected(self) -> ImageSet:
         """This set, after a sample of its image files was read, so that damage is reported before anything is trained.

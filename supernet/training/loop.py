@@ -80,7 +80,7 @@ def train_network(
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
         rows = [row for number in own_parts for row in rows_of_part(batches.batch_size, number, parts)]
-        return batches.stream(state.counters.step, config.steps, rows)
+        return batches.stream(state.counters.step, config.steps, rows, device)
 
     together = steps_read_together(device)
     unread: list[StepResult] = []
