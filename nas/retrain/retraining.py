@@ -57,7 +57,7 @@ class Retraining:
         test_images: read once, after training; none where there are none.
         inherit: a safetensors file with weights to begin with.
         out: the run's directory, which exists.
-        num_workers: processes that load images; by default as `supernet.data.batches.default_workers` says.
+        num_workers: processes that load images; by default as `supernet.data.loading.default_workers` says.
     """
 
     architecture: Architecture

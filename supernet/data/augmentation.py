@@ -27,7 +27,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images. The defaults are mild, which suits small images.
+    """Random changes of training images. The defaults suit small images.
 
     Args:
         min_area: the smallest share of an image's area that a random crop keeps; 1 where `ImageSet.crop` forbids crops.
@@ -67,6 +67,10 @@ class Augmentation:
         starts, sides, found = _boxes(uniforms[:, _ERASED], sizes_B2, ERASED_AREAS, ERASED_RATIOS)
         chosen = found & (uniforms[:, _OTHERS][:, 1] < self.erase)
         return np.concatenate([starts, sides * chosen[:, None]], 1, dtype=np.float32)
+
+
+MILD = Augmentation()
+"""For small images."""
 
 
 def resized_crops(pixels_BCHW: Tensor, changes: Tensor, size: int) -> Tensor:
@@ -148,7 +152,7 @@ def _resampling(start: Tensor, length: Tensor, extent: int, size: int, mirrored:
 
 
 def _grey(levels_BCHW: Tensor) -> Tensor:
-    return sum(share * channel for share, channel in zip(_LUMA, levels_BCHW.split(1, 1), strict=True))  # type: ignore[return-value]
+    return sum(share * channel for share, channel in zip(_LUMA, levels_BCHW.split(1, 1), strict=True))
 
 
 @lru_cache(maxsize=4)

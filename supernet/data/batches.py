@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import augmentation as augmenting
-from supernet.data.augmentation import CROP_RATIOS, Augmentation, normalised
+from supernet.data.augmentation import CROP_RATIOS, MILD, Augmentation, normalised
 from supernet.data.images import ImageSet
 from supernet.data.kept_images import KeptImages, kept_images, on_device
 from supernet.data.loading import CPU, SMALL_SIZE, ImageLoader, Sample, default_workers
@@ -49,7 +49,7 @@ class Batches:
     batch_size: int
     image_size: int
     seed: int
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = MILD
     num_workers: int | None = None
 
     @property

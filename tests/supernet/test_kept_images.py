@@ -83,7 +83,8 @@ def test_crops_keep_the_share_asked_for() -> None:
     assert shares.min() > 0.29
     image = torch.empty(3, 100, 100)
     torch.manual_seed(0)
-    theirs = [height * width / 1e4 for *_, height, width in (RandomResizedCrop.get_params(image, [0.3, 1], [3 / 4, 4 / 3]) for _ in range(500))]
+    boxes = [RandomResizedCrop.get_params(image, [0.3, 1], [3 / 4, 4 / 3]) for _ in range(500)]
+    theirs = [height * width / 1e4 for _, _, height, width in boxes]
     assert abs(shares.mean() - np.mean(theirs)) < 0.03
     assert abs(shares.std() - np.std(theirs)) < 0.03
     assert 0.4 < changes[:, 4].mean() < 0.6
@@ -122,7 +123,10 @@ def test_images_are_decoded_once() -> None:
     assert dataset.decoded == before
 
 
-@pytest.mark.parametrize("how", [Augmentation(), Augmentation(0.3, color_jitter=0.4, erase=0.5), Augmentation(auto_augment="rand-m3", erase=1)])
+STRONG = Augmentation(0.3, color_jitter=0.4, erase=0.5)
+
+
+@pytest.mark.parametrize("how", [Augmentation(), STRONG, Augmentation(auto_augment="rand-m3", erase=1)])
 def test_rows_are_those_of_the_whole_batch(how: Augmentation) -> None:
     batches = Batches(pictures(), np.arange(20), 6, SIDE, 3, how)
     images, labels = drawn(batches, 2, 6)
