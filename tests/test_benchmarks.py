@@ -38,8 +38,8 @@ FEW: dict[str, str] = {
     "band": f"--space tiny.yaml --budget {BUDGET} --draws 10 --lookups 10 --output {PAGE}",
     "commands": f"--only help --runs 1 --output {PAGE}",
     "evaluation": f"--run {RUN} --architectures 3 --timed 1 --rounds 1 --replays 2 --keep 1 --output {PAGE}",
-    "gpu": f"--cases tiny.yaml:{BUDGET} --batch-size 4 --image-size 64 --architectures 1 --rounds 1 --steps 2 --images 60 --side 32"
-    f" --trials 1 --compile off --device cpu --output {PAGE}",
+    "gpu": f"--cases tiny.yaml:{BUDGET} --batch-size 2 --image-size 32 --architectures 1 --rounds 1 --steps 2 --images 60 --side 32"
+    f" --trials 1 --compile off --threads 1 --device cpu --output {PAGE}",
     "imagenet": "--batch-size 1",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t --batches 1 --image-size 64 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.gpu
 
 Each measurement is written to a JSON file beside the page as soon as it is made. After `--minutes` no other one begins; the same command
-then makes those that are missing. On a GPU all runs in bf16. On a CPU it takes tiny sizes, as its test does: see `--help`.
+then makes those that are missing. On a GPU all runs in bf16. A CPU needs smaller sizes; tests/test_benchmarks.py has some.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ class Measurement:
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the measurements that are missing, and write the page anew after each."""
     args = _parser().parse_args(argv)
-    if args.fresh:
-        _values_file(args).unlink(missing_ok=True)
     torch.set_num_threads(args.threads)
-    done: dict[str, Any] = json.loads(_values_file(args).read_text()) if _values_file(args).exists() else {}
+    values_file = Path(args.output).with_suffix(".json")
+    settings = {name: value for name, value in vars(args).items() if name not in ("compile", "minutes", "fresh", "output")}
+    before = json.loads(values_file.read_text()) if values_file.exists() and not args.fresh else {}
+    # Compared as JSON, which has no tuples.
+    done: dict[str, Any] = before["done"] if before.get("settings") == json.loads(json.dumps(settings)) else {}
     end = time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory() as folder:
         measurements = list(_measurements(args, Path(folder)))
@@ -76,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(one.name, flush=True)
             try:
                 done[one.name] = dict(one.run())
-            except (torch.cuda.OutOfMemoryError, subprocess.CalledProcessError) as error:
+            except (RuntimeError, subprocess.CalledProcessError) as error:  # Out of memory, or no compiler.
                 print(f"{one.name}: failed: {error}", file=sys.stderr)
                 continue
-            write_atomically(_values_file(args), json.dumps(done, indent=1))
+            write_atomically(values_file, json.dumps({"settings": settings, "done": done}, indent=1))
             write_atomically(args.output, page(args, done))
     missing = [one.name for one in measurements if one.name not in done]
     print(page(args, done))
@@ -107,10 +109,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default=device)
     parser.add_argument("--output", type=Path, default=RESULTS / f"gpu-{device}.md")
     return parser
-
-
-def _values_file(args: argparse.Namespace) -> Path:
-    return Path(args.output).with_suffix(".json")
 
 
 # What is measured ---------------------------------------------------------------------------------------------------------------------
@@ -218,10 +216,9 @@ def _architectures(case: str, count: int) -> list[Architecture]:
     return [band.draw(rng) for _ in range(count)]
 
 
-def _random_batch(architecture: Architecture, args: argparse.Namespace, side: int | None = None) -> tuple[Tensor, Tensor]:
+def _random_batch(architecture: Architecture, args: argparse.Namespace) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    size = side or architecture.image_size
-    images = torch.randn(args.batch_size, 3, size, size, generator=generator)
+    images = torch.randn(args.batch_size, 3, architecture.image_size, architecture.image_size, generator=generator)
     return images.to(args.device), torch.randint(architecture.num_classes, (args.batch_size,), generator=generator).to(args.device)
 
 
@@ -259,7 +256,7 @@ def _passes(networks: Mapping[str, nn.Module], args: argparse.Namespace) -> Valu
                 does[name] = _training_step(network, images, labels)
         for do in does.values():
             do()
-        rounds = [{name: seconds_of(do, 3, args.device) for name, do in does.items()} for _ in range(args.rounds)]
+        rounds = [{name: seconds_of(do, 1, args.device) for name, do in does.items()} for _ in range(args.rounds)]
         found |= {f"{direction}, {name}": statistics.median(times[name] for times in rounds) for name in does}
     return found
 
@@ -364,8 +361,8 @@ def _rows(args: argparse.Namespace, done: Mapping[str, Values]) -> Iterator[tupl
                 if kind == "compiled" and eager:
                     yield f"{name}: {direction}, ours compiled / timm's eager", f"{eager[f'{direction}, timm'] / ours:.2f}", goal
     if found := done.get("loading"):
-        yield "loading, images on the device already", rate(found["later"]), "-"
-        yield "loading, first batches", rate(found["first"]), "-"
+        yield "loading 32 px, images on the device already", rate(found["later"]), "-"
+        yield "loading 32 px, first batches", rate(found["first"]), "-"
     if found := done.get("training"):
         case = args.cases[-1]
         yield f"{case}: training one network alone, loading included", f"{found['alone']:,.0f} images/s", "10,000"
