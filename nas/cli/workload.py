@@ -1,4 +1,4 @@
-"""Rough estimates for dry runs: seconds from this machine's measured speed, bytes from weights and maps."""
+"""Rough estimates for dry runs: seconds from a few measured steps of a network on this machine, bytes from weights and maps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ import torch
 
 from proxies.macs import part_activations, part_cost
 from space.architecture import Architecture
+from space.network import build_network
+from supernet.seeding import seeded
+from supernet.training.config import precision_of
 
 EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
-"""The share of a large matrix product's speed that whole networks reach."""
+"""The share of a large matrix product's speed that whole networks reach, where none is measured."""
 MATRIX, REPEATS = 512, 5
 TRAINING_PASSES = 3
-"""A training step takes about as long as so many forward passes."""
+"""A training step takes about as long as so many forward passes, where none is measured."""
+MEASURED_STEPS = 3
+"""Steps that are run for an estimate; the fastest one after the first counts."""
+MAX_SECONDS = 2.0
+"""That these are expected to take: batches are smaller where larger ones would take longer."""
+PASSING_BATCH = 64
 FLOAT = 4
 COPIES_OF_WEIGHTS = 4
 """Weights, gradients and two moments."""
@@ -36,19 +44,33 @@ class Workload:
         macs: on average over the networks.
         activations: elements of all maps, in the network with most of them.
         params: of the largest.
+        example: the network whose multiply-adds are nearest to the average.
+        image_size: side of the images, in pixels.
     """
 
     macs: float
     activations: int
     params: int
+    example: Architecture
+    image_size: int
 
     def passing_seconds(self, images: float) -> float:
         """Of forward passes, on all cores or a GPU."""
-        return images * self.macs / macs_per_second()
+        return images * self.macs / self._macs_per_second(PASSING_BATCH, trains=False)
 
     def training_seconds(self, steps: float, batch_size: int) -> float:
         """Of training, on all cores or a GPU."""
-        return TRAINING_PASSES * self.passing_seconds(steps * batch_size)
+        return steps * batch_size * self.macs / self._macs_per_second(batch_size, trains=True)
+
+    def _macs_per_second(self, batch_size: int, trains: bool) -> float:
+        """Multiply-adds of forward passes for each second, backward and update included where it trains."""
+        # One network of a size of images stands for others: a comparison has many.
+        key = self.image_size, batch_size, trains
+        if key not in _SPEEDS:
+            estimated = macs_per_second() / (TRAINING_PASSES if trains else 1)
+            largest = int(MAX_SECONDS / MEASURED_STEPS * estimated / self.macs)
+            _SPEEDS[key] = _measured_speed(self.example, self.image_size, min(batch_size, largest), trains) or estimated
+        return _SPEEDS[key]
 
     def passing_bytes(self, batch_size: int) -> float:
         """Of weights and maps without gradients."""
@@ -69,15 +91,49 @@ class Workload:
         return 2 * SAVED_COPIES * self.weights_bytes
 
 
+_SPEEDS: dict[tuple[int, int, bool], float] = {}
+
+
 def workload_of(architectures: Sequence[Architecture], image_size: int) -> Workload:
     """The workload of some architectures' networks at a side of the images, in pixels."""
     parts = [architecture.parts_at(image_size, image_size) for architecture in architectures]
     costs = [[part_cost(part) for part in network] for network in parts]
+    macs = [sum(cost.macs for cost in of_network) for of_network in costs]
+    mean = statistics.mean(macs)
     return Workload(
-        statistics.mean(sum(cost.macs for cost in of_network) for of_network in costs),
+        mean,
         max(sum(map(part_activations, network)) for network in parts),
         max(sum(cost.params for cost in of_network) for of_network in costs),
+        min(zip(macs, architectures, strict=True), key=lambda one: abs(one[0] - mean))[1],
+        image_size,
     )
+
+
+def _measured_speed(architecture: Architecture, image_size: int, batch_size: int, trains: bool) -> float | None:
+    """Multiply-adds of forward passes for each second of a few steps; None where two images take too long, or too much memory."""
+    # Batch norms need two images.
+    if batch_size < 2:
+        return None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with seeded("workload"):
+        try:
+            network = build_network(architecture).to(device).train(trains)
+            images = torch.randn(batch_size, architecture.in_chans, image_size, image_size, device=device)
+            optimizer = torch.optim.AdamW(network.parameters(), lr=0.0)
+            seconds = []
+            for _ in range(MEASURED_STEPS):
+                start = time.perf_counter()
+                with torch.set_grad_enabled(trains), torch.autocast(device.type, torch.bfloat16, enabled=precision_of(device) == "bf16"):
+                    mean = network(images).float().logsumexp(1).mean()
+                if trains:
+                    mean.backward()
+                    optimizer.step()
+                mean.item()
+                seconds.append(time.perf_counter() - start)
+        except RuntimeError:  # Out of memory.
+            return None
+    macs = sum(part_cost(part).macs for part in architecture.parts_at(image_size, image_size))
+    return batch_size * macs / min(seconds[1:])
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.cli import workload
 from nas.cli.command import exit_code_of
 from nas.cli.workload import workload_of
 from nas.train.plan import shared_params
@@ -76,6 +77,30 @@ def test_work_is_counted_as_everywhere_else() -> None:
     assert work.params == max(cost.params for cost in costs)
     assert work.weights_bytes == weights
     assert work.training_bytes(1) > work.passing_bytes(1) > weights
+
+
+@pytest.mark.parametrize("measured", [2e9, None])
+def test_seconds_come_from_measured_steps_if_these_are_short(measured: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(workload, "_SPEEDS", {})
+    monkeypatch.setattr(workload, "macs_per_second", lambda: 3e9)
+    monkeypatch.setattr(workload, "_measured_speed", lambda *how: asked.append(how[2:]) or measured)
+    work = workload_of([load_architecture("topformer-t")], 64)
+    assert work.training_seconds(10, 8) == pytest.approx(80 * work.macs / (measured or 1e9))
+    assert work.passing_seconds(10) == pytest.approx(10 * work.macs / (measured or 3e9))
+    work.training_seconds(5, 8)
+    # Both were asked for once, with as many images as two seconds allow.
+    assert asked == [(8, True), (min(64, int(2e9 / work.macs)), False)]
+
+
+def test_a_few_steps_are_measured_and_leave_no_trace() -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    architecture = load_architecture("topformer-t")
+    for trains in (True, False):
+        assert workload._measured_speed(architecture, 64, 2, trains) > 0
+    assert workload._measured_speed(architecture, 64, 1, True) is None
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("is_short", [True, False])
