@@ -89,8 +89,8 @@ def test_seconds_come_from_measured_steps_if_these_are_short(measured: float | N
     assert work.training_seconds(10, 8) == pytest.approx(80 * work.macs / (measured or 1e9))
     assert work.passing_seconds(10) == pytest.approx(10 * work.macs / (measured or 3e9))
     work.training_seconds(5, 8)
-    # Both were asked for once, with as many images as two seconds allow.
-    assert asked == [(8, True), (min(64, int(2e9 / work.macs)), False)]
+    # Both were asked for once, with as many images as a second allows.
+    assert asked == [(8, True), (min(64, int(1e9 / work.macs)), False)]
 
 
 def test_a_few_steps_are_measured_and_leave_no_trace() -> None:
