@@ -63,7 +63,7 @@ class Workload:
         return steps * batch_size * self.macs / self._macs_per_second(batch_size, trains=True)
 
     def _macs_per_second(self, batch_size: int, trains: bool) -> float:
-        """Multiply-adds of forward passes for each second, those of backward passes not counted, but their time where it trains."""
+        """Multiply-adds of the forward passes of a second; where it trains, backward passes take part of that second."""
         # One network of a size of images stands for others: a comparison has many.
         key = self.image_size, batch_size, trains
         if key not in _SPEEDS:
