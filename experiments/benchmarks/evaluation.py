@@ -28,7 +28,7 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget, without_latency
 from space.architecture import Architecture
 from space.files import write_atomically
-from supernet.accuracy import PerImage, evaluate
+from supernet.accuracy import PerImage
 from supernet.racing import Race, decision_points
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with phase("evaluating", len(architectures)) as advance:
         judged = []
         for architecture in architectures:
-            judged.append(evaluate(evaluator.supernet, architecture, evaluator.calibration, evaluator.images))
+            judged.append(evaluator.judged(architecture))
             advance()
     shares = [share_of_forward(evaluator, architecture, config.rounds) for architecture in architectures[: config.timed]]
     device = evaluator.calibration[0].device.type

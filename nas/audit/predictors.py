@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from nas.evaluators.zero_cost import score as zero_cost_scores
 from nas.evaluators.zero_cost import training_batch
 from nas.train.supernet_run import SupernetRun
 from proxies.zero_cost.registry import SCORES
-from supernet.accuracy import judge
 
 ZERO_COST_IMAGES = 64
 REPEATED = frozenset({"macs", "params"})
@@ -64,8 +62,7 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
     seconds = (time.process_time() - start) / len(members)
     uncalibrated = []
     for member in members:
-        forward = partial(evaluator.supernet, architecture=member.architecture)
-        uncalibrated.append(judge(forward, evaluator.images).score.log_likelihood)
+        uncalibrated.append(evaluator.judged_uncalibrated(member.architecture).score.log_likelihood)
         advance()
     return [
         Predictor("supernet", tuple(one.log_likelihood for one in scores), seconds),
@@ -108,6 +105,4 @@ def of_short_trainings(trainings: Sequence[Training], results: Mapping[Training,
 
 def with_supernet(supernet: Predictor, short: Sequence[Predictor]) -> list[Predictor]:
     """Averaged ranks of a supernet and each short training; the seconds are the short training's alone."""
-    return [
-        Predictor(f"{supernet.name} + {one.name}", tuple(mean_ranks(supernet.scores, one.scores)), one.core_seconds) for one in short
-    ]
+    return [Predictor(f"{supernet.name} + {one.name}", tuple(mean_ranks(supernet.scores, one.scores)), one.core_seconds) for one in short]

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from supernet.data.splits import Splits
 from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
 from supernet.training.checkpointer import remove_checkpoint
-from supernet.training.config import TrainConfig
+from supernet.training.config import Precision, TrainConfig, autocast, precision_of
+from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
 from supernet.training.step import StepReport
 
@@ -99,17 +100,26 @@ class Conditions:
         batch_size: images a step.
         folder: where results are kept.
         lr: the highest learning rate.
+        precision: of training and scoring. The process that makes the conditions decides, not the device of each worker, so that all
+            trainings are comparable and all processes agree on the files of the results.
     """
 
     run: SupernetRun
     batch_size: int
     folder: Path
     lr: float = 1e-3
+    precision: Precision = field(default_factory=lambda: precision_of(own_device()))
 
     def recipe(self, training: Training) -> TrainConfig:
-        """AdamW, warm-up and cosine, in fp32 on every device: a score must not depend on which precision is faster."""
-        warmup = round(WARMUP * training.steps)
-        return TrainConfig(training.steps, lr=self.lr, warmup_steps=warmup, label_smoothing=0.0, precision="fp32", seed=training.seed)
+        """AdamW, warm-up and cosine."""
+        return TrainConfig(
+            training.steps,
+            lr=self.lr,
+            warmup_steps=round(WARMUP * training.steps),
+            label_smoothing=0.0,
+            precision=self.precision,
+            seed=training.seed,
+        )
 
     def file_of(self, training: Training) -> Path:
         """The file of a training's result; its name depends on all conditions."""
@@ -211,7 +221,8 @@ def _train(conditions: Conditions, training: Training) -> Trained:
 
     def score() -> Score:
         network.eval()
-        found = judge(network, search).score
+        with autocast(own_device(), conditions.precision):
+            found = judge(network, search).score
         network.train()
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import save
@@ -13,15 +14,17 @@ from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import TokenMixerNet
-from supernet.accuracy import Score, evaluate
+from supernet.accuracy import PerImage, Score, evaluate, judge
 from supernet.calibration import inherited_network, inherited_weights
 from supernet.network import Supernet
 from supernet.racing import Race, shuffled
+from supernet.training.config import Precision, autocast, precision_of
+from supernet.training.distributed import own_device
 
 
 def load_evaluator(run: SupernetRun) -> SupernetEvaluator:
-    """Load a run's trained weights, its calibration images and its search images."""
-    return SupernetEvaluator(run.load_supernet(), run.calibration_batches(), run.search_batches())
+    """Load a run's trained weights, its calibration images and its search images, to evaluate in the device's own precision."""
+    return SupernetEvaluator(run.load_supernet(), run.calibration_batches(), run.search_batches(), precision=precision_of(own_device()))
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,29 @@ class SupernetEvaluator:
 
     Args:
         race: stops evaluations of lost candidates early; then a score depends on the candidates before it.
+        precision: of the scores; weights are written with statistics in fp32.
     """
 
     supernet: Supernet
     calibration: Sequence[Tensor]
     images: Sequence[tuple[Tensor, Tensor]]
     race: Race | None = None
+    precision: Precision = "fp32"
 
     def __call__(self, architecture: Architecture) -> Score:
-        if self.race is None:
-            return evaluate(self.supernet, architecture, self.calibration, self.images).score
-        return self.race.score(evaluate(self.supernet, architecture, self.calibration, self.images, self.race.is_lost))
+        judged = self.judged(architecture)
+        return judged.score if self.race is None else self.race.score(judged)
+
+    def judged(self, architecture: Architecture) -> PerImage:
+        """An architecture's scores image by image."""
+        is_lost = None if self.race is None else self.race.is_lost
+        with autocast(own_device(), self.precision):
+            return evaluate(self.supernet, architecture, self.calibration, self.images, is_lost)
+
+    def judged_uncalibrated(self, architecture: Architecture) -> PerImage:
+        """The same with the batch norm statistics of each batch itself."""
+        with autocast(own_device(), self.precision):
+            return judge(partial(self.supernet, architecture=architecture), self.images)
 
     def racing(self, keep: int) -> SupernetEvaluator:
         """An evaluator that stops early with candidates that are surely not among the best `keep`."""

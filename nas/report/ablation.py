@@ -17,7 +17,7 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.registry import Spec
 from space.search_space import SearchSpace
-from supernet.accuracy import PerImage, evaluate
+from supernet.accuracy import PerImage
 
 MAX_REPLACEMENTS = 60
 SLACK = 0.1
@@ -57,9 +57,9 @@ class Ablation:
         """Score the missing replacements and write each into the run's directory."""
         known = read_ablation(run, self.winner.fingerprint)
         effects = dict(known.effects) if known else {}
-        reference = _scores(evaluator, self.winner)
+        reference = evaluator.judged(self.winner)
         for one in self.missing(run):
-            effects[one.architecture.fingerprint] = _effect(one, _scores(evaluator, one.architecture), reference)
+            effects[one.architecture.fingerprint] = _effect(one, evaluator.judged(one.architecture), reference)
             write_ablation(run, AblationRecord(self.winner.fingerprint, len(reference), self.num_possible, effects))
             on_scored()
 
@@ -104,10 +104,6 @@ def _is_near(cost: Cost, budget: Budget) -> bool:
     if any(cost[quantity] > (1 + SLACK) * limit for quantity, limit in limits.items()):
         return False
     return budget.primary not in limits or cost[budget.primary] >= (1 - SLACK) * budget.least
-
-
-def _scores(evaluator: SupernetEvaluator, architecture: Architecture) -> PerImage:
-    return evaluate(evaluator.supernet, architecture, evaluator.calibration, evaluator.images)
 
 
 def _effect(one: Replacement, scores: PerImage, reference: PerImage) -> Effect:

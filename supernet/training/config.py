@@ -99,3 +99,8 @@ def precision_of(device: torch.device) -> Precision:
     otherwise than an uninterrupted one.
     """
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """A context whose operators compute in a precision; parameters and batch norm statistics stay in fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from supernet.seeding import reseed, seeded
 from supernet.slices import SlicedParameter, Slices, update
-from supernet.training.config import TrainConfig
+from supernet.training.config import TrainConfig, autocast
 from supernet.training.distributed import all_reduced, average_over_processes, flatten, num_processes, own_device, unflatten
 from supernet.training.losses import Distilled, Output, loss_of
 from supernet.training.state import TrainState
@@ -128,7 +128,7 @@ class TrainStep:
                     images, labels = self._mixup(images, labels)
                 if number:
                     reseed("part", config.seed, step, number)
-                with torch.autocast(device.type, torch.bfloat16, enabled=state.counters.precision == "bf16"):
+                with autocast(device, state.counters.precision):
                     outputs = self._forward(step, images)
                     for output in [outputs] if isinstance(outputs, Tensor | Distilled) else outputs:
                         loss = loss_of(output, labels, smoothing)

@@ -18,6 +18,7 @@ from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
 from supernet.training.checkpoint import save_checkpoint
+from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
 from supernet.training.state import TrainState
 from supernet.training.step import StepReport
@@ -148,8 +149,25 @@ def test_another_training_is_another_file(conditions: Conditions, change: dict) 
 def test_other_conditions_are_other_files(conditions: Conditions) -> None:
     training, run = Training(SMALL, 2, 40), conditions.run
     others = [replace(run, data="digits"), replace(run, image_size=64), replace(run, seed=1)]
-    files = {replace(conditions, run=other).file_of(training) for other in others} | {replace(conditions, batch_size=8).file_of(training)}
-    assert len(files | {conditions.file_of(training)}) == 5
+    files = {replace(conditions, run=other).file_of(training) for other in others} | {
+        replace(conditions, **changed).file_of(training) for changed in ({"batch_size": 8}, {"precision": "bf16"})
+    }
+    assert len(files | {conditions.file_of(training)}) == 6
+
+
+def test_a_training_in_bf16_is_scored_in_bf16(conditions: Conditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, seen = Training(SMALL, 2, 41), set()
+    judge = standalone.judge
+
+    def watched(*arguments: object) -> object:
+        seen.add(torch.is_autocast_enabled(own_device().type))
+        return judge(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(standalone, "judge", watched)
+    results = {precision: do(replace(conditions, folder=tmp_path, precision=precision), training)[0] for precision in ("fp32", "bf16")}
+    assert seen == {False, True}
+    assert results["fp32"].score != results["bf16"].score
+    assert results["bf16"].score.log_likelihood == pytest.approx(results["fp32"].score.log_likelihood, abs=0.1)
 
 
 def test_seeds_differ(conditions: Conditions) -> None:
