@@ -25,7 +25,7 @@ class PathTraining(nn.Module):
         seed: of the paths.
 
     Attributes:
-        slices: the slices of the shared tensors that the paths run; `train` updates these alone.
+        slices: the slices of the shared tensors that the paths run; `train_network` updates these alone.
     """
 
     counts: Tensor

@@ -87,7 +87,11 @@ class TrainStep:
                             num_classes=num_classes) if config.is_mixed else None  # fmt: skip
 
     def __call__(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> StepResult:
-        """Update the weights; skip the update, changing none of them, where the loss or a gradient is not finite."""
+        """Update the weights; skip the update, changing none of them, where the loss or a gradient is not finite.
+
+        Args:
+            images_BCHW, labels_B: this process's parts of the batch, on its device.
+        """
         config, buffers = self._config, _Buffers(state.model)
         self._set_lr(state)
         loss = self._backward(state, images_BCHW, labels_B)
@@ -120,7 +124,6 @@ class TrainStep:
         losses = []
         # Mixed labels are smooth already.
         smoothing = config.label_smoothing if self._mixup is None else 0.0
-        images_BCHW, labels_B = images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True)
         split = zip(self._parts, images_BCHW.chunk(num_parts), labels_B.chunk(num_parts), strict=True)
         for number, images, labels in split:
             with seeded("step", config.seed, step):
