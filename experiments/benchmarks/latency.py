@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
-from proxies.latency import LatencyTable, Measured, open_table
+from proxies.latency import BackendError, LatencyTable, Measured, open_table
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.fit import errors
 from proxies.latency.measure import Effort
@@ -80,7 +80,10 @@ def measure_in_groups(table: LatencyTable, architectures: Sequence[Architecture]
     """Measure networks, scaled by the table's reference, `GROUP` at a time in memory."""
     measured: list[Measured] = []
     for start in range(0, len(architectures), GROUP):
-        measured += table.measure(architectures[start : start + GROUP], Effort(args.seconds))
+        for found in table.measure(architectures[start : start + GROUP], Effort(args.seconds)):
+            if isinstance(found, BackendError):
+                raise found
+            measured.append(found)
         print(f"networks: {len(measured)} of {len(architectures)}", flush=True)
     return measured
 

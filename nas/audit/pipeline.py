@@ -31,6 +31,7 @@ from nas.runs.directory import check_run, config_of_run, open_run
 from nas.runs.lock import lock
 from nas.train.supernet_run import SupernetRun, open_supernet_run
 from proxies.cost import BudgetError, parse_budget
+from proxies.latency import BackendError
 from proxies.target import parse_target
 from supernet.data.batches import fixed_batch
 from supernet.training.checkpoint import load_checkpoint
@@ -82,8 +83,12 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
             held.enter_context(lock(config.folder))
         members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
         # Before anything slow: this machine may lack the device.
+        milliseconds: dict[str, Sequence[float]] = {}
         with phase("timing the sample", 1, console) as advance:
-            milliseconds = latencies(config.bench / "latencies", members, target)
+            try:
+                milliseconds[str(target)] = latencies(config.bench / "latencies", members, target)
+            except BackendError as error:
+                console.print(f"{error}; the audit leaves out latency as a predictor", soft_wrap=True)
             advance()
         sampled = SampleTrainings.of(config, members)
         trainings = [training for of_kind in sampled for training in of_kind]
@@ -99,7 +104,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
             train_all(conditions, trainings, workers, on_result).check()
         results = {training: result for training in trainings if (result := conditions.result_of(training))}
         truth = truth_of(members, sampled.truth, sampled.long, results)
-        return _report(config, console, supernet_run, truth, sampled.short, results, {str(target): milliseconds})
+        return _report(config, console, supernet_run, truth, sampled.short, results, milliseconds)
 
 
 def _report(

@@ -26,7 +26,7 @@ from nas.study.architecture_study import ArchitectureStudy
 from nas.study.record import Result
 from nas.train.supernet_run import SupernetRun
 from proxies.cost import Budget
-from proxies.latency import LatencyTable
+from proxies.latency import BackendError, LatencyTable, Measured
 from proxies.published import Parent
 from proxies.reference import count_network
 from space.network import build_network
@@ -57,10 +57,15 @@ def finish(
     keep = max(config.keep, config.halving_candidates) if has_one else len(ranked)
     measuring = phase("measuring the best", keep + len(parents), console) if tables else nullcontext(lambda: None)
     with measuring as advance:
-        best, too_slow = measure_best(ranked, budget, tables, keep, advance)
-        latencies_of_parents = {}
+        best, left_out = measure_best(ranked, budget, tables, keep, advance)
+        latencies_of_parents: dict[str, Mapping[str, Measured]] = {}
+        failures_of_parents: list[str] = []
         for parent in parents:
-            latencies_of_parents[parent.architecture.name] = measured_latencies(parent.architecture, tables)
+            try:
+                latencies_of_parents[parent.architecture.name] = measured_latencies(parent.architecture, tables)
+            except BackendError as error:
+                latencies_of_parents[parent.architecture.name] = {}
+                failures_of_parents.append(str(error))
             advance()
     halving = None
     if config.halving_candidates:
@@ -79,8 +84,10 @@ def finish(
     print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking)
     if halving is not None:
         print_halving(console, halving)
-    for one in too_slow:
-        console.print(f"trial {one.result.number} is left out: measured, it is slower than the budget allows", soft_wrap=True)
+    for one in left_out:
+        console.print(f"trial {one.result.number} is left out: {one.why_left_out}", soft_wrap=True)
+    for failure in failures_of_parents:
+        console.print(f"a published network is not measured: {failure}", soft_wrap=True)
     console.print(f"{len(results)} architectures evaluated, all of them: {config.out / 'trials.csv'}", soft_wrap=True)
     if failures := study.summary().failures:
         number, reason = next(iter(failures.items()))

@@ -8,23 +8,33 @@ from typing import Any
 
 from nas.study.record import Result
 from proxies.cost import Budget, BudgetError, format_amount
-from proxies.latency import LatencyTable, Measured
+from proxies.latency import BackendError, LatencyTable, Measured
 from space.architecture import Architecture
 
-MAX_TOO_SLOW = 20
+MAX_LEFT_OUT = 20
 """So many of the best may turn out too slow; then prediction does not hold on this device."""
 
 
 @dataclass(frozen=True)
 class MeasuredResult:
-    """A result, and its measured latencies by quantity; nothing is measured where the budget limits no latency."""
+    """A result, and its measured latencies by quantity; nothing is measured where the budget limits no latency.
+
+    Args:
+        failure: why a device cannot run its network; empty where all can.
+    """
 
     result: Result
     measured: Mapping[str, Measured] = field(default_factory=dict)
+    failure: str = ""
 
     def meets(self, budget: Budget) -> bool:
         """Whether every measured latency is within its limit."""
-        return all(measured.nanoseconds <= budget.limits[quantity] for quantity, measured in self.measured.items())
+        return not self.failure and all(measured.nanoseconds <= budget.limits[quantity] for quantity, measured in self.measured.items())
+
+    @property
+    def why_left_out(self) -> str:
+        """Why it does not meet the budget, in words."""
+        return self.failure or "measured, it is slower than the budget allows"
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -51,31 +61,42 @@ def measure_best(
         on_measured: called after each measurement.
 
     Returns:
-        Those that are fast enough, best first, and those that are too slow.
+        Those that are fast enough, best first, and those that are too slow or cannot run on a device.
 
     Raises:
         BudgetError: none of the best meets the latencies.
     """
     taken: list[MeasuredResult] = []
-    too_slow: list[MeasuredResult] = []
+    left_out: list[MeasuredResult] = []
     for result in ranked:
-        if len(taken) == keep or len(too_slow) == MAX_TOO_SLOW:
+        if len(taken) == keep or len(left_out) == MAX_LEFT_OUT:
             break
-        measured = MeasuredResult(result, measured_latencies(result.architecture, tables))
+        try:
+            measured = MeasuredResult(result, measured_latencies(result.architecture, tables))
+        except BackendError as error:
+            measured = MeasuredResult(result, failure=str(error))
         on_measured()
-        (taken if measured.meets(budget) else too_slow).append(measured)
+        (taken if measured.meets(budget) else left_out).append(measured)
+    if not taken and not any(one.measured for one in left_out):
+        raise BudgetError(f"budget: got {left_out[0].failure}; expected one of the {len(left_out)} best to run there")
     if not taken:
         quantity, fastest = min(
-            ((quantity, measured) for one in too_slow for quantity, measured in one.measured.items()),
+            ((quantity, measured) for one in left_out for quantity, measured in one.measured.items()),
             key=lambda item: item[1].nanoseconds / budget.limits[item[0]],
         )
         raise BudgetError(
-            f"budget: measured {format_amount(fastest.nanoseconds, quantity)} at the least among the {len(too_slow)} best, "
+            f"budget: measured {format_amount(fastest.nanoseconds, quantity)} at the least among the {len(left_out)} best, "
             f"expected {format_amount(budget.limits[quantity], quantity)}; the device is slower than when its table was measured"
         )
-    return taken, too_slow
+    return taken, left_out
 
 
 def measured_latencies(architecture: Architecture, tables: Mapping[str, LatencyTable]) -> dict[str, Measured]:
-    """Measure an architecture's network on the tables' targets."""
-    return {quantity: table.measure([architecture])[0] for quantity, table in tables.items()}
+    """Measure an architecture's network on the tables' targets; BackendError where one cannot run it."""
+    measured = {}
+    for quantity, table in tables.items():
+        (found,) = table.measure([architecture])
+        if isinstance(found, BackendError):
+            raise found
+        measured[quantity] = found
+    return measured

@@ -19,11 +19,16 @@ from torch import Tensor, nn
 
 from proxies.latency.memory import kept_memory
 from proxies.target import Target, TargetError
+from space.errors import UserError, one_line
 
 Run = Callable[[Any], Any]
 """A prepared module: a value of its backend to the next one."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class BackendError(UserError):
+    """A network, or a part of one, that a backend cannot run."""
 
 
 def backend_of(target: Target) -> Backend:
@@ -39,9 +44,23 @@ class Backend(ABC):
         if target.device == "cuda" and not torch.cuda.is_available():
             raise TargetError(f"{target}: got no CUDA device on this machine, expected cpu")
 
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What `prepared` and its runs raise for modules that this backend cannot run; anything else is a bug."""
+        return (torch.OutOfMemoryError,)
+
     @abstractmethod
     def prepared(self, module: nn.Module, example: Tensor) -> Run:
         """A module ready to run on values shaped as the example. The module may be changed."""
+
+    def tried(self, module: nn.Module, example: Tensor, name: str) -> Run:
+        """A prepared module that has run once; BackendError with its name where the backend cannot run it."""
+        try:
+            run = self.prepared(module, example)
+            run(self.value(example))
+        except self.failures as error:
+            raise BackendError(f"{self.target}: cannot run {name}: {one_line(error)}") from None
+        return run
 
     @abstractmethod
     def value(self, tensor: Tensor) -> Any:
@@ -122,6 +141,13 @@ class Compiled(Eager):
         if shutil.which(compiler) is None:
             raise TargetError(f"{target}: got no C++ compiler {compiler!r}, which torch.compile needs; expected one, or eager or ort")
 
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        # Imported here: it takes seconds.
+        from torch._dynamo.exc import TorchDynamoException
+
+        return (*super().failures, TorchDynamoException)
+
     def prepared(self, module: nn.Module, example: Tensor) -> Run:
         call = super().prepared(module, example)
 
@@ -150,6 +176,15 @@ class OnnxRuntime(Backend):
             raise TargetError(f"{target}: got an onnxruntime without {self.provider}, expected cpu, or onnxruntime-gpu installed")
         if target.precision == "bf16":
             raise TargetError(f"{target}: got bf16, which ONNX Runtime has few operators for; expected fp32, or fp16 on cuda")
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+        from torch.onnx.errors import OnnxExporterError
+
+        # ONNX Runtime's exceptions have no base class of their own.
+        of_runtime = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+        return (*super().failures, OnnxExporterError, *of_runtime)
 
     def prepared(self, module: nn.Module, example: Tensor) -> Run:
         import onnxruntime

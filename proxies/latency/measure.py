@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from proxies.band.space_cost import Keys
-from proxies.latency.backends import Backend, Clock, Run, backend_of
+from proxies.latency.backends import Backend, BackendError, Clock, Run, backend_of
 from proxies.latency.reference_clock import Measured, ReferenceClock, Repeats, Timer
 from proxies.macs import cost_of
 from proxies.target import Target
@@ -60,13 +60,13 @@ class Session:
 
     Args:
         parts: by key.
-        networks: in the order of their architectures.
+        networks: in the order of their architectures; an error instead of a latency where the backend cannot run one.
         reference: what all latencies are scaled by.
         drift: by how much the machine's speed changed meanwhile, relative.
     """
 
     parts: Mapping[str, Measured]
-    networks: Sequence[Measured]
+    networks: Sequence[Measured | BackendError]
     reference: ReferenceClock
     drift: float
 
@@ -76,15 +76,21 @@ def measure_architecture(
 ) -> Measured:
     """Measure one architecture's fused network, freshly initialised, on random images.
 
-    Raises TargetError where this machine lacks the target.
+    Raises TargetError where this machine lacks the target, BackendError where its backend cannot run the network.
     """
-    return measure_architectures([architecture], target, effort, reference)[0]
+    (found,) = measure_architectures([architecture], target, effort, reference)
+    if isinstance(found, BackendError):
+        raise found
+    return found
 
 
 def measure_architectures(
     architectures: Sequence[Architecture], target: Target, effort: Effort = SHORT, reference: ReferenceClock | None = None
-) -> Sequence[Measured]:
-    """Measure several architectures in the same rounds, scaled by a given reference or by their own; all are in memory together."""
+) -> Sequence[Measured | BackendError]:
+    """Measure several architectures in the same rounds, scaled by a given reference or by their own; all are in memory together.
+
+    In place of what the backend cannot run stands the error that says why. Raises BackendError where it cannot run any of them.
+    """
     return measure_rounds({}, [], architectures, target, effort, random.Random(0), reference).networks
 
 
@@ -108,23 +114,35 @@ def measure_rounds(
         reference: by default the network of median multiply-adds, at its speed in this session.
         earlier: rounds that another process has measured, and their repeats; used where the machine is as fast as then.
         save: called every few seconds, between rounds, with all that was measured.
+
+    Raises BackendError where the backend cannot run a part, the reference, or any of the networks.
     """
     backend = backend_of(target)
     num_prepared = len(parts) + len(architectures)
-    median = reference.architecture if reference else sorted(architectures, key=lambda one: cost_of(one).macs)[len(architectures) // 2]
     with torch.random.fork_rng(devices=[]), backend.running():
         torch.manual_seed(0)
         runs: dict[str, Run] = {}
         for key, part in parts.items():
-            runs[key] = backend.prepared(fuse(build_part(part)), _random_map(part, target.batch))
+            runs[key] = backend.tried(fuse(build_part(part)), _random_map(part, target.batch), key)
             on_progress(len(runs), num_prepared + effort.most_rounds)
-        networks: list[Run] = []
-        for architecture in architectures:
-            networks.append(_prepared_network(architecture, backend))
-            on_progress(len(runs) + len(networks), num_prepared + effort.most_rounds)
+        networks: dict[int, Run] = {}
+        failures: dict[int, BackendError] = {}
+        for i, architecture in enumerate(architectures):
+            try:
+                networks[i] = _prepared_network(architecture, backend)
+            except BackendError as error:
+                failures[i] = error
+            on_progress(len(runs) + i + 1, num_prepared + effort.most_rounds)
+        if failures and not networks:
+            raise failures[0]
         clock = backend.clock
-        reference_run = _prepared_network(median, backend) if reference else networks[architectures.index(median)]
-        repeated = [_Repeated(run, clock) for run in networks]
+        if reference is None:
+            median = sorted(networks, key=lambda i: cost_of(architectures[i]).macs)[len(networks) // 2]
+            reference_architecture, reference_run = architectures[median], networks[median]
+        else:
+            reference_architecture = reference.architecture
+            reference_run = _prepared_network(reference_architecture, backend)
+        repeated = {i: _Repeated(run, clock) for i, run in networks.items()}
 
         def one_round() -> list[tuple[Sequence[str], Callable[[], list[int]]]]:
             """Labels, and what times their runs, in random order."""
@@ -133,7 +151,7 @@ def measure_rounds(
                 keys = [key for segment in walk for key in rng.sample(segment, len(segment))]
                 value = backend.value(_random_map(parts[keys[0]], target.batch))
                 timed.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
-            timed += [([label_of(i)] * network.count, network.times) for i, network in enumerate(repeated)]
+            timed += [([label_of(i)] * network.count, network.times) for i, network in repeated.items()]
             rng.shuffle(timed)
             return timed
 
@@ -155,8 +173,8 @@ def measure_rounds(
             on_progress(num_prepared + number, num_prepared + num_rounds)
     return Session(
         {key: timer.measured(key) for key in parts},
-        [timer.measured(label_of(i)) for i in range(len(architectures))],
-        ReferenceClock(architecture=median, nanoseconds=timer.nominal_ns),
+        [failures[i] if i in failures else timer.measured(label_of(i)) for i in range(len(architectures))],
+        ReferenceClock(architecture=reference_architecture, nanoseconds=timer.nominal_ns),
         timer.drift,
     )
 
@@ -202,5 +220,5 @@ def _random_map(part: Part, batch: int) -> torch.Tensor:
 def _prepared_network(architecture: Architecture, backend: Backend) -> Run:
     """A network that ignores its argument and always runs on the same images."""
     images_BCHW = torch.randn(backend.target.batch, architecture.in_chans, *(architecture.image_size,) * 2)
-    run, images = backend.prepared(build_network(architecture).fuse(), images_BCHW), backend.value(images_BCHW)
+    run, images = backend.tried(build_network(architecture).fuse(), images_BCHW, architecture.name), backend.value(images_BCHW)
     return lambda _: run(images)

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from proxies.band.additive_cost import AdditiveCost, Term
 from proxies.band.space_cost import SpaceParts, key_of
 from proxies.cost import latency_on
-from proxies.latency.backends import backend_of
+from proxies.latency.backends import BackendError, backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import SHORT, Effort, OnProgress, label_of, measure_architectures, measure_rounds
@@ -37,6 +37,8 @@ NUM_NETWORKS = {"eager": 20, "ort": 20, "compile": 8}
 SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "compile": (5.0, 60.0)}
 """For a part and for a network, roughly."""
 CONFIDENCE = 0.95
+MIN_NETWORKS = 4
+"""Networks that a fit needs."""
 MAX_PARTS = 100_000
 """Equal ones in a network."""
 
@@ -74,6 +76,7 @@ class Record(Value):
         fingerprint: of the device, the libraries, the target and the space, see `fingerprint_of`.
         parts: nanoseconds by part.
         networks: whole networks that the sums are fitted to.
+        failures: why other networks, drawn for the same purpose, could not run on the target.
         reference: what all latencies are scaled by.
         drift: by how much the machine's speed changed meanwhile, relative.
         fitted: what all hosts predict with; by default each host fits by itself.
@@ -83,7 +86,8 @@ class Record(Value):
     reference: ReferenceClock
     drift: Annotated[float, Field(ge=0)]
     parts: dict[str, Nanoseconds]
-    networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=4, strict=False)]
+    networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=MIN_NETWORKS, strict=False)]
+    failures: Annotated[tuple[str, ...], Field(strict=False)] = ()
     fitted: Fitted | None = None
 
 
@@ -145,7 +149,10 @@ class LatencyTable:
     @property
     def notes(self) -> tuple[str, ...]:
         """Warnings for the user, a line each; none where the machine was idle."""
-        notes, drift = [], self.record.drift
+        notes, drift, failures = [], self.record.drift, self.record.failures
+        if failures:
+            total = len(failures) + len(self.record.networks)
+            notes.append(f"{len(failures)} of {total} networks to fit predictions to are left out, the first since {failures[0]}")
         if drift > BUSY:
             notes.append(
                 f"{self.target}: the machine's own speed changed by {drift:.0%} while latencies were measured, expected at most "
@@ -165,8 +172,8 @@ class LatencyTable:
         except KeyError as error:
             raise SpaceError(f"{architecture.name}: got the part {error}, expected a member of the space {self.space.name}") from None
 
-    def measure(self, architectures: Sequence[Architecture], effort: Effort = SHORT) -> Sequence[Measured]:
-        """Measure networks on the target, scaled by the table's reference."""
+    def measure(self, architectures: Sequence[Architecture], effort: Effort = SHORT) -> Sequence[Measured | BackendError]:
+        """Measure networks on the target, scaled by the table's reference; see `measure_architectures`."""
         return measure_architectures(architectures, self.target, effort, self.reference)
 
     def margin(self, confidence: float = CONFIDENCE) -> float:
@@ -199,7 +206,8 @@ def open_table(
         draw: draws the networks that the sums are fitted to; by default evenly from the space.
         seed: for these draws, and for the order of measurements.
 
-    Raises LatencyError for a file from another device, library or space, and TargetError where this machine lacks the target.
+    Raises LatencyError for a file from another device, library or space, TargetError where this machine lacks the target, and
+    BackendError where the backend cannot run a part of the space.
     """
     backend_of(target)
     path = table_path(space, target, place)
@@ -287,11 +295,16 @@ def _measured_record(
     networks = [
         NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
         for architecture, whole in zip(architectures, session.networks, strict=True)
+        if isinstance(whole, Measured)
     ]
+    failures = tuple(str(whole) for whole in session.networks if isinstance(whole, BackendError))
+    if len(networks) < MIN_NETWORKS:
+        raise LatencyError(f"{failures[0]}; got {len(networks)} networks that run, expected at least {MIN_NETWORKS}")
     return Record(
         fingerprint=fingerprint,
         parts={key: part.nanoseconds for key, part in session.parts.items()},
         networks=tuple(networks),
+        failures=failures,
         reference=session.reference,
         drift=session.drift,
     )

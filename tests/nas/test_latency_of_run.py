@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +20,15 @@ from nas.latency import LATENCY_FOLDER, keep_tables, limited, tables_of_run, wit
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
 from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
+from nas.search.measured import MeasuredResult, measure_best
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.space_cost import SpaceParts
-from proxies.cost import parse_budget, without_latency
-from proxies.latency import LatencyError, LatencyTable, table_path, write_table
+from proxies.cost import BudgetError, parse_budget, without_latency
+from proxies.latency import BackendError, LatencyError, LatencyTable, Measured, table_path, write_table
 from proxies.published import parents_within
+from space.architecture import Architecture
+from space.files import load_space
 from space.search_space import SearchSpace
 from tests.nas.conftest import Mistaken
 from tests.proxies.test_latency import SPACE, TARGET, record
@@ -133,3 +139,31 @@ def test_joining_processes_predict_by_the_searchs_table(
     document["config"]["trials"] = 5
     (run / "config.json").write_text(json.dumps(document))
     assert f"{run}: got no latency/cpu-1t-bs1-fp32.json, expected the latencies" in mistaken(join.main, [str(run)])
+
+
+class OtherwiseFine:
+    """A table on a device that cannot run some architectures, and takes 1 ms for any other."""
+
+    def __init__(self, *failing: Architecture) -> None:
+        self.failing = failing
+
+    def measure(self, architectures: Sequence[Architecture]) -> list[Measured | BackendError]:
+        return [BackendError("cpu: cannot run it") if one in self.failing else Measured.of([10**6]) for one in architectures]
+
+
+def test_what_a_device_cannot_run_is_left_out_of_the_best() -> None:
+    budget = parse_budget("3MFLOPs 2ms@cpu")
+    (quantity,) = budget.targets
+    space = load_space("hybrid-32")
+    ranked: list[Any] = [SimpleNamespace(architecture=one) for one in (space.smallest(), space.largest())]
+
+    def measured(*failing: Architecture) -> tuple[list[MeasuredResult], list[MeasuredResult]]:
+        tables: Any = {quantity: OtherwiseFine(*failing)}
+        return measure_best(ranked, budget, tables, 2, lambda: None)
+
+    (kept,), (left_out,) = measured(ranked[0].architecture)
+    assert kept.result is ranked[1]
+    assert left_out.result is ranked[0]
+    assert left_out.why_left_out == "cpu: cannot run it"
+    with pytest.raises(BudgetError, match="budget: got cpu: cannot run it; expected one of the 2 best to run there"):
+        measured(*(one.architecture for one in ranked))

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from proxies.band.space_cost import SpaceParts
-from proxies.latency import measure_architecture, open_table, table, table_path
-from proxies.latency.backends import CudaClock, backend_of
+from proxies.latency import BackendError, Measured, measure, measure_architecture, measure_architectures, open_table, table, table_path
+from proxies.latency.backends import Backend, CudaClock, Run, backend_of
 from proxies.latency.measure import Effort
-from proxies.latency.table import Unfinished, unfinished_path
+from proxies.latency.table import LatencyError, Unfinished, unfinished_path
 from proxies.target import Target, TargetError, parse_target
+from space.architecture import Architecture, BlockSpec, StageSpec
+from space.kinds import FFNS, MIXERS
 from space.network import build_network
 from space.search_space import SearchSpace
 
@@ -136,6 +138,43 @@ def test_what_is_measured_is_the_network(text: str) -> None:
     images = torch.randn(1, 3, 32, 32)
     network = build_network(SPACE.largest()).fuse()
     torch.testing.assert_close(ran(text, network, images), network(images), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_that_the_backend_cannot_run_is_left_out_in_a_line() -> None:
+    # The exporter by tracing makes no valid graph of windows that are padded.
+    padded = Architecture(
+        name="padded", image_size=32, num_classes=2,
+        stages=(StageSpec(width=16, blocks=(BlockSpec(mixer=MIXERS("window", head_dim=8, window_size=7), ffn=FFNS("mlp", ratio=2)),)),),
+    )  # fmt: skip
+    found, failure = measure_architectures([SPACE.smallest(), padded], parse_target("ort"), BRIEF)
+    assert isinstance(found, Measured)
+    assert isinstance(failure, BackendError)
+    assert str(failure).startswith("ort:cpu:1t:bs1:fp32: cannot run padded: ")
+    assert "\n" not in str(failure)
+    with pytest.raises(BackendError, match="cannot run padded"):
+        measure_architecture(padded, parse_target("ort"), BRIEF)
+
+
+def test_a_table_is_fitted_to_the_networks_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, drawn = measure._prepared_network, list[Architecture]()
+
+    def failing(architecture: Architecture, backend: Backend) -> Run:
+        drawn.append(architecture)
+        if len(drawn) == 2:
+            raise BackendError("cpu: cannot run it")
+        return prepared(architecture, backend)
+
+    monkeypatch.setattr(measure, "_prepared_network", failing)
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 5)
+    found = open_table(SPACE, TARGET, tmp_path, effort=BRIEF)
+    assert len(found.record.networks) == 4
+    assert "1 of 5 networks to fit predictions to are left out, the first since cpu: cannot run it" in found.notes
+    for file in tmp_path.iterdir():
+        file.unlink()
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 4)
+    drawn.clear()
+    with pytest.raises(LatencyError, match="cannot run it; got 3 networks that run, expected at least 4"):
+        open_table(SPACE, TARGET, tmp_path, effort=BRIEF)
 
 
 @pytest.mark.soak
