@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LOCK := requirements.lock
 LOCKER := build/locker
 
-.PHONY: install install-newest lock search test soak check clean
+.PHONY: install install-newest lock search test tour soak check clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ search: install
 # Tests use one thread each; as many run side by side as there are cores, four at most: each process takes some 2 GB.
 test: install
 	$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+# From photographs to a class name: search, retrain, export, and ONNX Runtime alone.
+tour: install
+	$(PY) -m pytest tests/nas/test_tour.py $(ARGS)
 
 # Tests that need minutes each.
 soak: install

@@ -39,10 +39,13 @@ def name_of(value: Any) -> str:
 
 
 def provenance_of(value: Any) -> dict[str, Any]:
-    """The provenance in its file; empty where there is none."""
-    from space.files import load_provenance
+    """The provenance in its file, or of the object; of a published network, that it is one. Empty where nothing is known."""
+    from space.files import load_provenance, load_published
 
-    return load_provenance(value) if isinstance(value, str) else {}
+    if not isinstance(value, str):
+        return dict(getattr(value, "provenance", {}))
+    published = {} if load_published(value) is None else {"role": "parent"}
+    return published | load_provenance(value)
 
 
 def weights_file_of(value: Any) -> Path | None:

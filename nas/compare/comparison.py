@@ -16,6 +16,7 @@ from nas.execution.loop import JobList, run_jobs
 from nas.execution.resources import threads
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
+from nas.runs.records.role import Role
 from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
@@ -29,12 +30,11 @@ class Contender:
 
     Args:
         label: what the table calls it.
-        is_random: whether it was drawn at random inside the budget.
     """
 
     label: str
     architecture: Architecture
-    is_random: bool = False
+    role: Role = Role.OTHER
 
     @property
     def cost(self) -> Cost:
@@ -68,15 +68,20 @@ class EqualConditions:
     image_size: int
     folder: Path
 
-    def retraining(self, architecture: Architecture, seed: int) -> Retraining:
+    def retraining(self, contender: Contender, seed: int) -> Retraining:
         """One retraining, not begun."""
-        out = self.folder / f"{architecture.fingerprint}-{seed}"
-        # Loading in other processes would take the cores of other trainings.
-        return Retraining(architecture, self.recipe, self.images, self.test_images, self.image_size, seed, None, out, num_workers=0)
+        architecture = contender.architecture
+        return Retraining(
+            architecture, self.recipe, self.images, self.test_images, self.image_size, seed, inherit=None,
+            out=self.folder / f"{architecture.fingerprint}-{seed}",
+            # Loading in other processes would take the cores of other trainings.
+            num_workers=0,
+            provenance={"role": contender.role.value},
+        )  # fmt: skip
 
     def retrain(self, job: RetrainingJob) -> float:
         """Do one retraining in this process, in one thread, or continue it; its test accuracy."""
-        retraining = self.retraining(job.contender.architecture, job.seed)
+        retraining = self.retraining(job.contender, job.seed)
         retraining.out.mkdir(parents=True, exist_ok=True)
         with threads(1):
             test = retraining.run().test

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.compare.comparison import Accuracies, EqualConditions
 from nas.runs.records.comparison import ComparedNetwork, ComparisonRecord
+from nas.runs.records.role import Role
 from nas.runs.records.tables import markdown_table, write_csv
 from space.files import write_atomically
 
@@ -27,7 +28,7 @@ def comparison_table(rows: Sequence[Accuracies], subject: Accuracies) -> tuple[l
 
 def median_of_random(rows: Sequence[Accuracies]) -> Accuracies | None:
     """The median, by mean accuracy, of those drawn at random; of an even number the lower one of the two."""
-    drawn = sorted((row for row in rows if row.contender.is_random), key=lambda row: row.mean)
+    drawn = sorted((row for row in rows if row.contender.role is Role.RANDOM), key=lambda row: row.mean)
     return drawn[(len(drawn) - 1) // 2] if drawn else None
 
 
@@ -56,5 +57,5 @@ def record_of(conditions: EqualConditions, rows: Sequence[Accuracies]) -> Compar
     for row in rows:
         one, cost = row.contender, row.contender.cost
         fingerprint, num_images = one.architecture.fingerprint, len(conditions.test_images)
-        networks.append(ComparedNetwork(one.label, fingerprint, cost.macs, cost.params, one.is_random, row.by_seed, num_images))
+        networks.append(ComparedNetwork(one.label, fingerprint, cost.macs, cost.params, one.role, row.by_seed, num_images))
     return ComparisonRecord(tuple(networks), conditions.recipe.epochs, conditions.recipe.batch_size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,20 @@ from nas.compare.plan import plan_comparison
 from nas.execution.workers import open_workers
 from nas.latency import limited, tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
-from nas.runs.records.comparison import FOUND, write_comparison_record
+from nas.runs.records.comparison import write_comparison_record
 from nas.runs.records.data import write_data
+from nas.runs.records.role import Role, role_of
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
 from proxies.macs import cost_of
 from proxies.published import parents_within
-from space.architecture import Architecture
 from space.files import load_architecture
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.data.unreadable import DataError
 
+FOUND = "found"
+"""What tables call the winner of the search that is compared."""
 MAX_DRAWS = 1000
 
 
@@ -69,16 +72,16 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     conditions = EqualConditions(images, test_images, recipe, subject.image_size, config.out)
     resolved = config.values() | {
         "data": images.identity, "image_size": conditions.image_size, "recipe": recipe.model_dump(),
-        "fingerprint": subject.architecture.fingerprint,
+        "fingerprint": subject.contender.architecture.fingerprint,
     }  # fmt: skip
     # Mistakes end here, before the directory is taken.
     check_run(config.out, resolved, config.may_change())
-    contenders = _contenders(config, subject)
-    first = conditions.retraining(contenders[0].architecture, 0)
+    contenders = _labelled_apart(_contenders(config, subject))
+    first = conditions.retraining(contenders[0], 0)
     first.check()
     print_data(console, images, first.splits, test_images)
     if config.dry_run:
-        retrainings = [(one, conditions.retraining(one.architecture, seed)) for seed in range(config.seeds) for one in contenders]
+        retrainings = [(one, conditions.retraining(one, seed)) for seed in range(config.seeds) for one in contenders]
         print_plan(console, plan_comparison(config, retrainings))
         return None
     about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
@@ -98,14 +101,13 @@ class _Subject:
     """What is compared with others, and under which conditions.
 
     Args:
-        architecture: priced at its own image size, with the classes of the data.
+        contender: its architecture is priced at its own image size, with the classes of the data.
         image_size: at which all train.
         band: from which random ones are drawn; none of an architecture alone.
         seed: of these draws.
     """
 
-    label: str
-    architecture: Architecture
+    contender: Contender
     images: ImageSet
     image_size: int
     budget: Budget
@@ -122,28 +124,29 @@ def _of_run(run: Path, data: Any) -> _Subject:
     alike = {"image_size": space.image_size, "num_classes": space.num_classes, "in_chans": space.in_chans}
     best = load_architecture(run / "best.yaml").replace(**alike)
     band = limited(ArchitectureBand(space, without_latency(budget)), budget, tables_of_run(run, space, budget))
-    return _Subject(FOUND, best, supernet_run.images()[0], supernet_run.image_size, budget, band, searched["seed"])
+    return _Subject(Contender(FOUND, best, Role.WINNER), supernet_run.images()[0], supernet_run.image_size, budget, band, searched["seed"])
 
 
 def _of_architecture(config: CompareConfig, data: Any) -> _Subject:
     assert config.data is not None
     images = open_images(config.data if data is None else data)
     architecture = architecture_of(config.subject).replace(num_classes=images.num_classes, in_chans=images.in_chans)
-    found_within = provenance_of(config.subject).get("budget")
+    provenance = provenance_of(config.subject)
+    found_within = provenance.get("budget")
     budget = parse_budget(found_within, 0.0) if isinstance(found_within, str) else Budget({"macs": cost_of(architecture).macs}, 0.0)
-    return _Subject(architecture.name, architecture, images, config.image_size or images.default_image_size(), budget)
+    contender = Contender(architecture.name, architecture, role_of(provenance))
+    return _Subject(contender, images, config.image_size or images.default_image_size(), budget)
 
 
 def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
     """The subject, others, published networks, random members of the band; every architecture once."""
-    own, budget = subject.architecture, subject.budget
+    own, budget = subject.contender.architecture, subject.budget
     alike = {"num_classes": own.num_classes, "in_chans": own.in_chans, "image_size": own.image_size}
-    found = [(subject.label, own)]
-    found += [(Path(name_of(one)).stem, architecture_of(one).replace(**alike)) for one in config.others]
-    found += [(parent.architecture.name, parent.architecture) for parent in parents_within(own, budget)]
+    parents = [Contender(one.architecture.name, one.architecture, Role.PARENT) for one in parents_within(own, budget)]
+    given = [_given(one, alike) for one in config.others]
     contenders: dict[str, Contender] = {}
-    for label, architecture in found:
-        contenders.setdefault(architecture.fingerprint, Contender(label, architecture))
+    for contender in (subject.contender, *given, *parents):
+        contenders.setdefault(contender.architecture.fingerprint, contender)
     if subject.band is None or not config.random:
         return list(contenders.values())
     rng = random.Random(f"{subject.seed} comparison")
@@ -153,15 +156,31 @@ def _contenders(config: CompareConfig, subject: _Subject) -> list[Contender]:
             return list(contenders.values())
         drawn = subject.band.draw(rng)
         label = f"random {1 + config.random - (wanted - len(contenders))}"
-        contenders.setdefault(drawn.fingerprint, Contender(label, drawn, is_random=True))
+        contenders.setdefault(drawn.fingerprint, Contender(label, drawn, Role.RANDOM))
     raise RunError(f"--random: got {config.random}, expected no more than there are architectures inside {budget}")
+
+
+def _given(value: Any, alike: Mapping[str, int]) -> Contender:
+    """A contender that the user adds: a published network, or one without a role, whatever it was in its own search."""
+    role = role_of(provenance_of(value))
+    return Contender(Path(name_of(value)).stem, architecture_of(value).replace(**alike), role if role is Role.PARENT else Role.OTHER)
+
+
+def _labelled_apart(contenders: Sequence[Contender]) -> list[Contender]:
+    """The same, with a number behind a label that an earlier one has."""
+    times = Counter[str]()
+    apart = []
+    for one in contenders:
+        times[one.label] += 1
+        apart.append(one if times[one.label] == 1 else replace(one, label=f"{one.label} ({times[one.label]})"))
+    return apart
 
 
 def _report(
     console: Console, config: CompareConfig, conditions: EqualConditions, rows: Sequence[Accuracies], subject: _Subject, data: str
 ) -> Compared:
     # Another network may have the same name.
-    found = next(row for row in rows if row.contender.architecture.fingerprint == subject.architecture.fingerprint)
+    found = next(row for row in rows if row.contender.architecture.fingerprint == subject.contender.architecture.fingerprint)
     headings, cells = comparison_table(rows, found)
     recipe = conditions.recipe
     how = f"{config.recipe}, {recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate {recipe.lr:g}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from nas.runs.records.metadata import NetworkMetadata
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
@@ -66,6 +67,6 @@ class SupernetEvaluator:
         """An architecture's network on the CPU, in evaluation mode, with inherited weights."""
         return inherited_network(self.supernet, self.calibration, architecture)
 
-    def write_weights(self, architecture: Architecture, file: Path) -> None:
+    def write_weights(self, architecture: Architecture, file: Path, metadata: NetworkMetadata) -> None:
         """Write an architecture's inherited weights, batch norm statistics included, as its network's state dict."""
-        write_atomically(file, save(inherited_weights(self.supernet, self.calibration, architecture)))
+        write_atomically(file, save(inherited_weights(self.supernet, self.calibration, architecture), metadata.header))

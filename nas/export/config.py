@@ -40,7 +40,7 @@ class ExportConfig(Config):
     trial: int | None = option(None, "number of the trial, as in trials.csv and the dashboard", at_least=0)
     weights: Path | None = option(None, "the network's weights, such as a retraining's weights.safetensors")
     format: str = option(YAML, "what to write; yaml is the architecture alone", choices=(YAML, *FORMATS))
-    image_size: int | None = option(None, "side in pixels that it was trained at (the architecture's)", at_least=32)
+    image_size: int | None = option(None, "side in pixels (the one that the weights were trained at, else the architecture's)", at_least=32)
     fuse: bool = option(False, f"fold norms, scales and gates for inference; for {', '.join(FUSABLE)}")
     labels: Any = option(None, "text file with the names of the classes, one a line", convert=_labels)
     out: Path = option(Derived(_default_out), "the YAML file, or the folder (NAME-FORMAT)", flags=("--output",))

@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nas.runs.records.metadata import NetworkMetadata
 from space.architecture import Architecture
 from space.errors import UserError
 from space.network import TokenMixerNet
@@ -31,19 +32,24 @@ class ExportedNetwork:
     """A network to write.
 
     Args:
-        network: in evaluation mode, with its weights; its architecture's image size is the one that it was trained at.
+        network: in evaluation mode, with its weights.
+        metadata: what is known of them. Their image size may differ from the architecture's, at which the budget counted.
         is_fused: whether it was folded for inference.
-        labels: names of the classes, in order; empty where unknown.
     """
 
     network: TokenMixerNet
+    metadata: NetworkMetadata
     is_fused: bool = False
-    labels: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> Architecture:
         """Of the network."""
         return self.network.architecture
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels that the network was trained at."""
+        return self.metadata.preprocessing.image_size
 
 
 class Format(ABC):
@@ -58,7 +64,7 @@ class Format(ABC):
         return
 
     def takes_any_size(self, architecture: Architecture) -> bool:
-        """Whether what is written takes images of other sizes than the architecture's own."""
+        """Whether what is written takes images of other sizes than the trained one."""
         return True
 
     @abstractmethod
@@ -70,14 +76,14 @@ class Format(ABC):
         """What was written, as a function of images to logits."""
 
     @abstractmethod
-    def usage(self, architecture: Architecture) -> str:
+    def usage(self, exported: ExportedNetwork) -> str:
         """How to use the folder: a few lines of Python."""
 
 
-def image_sizes(form: Format, architecture: Architecture) -> list[tuple[int, int]]:
-    """Heights and widths that are compared: the architecture's own and, where the export takes others, a larger one that is not square."""
-    side, step = architecture.image_size, architecture.reductions[-1]
-    return [(side, side)] + ([(side + step, side + 2 * step)] if form.takes_any_size(architecture) else [])
+def image_sizes(form: Format, exported: ExportedNetwork) -> list[tuple[int, int]]:
+    """Heights and widths that are compared: the trained one and, where the export takes others, a larger one that is not square."""
+    side, step = exported.image_size, exported.architecture.reductions[-1]
+    return [(side, side)] + ([(side + step, side + 2 * step)] if form.takes_any_size(exported.architecture) else [])
 
 
 def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterator[tuple[str, float]]:
@@ -88,7 +94,7 @@ def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterat
     """
     loaded = form.load(folder)
     generator = torch.Generator().manual_seed(0)
-    for (height, width), batch in itertools.product(image_sizes(form, exported.architecture), BATCHES):
+    for (height, width), batch in itertools.product(image_sizes(form, exported), BATCHES):
         images = torch.randn(batch, exported.architecture.in_chans, height, width, generator=generator)
         with torch.inference_mode():
             expected = exported.network(images)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from huggingface_hub import ModelCardData
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from nas import __version__
 from nas.export.format import ExportedNetwork, Format
 from nas.export.program import GraphFormat
+from nas.runs.records.metadata import NetworkMetadata
 from proxies.macs import cost_of
 from space.published import Published
+from supernet.accuracy import Score
 
 LICENSE = "apache-2.0"
+OF_SCORE = frozenset(each.name for each in fields(Score))
+"""What a search's provenance says of other weights: those with which the search judged the architecture."""
 
 
 def model_card(
-    form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], results: Mapping[str, Any], published: Published | None
+    form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], published: Published | None
 ) -> str:
-    """The text of the file; `results` are those of a retraining, empty where there are none."""
+    """The text of the file."""
     data = ModelCardData(
         license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
         tags=["image-classification", "token-mixer-nas"],
@@ -28,8 +32,8 @@ def model_card(
     architecture = exported.architecture
     sections = [f"# {architecture.name}", "![The architecture](architecture.svg)"]
     sections.append("\n".join(_facts(form, exported)))
-    sections.append(f"## Use\n\n```python\n{form.usage(architecture)}```")
-    if lines := list(_results(results)):
+    sections.append(f"## Use\n\n```python\n{form.usage(exported)}```")
+    if lines := list(_results(exported.metadata)):
         sections.append("## Results\n\n" + "\n".join(lines))
     if lines := list(_lineage(provenance, published)):
         sections.append("## Where it comes from\n\n" + "\n".join(lines))
@@ -42,29 +46,39 @@ def model_card(
 
 def _facts(form: Format, exported: ExportedNetwork) -> Iterator[str]:
     architecture = exported.architecture
-    side = architecture.image_size
-    yield f"- {cost_of(architecture)} at {side}x{side}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
-    mean, std = (", ".join(map(str, values)) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-    yield f"- images: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
+    metadata, steps, counted_at, side = exported.metadata, exported.metadata.preprocessing, architecture.image_size, exported.image_size
+    cost = f"{cost_of(architecture)} at {counted_at}x{counted_at}"
+    yield f"- {cost}; fingerprint `{architecture.fingerprint}`; all of it in `architecture.yaml`"
+    yield f"- images: the centre {steps.crop_pct:.0%} of an image, resized to {side}x{side} ({steps.interpolation})"
+    mean, std = (", ".join(map(str, values)) for values in (steps.mean, steps.std))
+    yield f"- pixels: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
     sizes = "alone"
     if form.takes_any_size(architecture):
         sizes = f"and others, multiples of {architecture.reductions[-1]} px" if isinstance(form, GraphFormat) else "and others"
     yield f"- sizes: {side}x{side} {sizes}; any number of images at a time"
-    yield f"- {architecture.num_classes} classes" + (f": {', '.join(exported.labels)}" if exported.labels else "")
+    yield f"- {architecture.num_classes} classes" + (f": {', '.join(metadata.class_names)}" if metadata.class_names else "")
     if exported.is_fused:
         yield "- for inference: norms, scales and gates are folded into neighbouring layers"
 
 
-def _results(results: Mapping[str, Any]) -> Iterator[str]:
-    for part in ("test", "validation"):
-        if accuracy := results.get(part):
-            low, high = accuracy["interval95"]
-            yield f"- {part} accuracy {accuracy['accuracy']:.2%} of {accuracy['images']} images (95 %: {low:.2%} to {high:.2%})"
-    if "steps" in results:
-        yield f"- trained alone for {results['steps']} steps, seed {results['seed']}, in {results['precision']}"
+def _results(metadata: NetworkMetadata) -> Iterator[str]:
+    size = metadata.preprocessing.image_size
+    for part, found in (("test", metadata.test), ("validation", metadata.validation)):
+        if found is not None:
+            low, high = found.interval95
+            interval = f"95 %: {low:.2%} to {high:.2%}"
+            yield f"- {part} accuracy of these weights: {found.accuracy:.2%} of {found.images} images at {size} px ({interval})"
+    if metadata.weights:
+        epoch = "" if metadata.epoch is None else f", number {metadata.epoch}"
+        yield f"- weights: {metadata.weights}{epoch}"
+    if metadata.steps is not None:
+        precision = f", in {metadata.precision}" if metadata.precision else ""
+        yield f"- trained alone for {metadata.steps} steps, seed {metadata.seed}{precision}"
 
 
 def _lineage(provenance: Mapping[str, Any], published: Published | None) -> Iterator[str]:
     if published is not None:
         yield f"- a published network: {published.paper}, code {published.code}"
-    yield from (f"- {key}: {value}" for key, value in provenance.items() if not isinstance(value, Mapping))
+    for key, value in provenance.items():
+        if not isinstance(value, Mapping):
+            yield f"- {'score in the search, ' if key in OF_SCORE else ''}{key}: {value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,14 +13,29 @@ from torch import Tensor
 
 from nas.export.format import ExportedNetwork, ExportError
 from nas.export.program import GraphFormat
-from space.architecture import Architecture
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 ERRORS_ONLY = 3
 
 
+USAGE = """\
+import json
+import numpy
+import onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession("network.onnx")
+about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+steps = about["preprocessing"]
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
+image = ImageOps.fit(image, (steps["image_size"],) * 2, Image.Resampling.BICUBIC, bleed=(1 - steps["crop_pct"]) / 2)
+pixels = (numpy.asarray(image) / 255 - steps["mean"]) / steps["std"]
+(logits,) = session.run(["logits"], {"images": pixels.transpose(2, 0, 1)[None].astype("float32")})
+"""
+
+
 class OnnxGraph(GraphFormat):
-    """`network.onnx`: from `images` to `logits`."""
+    """`network.onnx`: from `images` to `logits`. Its metadata properties hold the metadata, each value as JSON."""
 
     files = ("network.onnx",)
     seconds_a_block = 5.0
@@ -35,6 +51,7 @@ class OnnxGraph(GraphFormat):
             warnings.simplefilter("ignore")
             graph = torch.onnx.export(program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
         assert graph is not None
+        graph.model.metadata_props.update({name: json.dumps(value) for name, value in exported.metadata.document.items()})
         graph.save(folder / self.files[0])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
@@ -45,10 +62,5 @@ class OnnxGraph(GraphFormat):
         session = onnxruntime.InferenceSession(folder / self.files[0], options, providers=["CPUExecutionProvider"])
         return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
-    def usage(self, architecture: Architecture) -> str:
-        return """\
-import onnxruntime
-
-session = onnxruntime.InferenceSession("network.onnx")
-(logits,) = session.run(["logits"], {"images": images})  # a float32 array
-"""
+    def usage(self, exported: ExportedNetwork) -> str:
+        return USAGE + ('print(about["class_names"][logits[0].argmax()])\n' if exported.metadata.class_names else "")

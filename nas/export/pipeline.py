@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from nas.draw.rendering import render
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
 from nas.export.format import ExportedNetwork, ExportError, Format, differences, image_sizes
-from nas.runs.records.json_file import read_record
+from nas.runs.records.metadata import PROVENANCE, NetworkMetadata, parse_metadata, read_metadata
+from nas.runs.records.role import role_of
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import dump_architecture, load_published, write_atomically
 from space.names import as_name
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
+from supernet.data.preprocessing import preprocessing_at
 
 DOCUMENTS = ("README.md", "architecture.yaml", "architecture.svg")
 """What every folder has in addition to the format's own files."""
@@ -63,7 +66,8 @@ def _architecture(config: ExportConfig) -> tuple[Architecture, dict[str, Any]]:
 def _write_yaml(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
     if config.out.is_dir():
         raise ExportError(f"out: got the folder {config.out}, expected a file")
-    architecture = _sized(config, architecture)
+    if config.image_size is not None:
+        architecture = architecture.replace(image_size=config.image_size)
     text = dump_architecture(architecture.replace(name=as_name(config.out.stem)), provenance)
     trial = "" if config.trial is None else f": trial {config.trial}"
     what = f"{config.out}{trial}, {cost_of(architecture)}"
@@ -80,12 +84,10 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
         raise ExportError(f"out: got {config.out}, which is there already, expected a new or an empty folder")
     form = format_named(config.format)
     form.check()
-    labels = _labels(config, architecture)
-    results = _results(config, architecture)
-    architecture = _sized(config, architecture)
+    metadata = _metadata(config, architecture, provenance)
     network = _network(config, architecture)
-    exported = ExportedNetwork(network.fuse() if config.fuse else network, config.fuse, labels)
-    sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, architecture))
+    exported = ExportedNetwork(network.fuse() if config.fuse else network, metadata, config.fuse)
+    sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, exported))
     if config.dry_run:
         weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
         what = f"{config.format}, and comparing its logits with the network's for images of {sizes}"
@@ -97,7 +99,7 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
         form.write(exported, folder)
         for shape, difference in differences(form, exported, folder):
             console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
-        _write_documents(config, form, exported, provenance, results, folder)
+        _write_documents(config, form, exported, provenance, folder)
         names = sorted(file.name for file in folder.iterdir())
         sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
     if not form.takes_any_size(architecture):
@@ -122,38 +124,42 @@ def _print_plan(console: Console, name: str, what: str, seconds: float, files: d
 
 
 def _write_documents(
-    config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], results: dict[str, Any], folder: Path
+    config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], folder: Path
 ) -> None:
     # Imported here: it takes a second, and a dry run needs none.
     from nas.export.model_card import model_card
 
     published = load_published(config.architecture) if isinstance(config.architecture, str) else None
-    (folder / "README.md").write_text(model_card(form, exported, provenance, results, published), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(form, exported, provenance, published), encoding="utf-8")
+    provenance = provenance | {PROVENANCE: exported.metadata.document}
     (folder / "architecture.yaml").write_text(dump_architecture(exported.architecture, provenance), encoding="utf-8")
     (folder / "architecture.svg").write_bytes(render(exported.architecture, "svg"))
 
 
-def _sized(config: ExportConfig, architecture: Architecture) -> Architecture:
-    return architecture if config.image_size is None else architecture.replace(image_size=config.image_size)
+def _metadata(config: ExportConfig, architecture: Architecture, provenance: dict[str, Any]) -> NetworkMetadata:
+    """What is known of the weights: what they say of themselves, else what the architecture's file says; then what the user says."""
+    file = config.weights_file
+    found = getattr(config.architecture, "metadata", None) if file is None else read_metadata(file)
+    if found is None and PROVENANCE in provenance:
+        found = parse_metadata(provenance[PROVENANCE], f"{config.architecture}: provenance.{PROVENANCE}").without_accuracies
+    if found is None:
+        found = NetworkMetadata(architecture.fingerprint, preprocessing_at(architecture.image_size), role=role_of(provenance))
+    if found.fingerprint != architecture.fingerprint:
+        found = replace(found.without_accuracies, fingerprint=architecture.fingerprint)
+    if config.image_size not in (None, found.preprocessing.image_size):
+        found = replace(found.without_accuracies, preprocessing=preprocessing_at(config.image_size))
+    if config.labels is not None:
+        found = replace(found, class_names=_labels(config, architecture))
+    return found if len(found.class_names) == architecture.num_classes else replace(found, class_names=())
 
 
 def _labels(config: ExportConfig, architecture: Architecture) -> tuple[str, ...]:
-    if config.labels is None:
-        return ()
     is_file = isinstance(config.labels, Path)
     labels = tuple(line.strip() for line in _text(config.labels).splitlines() if line.strip()) if is_file else config.labels
     if len(labels) != architecture.num_classes:
         where = config.labels if is_file else "labels"
         raise ExportError(f"{where}: got {len(labels)} names, expected {architecture.num_classes}, one a class")
     return labels
-
-
-def _results(config: ExportConfig, architecture: Architecture) -> dict[str, Any]:
-    """What the retraining that made the weights measured; empty where its results do not lie beside them."""
-    if config.weights_file is None:
-        return {}
-    results = read_record(config.weights_file.with_name("result.json"), dict[str, Any], "the results of a retraining") or {}
-    return results if results.get("fingerprint") == architecture.fingerprint else {}
 
 
 def _text(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from torch.export import Dim, ExportedProgram
 
 from nas.export.format import ExportedNetwork, Format, image_sizes
 from space.architecture import Architecture
+
+METADATA = "metadata.json"
+"""Name of the extra file."""
 
 
 class GraphFormat(Format):
@@ -29,20 +33,21 @@ class GraphFormat(Format):
         """The network's graph."""
         # The largest size that is compared, and two images: the exporter assumes for all sizes what holds for this one, and
         # specialises dimensions of 1.
-        height, width = image_sizes(self, exported.architecture)[-1]
+        height, width = image_sizes(self, exported)[-1]
         images = torch.zeros(2, exported.architecture.in_chans, height, width)
         dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(exported.architecture) else {})
         return torch.export.export(exported.network, (images,), dynamic_shapes=(dims,))
 
 
 class Program(GraphFormat):
-    """`network.pt2`."""
+    """`network.pt2`, which holds the metadata as an extra file."""
 
     files = ("network.pt2",)
     seconds_a_block = 2.0
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
-        torch.export.save(self.program_of(exported), folder / self.files[0])
+        about = {METADATA: json.dumps(exported.metadata.document)}
+        torch.export.save(self.program_of(exported), folder / self.files[0], extra_files=about)
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         with warnings.catch_warnings():
@@ -50,10 +55,13 @@ class Program(GraphFormat):
             warnings.simplefilter("ignore", UserWarning)
             return torch.inference_mode()(torch.export.load(folder / self.files[0]).module())
 
-    def usage(self, architecture: Architecture) -> str:
-        return """\
+    def usage(self, exported: ExportedNetwork) -> str:
+        return f"""\
+import json
 import torch
 
-network = torch.export.load("network.pt2").module()
+about = {{"{METADATA}": ""}}
+network = torch.export.load("network.pt2", extra_files=about).module()
+about = json.loads(about["{METADATA}"])  # preprocessing, class names and so on
 logits = network(images)
 """

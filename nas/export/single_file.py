@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from nas import __version__
 from nas.export.format import ExportedNetwork, Format
 from nas.export.frame import ModuleFactory, Network
 from nas.export.sources import Sources
-from space.architecture import Architecture, Part
+from space.architecture import Part
 from space.blocks import Residual
 from space.files import write_atomically
 from space.fuse import fuse
@@ -25,6 +26,7 @@ _FILE = '''"""{name}, an image classifier.
     from network import load
     network = load()            # with the weights of {weights}, beside this file
     logits = network(images)    # images (B, {in_chans}, H, W), normalised, to (B, {num_classes})
+    METADATA                    # preprocessing, class names and so on
 
 It needs PyTorch alone. Written by token-mixer-nas {version}, whose sources it holds.
 SPDX-License-Identifier: Apache-2.0
@@ -33,6 +35,9 @@ SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
 {sources}
+
+
+METADATA = {metadata}
 
 
 def build() -> Network:
@@ -60,7 +65,7 @@ class SingleFile(Format):
     seconds_a_block = 0.2
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
-        write_atomically(folder / self.files[0], source_of(exported.architecture, exported.is_fused, self.files[1]))
+        write_atomically(folder / self.files[0], source_of(exported, self.files[1]))
         torch.save({name: tensor.contiguous() for name, tensor in exported.network.state_dict().items()}, folder / self.files[1])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
@@ -71,9 +76,9 @@ class SingleFile(Format):
         spec.loader.exec_module(module)
         return torch.inference_mode()(module.load())
 
-    def usage(self, architecture: Architecture) -> str:
+    def usage(self, exported: ExportedNetwork) -> str:
         return """\
-from network import load
+from network import METADATA, load
 
 network = load()
 logits = network(images)
@@ -81,8 +86,9 @@ maps = network.maps(images)  # one a stage
 """
 
 
-def source_of(architecture: Architecture, is_fused: bool, weights: str) -> str:
+def source_of(exported: ExportedNetwork, weights: str) -> str:
     """The text of the file; `weights` is the name of the one beside it."""
+    architecture = exported.architecture
     sources = Sources()
     sources.name_of(Network)
     parts = "\n".join(f'            "{part.path}": {_module(part, sources)},' for part in architecture.parts)
@@ -90,7 +96,8 @@ def source_of(architecture: Architecture, is_fused: bool, weights: str) -> str:
         name=architecture.name.replace("\\", "/").replace('"', "'"), in_chans=architecture.in_chans,
         num_classes=architecture.num_classes, weights=weights, version=__version__, sources=sources.text(),
         depths=tuple(len(stage.blocks) for stage in architecture.stages), parts=parts,
-        built=f"{fuse.__name__}(build())" if is_fused else "build()",
+        built=f"{fuse.__name__}(build())" if exported.is_fused else "build()",
+        metadata=pformat(exported.metadata.document, width=120, sort_dicts=False),
     )  # fmt: skip
 
 

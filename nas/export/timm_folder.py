@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
+from safetensors.torch import save
 from timm.models import save_for_hf
 from torch import Tensor
 
 import space.models  # noqa: F401  # registers the entry point
 from nas.export.format import ExportedNetwork, Format
-from space.architecture import Architecture
-from space.files import architecture_document
+from space.files import architecture_document, write_atomically
 
 
 class TimmFolder(Format):
@@ -30,22 +32,28 @@ class TimmFolder(Format):
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         # As timm reads it back from JSON: tuples become lists.
         document = json.loads(json.dumps(architecture_document(exported.architecture)))
-        model = timm.create_model("token_mixer", architecture=document)
+        model: Any = timm.create_model("token_mixer", architecture=document)
         model.load_state_dict(exported.network.state_dict())
-        labels = {"label_names": list(exported.labels)} if exported.labels else {}
-        save_for_hf(model, str(folder), model_config=labels, safe_serialization=True)
-        # safetensors makes files that only their owner may read.
-        (folder / self.files[1]).chmod((folder / self.files[0]).stat().st_mode)
+        metadata, steps = exported.metadata, exported.metadata.preprocessing
+        config: dict[str, Any] = {"metadata": metadata.document}
+        if metadata.class_names:
+            config["label_names"] = list(metadata.class_names)
+        input_size = (exported.architecture.in_chans, steps.image_size, steps.image_size)
+        model.pretrained_cfg |= {name: value for name, value in asdict(steps).items() if name != "image_size"} | {"input_size": input_size}
+        save_for_hf(model, str(folder), model_config=config, safe_serialization=True)
+        # Again, with a header; the first file is one that only its owner may read.
+        write_atomically(folder / self.files[1], save(model.state_dict(), metadata.header))
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
         return torch.inference_mode()(timm.create_model(f"local-dir:{folder}", pretrained=True).eval().forward)
 
-    def usage(self, architecture: Architecture) -> str:
+    def usage(self, exported: ExportedNetwork) -> str:
+        others = max(exported.architecture.num_classes, 1) + 1
         return f"""\
 import timm
 import space.models  # of token-mixer-nas; makes the architecture known to timm
 
 network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()  # from the hub: "hf-hub:OWNER/NAME"
 backbone = timm.create_model("local-dir:FOLDER", pretrained=True, features_only=True)
-other = timm.create_model("local-dir:FOLDER", pretrained=True, num_classes={max(architecture.num_classes, 1) + 1})  # a fresh classifier
+other = timm.create_model("local-dir:FOLDER", pretrained=True, num_classes={others})  # a fresh classifier
 """

@@ -15,7 +15,8 @@ from nas.report.figures import Series
 from nas.report.findings import Findings, read_findings
 from nas.report.importance import LEAST_TRIALS
 from nas.report.wording import mixers_in_words
-from nas.runs.records.comparison import FOUND, ComparisonRecord
+from nas.runs.records.comparison import ComparisonRecord
+from nas.runs.records.role import Role
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Budget
 from space.architecture import Architecture
@@ -101,7 +102,7 @@ def _searched(findings: Findings) -> list[Markup]:
 def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> Markup:
     """All evaluated architectures in a plane of one cost and accuracy, log-likelihood or score."""
     drawn = {result.number for result in findings.drawn}
-    written = {row.result.number for row in findings.rows[1:] if row.result and row.label.startswith(("next", "front"))}
+    written = {row.result.number for row in findings.rows[1:] if row.result and row.role in (Role.NEXT_BEST, Role.FRONT)}
     winner, budget = findings.winner.result, findings.search.budget
     assert winner is not None
 
@@ -128,20 +129,17 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
 
 def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
     """Test accuracy against multiply-adds."""
-    found = [one for one in comparison.networks if one.label == FOUND]
-    drawn = [one for one in comparison.networks if one.is_random]
-    published = [one for one in comparison.networks if one not in found and one not in drawn]
-    series = [
-        Series(
-            name, [(one.macs / 1e6, 100 * one.test.share) for one in networks], colour, marker, size,
-            [one.test for one in networks], [one.label for one in networks] if networks is published else (),
-        )
-        for name, networks, colour, marker, size in (
-            ("published networks", published, figures.GREEN, "s", 26),
-            ("random ones inside the budget", drawn, figures.BLUE, "o", 26),
-            ("winner", found, figures.VERMILION, "*", 90),
-        )
-    ]  # fmt: skip
+    series = []
+    for name, role, colour, marker, size in (
+        ("published networks", Role.PARENT, figures.GREEN, "s", 26),
+        ("others", Role.OTHER, figures.ORANGE, "D", 22),
+        ("random ones inside the budget", Role.RANDOM, figures.BLUE, "o", 26),
+        ("winner", Role.WINNER, figures.VERMILION, "*", 90),
+    ):  # fmt: skip
+        networks = comparison.of_role(role)
+        points = [(one.macs / 1e6, 100 * one.test.share) for one in networks]
+        labels = [one.label for one in networks] if role in (Role.PARENT, Role.OTHER) else ()
+        series.append(Series(name, points, colour, marker, size, [one.test for one in networks], labels))
     reached = ", ".join(f"{one.label} {100 * one.test.share:.1f} %" for one in comparison.networks)
     alt = f"Test accuracy against multiply-adds, retrained alike: {reached}"
     limit = budget.limits.get("macs")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.report.wording import name_of_others
+from nas.report.wording import name_of_others, role_of_rank
 from nas.runs.directory import RunError
 from nas.runs.records.comparison import ComparisonRecord
+from nas.runs.records.role import Role
 from nas.runs.records.search import SearchRecord
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Budget, Cost
@@ -29,6 +30,7 @@ class ResultRow:
     """What an architecture costs and how accurate it is, as far as that is known.
 
     Args:
+        role: of the architecture; `random` for a median of those drawn at random.
         latencies: milliseconds by target; predicted ones in brackets.
         result: of the search.
         test: where it was retrained.
@@ -37,6 +39,7 @@ class ResultRow:
 
     label: str
     cost: Cost
+    role: Role
     architecture: Architecture | None = None
     latencies: Mapping[str, str] = field(default_factory=dict)
     result: Result | None = None
@@ -64,32 +67,34 @@ def result_rows(
     image_size, budget = search.config.image_size, search.budget
 
     def row(
-        label: str, architecture: Architecture, result: Result | None, measured: Mapping[str, float], published: float | None = None
-    ) -> ResultRow:
+        label: str, role: Role, architecture: Architecture, result: Result | None, measured: Mapping[str, float],
+        published: float | None = None,
+    ) -> ResultRow:  # fmt: skip
         test = None
         # Retrainings have the image size of the search; an architecture that cannot have it was not retrained.
         with suppress(SpaceError):
             test = tests.get(architecture.replace(image_size=image_size).fingerprint)
-        return ResultRow(label, cost_of(architecture), architecture, _latencies(budget, result, measured), result, test, published)
+        return ResultRow(label, cost_of(architecture), role, architecture, _latencies(budget, result, measured), result, test, published)
 
     rows = []
     others, has_one = name_of_others(study), len(study.objectives) == 1
-    for name in ["best", *takewhile(lambda name: (run / f"{name}.yaml").exists(), (f"{others}-{rank}" for rank in count(2)))]:
+    names = ["best", *takewhile(lambda name: (run / f"{name}.yaml").exists(), (f"{others}-{rank}" for rank in count(2)))]
+    for rank, name in enumerate(names, start=1):
         file = run / f"{name}.yaml"
         architecture = load_architecture(file)
         if architecture.fingerprint not in by_fingerprint:
             raise RunError(f"{file}: got an architecture that is none of the study's, expected one that the search wrote")
         label = name.replace("-", " ") if name != "best" else "winner" if has_one else "most accurate"
-        rows.append(row(label, architecture, by_fingerprint[architecture.fingerprint], _measured(file)))
+        rows.append(row(label, role_of_rank(study, rank), architecture, by_fingerprint[architecture.fingerprint], _measured(file)))
     if drawn:
         median = drawn[len(drawn) // 2]
-        rows.append(row(f"median of {len(drawn)} random draws", median.architecture, median, {}))
+        rows.append(row(f"median of {len(drawn)} random draws", Role.RANDOM, median.architecture, median, {}))
     if comparison and (middle := comparison.median_random):
-        num_drawn = sum(one.is_random for one in comparison.networks)
-        rows.append(ResultRow(f"median of {num_drawn} random, retrained", Cost(middle.macs, middle.params), test=middle.test))
+        num_drawn = len(comparison.of_role(Role.RANDOM))
+        rows.append(ResultRow(f"median of {num_drawn} random, retrained", Cost(middle.macs, middle.params), Role.RANDOM, test=middle.test))
     for parent in parents_within(study.space, budget):
         known = by_fingerprint.get(parent.architecture.fingerprint)
-        rows.append(row(parent.architecture.name, parent.architecture, known, {}, parent.published.top1))
+        rows.append(row(parent.architecture.name, Role.PARENT, parent.architecture, known, {}, parent.published.top1))
     return rows
 
 

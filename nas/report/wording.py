@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from nas.runs.records.role import Role
 from nas.study.record import StudyRecord
 from space.architecture import Architecture
 
@@ -16,6 +17,11 @@ def names_of_files(study: StudyRecord, count: int) -> list[str]:
 def name_of_others(study: StudyRecord) -> str:
     """What the files after the best are called: of the next best, or with several objectives of the other points of the front."""
     return "next" if len(study.objectives) == 1 else "front"
+
+
+def role_of_rank(study: StudyRecord, rank: int) -> Role:
+    """The role of one of these architectures; the best has rank 1."""
+    return Role.WINNER if rank == 1 else Role.NEXT_BEST if len(study.objectives) == 1 else Role.FRONT
 
 
 def mixers_in_words(architecture: Architecture) -> str:

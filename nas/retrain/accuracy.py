@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nas.runs.records.metadata import MeasuredAccuracy
 from supernet.data.batches import evaluation_batches
 from supernet.data.images import ImageSet
 from supernet.intervals import over_images
 from supernet.training.distributed import all_reduced, num_processes, process_index
-
-
-@dataclass(frozen=True)
-class MeasuredAccuracy:
-    """A share of correct answers.
-
-    Args:
-        interval95: of the share (Wilson's).
-        images: how many were classified.
-    """
-
-    accuracy: float
-    interval95: tuple[float, float]
-    images: int
 
 
 @torch.no_grad()

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.cli.data_option import print_data
-from nas.cli.given_architecture import architecture_of
+from nas.cli.given_architecture import architecture_of, provenance_of
 from nas.cli.progress import duration, phase
-from nas.retrain.accuracy import MeasuredAccuracy
 from nas.retrain.config import RetrainConfig
 from nas.retrain.retrained import Retrained
 from nas.retrain.retraining import Retraining
 from nas.runs.directory import check_run, open_run_of_all
 from nas.runs.records.data import write_data
+from nas.runs.records.metadata import MeasuredAccuracy
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.training.distributed import is_first
 
@@ -57,7 +57,10 @@ def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageS
     image_size = config.image_size or images.default_image_size()
     resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
-    retraining = Retraining(architecture, recipe, images, test_images, image_size, config.seed, config.inherited_file, config.out)
+    retraining = Retraining(
+        architecture, recipe, images, test_images, image_size, config.seed, config.inherited_file, config.out,
+        provenance=provenance_of(config.architecture),
+    )  # fmt: skip
     check_run(config.out, resolved, config.may_change())
     retraining.check()
     return retraining, resolved

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from nas.retrain.accuracy import MeasuredAccuracy
+from nas.runs.directory import RunError
+from nas.runs.records.metadata import MeasuredAccuracy, NetworkMetadata, read_metadata
 from space.architecture import Architecture
-from space.files import write_atomically
+from space.files import load_provenance, write_atomically
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
 from supernet.training.distributed import is_first
 
 WEIGHTS, BEST, RESULT, METRICS = "weights.safetensors", "best.safetensors", "result.json", "metrics.csv"
 """The trained weights; the weights of the epoch with the highest validation accuracy; what was measured; a row an epoch."""
+ARCHITECTURE = "architecture.yaml"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class Retrained:
         """Those of the epoch with the highest validation accuracy; none where no epoch has ended."""
         return self.folder / BEST if self.facts["best"] else None
 
+    @property
+    def metadata(self) -> NetworkMetadata | None:
+        """What the trained weights say of themselves: image size, class names, accuracies."""
+        return read_metadata(self.weights_file)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the architecture comes from."""
+        return load_provenance(self.folder / ARCHITECTURE)
+
     def network(self) -> TokenMixerNet:
         """The trained network, in evaluation mode."""
         network = build_network(self.architecture)
@@ -92,13 +103,16 @@ def write_metrics(folder: Path, rows: Iterable[Iterable[object]]) -> None:
     write_from_first(folder / METRICS, text.getvalue())
 
 
-def keep_best(folder: Path, epoch: int, validation_accuracy: float, state: Mapping[str, Tensor]) -> None:
-    """Write `best.safetensors` where no earlier epoch was as good."""
-    best = best_epoch(folder)
-    if best is None or validation_accuracy > best["validation_accuracy"]:
-        # One entry: safetensors writes several in any order, and the same training shall write the same file.
-        reached = json.dumps({"epoch": epoch, "validation_accuracy": validation_accuracy})
-        write_weights(folder / BEST, state, {"reached": reached})
+def keep_best(folder: Path, validated: NetworkMetadata, state: Mapping[str, Tensor]) -> None:
+    """Write `best.safetensors` where no earlier epoch was as good.
+
+    Args:
+        validated: metadata of these weights, with epoch and validation accuracy.
+    """
+    best, validation = best_epoch(folder), validated.validation
+    assert validation is not None
+    if best is None or validation.accuracy > best["validation_accuracy"]:
+        write_weights(folder / BEST, state, validated)
 
 
 def best_epoch(folder: Path) -> dict[str, Any] | None:
@@ -107,15 +121,17 @@ def best_epoch(folder: Path) -> dict[str, Any] | None:
     They are in the file itself, so a training that resumes from before that epoch comes to the same file again.
     """
     try:
-        with safe_open(folder / BEST, "pt") as file:
-            return json.loads(file.metadata()["reached"])
-    except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
+        found = read_metadata(folder / BEST)
+    except RunError:
         return None
+    if found is None or found.epoch is None or found.validation is None:
+        return None
+    return {"epoch": found.epoch, "validation_accuracy": found.validation.accuracy}
 
 
-def write_weights(file: Path, state: Mapping[str, Tensor], header: dict[str, str]) -> None:
-    """Write a state dict, in the first process alone."""
-    write_from_first(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, header))
+def write_weights(file: Path, state: Mapping[str, Tensor], metadata: NetworkMetadata) -> None:
+    """Write a state dict and what must be known of it, in the first process alone."""
+    write_from_first(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, metadata.header))
 
 
 def write_from_first(file: Path, content: str | bytes) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nas.cli.tensorboard import FOLDER, VALIDATION, Scalars
 from nas.retrain.accuracy import measure_accuracy
 from nas.retrain.recipe import Recipe
 from nas.retrain.retrained import (
+    ARCHITECTURE,
     RESULT,
     WEIGHTS,
     Retrained,
@@ -27,6 +28,8 @@ from nas.retrain.retrained import (
     write_weights,
 )  # fmt: skip
 from nas.retrain.teacher import Teacher, open_teacher
+from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, NetworkMetadata
+from nas.runs.records.role import role_of
 from space.architecture import Architecture
 from space.errors import one_line
 from space.files import dump_architecture
@@ -34,6 +37,7 @@ from space.network import build_network
 from space.weights import load_weights
 from supernet.data.batches import Augmentation, Batches
 from supernet.data.images import ImageSet
+from supernet.data.preprocessing import preprocessing_at
 from supernet.data.splits import Splits, split
 from supernet.seeding import seeded
 from supernet.training.checkpointer import remove_checkpoint
@@ -58,6 +62,7 @@ class Retraining:
         inherit: a safetensors file with weights to begin with.
         out: the run's directory, which exists.
         num_workers: processes that load images; by default as `supernet.data.loading.default_workers` says.
+        provenance: of the architecture, for its YAML.
     """
 
     architecture: Architecture
@@ -69,6 +74,15 @@ class Retraining:
     inherit: Path | None
     out: Path
     num_workers: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> NetworkMetadata:
+        """What is known of the weights before training."""
+        return NetworkMetadata(
+            self.architecture.fingerprint, preprocessing_at(self.image_size), self.images.class_names, role_of(self.provenance),
+            seed=self.seed,
+        )  # fmt: skip
 
     @cached_property
     def splits(self) -> Splits:
@@ -131,7 +145,8 @@ class Retraining:
         found = Retrained.read(self.out, self.architecture)
         if found is None or not found.finished:
             network = self._initial_network(say)
-            write_from_first(self.out / "architecture.yaml", dump_architecture(self.architecture))
+            provenance = {**self.provenance, PROVENANCE: self.metadata.document}
+            write_from_first(self.out / ARCHITECTURE, dump_architecture(self.architecture, provenance))
             found = self._measured(network, self._train(network, checkpoint, max_seconds, on_step))
         if found.finished:
             remove_checkpoint(checkpoint)
@@ -158,13 +173,15 @@ class Retraining:
             extra["sum_of_losses"] += report.loss
             epoch, rest = divmod(report.step, steps_per_epoch)
             if not rest:
-                share = measure_accuracy(network, self.images, self.splits.search, self.image_size, report.average).accuracy
+                validation = measure_accuracy(network, self.images, self.splits.search, self.image_size, report.average)
+                share = validation.accuracy
                 loss = extra["sum_of_losses"] / steps_per_epoch
                 extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{share:.6g}"))
                 extra["sum_of_losses"] = 0.0
                 write_metrics(self.out, extra["rows"])
                 scalars.add(VALIDATION, share, report.step)
-                keep_best(self.out, epoch, share, report.average or network.state_dict())
+                validated = replace(self.metadata, weights=BEST_EPOCH, epoch=epoch, steps=report.step, validation=validation)
+                keep_best(self.out, validated, report.average or network.state_dict())
                 note = f", validation {share:.1%}"
             on_step(report.step, f"loss {report.loss:.2f}{note}")
 
@@ -189,28 +206,26 @@ class Retraining:
             )
 
     def _measured(self, network: nn.Module, state: TrainState) -> Retrained:
-        """Write the trained weights, measure them, write the results."""
+        """Measure the trained weights; write them and the results."""
         counters = state.counters
         if state.average is not None:
             network.load_state_dict(state.average)
-        write_weights(self.out / WEIGHTS, network.state_dict(), {"format": "pt"})
         test = None
         if self.test_images is not None:
-            test = asdict(measure_accuracy(network, self.test_images, range(len(self.test_images)), self.image_size))
-        facts = {
-            "test": test,
-            "validation": asdict(measure_accuracy(network, self.images, self.splits.search, self.image_size)),
+            test = measure_accuracy(network, self.test_images, range(len(self.test_images)), self.image_size)
+        measured = replace(
+            self.metadata, weights=LAST if state.average is None else AVERAGED, steps=counters.step, precision=counters.precision,
+            validation=measure_accuracy(network, self.images, self.splits.search, self.image_size), test=test,
+        )  # fmt: skip
+        write_weights(self.out / WEIGHTS, network.state_dict(), measured)
+        facts = asdict(measured) | {
             "best": best_epoch(self.out),
-            "seed": self.seed,
-            "steps": counters.step,
             "planned_steps": self.train_config.steps,
             "finished": state.finished,
             "skipped_steps": counters.skipped,
             "seconds": counters.seconds,
-            "precision": counters.precision,
             "device": str(own_device()),
             "params": sum(parameter.numel() for parameter in network.parameters()),
-            "fingerprint": self.architecture.fingerprint,
         }
         write_from_first(self.out / RESULT, json.dumps(facts, indent=2) + "\n")
         wait_for_all()

@@ -18,6 +18,7 @@ from nas.execution.workers import open_workers
 from nas.report.page import write_report
 from nas.runs.records.audit import ranking_in_words
 from nas.runs.records.halving import HalvingRecord, write_halving
+from nas.runs.records.role import Role
 from nas.search.config import SearchConfig
 from nas.search.measured import MeasuredResult, measure_best, measured_latencies
 from nas.search.outputs import print_best, print_halving, write_architectures, write_trials
@@ -79,7 +80,8 @@ def finish(
     write_architectures(config.out, study, best, halving)
     ranking = ""
     if config.judged_by == "supernet":
-        load_evaluator(supernet_run).write_weights(winner.architecture, config.out / "best.safetensors")
+        metadata = supernet_run.metadata_of(winner.architecture, Role.WINNER)
+        load_evaluator(supernet_run).write_weights(winner.architecture, config.out / "best.safetensors", metadata)
         ranking = ranking_in_words(supernet_run.folder)
     print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking)
     if halving is not None:

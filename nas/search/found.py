@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.runs.records.halving import HalvingRecord
 from proxies.cost import Cost
 from space.architecture import Architecture
 
 if TYPE_CHECKING:
+    from nas.runs.records.metadata import NetworkMetadata
     from nas.study.record import Study
     from nas.train.supernet_run import SupernetRun
     from space.network import TokenMixerNet
@@ -44,6 +45,20 @@ class FoundArchitecture:
         if self.supernet_run is None:
             return build_network(self.architecture)
         return load_evaluator(self.supernet_run).network(self.architecture)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from, as its YAML says."""
+        from space.files import load_provenance
+
+        return load_provenance(self.file)
+
+    @property
+    def metadata(self) -> NetworkMetadata | None:
+        """What is known of the weights of `network`; None where they are random."""
+        from nas.runs.records.role import role_of
+
+        return None if self.supernet_run is None else self.supernet_run.metadata_of(self.architecture, role_of(self.provenance))
 
     @property
     def weights_file(self) -> Path | None:

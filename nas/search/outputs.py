@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.cli.console import table_of
-from nas.report.wording import mixers_in_words, name_of_others, names_of_files
+from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
 from nas.search.measured import MeasuredResult
@@ -26,9 +26,10 @@ from supernet.accuracy import Score
 
 def write_architectures(folder: Path, study: StudyRecord, best: Sequence[MeasuredResult], halving: HalvingRecord | None) -> None:
     """Write the winner as `best.yaml` and the next best ones as `next-2.yaml`, ..., or a front's other points as `front-2.yaml`, ..."""
-    for name, one in zip(names_of_files(study, len(best)), best, strict=True):
+    for rank, (name, one) in enumerate(zip(names_of_files(study, len(best)), best, strict=True), start=1):
         architecture = one.result.architecture.replace(name=as_name(f"{folder.name}-{name}"))
-        provenance = study.provenance(one.result) | one.provenance | _provenance(halving, architecture.fingerprint)
+        role = {"role": role_of_rank(study, rank).value}
+        provenance = role | study.provenance(one.result) | one.provenance | _provenance(halving, architecture.fingerprint)
         write_atomically(folder / f"{name}.yaml", dump_architecture(architecture, provenance))
 
 

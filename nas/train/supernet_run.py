@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from nas.runs.directory import RunError, config_of_run
+from nas.runs.records.metadata import INHERITED, NetworkMetadata
+from nas.runs.records.role import Role
 from space.architecture import Architecture
 from space.files import load_space
 from space.network import TokenMixerNet
@@ -20,6 +22,7 @@ from supernet.calibration import inherited_network
 from supernet.data.batches import evaluation_batches
 from supernet.data.images import ImageSet, open_images
 from supernet.data.own_dataset import Dataset
+from supernet.data.preprocessing import preprocessing_at
 from supernet.data.splits import Splits, split
 from supernet.network import Supernet
 from supernet.sharing import shared_tensors
@@ -80,6 +83,11 @@ class SupernetRun:
     def images(self) -> tuple[ImageSet, Splits]:
         """The training part of the data and its splits, which depend on the data and the seed alone."""
         return self._images_and_splits
+
+    def metadata_of(self, architecture: Architecture, role: Role = Role.OTHER) -> NetworkMetadata:
+        """What is known of the weights that an architecture inherits."""
+        preprocessing, class_names = preprocessing_at(self.image_size), self.images()[0].class_names
+        return NetworkMetadata(architecture.fingerprint, preprocessing, class_names, role, INHERITED, seed=self.seed)
 
     def load_supernet(self) -> Supernet:
         """The trained supernet, on this process's device, without gradients."""

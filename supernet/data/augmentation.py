@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supernet.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from supernet.seeding import seed_of
 
 ATTEMPTS = 10
@@ -21,7 +22,6 @@ CROP_RATIOS = (3 / 4, 4 / 3)
 ERASED_AREAS, ERASED_RATIOS = (0.02, 1 / 3), (0.3, 1 / 0.3)
 _BOX_NUMBERS = 2 * ATTEMPTS + 2
 _CROP, _ERASED, _COLOUR, _OTHERS = slice(0, 22), slice(22, 44), slice(44, 47), slice(47, 49)
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -157,4 +157,4 @@ def _grey(levels_BCHW: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _moments(device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.tensor(_MEAN, device=device).view(3, 1, 1), torch.tensor(_STD, device=device).view(3, 1, 1)
+    return torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1), torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)

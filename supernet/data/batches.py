@@ -23,12 +23,11 @@ from supernet.data import augmentation as augmenting
 from supernet.data.augmentation import CROP_RATIOS, MILD, Augmentation, normalised
 from supernet.data.images import ImageSet
 from supernet.data.kept_images import KeptImages, kept_images, on_device
-from supernet.data.loading import CPU, SMALL_SIZE, ImageLoader, Sample, default_workers
+from supernet.data.loading import CPU, ImageLoader, Sample, default_workers
+from supernet.data.preprocessing import CENTRE, SMALL_SIZE, preprocessing_at
 from supernet.data.unreadable import DataError
 from supernet.seeding import seed_of
 
-CENTRE = 0.9
-"""The share of a larger image's side that evaluation keeps."""
 REDUCING_GAP = 2
 """Decoding at a reduced size leaves so many pixels for each that a network sees, a side; as Pillow advises."""
 
@@ -198,8 +197,8 @@ def _training_transform(augmentation: Augmentation, image_size: int) -> Any:
 def _evaluation_transform(image_size: int) -> Any:
     from timm.data import create_transform
 
-    crop = 1.0 if image_size <= SMALL_SIZE else CENTRE
-    return create_transform(image_size, is_training=False, crop_pct=crop, interpolation="bicubic", normalize=False)
+    steps = preprocessing_at(image_size)
+    return create_transform(image_size, is_training=False, crop_pct=steps.crop_pct, interpolation=steps.interpolation, normalize=False)
 
 
 @lru_cache(maxsize=2)

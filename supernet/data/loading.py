@@ -16,11 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.images import ImageSet
+from supernet.data.preprocessing import SMALL_SIZE
 from supernet.data.unreadable import DataError, UnreadableImage
 from supernet.seeding import preserved_rng_state, reseed
 
-SMALL_SIZE = 64
-"""Images up to this side, in pixels, are evaluated without a centre crop and loaded without worker processes on a CPU."""
 CPU = torch.device("cpu")
 Sample = tuple[int, int]
 """The number of an image's sample since step 0, and the image's number in the set."""

@@ -17,6 +17,8 @@ from nas.compare.comparison import Accuracies, Contender
 from nas.compare.outputs import comparison_table, median_of_random
 from nas.execution.loop import JobError
 from nas.retrain import retraining
+from nas.runs.records.comparison import read_comparison
+from nas.runs.records.role import Role
 from nas.search import __main__ as search
 from nas.search import search as search_call
 from proxies.cost import parse_budget
@@ -50,7 +52,9 @@ def retrained(folder: Path) -> dict[Path, int]:
 
 def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(searched / "run" / "best.yaml", searched / "copy.yaml")
-    others = [str(searched / "run" / "next-2.yaml"), str(searched / "copy.yaml")]
+    # No name makes a winner.
+    shutil.copy(searched / "run" / "next-2.yaml", searched / "found.yaml")
+    others = [str(searched / "found.yaml"), str(searched / "copy.yaml")]
     assert compare.main(options(searched, "--seeds", "1", *others)) == 0
     first = retrained(searched)
     capsys.readouterr()
@@ -62,10 +66,15 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
     with (searched / "run" / "comparison" / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     # The winner comes once, though a copy of it was named too.
-    assert {row["network"] for row in rows} >= {"found", "next-2", "random 1", "random 2"}
+    assert {row["network"] for row in rows} >= {"found", "found (2)", "random 1", "random 2"}
     assert len({(row["fingerprint"], row["seed"]) for row in rows}) == len(rows) == len(again)
     (found,) = {row["fingerprint"] for row in rows if row["network"] == "found"}
     assert found == load_architecture(searched / "run" / "best.yaml").fingerprint
+    record = read_comparison(searched / "run")
+    assert record is not None
+    assert [one.fingerprint for one in record.of_role(Role.WINNER)] == [found]
+    assert [one.label for one in record.of_role(Role.OTHER)] == ["found (2)"]
+    assert sorted(one.label for one in record.of_role(Role.RANDOM)) == ["random 1", "random 2"]
     budget = parse_budget(BUDGET, floor=0.5)
     for row in rows:
         result = json.loads((searched / "run" / "comparison" / f"{row['fingerprint']}-{row['seed']}" / "result.json").read_text())
@@ -93,8 +102,8 @@ def test_what_cannot_be_compared_is_refused(searched: Path, mistaken: Mistaken) 
 ARCHITECTURE = load_space("hybrid-32").smallest()
 
 
-def accuracies(label: str, *by_seed: float, is_random: bool = False) -> Accuracies:
-    return Accuracies(Contender(label, ARCHITECTURE, is_random), by_seed)
+def accuracies(label: str, *by_seed: float, role: Role = Role.OTHER) -> Accuracies:
+    return Accuracies(Contender(label, ARCHITECTURE, role), by_seed)
 
 
 def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
@@ -108,7 +117,7 @@ def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
 
 
 def test_the_median_is_that_of_the_random_ones() -> None:
-    rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, is_random=True) for i in (2, 5, 3))]
+    rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, role=Role.RANDOM) for i in (2, 5, 3))]
     assert comparison_table([accuracies("found", 0.5, 0.6)], rows[0])[1][0][3] == "55.0 [0.0, 100.0]"
     middle = median_of_random(rows)
     assert middle is rows[4]
@@ -219,7 +228,7 @@ def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) 
     assert all(row.interval is None and len(row.by_seed) == 1 for row in compared.rows)
     of_run = compare_call(found.folder, random=1, **how)
     assert of_run.subject.contender.label == "found"
-    assert [row.contender.is_random for row in of_run.rows].count(True) == 1
+    assert [row.contender.role for row in of_run.rows].count(Role.RANDOM) == 1
     assert of_run.subject.by_seed == compared.subject.by_seed
 
 

@@ -3,32 +3,41 @@
 import importlib
 import json
 import random
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, FUSABLE, format_named
 from nas.export.format import ExportedNetwork, ExportError, Format, differences
-from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture
+from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredAccuracy, NetworkMetadata, read_metadata
+from nas.runs.records.role import Role
+from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture, load_provenance
 from space.errors import UserError
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
+from space.network import TokenMixerNet
 from space.registry import Spec
+from supernet.data.preprocessing import preprocessing_at
 from tests.contracts.conftest import specs_of
 from tests.nas.conftest import Mistaken
 from tests.space.examples import MIXER_SPECS, SPACES, randomised, shortened
 
 SMALL = SPACES["hybrid-32"].smallest()
+SIDE = 64
+"""Pixels of the images that the weights were trained on."""
 FAMILIES = ("uniformer-s-plus", "shunted-t", "topformer-t", "container-light", "davit-t")
 MIXERS_AND_FFNS = [pytest.param(spec, id=spec.label) for registry in (MIXERS, FFNS) for spec in specs_of(registry)]
 
@@ -49,7 +58,18 @@ def with_operator(spec: Spec) -> Architecture:
 
 def exported_of(architecture: Architecture, fused: bool = False) -> ExportedNetwork:
     network = randomised(build_network(architecture)).eval()
-    return ExportedNetwork(network.fuse() if fused else network, fused)
+    return with_metadata(network.fuse() if fused else network, fused)
+
+
+def with_metadata(network: TokenMixerNet, fused: bool = False, image_size: int | None = None) -> ExportedNetwork:
+    """A network to write, at its architecture's image size or at another one."""
+    architecture = network.architecture
+    return ExportedNetwork(network, metadata_of(architecture, image_size or architecture.image_size), fused)
+
+
+def metadata_of(architecture: Architecture, image_size: int) -> NetworkMetadata:
+    names = tuple(f"class {number}" for number in range(architecture.num_classes))
+    return NetworkMetadata(architecture.fingerprint, preprocessing_at(image_size), names)
 
 
 def round_trip(form: Format, exported: ExportedNetwork, folder: Path) -> None:
@@ -104,7 +124,7 @@ def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["onnx", "torch-export"])
 def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> None:
     network = build_network(with_operator(spec)).eval()
-    round_trip(format_named(name), ExportedNetwork(network), tmp_path / "export")
+    round_trip(format_named(name), with_metadata(network), tmp_path / "export")
 
 
 @pytest.mark.soak
@@ -113,27 +133,28 @@ def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", FORMATS)
 def test_published_networks_are_exported(name: str, parent: str, tmp_path: Path) -> None:
     network = build_network(load_architecture(parent)).eval()
-    round_trip(format_named(name), ExportedNetwork(network), tmp_path / "export")
+    round_trip(format_named(name), with_metadata(network), tmp_path / "export")
 
 
 def test_another_network_is_noticed(tmp_path: Path) -> None:
     form = format_named("timm")
     form.write(exported_of(SMALL), tmp_path)
     torch.manual_seed(1)
-    other = ExportedNetwork(build_network(SMALL).eval())
+    other = with_metadata(build_network(SMALL).eval())
     with pytest.raises(ExportError, match=r"1x3x32x32 images: got logits .* off the network's, expected"):
         list(differences(form, other, tmp_path))
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of `small.yaml`, which lies beside them with a retraining's results."""
+    """The last weights of a retraining of `small.yaml`, which lies beside them with those of the best epoch."""
     folder = tmp_path_factory.mktemp("weights")
-    save_file(randomised(build_network(SMALL)).state_dict(), folder / "weights.safetensors")
-    (folder / "small.yaml").write_text(dump_architecture(SMALL, {"study": "of-spring", "trial": 17}))
-    accuracy = {"accuracy": 0.875, "interval95": [0.8, 0.9], "images": 800}
-    results = {"fingerprint": SMALL.fingerprint, "test": accuracy, "steps": 100, "seed": 3, "precision": "float32"}
-    (folder / "result.json").write_text(json.dumps(results))
+    (folder / "small.yaml").write_text(dump_architecture(SMALL, {"role": "winner", "study": "of-spring", "trial": 17, "accuracy": 0.33}))
+    trained = replace(metadata_of(SMALL, SIDE), role=Role.WINNER, steps=100, seed=3)
+    tested, validated = MeasuredAccuracy(0.875, (0.8, 0.9), 800), MeasuredAccuracy(0.9125, (0.9, 0.95), 200)
+    last, best = replace(trained, weights=LAST, test=tested), replace(trained, weights=BEST_EPOCH, epoch=7, validation=validated)
+    for name, metadata in (("weights", last), ("best", best)):
+        save_file(randomised(build_network(SMALL)).state_dict(), folder / f"{name}.safetensors", metadata.header)
     return folder / "weights.safetensors"
 
 
@@ -214,10 +235,61 @@ for start in (0, 1):
 def test_a_folder_tells_its_story(weights: Path, tmp_path: Path) -> None:
     assert export(weights, "timm", tmp_path / "out") == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    for printed in ("license: apache-2.0", "library_name: timm", "87.50%", "of-spring", "local-dir:", SMALL.fingerprint):
+    for printed in ("license: apache-2.0", "library_name: timm", "87.50%", "of-spring", "local-dir:", SMALL.fingerprint, "class 9"):
         assert printed in card
+    assert "score in the search, accuracy: 0.33" in card
     assert load_architecture(tmp_path / "out" / "architecture.yaml") == SMALL
     assert (tmp_path / "out" / "architecture.svg").exists()
+
+
+def test_a_figure_belongs_to_its_weights(weights: Path, tmp_path: Path) -> None:
+    assert export(weights.with_name("best.safetensors"), "timm", tmp_path / "best") == 0
+    card = (tmp_path / "best" / "README.md").read_text()
+    assert "validation accuracy of these weights: 91.25% of 200 images at 64 px" in card
+    assert "weights: best epoch, number 7" in card
+    assert "test accuracy" not in card
+    # Accuracies at another size were not measured.
+    assert export(weights, "timm", tmp_path / "larger", "--image-size", "96") == 0
+    assert "accuracy of these weights" not in (tmp_path / "larger" / "README.md").read_text()
+
+
+def test_a_network_is_exported_at_the_size_that_it_was_trained_at(weights: Path, tmp_path: Path) -> None:
+    coarse = of_blocks(BlockSpec(mixer=MIXERS("ssa", sr_ratio=2), ffn=FFNS("mlp", ratio=1)))
+    exported = with_metadata(build_network(coarse).eval(), image_size=SIDE)
+    form = format_named("onnx")
+    form.write(exported, tmp_path)
+    assert [shape for shape, _ in differences(form, exported, tmp_path)] == ["1x3x64x64", "3x3x64x64"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_metadata_travel_in_every_format(name: str, weights: Path, tmp_path: Path) -> None:
+    assert export(weights, name, tmp_path / "out") == 0
+    expected = read_metadata(weights)
+    assert expected is not None
+    assert expected.preprocessing.image_size == SIDE
+    assert load_provenance(tmp_path / "out" / "architecture.yaml")["trained"] == expected.document
+    assert metadata_in(name, tmp_path / "out") == expected.document
+
+
+def metadata_in(name: str, folder: Path) -> object:
+    """What an export says of itself, read as a stranger would."""
+    if name == "timm":
+        config = json.loads((folder / "config.json").read_text())
+        assert config["label_names"] == config["metadata"]["class_names"]
+        assert config["pretrained_cfg"]["input_size"] == [3, SIDE, SIDE]
+        assert config["pretrained_cfg"]["crop_pct"] == config["metadata"]["preprocessing"]["crop_pct"]
+        found = read_metadata(folder / "model.safetensors")
+        assert found is not None
+        assert found.document == config["metadata"]
+        return config["metadata"]
+    if name == "onnx":
+        session = onnxruntime.InferenceSession(folder / "network.onnx")
+        return {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    if name == "torch-export":
+        extra = {"metadata.json": ""}
+        torch.export.load(folder / "network.pt2", extra_files=extra)
+        return json.loads(extra["metadata.json"])
+    return runpy.run_path(str(folder / "network.py"))["METADATA"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -275,8 +347,8 @@ def test_a_result_is_exported_with_its_weights(weights: Path, tmp_path: Path, ca
     assert capsys.readouterr().out == ""
     assert export(weights, "timm", tmp_path / "named") == 0
     assert sorted(files) == sorted((tmp_path / "network").iterdir())
-    contents = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("network", "file", "named")]
-    assert len(set(contents)) == 1
+    first, *others = (load_file(tmp_path / out / "model.safetensors") for out in ("network", "file", "named"))
+    assert all(torch.equal(tensor, other[name]) for other in others for name, tensor in first.items())
     assert json.loads((tmp_path / "network" / "config.json").read_text())["label_names"] == names
     assert "87.50%" in (tmp_path / "file" / "README.md").read_text()
     (file,) = export_here(SMALL, out=str(tmp_path / "best.yaml"), progress=True)

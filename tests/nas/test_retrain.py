@@ -24,10 +24,11 @@ from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
 from nas.retrain.accuracy import measure_accuracy
 from nas.retrain.recipe import DEIT_POLICY, load_recipe, recipe_names
+from nas.runs.records.metadata import read_metadata
 from nas.train.__main__ import main as train_main
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
-from space.files import dump_architecture, load_architecture, load_space
+from space.files import dump_architecture, load_architecture, load_provenance, load_space
 from space.network import build_network
 from space.weights import load_weights
 from supernet.data import images as images_module
@@ -63,7 +64,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_pictures(tmp_path / "set" / "train", count=8)
     write_pictures(tmp_path / "set" / "val", count=4)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    (tmp_path / "tiny.yaml").write_text(dump_architecture(TINY))
+    (tmp_path / "tiny.yaml").write_text(dump_architecture(TINY, {"role": "next best", "trial": 17}))
     return tmp_path
 
 
@@ -93,6 +94,9 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
 
     architecture = load_architecture(work / "run" / "architecture.yaml")
     assert architecture == TINY.replace(num_classes=3)
+    provenance = load_provenance(work / "run" / "architecture.yaml")
+    assert (provenance["role"], provenance["trial"], provenance["trained"]["role"]) == ("next best", 17, "next best")
+    assert provenance["trained"]["class_names"] == ["ant", "bee", "cow"]
     network = build_network(architecture)
     network.load_state_dict(load_file(work / "run" / "weights.safetensors"))
     test = open_test_images("set", None, open_images("set").class_names)
@@ -111,6 +115,17 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     images = open_images("set")
     part = split(images, 0, num_search=5, num_calibration=0).search
     assert measure_accuracy(network, images, part, 32).accuracy == results["best"]["validation_accuracy"]
+    assert results["class_names"] == ["ant", "bee", "cow"]
+    last, kept = (read_metadata(work / "run" / f"{name}.safetensors") for name in ("weights", "best"))
+    assert last is not None
+    assert kept is not None
+    for metadata in (last, kept):
+        assert metadata.class_names == ("ant", "bee", "cow")
+        assert metadata.preprocessing.image_size == 32
+    # Only the last weights were tested.
+    assert last.test is not None
+    assert last.test.accuracy == results["test"]["accuracy"]
+    assert (kept.test, kept.epoch) == (None, results["best"]["epoch"])
     config = json.loads((work / "run" / "config.json").read_text())["config"]
     assert config["recipe"]["epochs"] == 8
     assert config["image_size"] == 32

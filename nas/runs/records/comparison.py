@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.runs.records.json_file import read_record, write_record
+from nas.runs.records.role import Role
 from supernet.intervals import Accuracy, over_seeds
 
 FOLDER, FILE = "comparison", "comparison.json"
-FOUND = "found"
-"""Label of the winner of the search that was compared."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class ComparedNetwork:
 
     Args:
         label: what tables call it.
-        is_random: whether it was drawn at random inside the budget.
+        role: the compared search has one winner; a network that a user adds is a published one or `other`.
         accuracies: shares of the test images, one a seed.
         num_images: in the test part.
     """
@@ -28,7 +27,7 @@ class ComparedNetwork:
     fingerprint: str
     macs: int
     params: int
-    is_random: bool
+    role: Role
     accuracies: tuple[float, ...]
     num_images: int
 
@@ -53,10 +52,14 @@ class ComparisonRecord:
     epochs: int
     batch_size: int
 
+    def of_role(self, role: Role) -> list[ComparedNetwork]:
+        """The networks with a role, best first."""
+        return [one for one in self.networks if one.role is role]
+
     @property
     def median_random(self) -> ComparedNetwork | None:
         """The median of those drawn at random; of an even number the lower one of the two."""
-        drawn = [one for one in self.networks if one.is_random]
+        drawn = self.of_role(Role.RANDOM)
         return drawn[len(drawn) // 2] if drawn else None
 
     @property
