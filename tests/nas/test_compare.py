@@ -238,6 +238,6 @@ def test_a_network_of_a_published_name_is_not_taken_for_that(searched: Path) -> 
     # However they rank, the one that is compared is the one that was given.
     for subject, other in ((namesake, "topformer-t"), ("topformer-t", namesake)):
         compared = compare_call(subject, other, out=searched / f"{type(subject).__name__}", **how)
-        assert [row.contender.label for row in compared.rows].count("topformer-t") == 2
+        assert {row.contender.label for row in compared.rows} >= {"topformer-t", "topformer-t (2)"}
         given = load_architecture(subject).replace(num_classes=3) if isinstance(subject, str) else subject
         assert compared.subject.contender.architecture.stages == given.stages
