@@ -84,7 +84,7 @@ class Batches:
     def _kept(self, steps: range, rows: np.ndarray, kept: KeptImages) -> Iterator[tuple[Tensor, Tensor]]:
         """Levels and labels from images on the device, which are loaded before they are first needed."""
         device, augmentation = kept.device, self._augmentation
-        loader = ImageLoader(self.images, kept.transform, self._least_side, part=self.indices)
+        loader = ImageLoader(self.images, kept.decoded, self._least_side, part=self.indices)
         workers = 0 if kept.is_complete else self._workers(device)
         loaded = loader.batches(kept.missing(self._samples_of(steps, rows)), workers, pinned=device.type == "cuda")
         for step, samples in zip(steps, self._samples_of(steps, rows), strict=True):

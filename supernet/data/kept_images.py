@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class KeptImages:
 
     def __init__(self, images: ImageSet, indices: np.ndarray, side: int, device: torch.device) -> None:
         self.device = device
-        self._side = side
+        self.decoded = Decoded(side)
         self._row = np.full(len(images), -1)
         self._row[indices] = np.arange(len(indices))
         self._labels = torch.from_numpy(images.labels[indices]).to(device)
@@ -65,14 +66,20 @@ class KeptImages:
         rows = on_device(self._rows(samples), self.device)
         return self._pixels[rows], self._labels[rows]
 
-    def transform(self, image: Image.Image) -> Tensor:
-        """The pixels to keep of an image, (3, H, W) uint8."""
-        if max(image.size) > self._side:
-            image.thumbnail((self._side, self._side), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
     def _rows(self, samples: list[Sample]) -> np.ndarray:
         return self._row[[index for _, index in samples]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The pixels to keep of an image, (3, H, W) uint8, no side larger than `side`. It travels to worker processes."""
+
+    side: int
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        if max(image.size) > self.side:
+            image.thumbnail((self.side, self.side), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def kept_images(images: ImageSet, indices: np.ndarray, least_side: int, device: torch.device) -> KeptImages | None:
