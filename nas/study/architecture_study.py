@@ -228,9 +228,10 @@ def _create_or_continue(
             study.set_user_attr(key, value)
         elif found[key] != value:
             raise StudyError(f"{where}: study {name!r} is of another search (its {key} differs); choose another --out or --storage")
-    study.set_user_attr("version", __version__)
     with warnings.catch_warnings():
         # Experimental in Optuna; the dashboard shows these names.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.name for objective in objectives])
+    # Last: `open_study` takes a study without it for unfinished.
+    study.set_user_attr("version", __version__)
     return study

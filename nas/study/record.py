@@ -183,6 +183,7 @@ def open_study(storage: str, name: str | None = None) -> StudyRecord:
         if name is not None and name not in names:
             raise StudyError(f"{where}: got no study {name!r}, expected one of {', '.join(names)}")
         study = optuna.load_study(storage=opened, study_name=name or names[0])
-        if "space" not in study.user_attrs:
+        # The attribute that a search writes last: without it another process may still be about to write the others.
+        if "version" not in study.user_attrs:
             raise StudyError(f"{where}: study {study.study_name!r} was not made by a search of this project")
         return StudyRecord(study)

@@ -178,8 +178,9 @@ def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.M
     assert record is not None
     assert (record.steps, record.finished) == ((1, 2, 4), 3)
     assert record.winner.fingerprint == best.fingerprint
-    rows = [line.split("  ")[0] for line in out.partition("Successive halving: trained alone")[2].splitlines()]
-    assert [row for row in rows if row in {one.label for one in record.candidates}] == [one.label for one in record.candidates]
+    labels = [candidate.label for candidate in record.candidates]
+    rows = out.partition("Successive halving: trained alone")[2].splitlines()
+    assert [label for row in rows for label in labels if row.startswith(f"{label} ")] == labels
     printed = load_provenance(folder / "run" / "best.yaml")["halving"]
     scored = zip(record.steps, record.winner.rungs, strict=True)
     assert printed == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
