@@ -10,7 +10,7 @@ import torch
 from nas.evaluators.supernet import SupernetEvaluator
 from nas.runs.records.metadata import NetworkMetadata
 from space.files import load_space
-from supernet.data.preprocessing import Preprocessing
+from supernet.data.preprocessing import preprocessing_at
 from supernet.network import Supernet
 from supernet.training.distributed import own_device
 
@@ -26,7 +26,7 @@ def test_scores_in_bf16_are_close_and_weights_are_written_in_fp32(tmp_path: Path
     ):
         assert not torch.equal(exact.log_likelihoods, rounded.log_likelihoods)
         torch.testing.assert_close(rounded.log_likelihoods, exact.log_likelihoods, rtol=0, atol=0.1)
-    metadata = NetworkMetadata(architecture.fingerprint, Preprocessing(32))
+    metadata = NetworkMetadata(architecture.fingerprint, preprocessing_at(32))
     evaluator.write_weights(architecture, tmp_path / "fp32", metadata)
     half.write_weights(architecture, tmp_path / "bf16", metadata)
     assert (tmp_path / "fp32").read_bytes() == (tmp_path / "bf16").read_bytes()
