@@ -155,7 +155,6 @@ def test_one_local_worker_is_the_process_itself_with_its_own_number_of_threads(t
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.soak
 def test_the_job_of_a_lost_node_is_tried_again(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def lose() -> None:
         while not (tmp_path / "node").exists() or not (node_id := (tmp_path / "node").read_text()):
