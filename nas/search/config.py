@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from nas.cli.backend_options import WHERE as BACKEND
 from nas.cli.backend_options import BackendOptions
 from nas.cli.options import REQUIRED, Derived, OptionError, option
+from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
 from nas.runs.storage_url import checked_url, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
 
@@ -21,10 +22,6 @@ STANDALONE = "standalone"
 CANDIDATES = 4
 HALVING_SHARE = 0.25
 """Of `minutes`, what is kept for successive halving."""
-OF_TRAINING = ("steps", "batch_size", "lr", "paths", "scope", "warm_start")
-"""Options without effect where no supernet is trained."""
-OF_SUPERNET = ("race", "subtract_bias", "supernet")
-"""Options without effect where no supernet judges."""
 
 
 def _evaluator(value: Any) -> Any:
@@ -75,11 +72,11 @@ class SearchConfig(BackendOptions, SupernetConfig):
     def check(self) -> None:
         super().check()
         if self.judged_by != "supernet":
-            for name in (*OF_TRAINING, *OF_SUPERNET):
+            for name in sorted(OF_TRAINING | OF_SUPERNET):
                 if name in self.given:
                     raise OptionError(name, "has no effect without a supernet; expected evaluator=supernet beside it, or neither")
         if self.supernet is not None:
-            for name in ("space", "image_size", *OF_TRAINING):
+            for name in sorted({"space", "image_size"} | OF_TRAINING):
                 if name in self.given:
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:

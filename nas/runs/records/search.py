@@ -11,13 +11,9 @@ from pydantic import BaseModel
 
 from nas.runs.directory import CONFIG, RunError
 from nas.runs.records.json_file import read_record
+from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
 from proxies.cost import Budget, parse_budget
 from supernet.data.own_dataset import OF_CALLER
-
-OF_TRAINING = frozenset({"steps", "batch_size", "lr", "paths", "scope", "warm_start"})
-"""Options of `nas.search` that need a supernet that the search trains."""
-OF_SUPERNET = frozenset({"race", "subtract_bias"})
-"""Options that need any supernet."""
 
 
 class _Options(BaseModel, frozen=True, extra="allow"):
