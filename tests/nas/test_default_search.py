@@ -20,7 +20,10 @@ from tests.killing import running
 from tests.nas.small_search import rows_of
 
 TRAINING, EVALUATING, IN_HALVING = 1, 12, 7
-"""Kills: while the supernet trains (after its first checkpoint; a second one may never come), while architectures are evaluated, and between the last of these and the end."""
+"""Kills: while the supernet trains, while architectures are evaluated, and between the last of these and the end.
+
+One in training: it is waited for a checkpoint, and a training that continues may end before its next one.
+"""
 TRIALS, TRAININGS = 120, 20
 """Those of the search, and so many trainings at the least of its successive halving."""
 LIMIT_SECONDS = 3600.0
