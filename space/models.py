@@ -48,13 +48,22 @@ def _create(name: str, pretrained: bool, architecture: ArchitectureLike, options
     options["pretrained_cfg"] = options.get("pretrained_cfg") or default_cfg(value)
     feature_class = options.pop("feature_cls", "getter")
     # timm's own classes for lists and dictionaries rebuild the network of its children, which is none of ours.
-    feature_class = {"list": FeatureGetterNet, "dict": _FeatureDict}.get(feature_class, feature_class)
+    feature_class = {"getter": _FeatureList, "list": _FeatureList, "dict": _FeatureDict}.get(feature_class, feature_class)
     # Without a choice of indices: every feature map.
     feature_cfg = {"feature_cls": feature_class, "out_indices": options.pop("out_indices", None) or _every_feature(value)}
     return build_model_with_cfg(_build, name, pretrained, feature_cfg=feature_cfg, architecture=value, **options)
 
 
-class _FeatureDict(FeatureGetterNet):
+class _FeatureList(FeatureGetterNet):
+    """Feature maps in a list."""
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """As of `TokenMixerNet`."""
+        assert isinstance(self.model, TokenMixerNet)
+        self.model.set_grad_checkpointing(enable)
+
+
+class _FeatureDict(_FeatureList):
     """Feature maps by index."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

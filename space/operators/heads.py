@@ -22,7 +22,7 @@ class PoolingHead(Normed):
 
     Attributes:
         global_pool: one of timm's names: `avg`, `max`, `avgmax` (the mean of both) or `catavgmax` (both concatenated). Where it is
-            empty, the head does not pool: features and logits are maps (B, H, W, ...).
+            empty, the head does not pool: features and logits are maps (B, H, W, ...). A norm after `catavgmax` norms each half.
         norms_maps: whether the norm comes before pooling.
     """
 
@@ -42,21 +42,18 @@ class PoolingHead(Normed):
         raise NotImplementedError
 
     def set_pooling(self, global_pool: str) -> None:
-        """Set `global_pool` of a new head; ValueError where the head cannot pool like that."""
+        """Set `global_pool` of a new head; ValueError where there is no such pooling."""
         if global_pool not in POOLINGS:
             raise ValueError(f"global_pool: got {global_pool!r}, expected one of {', '.join(POOLINGS[:-1])}, or '' for no pooling")
-        if global_pool == "catavgmax":
-            if not self.norms_maps:
-                raise ValueError("global_pool: got 'catavgmax', expected one that keeps the width: its norm follows pooling")
-            if isinstance(self.fc, nn.Linear):
-                narrow = self.fc.weight
-                self.fc = nn.Linear(2 * self.fc.in_features, self.fc.out_features).to(narrow)
-                nn.init.normal_(self.fc.weight, std=0.02)
-                nn.init.zeros_(self.fc.bias)
+        if global_pool == "catavgmax" and isinstance(self.fc, nn.Linear):
+            narrow = self.fc.weight
+            self.fc = nn.Linear(2 * self.fc.in_features, self.fc.out_features).to(narrow)
+            nn.init.normal_(self.fc.weight, std=0.02)
+            nn.init.zeros_(self.fc.bias)
         self.global_pool = global_pool
 
     def reduced(self, x_BHWC: Tensor) -> Tensor:
-        """The pooled map (B, 1, 1, C), or the map itself where the head does not pool."""
+        """The pooled map (B, 1, 1, C), for `catavgmax` mean and maximum (B, 1, 2, C), or the map itself where the head does not pool."""
         if self.global_pool == "":
             return x_BHWC
         if self.global_pool == "avg":
@@ -65,10 +62,10 @@ class PoolingHead(Normed):
         if self.global_pool == "max":
             return maximum
         mean = x_BHWC.mean((1, 2), keepdim=True)
-        return 0.5 * (mean + maximum) if self.global_pool == "avgmax" else torch.cat((mean, maximum), -1)
+        return 0.5 * (mean + maximum) if self.global_pool == "avgmax" else torch.cat((mean, maximum), 2)
 
     def flat(self, x_BHWC: Tensor) -> Tensor:
-        """(B, C) of a pooled map (B, 1, 1, C)."""
+        """(B, C) of a pooled map (B, 1, 1, C), (B, 2 C) of one with two pixels."""
         return x_BHWC if self.global_pool == "" else x_BHWC.flatten(1)
 
     def classifiers(self) -> tuple[nn.Module | None, ...]:
@@ -76,9 +73,9 @@ class PoolingHead(Normed):
         return (self.fc,)
 
     def fused(self) -> nn.Module:
-        """Fold a batch norm into the classifiers. It is affine, like the mean and unlike the maximum between them."""
+        """Fold a batch norm into the classifiers where nothing but a mean stands between them, and where it is as wide as they are."""
         layers = [layer for layer in self.classifiers() if isinstance(layer, nn.Linear)]
-        is_affine = not self.norms_maps or self.global_pool in ("avg", "")
+        is_affine = self.global_pool in ("avg", "") or (not self.norms_maps and self.global_pool != "catavgmax")
         if isinstance(self.norm, nn.BatchNorm2d) and layers and is_affine:
             for layer in layers:
                 fold_norm_before(self.norm, layer)
