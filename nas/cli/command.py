@@ -58,7 +58,7 @@ def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_sever
         on_several_gpus: whether torchrun may start one process a GPU; then only the first process prints.
     """
     try:
-        with _printing_once(on_several_gpus), _terminable(), _without_garbage_collection() if is_short else nullcontext():
+        with _printing_once(on_several_gpus), _interruptible(), _without_garbage_collection() if is_short else nullcontext():
             action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -114,7 +114,7 @@ def _complaint_of(error: OSError) -> str | None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Let SIGTERM, which schedulers and containers send, interrupt a command as Ctrl-C does. Background jobs ignore Ctrl-C itself.
 
     It ends a process that torchrun started at once: the others may be waiting for it in the middle of a step.
@@ -122,15 +122,25 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or _num_processes() > 1:
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    interrupted = False
+
+    def interrupt(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    heard = [signal.SIGTERM, *([signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else [])]
+    previous = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
+    except Exception:
+        # Code in C may raise an error of its own instead: NumPy's raises ImportError where importing it was interrupted.
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -134,6 +134,20 @@ def test_sigterm_is_heard_whatever_becomes_of_ctrl_c(disposition: signal.Handler
     assert process.returncode == INTERRUPTED
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_ends_in_another_error_is_one(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in C code that raises an error of its own where what it calls was interrupted."""
+
+    def action() -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ImportError("numpy.core.multiarray failed to import") from None
+
+    assert exit_code_of(action) == INTERRUPTED
+    assert capsys.readouterr().err == "\nstopped; everything finished so far is kept, the same command continues\n"
+
+
 def test_of_several_processes_none_hears_sigterm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     before, seen = signal.getsignal(signal.SIGTERM), []
