@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -61,7 +62,16 @@ class DavitDownsample(nn.Module):
         self.conv = Conv(in_dim, dim, 2, 2)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        _, height, width, _ = x_BHWC.shape
-        return self.conv(F.pad(self.norm(x_BHWC), (0, 0, 0, width % 2, 0, height % 2)))
+        return self.conv(_even(self.norm(x_BHWC)))
 
     out_size = staticmethod(_halved_up)
+
+
+@torch.fx.wrap
+def _even(x_BHWC: Tensor) -> Tensor:
+    """The map, padded by a row and a column where their number is odd."""
+    bottom, right = x_BHWC.shape[1] % 2, x_BHWC.shape[2] % 2
+    # Padding by nothing copies the map. Graphs for any size pad always: there the sides are symbols.
+    if isinstance(bottom, int) and isinstance(right, int) and bottom + right == 0:
+        return x_BHWC
+    return F.pad(x_BHWC, (0, 0, 0, right, 0, bottom))

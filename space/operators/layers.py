@@ -177,8 +177,30 @@ class QueryKeyValue(nn.Module):
         if self.qkv is not None:
             q, k, v = self.qkv(x).split(self.widths, -1)
             return q, k, v
-        else:  # noqa: RET505  # TorchScript compiles statements after an `if`
+        elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles statements after an `if`
             return self.q(x), self.k(x), self.v(x)
+        else:
+            q, k, v = self._joined(x).chunk(3, -1) if self._are_linear() else (self.q(x), self.k(x), self.v(x))
+            return q, k, v
+
+    def project_jointly(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of (..., C) in one tensor, (..., 3 C), of layers that keep the width."""
+        if self.qkv is not None:
+            return self.qkv(x)
+        elif torch.jit.is_scripting():  # noqa: RET505  # as above
+            return torch.cat((self.q(x), self.k(x), self.v(x)), -1)
+        else:
+            return self._joined(x) if self._are_linear() else torch.cat((self.q(x), self.k(x), self.v(x)), -1)
+
+    def _are_linear(self) -> bool:
+        """Whether a layer's weight and bias say all that it does. What hooks and adapters add, only a call runs."""
+        layers = (self.q, self.k, self.v)
+        return all(type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks for layer in layers)
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """One product of matrices for the three layers. Concatenating weights costs less than reading the input three times."""
+        layers = [layer for layer in (self.q, self.k, self.v) if isinstance(layer, nn.Linear)]
+        return F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
 
     def fused(self) -> nn.Module:
         """Project with one layer, which reads the input once."""

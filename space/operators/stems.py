@@ -102,17 +102,16 @@ class ShuntedStem(ChannelsFirst):
 
 
 @STEMS.register("davit_stem", paper="https://arxiv.org/abs/2204.03645")
-class DavitStem(nn.Module):
-    """DaViT's overlapping 7x7 patches at stride 4 and layer norm; the image is padded to a multiple of 4."""
+class DavitStem(nn.Sequential):
+    """DaViT's overlapping 7x7 patches at stride 4 and layer norm.
+
+    The official code pads the image to a multiple of 4 first. The convolution's own padding reaches as far.
+    """
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
-        self.conv = Conv(in_chans, dim, 7, 4, 3)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        _, height, width, _ = x_BHWC.shape
-        return self.norm(self.conv(F.pad(x_BHWC, (0, 0, 0, -width % 4, 0, -height % 4))))
+        self.add_module("conv", Conv(in_chans, dim, 7, 4, 3))
+        self.add_module("norm", nn.LayerNorm(dim))
 
     @staticmethod
     def out_size(height: int, width: int) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -31,10 +30,11 @@ class ChannelGroupAttention(QueryKeyValue):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        q, k, v = self.project(x_BHWC.flatten(1, 2))
-        mixed_BgdN = F.scaled_dot_product_attention(self._groups(k), self._groups(v), self._groups(q), scale=self.head_dim**-0.5)
-        return self.proj(mixed_BgdN.flatten(1, 2).transpose(1, 2)).view_as(x_BHWC)
-
-    def _groups(self, x_BNC: Tensor) -> Tensor:
-        """(B, groups, head_dim, N)."""
-        return x_BNC.transpose(1, 2).unflatten(1, (self.num_groups, -1))
+        qkv_BNgd = self.project_jointly(x_BHWC.flatten(1, 2)).unflatten(-1, (3, self.num_groups, -1))
+        # One copy here saves the matrix products one apiece.
+        q_BgNd, k_BgNd, v_BgNd = qkv_BNgd.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+        # No scaled_dot_product_attention: its fused kernels refuse channels as tokens, and the unfused one computes bf16 in fp32.
+        # The scale multiplies the small product rather than a map.
+        affinity_Bgdd = (k_BgNd.transpose(-2, -1) @ v_BgNd * self.head_dim**-0.5).softmax(-1)
+        mixed_BgNd = q_BgNd @ affinity_Bgdd.transpose(-2, -1)
+        return self.proj(mixed_BgNd.transpose(1, 2).flatten(2)).view_as(x_BHWC)

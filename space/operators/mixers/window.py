@@ -41,23 +41,21 @@ class WindowAttention(QueryKeyValue):
         batch, height, width, _ = x_BHWC.shape
         side = self.window_size
         rows, columns = (height + side - 1) // side, (width + side - 1) // side
-        q, k, v = self.project(x_BHWC)
-        q_bias, k_bias, v_bias = self._biases()
-        mixed_BNC = attend(_windows(q, q_bias, side), _windows(k, k_bias, side), _windows(v, v_bias, side), self.num_heads)
+        # Queries, keys and values are cut into windows in one copy.
+        q_BNC, k_BNC, v_BNC = _windows(self.project_jointly(x_BHWC), self._biases(), side).chunk(3, -1)
+        mixed_BNC = attend(q_BNC, k_BNC, v_BNC, self.num_heads)
         mixed = mixed_BNC.view(batch, rows, columns, side, side, -1).transpose(2, 3)
         mixed_BHWC = mixed.reshape(batch, rows * side, columns * side, -1)
         return self.proj(mixed_BHWC[:, :height, :width])
 
-    def _biases(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of a zero token."""
+    def _biases(self) -> list[Tensor]:
+        """Query, key and value of a zero token, in three tensors or joined."""
         if self.qkv is not None:
-            bias = self.qkv.bias if torch.jit.is_scripting() else _bias_of(self.qkv)
-            q, k, v = bias.split(self.widths)
-            return q, k, v
+            return [self.qkv.bias if torch.jit.is_scripting() else _bias_of(self.qkv)]
         elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles statements after an `if`
-            return self.q.bias, self.k.bias, self.v.bias  # type: ignore[return-value]
+            return [self.q.bias, self.k.bias, self.v.bias]  # type: ignore[list-item]
         else:
-            return _bias_of(self.q), _bias_of(self.k), _bias_of(self.v)
+            return [_bias_of(self.q), _bias_of(self.k), _bias_of(self.v)]
 
 
 def _bias_of(layer: nn.Module) -> Tensor:
@@ -66,14 +64,13 @@ def _bias_of(layer: nn.Module) -> Tensor:
 
 
 @torch.fx.wrap
-def _windows(x_BHWC: Tensor, padding_C: Tensor, side: int) -> Tensor:
-    """Pad a map with a token, right and bottom, and cut it into windows: (B * windows, side ** 2, C)."""
+def _windows(x_BHWC: Tensor, biases: list[Tensor], side: int) -> Tensor:
+    """Pad a map with the biases, right and bottom, and cut it into windows: (B * windows, side ** 2, C)."""
     batch, height, width, channels = x_BHWC.shape
-    padding_C = padding_C.to(x_BHWC.dtype)
     right, bottom = -width % side, -height % side
-    if right > 0:
+    if right > 0 or bottom > 0:
+        padding_C = torch.cat(biases).to(x_BHWC.dtype)
         x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, right, channels)), 2)
-    if bottom > 0:
         x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, bottom, width + right, channels)), 1)
     tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
     return tiles.reshape(-1, side * side, channels)
