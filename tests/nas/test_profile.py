@@ -45,7 +45,10 @@ def test_equal_consecutive_blocks_share_a_row() -> None:
 
 
 def test_activations_are_the_outputs_of_convolutions_and_products() -> None:
-    """Counted again by hooks; attention's own output, which no module returns, is as large as its queries."""
+    """Counted again by hooks; the products inside attention are no modules.
+
+    Its output is as large as its queries. Channel attention also puts out the affinities of a group's 32 channels.
+    """
     # Windows of 7 tile these maps.
     for part in load_architecture("davit-t").parts_at(56, 112)[:10]:
         module, counted = build_part(part).eval(), 0
@@ -61,7 +64,8 @@ def test_activations_are_the_outputs_of_convolutions_and_products() -> None:
             module(torch.randn(1, *part.in_size, part.widths[0]))
         height, width = part.in_size
         attention = height * width * part.widths[0] if part.spec.type in ("window", "channel_group") else 0
-        assert part_activations(part) == counted + attention, part.path
+        affinities = 32 * part.widths[0] if part.spec.type == "channel_group" else 0
+        assert part_activations(part) == counted + attention + affinities, part.path
 
 
 def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
