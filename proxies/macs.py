@@ -122,6 +122,13 @@ def _product(*operands: Tensor, **_: Any) -> tuple[int, Tensor]:
     return output.numel() * first.shape[-1], output
 
 
+def _matmul(first: Tensor, second: Tensor) -> tuple[int, Tensor]:
+    # Taken apart it would import a computer algebra system.
+    batch = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    output = first.new_empty((*batch, *first.shape[-2:-1], *(second.shape[-1:] if second.ndim > 1 else ())))
+    return output.numel() * first.shape[-1], output
+
+
 def _attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> tuple[int, Tensor]:
     """Both products: queries with keys, and the result with values, whose heads may have another size."""
     output = q.new_empty(*q.shape[:-1], v.shape[-1])
@@ -183,6 +190,7 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.linear: _linear,
     aten.mm: _product,
     aten.bmm: _product,
+    aten.matmul: _matmul,
     aten.addmm: _product,
     aten.baddbmm: _product,
     aten.convolution: _convolution,
@@ -204,6 +212,7 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
 
 _SAME_SHAPE = frozenset({
     aten.gelu, aten.relu, aten.relu6, aten.silu, aten.hardswish, aten.sigmoid, aten.tanh, aten.batch_norm, aten.dropout,
+    aten.softmax,
 })
 """Free operators whose output has the shape of their first argument; running them would only take time."""
 

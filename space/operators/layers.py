@@ -180,7 +180,7 @@ class QueryKeyValue(nn.Module):
         elif torch.jit.is_scripting():  # noqa: RET505  # TorchScript compiles statements after an `if`
             return self.q(x), self.k(x), self.v(x)
         else:
-            q, k, v = self._joined(x).chunk(3, -1) if self._are_linear() else (self.q(x), self.k(x), self.v(x))
+            q, k, v = self._jointly(x).chunk(3, -1) if self._are_linear() else (self.q(x), self.k(x), self.v(x))
             return q, k, v
 
     def project_jointly(self, x: Tensor) -> Tensor:
@@ -190,17 +190,16 @@ class QueryKeyValue(nn.Module):
         elif torch.jit.is_scripting():  # noqa: RET505  # as above
             return torch.cat((self.q(x), self.k(x), self.v(x)), -1)
         else:
-            return self._joined(x) if self._are_linear() else torch.cat((self.q(x), self.k(x), self.v(x)), -1)
+            return self._jointly(x) if self._are_linear() else torch.cat((self.q(x), self.k(x), self.v(x)), -1)
 
     def _are_linear(self) -> bool:
         """Whether a layer's weight and bias say all that it does. What hooks and adapters add, only a call runs."""
         layers = (self.q, self.k, self.v)
         return all(type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks for layer in layers)
 
-    def _joined(self, x: Tensor) -> Tensor:
-        """One product of matrices for the three layers. Concatenating weights costs less than reading the input three times."""
+    def _jointly(self, x: Tensor) -> Tensor:
         layers = [layer for layer in (self.q, self.k, self.v) if isinstance(layer, nn.Linear)]
-        return F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
+        return _linears(x, [layer.weight for layer in layers], [layer.bias for layer in layers])
 
     def fused(self) -> nn.Module:
         """Project with one layer, which reads the input once."""
@@ -208,6 +207,16 @@ class QueryKeyValue(nn.Module):
         self.widths = [layer.weight.shape[0] for layer in (self.q, self.k, self.v) if isinstance(layer, nn.Linear)]
         del self.q, self.k, self.v
         return self
+
+
+@torch.fx.wrap
+def _linears(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+    """The concatenated outputs of linear layers with one input."""
+    numbers = x.numel()
+    # Of a map and the weights, copy the smaller. A graph for any size copies weights, which runtimes do once.
+    if isinstance(numbers, int) and numbers < weights[0].numel():
+        return torch.cat([F.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True)], -1)
+    return F.linear(x, torch.cat(weights), torch.cat(biases))
 
 
 def conv_out(size: int, kernel_size: int, stride: int, padding: int) -> int:
