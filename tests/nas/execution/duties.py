@@ -35,6 +35,10 @@ def begun(folder: Path) -> list[tuple[int, int]]:
     return [(int(number), int(process)) for number, process in map(str.split, lines)]
 
 
+def _visible_gpus(folder: Path, number: int) -> None:
+    (folder / f"visible-{number}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
 def _work(folder: Path, number: int) -> None:
     time.sleep(0.01 * (number % 3))
 
@@ -98,5 +102,5 @@ def _is_first(folder: Path, number: int) -> bool:
 
 _DUTIES = {
     "work": _work, "raise": _raise, "raise once": _raise_once, "mistake": _mistake, "die": _die, "die once": _die_once, "wait": _wait,
-    "full disk": _full_disk, "lose node": _lose_node, "count": _count,
+    "full disk": _full_disk, "lose node": _lose_node, "count": _count, "visible gpus": _visible_gpus,
 }  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -54,6 +56,20 @@ def test_every_job_is_done_once(resources: Resources, tmp_path: Path) -> None:
     assert found == {number: number**2 for number in range(8)}
     assert Counter(number for number, _ in begun(tmp_path)) == dict.fromkeys(range(8), 1)
     assert not jobs.failures
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_see_the_gpus_that_their_command_may_see(num_workers: int, tmp_path: Path) -> None:
+    """In this process and in others; Ray gives each of its workers GPUs of its own."""
+    script = f"""
+from pathlib import Path
+from nas.execution.resources import Resources
+from tests.nas.execution.test_workers import run
+run(Path({str(tmp_path)!r}), Resources({num_workers}), "visible gpus", "visible gpus")
+"""
+    # A command of its own: the server that starts processes keeps the variables that it was started with.
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": "5,3"}, timeout=120)
+    assert [(tmp_path / f"visible-{number}").read_text() for number in range(2)] == ["5,3", "5,3"]
 
 
 @pytest.mark.parametrize("resources", KINDS, indirect=True)
