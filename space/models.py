@@ -5,21 +5,26 @@
     timm.create_model("token_mixer", architecture="best.yaml", num_classes=10)
     timm.create_model("token_mixer_davit_t", features_only=True)
 
+    space.models.register_network("mine", "best.yaml")
+    timm.create_model("mine", features_only=True)
+
 A published network's name has underscores here: `davit-t` is `token_mixer_davit_t`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import DefaultCfg, build_model_with_cfg, generate_default_cfgs, is_model, register_model
 from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
 from space.architecture import Architecture
+from space.errors import SpaceError
 from space.files import load_architecture, parent_names, parse_architecture
 from space.network import TokenMixerNet, build_network
 from space.parts import build_part
@@ -41,6 +46,44 @@ def token_mixer(pretrained: bool = False, *, architecture: ArchitectureLike, **o
 def entry_point_name(parent: str) -> str:
     """A published network's name in timm."""
     return f"token_mixer_{parent.replace('-', '_')}"
+
+
+def register_network(name: str, network: ArchitectureLike) -> None:
+    """Make a network one of timm's models in this process, for tools that know a model by its name alone.
+
+    Args:
+        name: a Python identifier that is no other model's.
+        network: an architecture, or a folder that `nas.export --format timm` wrote; the folder's weights are the pretrained ones.
+    """
+    if not name.isidentifier() or (name not in default_cfgs and (is_model(name) or name in globals())):
+        raise SpaceError(f"name: got {name!r}, expected a Python identifier that is no other model's")
+    if isinstance(network, str | Path) and Path(network).is_dir():
+        architecture, cfg = _exported(Path(network).resolve())
+    else:
+        architecture = _value_of(network)
+        cfg = default_cfg(architecture)
+
+    def create(pretrained: bool = False, **options: Any) -> nn.Module:
+        options["pretrained_cfg"] = options.get("pretrained_cfg") or cfg
+        return _create(name, pretrained, architecture, options)
+
+    create.__name__ = create.__qualname__ = name
+    create.__doc__ = f"The network {architecture.name}; options as for `token_mixer`."
+    default_cfgs.update(generate_default_cfgs({name: cfg}))
+    globals()[name] = register_model(create)
+
+
+def _exported(folder: Path) -> tuple[Architecture, dict[str, Any]]:
+    """The architecture in an exported folder, and timm's description of its weights."""
+    file = folder / "config.json"
+    try:
+        document = json.loads(file.read_bytes()) if file.is_file() else None
+    except ValueError:
+        document = None
+    match document:
+        case {"model_args": {"architecture": dict(architecture)}, "pretrained_cfg": dict(cfg)}:
+            return parse_architecture(architecture, str(file)), cfg | {"file": str(folder / "model.safetensors")}
+    raise SpaceError(f"network: got the folder {folder}, expected one that `nas.export --format timm` wrote")
 
 
 def _create(name: str, pretrained: bool, architecture: ArchitectureLike, options: dict[str, Any]) -> nn.Module:
@@ -102,16 +145,8 @@ def default_cfg(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _entry_point(parent: str) -> Callable[..., nn.Module]:
-    def create(pretrained: bool = False, **options: Any) -> nn.Module:
-        return _create(entry_point_name(parent), pretrained, parent, options)
-
-    create.__name__ = create.__qualname__ = entry_point_name(parent)
-    create.__doc__ = f"The published network {parent}; options as for `token_mixer`."
-    return create
-
-
-default_cfgs = generate_default_cfgs({entry_point_name(parent): default_cfg(load_architecture(parent)) for parent in parent_names()})
+default_cfgs: dict[str, DefaultCfg] = {}
+"""timm's descriptions of the registered networks, by name; timm finds them by this variable's name."""
 
 for _parent in parent_names():
-    globals()[entry_point_name(_parent)] = register_model(_entry_point(_parent))
+    register_network(entry_point_name(_parent), _parent)

@@ -203,7 +203,7 @@ def write_official() -> None:
 
 def test_a_found_network_is_used_as_documented(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    (code,) = snippets("networks.md")
+    code = snippets("networks.md")[0]
     names: dict[str, object] = {}
     exec(compile(code, "networks.md", "exec"), names)
     network, backbone, fast = (names[name] for name in ("network", "backbone", "fast"))
