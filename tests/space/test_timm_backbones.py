@@ -89,7 +89,7 @@ def test_a_name_may_be_given_anew_but_not_taken_from_others(exported: Path) -> N
     with pytest.warns(UserWarning, match="Overwriting mine"):
         register_network("mine", shortened("davit-t"))
     assert timm.create_model("mine", num_classes=2).architecture == shortened("davit-t").replace(num_classes=2)
-    for name in ("resnet18", "token_mixer", "register", "a-b", ""):
+    for name in ("resnet18", "token_mixer", "register_network", "a-b", ""):
         with pytest.raises(SpaceError, match=r"^name: got .*, expected a Python identifier that is no other model's$"):
             register_network(name, FOUND)
 
