@@ -21,6 +21,7 @@ from space.architecture import Architecture, Part
 from space.errors import UserError
 from space.parts import build_part
 from space.registry import Spec
+from space.taps import Shape
 
 aten = torch.ops.aten
 
@@ -45,7 +46,7 @@ def part_cost(part: Part) -> Cost:
 
     Norms, activations, pooling and sums count no multiply-adds. UncountedOpError where an operator has no rule.
     """
-    return _measure(part.spec, part.widths, part.in_size, part.norm, part.layer_scale)[0]
+    return _measure(part.spec, part.widths, part.inputs, bool(part.maps), part.norm, part.layer_scale)[0]
 
 
 def part_activations(part: Part) -> int:
@@ -53,18 +54,19 @@ def part_activations(part: Part) -> int:
 
     This measure from https://arxiv.org/abs/2003.13678 (section 4.2) predicts memory traffic better than multiply-adds do.
     """
-    return _measure(part.spec, part.widths, part.in_size, part.norm, part.layer_scale)[1]
+    return _measure(part.spec, part.widths, part.inputs, bool(part.maps), part.norm, part.layer_scale)[1]
 
 
 @lru_cache(maxsize=65536)
 def _measure(
-    spec: Spec, widths: tuple[int, ...], in_size: tuple[int, int], norm: Spec | None, layer_scale: float | None
+    spec: Spec, widths: tuple[int, ...], inputs: tuple[Shape, ...], takes_list: bool, norm: Spec | None, layer_scale: float | None
 ) -> tuple[Cost, int]:
     module = _module(spec, widths, norm, layer_scale)
     counter = _MacCounter(spec.label)
     # In inference mode composite operators such as `linear` arrive whole, which saves taking them apart.
     with torch.inference_mode(), counter:
-        module(torch.empty(1, *in_size, widths[0], device="meta"))
+        maps = [torch.empty(1, *shape, device="meta") for shape in inputs]
+        module(maps if takes_list else maps[0])
     return Cost(counter.macs, sum(parameter.numel() for parameter in module.parameters())), counter.activations
 
 
@@ -186,6 +188,10 @@ def _adaptive_pool(x: Tensor, size: Sequence[int]) -> tuple[int, Tensor]:
     return 0, x.new_empty(*x.shape[:-2], *size)
 
 
+def _resized(x: Tensor, size: Sequence[int], *_: Any) -> tuple[int, Tensor]:
+    return 0, x.new_empty(*x.shape[:2], *size)
+
+
 _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.linear: _linear,
     aten.mm: _product,
@@ -200,6 +206,8 @@ _WHOLE: dict[Any, Callable[..., tuple[int, Tensor]]] = {
     aten.amax: _reduction,
     aten.amin: _reduction,
     aten.adaptive_avg_pool2d: _adaptive_pool,
+    aten.upsample_bilinear2d: _resized,
+    aten.upsample_nearest2d: _resized,
     aten.stack: _stack,
     aten.cat: _cat,
     aten.add: _elementwise,
@@ -236,7 +244,5 @@ FREE = _SAME_SHAPE | frozenset({
     aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training, aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d,
     aten.amax, aten.amin, aten.avg_pool2d, aten.linalg_vector_norm, aten.max, aten.max_pool2d_with_indices, aten.mean, aten.sum, aten.var,
     aten.var_mean,
-    # resizing
-    aten.upsample_bilinear2d, aten.upsample_nearest2d,
 })
 """Operators without a matrix product: they count nothing, by the convention of papers on vision backbones."""

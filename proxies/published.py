@@ -23,13 +23,13 @@ class Parent:
 
 
 def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Parent]:
-    """The published networks that exceed no limit on multiply-adds or parameters, most accurate first; the floor does not matter.
+    """The published networks for a task that exceed no limit on multiply-adds or parameters, best first; the floor does not matter.
 
     Args:
-        like: has the classes, channels and image size that they are priced with.
+        like: has the task, and the classes, channels and image size that they are priced with.
     """
     parents = []
-    for name in parent_names():
+    for name in parent_names(like.task):
         published = load_published(name)
         assert published is not None, f"{name}: a catalogued parent has published figures"
         try:
@@ -42,4 +42,4 @@ def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Par
         cost = cost_of(architecture)
         if all(cost[quantity] <= limit for quantity, limit in budget.limits.items() if quantity not in budget.targets):
             parents.append(Parent(architecture, cost, published))
-    return sorted(parents, key=lambda parent: parent.published.top1, reverse=True)
+    return sorted(parents, key=lambda parent: parent.published.score or 0.0, reverse=True)

@@ -19,6 +19,7 @@ from space.kinds import HEADS, NORMS, POSITIONS, STEMS, Downsampler, Ffn, Head, 
 from space.limits import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_MAP, MAX_WIDTH, MIN_IMAGE_SIZE
 from space.names import Name
 from space.registry import Spec, Value
+from space.taps import Shape, heads_that_fit, pyramid_of, taps_of, task_of
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
@@ -110,10 +111,11 @@ class Part:
     Args:
         path: name of its module in the network, `stages.0.blocks.1.mixer`.
         spec: the operator.
-        widths: the operator's positional arguments: (width,), or (width in, width out).
-        in_size, out_size: height and width of its input and output maps.
+        widths: the operator's positional arguments: (width,), (width in, width out), or more than one width in.
+        in_size, out_size: height and width of its (first) input map and of its output map.
         norm: the norm before it, for a residual branch only.
         layer_scale: as in `BlockSpec`, for a residual branch only.
+        maps: shapes of the maps that it takes as a list, for taps and the head behind them; other parts take the map of the part before.
     """
 
     path: str
@@ -123,6 +125,12 @@ class Part:
     out_size: tuple[int, int]
     norm: Spec | None = None
     layer_scale: float | None = None
+    maps: tuple[Shape, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Shape, ...]:
+        """Shapes of all maps that it takes."""
+        return self.maps or ((*self.in_size, self.widths[0]),)
 
 
 class Architecture(Value):
@@ -148,6 +156,7 @@ class Architecture(Value):
                 mistakes = ("got none, expected one such as conv_downsample", "got one, expected none: the stem comes before it")
                 mistake = mistakes[index == 0]
                 raise invalid(f"stages[{index}].downsample: {mistake}")
+        _check_taps(self.head, self.features_at(self.image_size, self.image_size))
         for part in self.parts:
             try:
                 part.spec.check(*part.widths, *part.in_size)
@@ -161,6 +170,11 @@ class Architecture(Value):
         """Total number of blocks."""
         return sum(len(stage.blocks) for stage in self.stages)
 
+    @property
+    def task(self) -> str:
+        """What the head's logits are of, "classification" or "segmentation"."""
+        return task_of(self.head)
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that depend on everything but the name."""
@@ -169,11 +183,18 @@ class Architecture(Value):
 
     @cached_property
     def reductions(self) -> tuple[int, ...]:
-        """Stride of each stage's map: image side over map side."""
+        """Stride of each feature map: image side over map side."""
         # Large enough that rounding does not matter.
         side = 4096
-        sizes = {part.path.split(".")[1]: part.out_size for part in self.parts_at(side, side) if part.path.startswith("stages.")}
-        return tuple(round(side / sizes[str(i)][0]) for i in range(len(self.stages)))
+        return tuple(round(side / height) for height, *_ in self.features_at(side, side))
+
+    def features_at(self, height: int, width: int) -> tuple[Shape, ...]:
+        """Shapes of the feature maps of images of this size: those of a stem that is a pyramid, then those of the stages."""
+        size, shapes = self.stem.out_size(height, width), list(pyramid_of(self.stem, self.stages[0].width, (height, width)))
+        for stage in self.stages:
+            size = stage.downsample.out_size(*size) if stage.downsample is not None else size
+            shapes.append((*size, stage.width))
+        return tuple(shapes)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -202,16 +223,32 @@ class Architecture(Value):
                 add(f"{path}.ffn_position", block.ffn_position, stage.width)
                 add(f"{path}.ffn", block.ffn, stage.width, norm=block.ffn_norm, layer_scale=block.layer_scale)
             add(f"stages.{i}.norm", stage.norm, stage.width)
-        add("head", self.head, self.stages[-1].width, self.num_classes)
+        shapes = self.features_at(height, width)
+        maps: list[Shape] = []
+        for i, tap in enumerate(taps_of(self.head, shapes)):
+            taken = tuple(source.shape(shapes) for source in tap.sources)
+            maps.append((*taken[0][:2], tap.width))
+            parts.append(Part(f"taps.{i}", tap.spec, (taken[0][2], tap.width), taken[0][:2], taken[0][:2], maps=taken))
+        widths = [channels for *_, channels in maps] or [self.stages[-1].width]
+        size = maps[0][:2] if maps else size
+        parts.append(Part("head", self.head, (*widths, self.num_classes), size, size, maps=tuple(maps)))
         return tuple(parts)
 
 
+def _check_taps(head: Spec, shapes: tuple[Shape, ...]) -> None:
+    try:
+        taps_of(head, shapes)
+    except ValueError as error:
+        fitting = ", ".join(heads_that_fit(shapes, task_of(head))) or "none"
+        raise invalid(f"head: {head.label}: {error}; {task_of(head)} heads that fit: {fitting}") from None
+
+
 def _check_maps(part: Part) -> None:
-    # A head's last width is its number of classes, which have no map.
-    last = part.widths[0] if part.path == "head" else part.widths[-1]
-    for width, size in ((part.widths[0], part.in_size), (last, part.out_size)):
-        if width * size[0] * size[1] > MAX_MAP:
-            raise ValueError(f"got a {size[0]}x{size[1]} map of {width} channels, expected at most {MAX_MAP} elements")
+    # The classes of a head that pools have no map.
+    last = part.widths[0] if part.path == "head" and not part.maps else part.widths[-1]
+    for height, width, channels in (*part.inputs, (*part.out_size, last)):
+        if channels * height * width > MAX_MAP:
+            raise ValueError(f"got a {height}x{width} map of {channels} channels, expected at most {MAX_MAP} elements")
 
 
 def _bracketed(path: str) -> str:

@@ -35,9 +35,10 @@ def load_architecture(name_or_path: str | Path) -> Architecture:
     return _architecture(*_architecture_document(name_or_path))
 
 
-def parent_names() -> tuple[str, ...]:
-    """Names of the published networks in the package."""
-    return _catalog_names("parents")
+def parent_names(task: str | None = None) -> tuple[str, ...]:
+    """Names of the published networks in the package: of all tasks, or of one."""
+    names = _catalog_names("parents")
+    return names if task is None else tuple(name for name in names if _parent(name)[0].task == task)
 
 
 def load_published(name_or_path: str | Path) -> Published | None:

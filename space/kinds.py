@@ -18,8 +18,9 @@ FFNS = Registry("ffn", "space.operators.ffns", _unpickle)
 STEMS = Registry("stem", "space.operators.stems", _unpickle)
 DOWNSAMPLERS = Registry("downsampler", "space.operators.downsamplers", _unpickle)
 HEADS = Registry("head", "space.operators.heads", _unpickle)
+TAPS = Registry("tap", "space.operators.heads", _unpickle)
 
-REGISTRIES = {registry.kind: registry for registry in (NORMS, POSITIONS, MIXERS, FFNS, STEMS, DOWNSAMPLERS, HEADS)}
+REGISTRIES = {registry.kind: registry for registry in (NORMS, POSITIONS, MIXERS, FFNS, STEMS, DOWNSAMPLERS, HEADS, TAPS)}
 
 Norm = Annotated[Spec, *NORMS.annotations()]
 Position = Annotated[Spec, *POSITIONS.annotations()]

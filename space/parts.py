@@ -18,7 +18,7 @@ from space.limits import MAX_PARAMS
 
 
 def build_part(part: Part, drop_path_rate: float = 0.0, device: torch.device | str | None = None) -> nn.Module:
-    """Build one part: (B, H, W, C) -> (B, H', W', C'); the head returns (B, classes).
+    """Build one part: (B, H, W, C) -> (B, H', W', C'); a head that pools returns (B, classes). A part with `maps` takes a list of them.
 
     Args:
         device: as in `build_network`; torch's current default by default.

@@ -9,59 +9,24 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from space.architecture import Architecture, BlockSpec, StageSpec, Width
+from space.choices import Depths, Widths, choices_of, one_or_several
 from space.errors import SpaceError, explain, invalid
-from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler, Head, Stem
-from space.limits import MAX_BLOCKS, MAX_CHOICES, MAX_CLASSES, MAX_IMAGE_SIZE, MAX_WIDTHS, MIN_IMAGE_SIZE
+from space.kinds import FFNS, HEADS, MIXERS, POSITIONS, STEMS, Downsampler
+from space.limits import MAX_CLASSES, MAX_IMAGE_SIZE, MIN_IMAGE_SIZE
 from space.names import Name
-from space.registry import Registry, Spec, Value
+from space.registry import Spec, Value
+from space.taps import pyramid_of, task_of
 
 Option = str | int
 Choose = Callable[[str, tuple[Option, ...]], Option]
 """Takes a slot's name and its options, at least one; returns one of the options."""
-
-
-def _choices_of(registry: Registry) -> tuple[Any, ...]:
-    """Pydantic metadata of distinct specs. An option that is a list stands for one spec per value; lists combine."""
-
-    def expand(values: object) -> tuple[Spec, ...]:
-        if not isinstance(values, (list, tuple)):
-            raise invalid(f"got {values!r:.60}, expected a list")
-        specs: list[Spec] = []
-        for value in values[:MAX_CHOICES + 1]:
-            if isinstance(value, Mapping):
-                axes = [[(key, one) for one in (many if isinstance(many, list) else [many])] for key, many in value.items()]
-                if len(specs) + math.prod(map(len, axes)) > MAX_CHOICES:
-                    raise invalid(f"got more than {MAX_CHOICES} combinations of options")
-                specs += [registry.parse(dict(combination)) for combination in itertools.product(*axes)]
-            else:
-                specs.append(registry.parse(value))
-        repeated = [label for label, count in Counter(spec.label for spec in specs).items() if count > 1]
-        if repeated:
-            raise invalid(f"got {', '.join(sorted(repeated)):.200} twice, expected distinct choices")
-        return tuple(specs)
-
-    write = PlainSerializer(lambda specs: [spec.to_yaml() for spec in specs])
-    return BeforeValidator(expand), Field(min_length=1, max_length=MAX_CHOICES), write
-
-
-def _ascending(values: object) -> object:
-    if not isinstance(values, (list, tuple)):
-        return values
-    if all(isinstance(value, int) for value in values) and list(values) != sorted(set(values)):
-        raise invalid(f"got {list(values)!s:.100}, expected distinct values in ascending order")
-    return tuple(values)
-
-
-Widths = Annotated[tuple[Width, ...], BeforeValidator(_ascending), Field(min_length=1, max_length=MAX_WIDTHS)]
-Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BLOCKS)], ...], BeforeValidator(_ascending), Field(min_length=1)]
 
 
 class StageChoices(Value):
@@ -73,48 +38,63 @@ class StageChoices(Value):
     widths: Widths
     depths: Depths
     downsample: Downsampler | None = None
-    positions: Annotated[tuple[Spec, ...], *_choices_of(POSITIONS)] = (POSITIONS("none"), POSITIONS("dpe"))
-    mixers: Annotated[tuple[Spec, ...], *_choices_of(MIXERS)]
-    ffns: Annotated[tuple[Spec, ...], *_choices_of(FFNS)]
+    positions: Annotated[tuple[Spec, ...], *choices_of(POSITIONS)] = (POSITIONS("none"), POSITIONS("dpe"))
+    mixers: Annotated[tuple[Spec, ...], *choices_of(MIXERS)]
+    ffns: Annotated[tuple[Spec, ...], *choices_of(FFNS)]
 
 
 class SearchSpace(Value):
-    """A set of architectures, given by the choices of every stage.
+    """A set of architectures, given by the choices of every stage, and of stems and heads where there are several.
 
     Args:
         image_size: side of the images that map sizes and costs are counted for.
+        stem, head: one, or the ones to choose from. Stems return maps of the same sizes; heads are for the same task.
     """
 
     name: Name
     image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)] = 224
     in_chans: Width = 3
     num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] = 1000
-    stem: Stem = STEMS("conv_stem")
+    stem: Annotated[tuple[Spec, ...], *one_or_several(STEMS, expands=False)] = (STEMS("conv_stem"),)
     stages: Annotated[tuple[StageChoices, ...], Field(min_length=1, max_length=8, strict=False)]
-    head: Head = HEADS("norm_pool_head")
+    head: Annotated[tuple[Spec, ...], *one_or_several(HEADS, expands=True)] = (HEADS("norm_pool_head"),)
 
     @model_validator(mode="after")
     def _check_members(self) -> SearchSpace:
-        for width in self.stages[0].widths:
+        for stem, width in itertools.product(self.stem, self.stages[0].widths):
             try:
-                self.stem.check(self.in_chans, width, self.image_size, self.image_size)
+                stem.check(self.in_chans, width, self.image_size, self.image_size)
             except ValueError as error:
-                raise invalid(f"stages[0].widths: {self.stem.label}: {error}") from None
+                raise invalid(f"stages[0].widths: {stem.label}: {error}") from None
+        if len({self._stem_sizes(stem) for stem in self.stem}) > 1:
+            raise invalid("stem: got stems whose maps differ in size, expected maps of the same sizes")
+        if len(tasks := sorted({task_of(head) for head in self.head})) > 1:
+            raise invalid(f"head: got heads for {' and '.join(tasks)}, expected heads for one task")
         for index, mixers in enumerate(self.mixers):
             if not mixers:
                 height, width = self._map_sizes[index]
                 widths = list(self.stages[index].widths)
                 raise invalid(f"stages[{index}].mixers: none of them can run at a {height}x{width} map and widths {widths}")
-        for extreme in (self.smallest, self.largest):
+        for stem, head, option in itertools.product(self.stem, self.head, (0, -1)):
             try:
-                extreme()
+                self.decide(partial(_extreme, {"stem": stem.label, "head": head.label}, option))
             except ValidationError as error:
                 raise invalid(str(explain(error, ""))) from None
         return self
 
+    @property
+    def task(self) -> str:
+        """What the heads' logits are of, "classification" or "segmentation"."""
+        return task_of(self.head[0])
+
+    def _stem_sizes(self, stem: Spec) -> tuple[tuple[int, int], ...]:
+        """Sizes of a stem's maps."""
+        image = (self.image_size, self.image_size)
+        return (*(shape[:2] for shape in pyramid_of(stem, self.stages[0].widths[0], image)), stem.out_size(*image))
+
     @cached_property
     def _map_sizes(self) -> tuple[tuple[int, int], ...]:
-        sizes = [self.stem.out_size(self.image_size, self.image_size)]
+        sizes = [self._stem_sizes(self.stem[0])[-1]]
         for stage in self.stages[1:]:
             sizes.append(stage.downsample.out_size(*sizes[-1]) if stage.downsample else sizes[-1])
         return tuple(sizes)
@@ -130,8 +110,13 @@ class SearchSpace(Value):
     def decide(self, choose: Choose) -> Architecture:
         """Build an architecture by choosing an option for every slot, also for blocks that a shallow stage then drops.
 
-        Slots are `stage1.width`, `stage1.depth`, `stage1.ffn`, `stage1.block1.position`, `stage1.block1.mixer`, ...
+        Slots are `stage1.width`, `stage1.depth`, `stage1.ffn`, `stage1.block1.position`, `stage1.block1.mixer`, ...; before them `stem` and
+        `head`, where there are several.
         """
+        stem, head = (
+            _choose_spec(choose, name, offered) if len(offered) > 1 else offered[0]
+            for name, offered in (("stem", self.stem), ("head", self.head))
+        )
         stages = []
         for i, (stage, mixers) in enumerate(zip(self.stages, self.mixers, strict=True), start=1):
             width = _choose(choose, f"stage{i}.width", stage.widths)
@@ -142,8 +127,8 @@ class SearchSpace(Value):
                 position = _choose_spec(choose, f"stage{i}.block{j}.position", stage.positions)
                 blocks.append(BlockSpec(position=position, mixer=_choose_spec(choose, f"stage{i}.block{j}.mixer", mixers), ffn=ffn))
             stages.append(StageSpec(width=width, downsample=stage.downsample, blocks=tuple(blocks[:depth])))
-        fixed = {key: getattr(self, key) for key in ("name", "image_size", "in_chans", "num_classes", "stem", "head")}
-        return Architecture(stages=tuple(stages), **fixed)
+        fixed = {key: getattr(self, key) for key in ("name", "image_size", "in_chans", "num_classes")}
+        return Architecture(stem=stem, stages=tuple(stages), head=head, **fixed)
 
     @cached_property
     def slots(self) -> Mapping[str, tuple[Option, ...]]:
@@ -169,8 +154,9 @@ class SearchSpace(Value):
 
     @property
     def shape_slots(self) -> tuple[str, ...]:
-        """The slots of every stage's width and depth."""
-        return tuple(f"stage{i}.{slot}" for i in range(1, len(self.stages) + 1) for slot in ("width", "depth"))
+        """The slots of stem and head, and of every stage's width and depth."""
+        shape = ("stem", "head", *(f"stage{i}.{slot}" for i in range(1, len(self.stages) + 1) for slot in ("width", "depth")))
+        return tuple(slot for slot in shape if slot in self.slots)
 
     def sample(self, rng: random.Random) -> Architecture:
         """Choose every slot's option uniformly at random."""
@@ -196,7 +182,7 @@ class SearchSpace(Value):
 
     def parameters_of(self, architecture: Architecture) -> dict[str, Option]:
         """The choices that give an architecture; first options for slots without effect. SpaceError outside the space."""
-        choices: dict[str, Option] = {}
+        choices: dict[str, Option] = {"stem": architecture.stem.label, "head": architecture.head.label}
         for i, stage in enumerate(architecture.stages, start=1):
             choices |= {f"stage{i}.width": stage.width, f"stage{i}.depth": len(stage.blocks), f"stage{i}.ffn": stage.blocks[0].ffn.label}
             for j, block in enumerate(stage.blocks, start=1):
@@ -217,10 +203,14 @@ class SearchSpace(Value):
     @property
     def size(self) -> int:
         """Number of distinct architectures."""
-        return math.prod(
+        return len(self.stem) * len(self.head) * math.prod(
             len(stage.widths) * len(stage.ffns) * sum((len(stage.positions) * len(mixers)) ** depth for depth in stage.depths)
             for stage, mixers in zip(self.stages, self.mixers, strict=True)
         )
+
+
+def _extreme(fixed: Mapping[str, Option], index: int, name: str, options: tuple[Option, ...]) -> Option:
+    return fixed.get(name, options[index])
 
 
 def _can_run(mixer: Spec, width: int, size: tuple[int, int]) -> bool:

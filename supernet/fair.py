@@ -1,6 +1,6 @@
 """Strictly fair paths: each step trains every mixer of every block once (https://arxiv.org/abs/1907.01845).
 
-The paths of a step share their widths and depths. From path to path, each block goes through a permutation of its mixers, so after a
+The paths of a step share their widths and depths, and stem and head where a space offers several. From path to path, each block goes through a permutation of its mixers, so after a
 step all mixers were trained equally often, on the same slices. The options of a mixer, such as `sr_ratio`, alternate within the mixer;
 positional encodings and feed-forward networks alternate like mixers.
 
@@ -58,7 +58,7 @@ def fair(domain: SamplingDomain, seed: int) -> Callable[[int], Sequence[Architec
         of_slots = [_choices(operators, seed, path) for path in range(cycle * total, (cycle + 1) * total)]
         for attempt in range(MAX_SHAPES):
             rng = random.Random(f"{seed} cycle {cycle} {attempt}")
-            shape = _shape(domain.sample(rng))
+            shape = _shape(domain.space, domain.sample(rng))
             choices = [{**path, **shape} for path in of_slots]
             if domain.excess is None:
                 return [domain.space.replay(path) for path in choices]
@@ -115,11 +115,10 @@ def _shuffled(options: tuple[T, ...], *key: Option) -> list[T]:
     return random.Random(repr(key)).sample(options, len(options))
 
 
-def _shape(architecture: Architecture) -> PathChoices:
-    shape: PathChoices = {}
-    for i, stage in enumerate(architecture.stages, start=1):
-        shape |= {f"stage{i}.width": stage.width, f"stage{i}.depth": len(stage.blocks)}
-    return shape
+def _shape(space: SearchSpace, architecture: Architecture) -> PathChoices:
+    """The choices that the paths of a cycle share: stem, head, widths and depths."""
+    choices = space.parameters_of(architecture)
+    return {slot: choices[slot] for slot in space.shape_slots}
 
 
 @dataclass(frozen=True)

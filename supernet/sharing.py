@@ -7,8 +7,11 @@ prefix-closed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,8 +39,7 @@ def widest_parts(space: SearchSpace) -> tuple[Part, ...]:
     for architecture in _covering(space):
         for part in architecture.parts:
             key = (part.path, part.spec.operator, part.norm.label if part.norm else "")
-            if key not in widest or _elastic_size(part) > _elastic_size(widest[key]):
-                widest[key] = part
+            widest[key] = _wider(widest[key], part) if key in widest else part
     return tuple(widest.values())
 
 
@@ -60,17 +62,31 @@ def leading_slice(shared: Tensor, shape: torch.Size) -> Tensor:
     return shared[tuple(slice(size) for size in shape)] if shared.shape != shape else shared
 
 
-def _elastic_size(part: Part) -> tuple[int, ...]:
-    return (*part.widths, *(getattr(part.spec, option) for option in sorted(part.spec.elastic)))
+def _wider(one: Part, other: Part) -> Part:
+    """The part that is as wide as either of two in every dimension."""
+    options = {name: _larger(getattr(one.spec, name), getattr(other.spec, name)) for name in one.spec.elastic}
+    return replace(one, spec=one.spec.replace(**options), widths=_larger(one.widths, other.widths))
+
+
+def _larger(one: Any, other: Any) -> Any:
+    """The larger number, or of two nested tuples the larger numbers."""
+    return tuple(map(_larger, one, other)) if isinstance(one, tuple) else max(one, other)
 
 
 def _covering(space: SearchSpace) -> Iterator[Architecture]:
-    """Architectures of greatest width and depth that together have every option, and every mixer with every ffn."""
-    most = {kind: max(len(o) for n, o in space.slots.items() if n.endswith(kind)) for kind in (".mixer", ".ffn", ".position")}
-    for mixer in range(max(most[".mixer"], most[".position"])):
-        for ffn in range(most[".ffn"]):
-            yield space.decide(partial(_at, {"mixer": mixer, "ffn": ffn, "position": mixer}))
+    """Architectures of greatest width and depth that together have every option, every mixer with every ffn, every stem with every head."""
+    kinds = ("mixer", "ffn", "position", "stem", "head")
+    most = {kind: max((len(options) for name, options in space.slots.items() if _kind(name) == kind), default=1) for kind in kinds}
+    for mixer, ffn in itertools.product(range(max(most["mixer"], most["position"])), range(most["ffn"])):
+        yield space.decide(partial(_at, {"mixer": mixer, "ffn": ffn, "position": mixer}))
+    for stem, head in itertools.product(range(most["stem"]), range(most["head"])):
+        yield space.decide(partial(_at, {"stem": stem, "head": head}))
 
 
 def _at(index: Mapping[str, int], name: str, options: tuple[Option, ...]) -> Option:
-    return options[index.get(name.rpartition(".")[2], -1) % len(options)]
+    return options[index.get(_kind(name), -1) % len(options)]
+
+
+def _kind(slot: str) -> str:
+    """What is chosen in a slot: `mixer` in `stage1.block2.mixer`."""
+    return slot.rpartition(".")[2]

@@ -34,7 +34,7 @@ class ResultRow:
         latencies: milliseconds by target; predicted ones in brackets.
         result: of the search.
         test: where it was retrained.
-        published: top-1 accuracy in percent on ImageNet, as its authors report it.
+        published: top-1 accuracy on ImageNet, or mean intersection over union on ADE20K, in percent, as its authors report it.
     """
 
     label: str
@@ -94,7 +94,7 @@ def result_rows(
         rows.append(ResultRow(f"median of {num_drawn} random, retrained", Cost(middle.macs, middle.params), Role.RANDOM, test=middle.test))
     for parent in parents_within(study.space, budget):
         known = by_fingerprint.get(parent.architecture.fingerprint)
-        rows.append(row(parent.architecture.name, Role.PARENT, parent.architecture, known, {}, parent.published.top1))
+        rows.append(row(parent.architecture.name, Role.PARENT, parent.architecture, known, {}, parent.published.score))
     return rows
 
 

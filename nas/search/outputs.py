@@ -103,7 +103,7 @@ def print_best(
     evaluated = {result.architecture.fingerprint: result for result in study.results()}
     for parent in parents:
         name, result = parent.architecture.name, evaluated.get(parent.architecture.fingerprint)
-        add(name, result, parent, latencies_of_parents[name], f"{parent.published.top1:.1f}")
+        add(name, result, parent, latencies_of_parents[name], parent.published.headline)
     console.print(table)
     for line in _notes(best, targets, judged_by if has_images else "", ranking, bool(parents)):
         console.print(line, soft_wrap=True)

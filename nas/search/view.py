@@ -40,7 +40,7 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     if (mark := _mark(summary, parents)) is not None:
         parent, result = mark
         score = _score(result.score) if result else ("–", "–")
-        top1 = f"{parent.published.top1:.1f}"
+        top1 = parent.published.headline
         table.add_row(f"published: {parent.architecture.name}", *score, *_cost(parent.cost.macs, parent.cost.params), top1)
     counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES

@@ -30,9 +30,11 @@ class ArchitectureBand(Band):
     def __init__(self, space: SearchSpace, budget: Budget, latencies: Sequence[AdditiveCost] = ()) -> None:
         self._latencies = tuple(latencies)
         super().__init__(space, (*space_cost(space), *(term for latency in latencies for term in latency)), budget)
-        # Slots come stage by stage: its width, depth and feed-forward network, then two a block.
-        ends = np.cumsum([3 + 2 * stage.depths[-1] for stage in space.stages]).tolist()
-        self._spans = list(zip([0, *ends], ends, strict=False))
+        # Stem and head come first where there are several, then stage by stage: width, depth and feed-forward network, then two a block.
+        self._surroundings = [(name, getattr(space, name)) for name in ("stem", "head") if name in space.slots]
+        first = len(self._surroundings)
+        ends = (first + np.cumsum([3 + 2 * stage.depths[-1] for stage in space.stages])).tolist()
+        self._spans = list(zip([first, *ends], ends, strict=False))
         self._template = space.smallest()
         # What all members share, and the parts below, have been checked, so that members need not be.
         self._fixed = {name: getattr(self._template, name) for name in Architecture.model_fields if name != "stages"}
@@ -46,7 +48,8 @@ class ArchitectureBand(Band):
         """The architecture of a canonical row."""
         values = row.tolist()
         stages = tuple(self._stage(i, tuple(values[start:end])) for i, (start, end) in enumerate(self._spans))
-        return Architecture.model_construct(**self._fixed, stages=stages)
+        chosen = {name: offered[value] for (name, offered), value in zip(self._surroundings, values, strict=False)}
+        return Architecture.model_construct(**self._fixed | chosen, stages=stages)
 
     def row_of(self, architecture: Architecture) -> Row:
         """The canonical row of an architecture; SpaceError outside the space."""

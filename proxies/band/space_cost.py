@@ -1,7 +1,8 @@
 """What the members of a search space cost, as terms over its slots: sums over the parts that each choice adds to a network.
 
 What comes before a stage's blocks depends on two widths; a block depends on its stage's width and feed-forward network and on
-its own positional encoding and mixer; the head depends on the last width. Tables over these few choices tell every member's sum.
+its own positional encoding and mixer; a head depends on the last width, or each of its taps on the widths of the maps that it takes.
+Stem and head are choices, too, where a space offers several. Tables over these few choices tell every member's sum.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 from proxies.band.additive_cost import AdditiveCost, CategoricalOption, Term
 from proxies.macs import part_cost
 from space.architecture import Architecture, BlockSpec, Part, StageSpec
+from space.registry import Spec
 from space.search_space import SearchSpace
+from space.taps import taps_of
 
 Keys = tuple[str, ...]
 QUANTITIES = ("macs", "params")
@@ -73,7 +76,7 @@ class SpaceParts:
         self._add_surroundings(blocks)
 
     def terms(self, costs: Mapping[str, Mapping[str, int]]) -> AdditiveCost:
-        """The sums of costs over a member's parts, as terms over the space's slots: one a block, one before each stage, one after the last.
+        """The sums of costs over a member's parts, as terms over the space's slots: one a block, one for each part around the blocks.
 
         Args:
             costs: by quantity, by key.
@@ -110,34 +113,56 @@ class SpaceParts:
         return of_width
 
     def _add_surroundings(self, blocks: list[dict[int, Keys]]) -> None:
-        """What comes before and after the stages' blocks, for every pair of neighbouring widths."""
-        num_stages = len(blocks)
-        names = [f"stage{i + 1}.width" for i in range(num_stages)]
-        slots = [tuple(names[max(i - 1, 0) : i + 1]) for i in range(num_stages + 1)]
-        added: list[dict[tuple[CategoricalOption, ...], Keys]] = [{} for _ in slots]
-        offered = [stage.widths for stage in self.space.stages]
+        """What comes before and after the stages' blocks, for every stem and head and every pair of neighbouring widths."""
+        space, offered = self.space, [stage.widths for stage in self.space.stages]
+        slots, walked = self._slots_around(), set[str]()
+        added: dict[str, dict[tuple[CategoricalOption, ...], Keys]] = {place: {} for place in slots}
         # Even stages take one width and odd stages another: all pairs of neighbours come by.
-        for pair in itertools.product(range(max(map(len, offered))), repeat=2):
+        pairs = itertools.product(range(max(map(len, offered))), repeat=2)
+        for stem, head, pair in itertools.product(space.stem, space.head, pairs):
             widths = tuple(own[min(pair[i % 2], len(own) - 1)] for i, own in enumerate(offered))
+            options = {"stem": stem.label, "head": head.label} | {f"stage{i}.width": width for i, width in enumerate(widths, start=1)}
             stages = {
                 i: StageSpec.model_construct(width=width, downsample=stage.downsample, blocks=())
-                for i, (width, stage) in enumerate(zip(widths, self.space.stages, strict=True))
+                for i, (width, stage) in enumerate(zip(widths, space.stages, strict=True))
             }
-            found: list[list[str]] = [[] for _ in slots]
-            for part in self._parts(stages):
-                found[_place_of(part, num_stages)].append(self._key(part))
+            found: dict[str, list[str]] = {place: [] for place in slots}
+            for part in self._parts(stages, stem=stem, head=head):
+                found[part.path].append(self._key(part))
+            before = ["stem", *(f"stages.{i}.downsample" for i in range(1, len(widths)))]
             walk: list[Keys] = []
-            for i, keys in enumerate(found):
-                added[i][widths[max(i - 1, 0) : i + 1]] = tuple(keys)
-                walk += [(key,) for key in keys]
-                walk += [blocks[i][widths[i]]] if i < num_stages else []
-            if walk not in self.walks:
+            for i, place in enumerate(before):
+                walk += [*((key,) for key in found[place]), blocks[i][widths[i]]]
+            walk += [(key,) for place in slots if place not in before for key in found[place]]
+            keys = set(itertools.chain.from_iterable(walk))
+            if not keys <= walked:
+                walked |= keys
                 self.walks.append(walk)
-        self._added += [Added([neighbours], found) for neighbours, found in zip(slots, added, strict=True)]
+            for place, own in slots.items():
+                added[place][tuple(options[slot] for slot in own)] = tuple(found[place])
+        self._added += [Added([own], added[place]) for place, own in slots.items()]
 
-    def _parts(self, stages: Mapping[int, StageSpec]) -> tuple[Part, ...]:
-        """The parts of a network with some of its stages replaced. Not checked: what a space offers has been."""
-        fields = {name: getattr(self._template, name) for name in Architecture.model_fields}
+    def _slots_around(self) -> dict[str, tuple[str, ...]]:
+        """The slots on which each part around the blocks depends, by its path."""
+        names = [f"stage{i + 1}.width" for i in range(len(self.space.stages))]
+        slots = {"stem": ("stem", names[0])}
+        slots |= {f"stages.{i}.downsample": (names[i - 1], names[i]) for i in range(1, len(names))}
+        for stem, head in itertools.product(self.space.stem, self.space.head):
+            shapes = self._template.replace(stem=stem, head=head).features_at(*[self.space.image_size] * 2)
+            num_scales = len(shapes) - len(names)
+            taps = taps_of(head, shapes)
+            for i, tap in enumerate(taps):
+                of_maps = [("stem", names[0]) if s.feature < num_scales else (names[s.feature - num_scales],) for s in tap.sources]
+                wanted = {"head", *slots.get(f"taps.{i}", ()), *itertools.chain.from_iterable(of_maps)}
+                slots[f"taps.{i}"] = tuple(slot for slot in ("stem", "head", *names) if slot in wanted)
+            wanted = {*slots.get("head", ()), "head", *(names[-1:] if not taps else ())}
+            slots["head"] = tuple(slot for slot in ("head", names[-1]) if slot in wanted)
+        slots["head"] = slots.pop("head")
+        return {place: tuple(slot for slot in own if slot in self.space.slots) for place, own in slots.items()}
+
+    def _parts(self, stages: Mapping[int, StageSpec], **surroundings: Spec) -> tuple[Part, ...]:
+        """The parts of a network with some of its stages, and its stem and head, replaced. Not checked: what a space offers has been."""
+        fields = {name: getattr(self._template, name) for name in Architecture.model_fields} | surroundings
         replaced = tuple(stages.get(i, stage) for i, stage in enumerate(self._template.stages))
         return Architecture.model_construct(**fields | {"stages": replaced}).parts
 
@@ -145,13 +170,3 @@ class SpaceParts:
         key = key_of(part)
         self.parts.setdefault(key, part)
         return key
-
-
-def _place_of(part: Part, num_stages: int) -> int:
-    """The stage before whose blocks a part runs; `num_stages` after the last one's."""
-    if part.path == "stem":
-        return 0
-    if part.path == "head":
-        return num_stages
-    _, index, place = part.path.split(".")
-    return int(index) + (place == "norm")

@@ -24,6 +24,7 @@ from space.operators.layers import (
     channels_last,
     conv_out,
 )
+from space.taps import Shape
 
 Hidden = Annotated[int, Field(ge=1, le=1024)]
 # Lists in YAML are tuples here: values are hashable.
@@ -118,7 +119,7 @@ class DavitStem(nn.Sequential):
         return -(-height // 4), -(-width // 4)
 
 
-@STEMS.register("token_pyramid", paper="https://arxiv.org/abs/2204.05525")
+@STEMS.register("token_pyramid", paper="https://arxiv.org/abs/2204.05525", elastic=("ratios", "pool_stride"))
 class TokenPyramid(nn.Module):
     """TopFormer's token pyramid and pooling: the maps of all scales, averaged to the size of the smallest and concatenated.
 
@@ -131,6 +132,7 @@ class TokenPyramid(nn.Module):
         widths: channels of the scales.
         kernel_sizes: of the inverted residuals, a list a scale.
         ratios: hidden widths of the inverted residuals in their inputs' widths, likewise.
+        pool_stride: of the pooled map to the smallest scale's: 1 in TopFormer's classifiers, 2 where it segments.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class TokenPyramid(nn.Module):
         widths: Widths = (16, 32, 64, 96),
         kernel_sizes: Annotated[tuple[Kernels, ...], Field(strict=False)] = ((3, 3), (5, 5), (3, 3), (5, 5)),
         ratios: Annotated[tuple[Ratios, ...], Field(strict=False)] = ((4, 3), (3, 3), (3, 3), (6, 6)),
+        pool_stride: Literal[1, 2] = 1,
     ) -> None:
         self.check(in_chans, dim, widths=widths, kernel_sizes=kernel_sizes, ratios=ratios)
         super().__init__()
@@ -149,6 +152,7 @@ class TokenPyramid(nn.Module):
         self.act = nn.ReLU()
         self.first = InvertedResidual(hidden, hidden, 3, 1)
         self.widths = _deal(dim, widths)
+        self.pool_stride = pool_stride
         self.scales = nn.ModuleList()
         for width, *blocks in zip(self.widths, kernel_sizes, ratios, strict=True):
             scale = ChannelsLast()
@@ -159,10 +163,6 @@ class TokenPyramid(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return self.pooled(self.pyramid(x_BHWC))
-
-    def features(self) -> list[tuple[int, int, str]]:
-        """Width, stride and module of every scale's map."""
-        return [(width, 4 * 2**i, f"scales.{i}") for i, width in enumerate(self.widths)]
 
     def pyramid(self, x_BHWC: Tensor) -> list[Tensor]:
         """The maps of all scales, (B, C, H, W)."""
@@ -175,7 +175,8 @@ class TokenPyramid(nn.Module):
 
     def pooled(self, maps_BCHW: list[Tensor]) -> Tensor:
         """The map (B, H, W, C) that the first stage takes."""
-        size = (maps_BCHW[-1].shape[2], maps_BCHW[-1].shape[3])
+        height, width = maps_BCHW[-1].shape[2], maps_BCHW[-1].shape[3]
+        size = ((height - 1) // self.pool_stride + 1, (width - 1) // self.pool_stride + 1)
         return torch.cat([channels_last(F.adaptive_avg_pool2d(map_BCHW, size)) for map_BCHW in maps_BCHW], -1)
 
     @staticmethod
@@ -190,9 +191,14 @@ class TokenPyramid(nn.Module):
             raise ValueError(f"got width {dim}, expected at least one channel for each of {len(widths)} scales")
 
     @staticmethod
-    def out_size(height: int, width: int, *, widths: Sequence[int], **_: object) -> tuple[int, int]:
-        stride = 2 ** (1 + len(widths))
+    def out_size(height: int, width: int, *, widths: Sequence[int], pool_stride: int, **_: object) -> tuple[int, int]:
+        stride = 2 ** (1 + len(widths)) * pool_stride
         return -(-height // stride), -(-width // stride)
+
+    @staticmethod
+    def pyramid_shapes(dim: int, height: int, width: int, *, widths: Sequence[int], **_: object) -> tuple[Shape, ...]:
+        dealt = enumerate(_deal(dim, widths), start=2)
+        return tuple((-(-height // 2**power), -(-width // 2**power), channels) for power, channels in dealt)
 
 
 def _deal(dim: int, widths: Sequence[int]) -> list[int]:
