@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from space.published import Published
 
 LEAST_SIDE, GREATEST_SIDE = 32, 4096
-PUBLISHED_SIDE = 224
+PUBLISHED_SCORES = {"classification": "top-1 %", "segmentation": "mIoU %"}
+"""What papers report for a task, on ImageNet and on ADE20K."""
 SECONDS_A_NETWORK = 0.3
 """About how long counting takes."""
 
@@ -91,10 +92,11 @@ def run(config: ProfileConfig, console: Console) -> None:
         title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
         print_profile(console, title, profile(architecture, height, width), total_of(architecture, height, width))
         if published is not None:
-            console.print(f"Published, at {PUBLISHED_SIDE} px: {_in_words(published)}.", soft_wrap=True)
+            console.print(f"Published, at {architecture.image_size} px: {_in_words(published)}.", soft_wrap=True)
             console.print(f"From {published.paper}\n", soft_wrap=True)
     if config.parents:
-        print_parents(console, config.image_size)
+        for task in PUBLISHED_SCORES:
+            print_parents(console, task, config.image_size)
 
 
 def _plan(console: Console, config: ProfileConfig, architectures: Sequence[Architecture]) -> None:
@@ -114,7 +116,8 @@ def profile(architecture: Architecture, height: int, width: int) -> list[Profile
         of_stage = {path.split(".", 2)[2]: part for path, part in parts.items() if path.startswith(f"stages.{index}.")}
         inside = _stage_rows(stage, of_stage)
         rows += [_row(f"stage {index + 1}", 0, list(of_stage.values()), f"{stage.width} channels"), *inside]
-    return [*rows, _row("head", 0, [parts["head"]], architecture.head.label)]
+    head = [part for path, part in parts.items() if path.startswith(("taps.", "head"))]
+    return [*rows, _row("head", 0, head, architecture.head.label)]
 
 
 def total_of(architecture: Architecture, height: int, width: int) -> ProfileRow:
@@ -170,25 +173,25 @@ def _cells(row: ProfileRow, total: ProfileRow) -> Iterable[str]:
     )
 
 
-def print_parents(console: Console, size: tuple[int, int] | None) -> None:
-    """Print the counted and the published costs of all published networks."""
+def print_parents(console: Console, task: str, size: tuple[int, int] | None) -> None:
+    """Print the counted and the published costs of all published networks for a task."""
     from rich import box
     from rich.table import Table
 
     from space.files import load_architecture, load_published, parent_names
 
     at = "their own size" if size is None else f"{size[0]}x{size[1]}"
-    title = f"Published networks, counted at {at} and as published at {PUBLISHED_SIDE} px"
+    title = f"Published networks for {task}, counted at {at} and as published at their own size"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", "top-1 %"):
+    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", PUBLISHED_SCORES[task]):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     notes = []
-    for name in parent_names():
+    for name in parent_names(task):
         architecture, published = load_architecture(name), load_published(name)
         total = total_of(architecture, *size or (architecture.image_size,) * 2)
-        params, macs, top1 = _figures(published)
+        params, macs, score = _figures(published)
         counted = (f"{total.cost.params / 1e6:.2f}", f"{total.cost.macs / 1e9:.3f}", f"{total.activations / 1e6:.1f}")
-        table.add_row(name, counted[0], params, counted[1], macs, counted[2], top1)
+        table.add_row(name, counted[0], params, counted[1], macs, counted[2], score)
         if published is not None and published.note:
             notes.append(f"{name}: {published.note}")
     console.print(table)
@@ -199,14 +202,16 @@ def print_parents(console: Console, size: tuple[int, int] | None) -> None:
 def _figures(published: Published | None) -> tuple[str, str, str]:
     if published is None:
         return "", "", ""
+    params = "" if published.params is None else f"{published.params / 1e6:.4g}"
     macs = "" if published.macs is None else f"{published.macs / 1e9:.4g}"
-    return f"{published.params / 1e6:.4g}", macs, f"{published.top1:.1f}"
+    return params, macs, published.headline
 
 
 def _in_words(published: Published) -> str:
-    params, macs, top1 = _figures(published)
-    words = [f"{params} Mparams", f"{macs} GFLOPs" if macs else "", f"top-1 {top1} % on ImageNet", published.note.rstrip(".")]
-    return "; ".join(filter(None, [", ".join(filter(None, words[:3])), words[3]]))
+    params, macs, score = _figures(published)
+    measure = f"top-1 {score} % on ImageNet" if published.top1 else f"mIoU {score} % on ADE20K" if published.miou else ""
+    figures = (f"{params} Mparams" if params else "", f"{macs} GFLOPs" if macs else "", measure)
+    return "; ".join(filter(None, [", ".join(filter(None, figures)), published.note.rstrip(".")]))
 
 
 if __name__ == "__main__":

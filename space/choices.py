@@ -46,11 +46,11 @@ def one_or_several(registry: Registry, expands: bool) -> tuple[Any, ...]:
     Args:
         expands: whether an option that is a list stands for one spec per value, as for the choices of a stage.
     """
-    (several, *_), (one, _) = choices_of(registry), registry.annotations()
+    several = choices_of(registry)[0].func
 
     def read(value: object) -> tuple[Spec, ...]:
         values = list(value) if isinstance(value, (list, tuple)) else [value]
-        return several.func(values if expands else [one.func(spec) for spec in values[:MAX_CHOICES + 1]])
+        return several(values if expands else [registry.parse(value) for value in values[:MAX_CHOICES + 1]])
 
     write = PlainSerializer(lambda specs: specs[0].to_yaml() if len(specs) == 1 else [spec.to_yaml() for spec in specs])
     return BeforeValidator(read), Field(min_length=1, max_length=MAX_CHOICES), write

@@ -31,8 +31,8 @@ class DenseNet(TokenMixerNet):
         maps: list[Tensor] = []
         x_BHWC = channels_last_images(images_BCHW)
         if hasattr(self.stem, "pyramid"):
-            maps.extend(self.stem.pyramid(x_BHWC))
-            x_BCHW = channels_first(self.stem.pooled(maps))
+            maps.extend(self.stem.pyramid(x_BHWC))  # type: ignore[operator]
+            x_BCHW = channels_first(self.stem.pooled(maps))  # type: ignore[operator]
         else:
             x_BCHW = channels_first(self.stem(x_BHWC))
         for stage in self.stages:
@@ -55,9 +55,9 @@ class DenseNet(TokenMixerNet):
         return self.head.width if isinstance(self.head, DenseHead) else self.num_features
 
     def _make_head(self, parts: list[nn.Module], global_pool: str) -> None:
-        *taps, head = parts
         if global_pool != "avg":
             raise SpaceError(f"global_pool: got {global_pool!r}, expected none: a head that labels every pixel does not pool")
+        *taps, head = parts
         assert isinstance(head, DenseHead)
         head.drop.p = self.drop_rate
         self.taps, self.head = nn.ModuleList(taps), head
@@ -76,7 +76,7 @@ class DenseNet(TokenMixerNet):
         num_stages = max(last + 1 - self._num_scales(), 1)
         if num_stages < len(self.stages) or prune_head:
             self.stages = self.stages[:num_stages]
-            self.taps, self.head = nn.ModuleList(), nn.Identity()
+            self.taps, self.head = nn.ModuleList(), nn.Identity()  # type: ignore[assignment]
             stages = self.architecture.stages[:num_stages]
             self._describe(self.architecture.replace(stages=stages, head=HEADS("norm_pool_head"), num_classes=0))
         return taken
@@ -85,5 +85,6 @@ class DenseNet(TokenMixerNet):
         """Replace the classifier by a freshly initialised one, or remove it for 0 classes. SpaceError where it is to pool."""
         architecture, weight = self.architecture.replace(num_classes=num_classes), next(self.parameters())
         head = build_part(architecture.parts[-1], device=weight.device).to(weight.dtype).train(self.training)
+        assert isinstance(head, DenseHead)
         self.head.fc = head.fc
         self._describe(architecture)

@@ -1,8 +1,8 @@
 """Strictly fair paths: each step trains every mixer of every block once (https://arxiv.org/abs/1907.01845).
 
-The paths of a step share their widths and depths, and stem and head where a space offers several. From path to path, each block goes through a permutation of its mixers, so after a
-step all mixers were trained equally often, on the same slices. The options of a mixer, such as `sr_ratio`, alternate within the mixer;
-positional encodings and feed-forward networks alternate like mixers.
+The paths of a step share their widths and depths, and stem and head where a space offers several. From path to path, each block goes
+through a permutation of its mixers, so after a step all mixers were trained equally often, on the same slices. The options of a mixer,
+such as `sr_ratio`, alternate within the mixer; positional encodings and feed-forward networks alternate like mixers.
 
 Where stages offer different numbers of mixers, a step has as many paths as the largest number. The other stages continue their
 permutations in the next step, so counts within a block differ by one at most. A cycle is the steps after which all permutations end

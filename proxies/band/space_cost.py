@@ -145,7 +145,7 @@ class SpaceParts:
     def _slots_around(self) -> dict[str, tuple[str, ...]]:
         """The slots on which each part around the blocks depends, by its path."""
         names = [f"stage{i + 1}.width" for i in range(len(self.space.stages))]
-        slots = {"stem": ("stem", names[0])}
+        slots: dict[str, tuple[str, ...]] = {"stem": ("stem", names[0])}
         slots |= {f"stages.{i}.downsample": (names[i - 1], names[i]) for i in range(1, len(names))}
         for stem, head in itertools.product(self.space.stem, self.space.head):
             shapes = self._template.replace(stem=stem, head=head).features_at(*[self.space.image_size] * 2)

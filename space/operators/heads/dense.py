@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,11 +36,11 @@ class DenseHead(nn.Module):
     def init_weights(self) -> None:
         """As in mmsegmentation: the classifier from N(0, 0.01), layers before a batch norm by their outputs (Kaiming)."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is None:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if isinstance(self.fc, nn.Linear):
             nn.init.normal_(self.fc.weight, std=0.01)
 
@@ -52,7 +54,7 @@ def check_halving(shapes: tuple[tuple[int, int, int], ...], least: int) -> None:
     """ValueError unless there are enough maps, each about half as high and wide as the one before."""
     sizes = [shape[:2] for shape in shapes]
     halves = all(
-        after in (before // 2, -(-before // 2), 1) for one, other in zip(sizes, sizes[1:], strict=False)
+        after in (before // 2, -(-before // 2), 1) for one, other in itertools.pairwise(sizes)
         for before, after in zip(one, other, strict=True)
     )
     if len(shapes) < least or not halves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -80,7 +81,7 @@ class _Level(nn.Module):
         self.doubles = num_doublings > 0
         self.pyramid = nn.Conv2d(width, width, 3, 1, 1)
         dims = [width] + [hidden] * max(num_doublings, 1)
-        self.convs = nn.ModuleList(_conv_bn_relu(*pair) for pair in zip(dims, dims[1:], strict=False))
+        self.convs = nn.ModuleList(_conv_bn_relu(*pair) for pair in itertools.pairwise(dims))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.pyramid(x_BCHW)
