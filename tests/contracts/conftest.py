@@ -1,7 +1,8 @@
 """Fixtures that sweep the registries, so that a new operator is under every contract on day one.
 
-`mixer_spec`, `ffn_spec`, `position_spec`, `norm_spec`, `stem_spec`, `downsampler_spec` and `head_spec` are all the
-operators of a kind with representative option values; `operator_spec` those of every kind that keeps a map's size.
+`mixer_spec`, `ffn_spec`, `position_spec`, `norm_spec`, `stem_spec` and `downsampler_spec` are all the operators of a kind with
+representative option values, `head_spec` the heads that classify images, and `dense_head_spec` those that label every pixel;
+`operator_spec` those of every kind that keeps a map's size.
 `map_size` is height and width: square, odd, not square, smaller than windows and merged tokens, one token.
 """
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
 from space.registry import Registry, Spec
+from space.taps import task_of
 
 WIDTH = 64
 """A multiple of every head size that options take below."""
@@ -58,6 +60,10 @@ def _accepts(registry: Registry, name: str, key: str, value: Any) -> bool:
     return True
 
 
+def _heads(task: str) -> list[Spec]:
+    return [spec for spec in specs_of(HEADS) if task_of(spec) == task]
+
+
 SWEEPS = {
     "mixer_spec": (MIXERS,),
     "ffn_spec": (FFNS,),
@@ -65,13 +71,15 @@ SWEEPS = {
     "norm_spec": (NORMS,),
     "stem_spec": (STEMS,),
     "downsampler_spec": (DOWNSAMPLERS,),
-    "head_spec": (HEADS,),
     "operator_spec": (MIXERS, FFNS, POSITIONS, NORMS),
     "any_spec": (MIXERS, FFNS, POSITIONS, NORMS, STEMS, DOWNSAMPLERS, HEADS),
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for fixture, task in (("head_spec", "classification"), ("dense_head_spec", "segmentation")):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, _heads(task), ids=lambda spec: f"head:{spec.label}")
     for fixture, registries in SWEEPS.items():
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, [

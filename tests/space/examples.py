@@ -9,6 +9,7 @@ from torch import nn
 from space import Architecture, BlockSpec, SearchSpace, StageChoices, StageSpec, load_architecture, load_space, space_names
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS
 from space.names import as_name
+from space.taps import task_of
 
 SPACES = {name: load_space(name) for name in space_names()}
 
@@ -55,7 +56,8 @@ hand_built = st.builds(
     num_classes=st.integers(0, 20),
     stem=st.builds(STEMS, st.sampled_from(STEMS.names())),
     stages=st.tuples(stages(first=True), stages(first=False)),
-    head=st.builds(HEADS, st.sampled_from(HEADS.names()), norm=st.sampled_from(NORM_SPECS)),
+    head=st.builds(HEADS, st.sampled_from([name for name in HEADS.names() if task_of(HEADS(name)) == "classification"]),
+                   norm=st.sampled_from(NORM_SPECS)),
 )
 
 sampled = st.builds(lambda name, seed: SPACES[name].sample(random.Random(seed)), st.sampled_from(sorted(SPACES)), st.integers(0, 2**32))

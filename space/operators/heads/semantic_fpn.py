@@ -39,7 +39,7 @@ class Lateral(nn.Module):
         nn.init.xavier_uniform_(self.linear.weight)
 
 
-@HEADS.register("semantic_fpn", paper="https://arxiv.org/abs/1901.02446", task="segmentation")
+@HEADS.register("semantic_fpn", paper="https://arxiv.org/abs/1901.02446", elastic=("width", "hidden"), task="segmentation")
 class SemanticFpn(DenseHead):
     """A feature pyramid network from coarse to fine, then convolutions that bring each of its maps to the largest one's size.
 

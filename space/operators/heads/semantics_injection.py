@@ -34,7 +34,7 @@ class Injection(nn.Module):
         return channels_last(local_BCHW * resized(gate_BCHW, local_BCHW) + resized(embedded_BCHW, local_BCHW))
 
 
-@HEADS.register("semantics_injection", paper="https://arxiv.org/abs/2204.05525", task="segmentation")
+@HEADS.register("semantics_injection", paper="https://arxiv.org/abs/2204.05525", elastic=("width",), task="segmentation")
 class SemanticsInjection(DenseHead):
     """The trunk's map is injected into each scale of a token pyramid but the largest; their sum is classified at 1/8.
 
