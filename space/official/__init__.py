@@ -1,4 +1,5 @@
-"""Weights of the official implementations: UniFormer, Shunted Transformer, TopFormer, Container, DaViT, and timm's DaViT.
+"""Weights of the official implementations: UniFormer, Shunted Transformer, TopFormer, Container, DaViT, timm's DaViT, and
+mmsegmentation's networks on them.
 
 A state dict does not tell the number of attention heads: fused matrices have the same shapes for any. They come from the
 network's architecture.
@@ -17,13 +18,16 @@ from space.files import load_architecture, parent_names
 from space.network import TokenMixerNet
 from space.official.checkpoint_format import CheckpointFormat
 from space.official.conversion import Weights
-from space.official.davit import DAVIT, TIMM
-from space.official.shunted import SHUNTED
-from space.official.topformer import TOPFORMER
-from space.official.uniformer import CONTAINER, UNIFORMER
+from space.official.davit import DAVIT, DAVIT_SEGMENTATION, TIMM
+from space.official.shunted import SHUNTED, SHUNTED_SEGMENTATION
+from space.official.topformer import TOPFORMER, TOPFORMER_SEGMENTATION
+from space.official.uniformer import CONTAINER, UNIFORMER, UNIFORMER_SEGMENTATION
 
 # Container's state dicts have UniFormer's signature, too.
-FORMATS = (CONTAINER, UNIFORMER, SHUNTED, TOPFORMER, DAVIT, TIMM)
+FORMATS = (
+    CONTAINER, UNIFORMER, SHUNTED, TOPFORMER, DAVIT, TIMM,
+    UNIFORMER_SEGMENTATION, SHUNTED_SEGMENTATION, TOPFORMER_SEGMENTATION, DAVIT_SEGMENTATION,
+)
 MAX_LISTED = 4
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from space.architecture import Architecture
 from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
 from space.official.conversion import Children, Conversion, branches, fused_attention, mlp, patch_embed, renamed, same
+from space.official.segmentation import segmentation_format
 
 cpe = renamed({"proj": ("conv", same)})
 """`ConvPosEnc`."""
@@ -31,12 +32,23 @@ def _pairs(architecture: Architecture, block: Conversion, official: str) -> Chil
     return all_blocks(architecture, mixers, lambda i, j: official.format(i, j // 2, j % 2))
 
 
-DAVIT = CheckpointFormat("DaViT", ("patch_embeds.0", "main_blocks.0.0.0.cpe"), lambda architecture: renamed({
-    **_stem_and_downsamplers(architecture, patch_embed, "patch_embeds.{}".format),
-    **_pairs(architecture, block, "main_blocks.{}.{}.{}"),
-    "norms": ("head.norm", same),
-    "head": ("head.fc", same),
+def _backbone(architecture: Architecture) -> Children:
+    return {
+        **_stem_and_downsamplers(architecture, patch_embed, "patch_embeds.{}".format),
+        **_pairs(architecture, block, "main_blocks.{}.{}.{}"),
+    }
+
+
+def _dense_backbone(architecture: Architecture) -> Children:
+    return _backbone(architecture) | {f"norm{i}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}
+
+
+_SIGNATURE = ("patch_embeds.0", "main_blocks.0.0.0.cpe")
+
+DAVIT = CheckpointFormat("DaViT", _SIGNATURE, lambda architecture: renamed({
+    **_backbone(architecture), "norms": ("head.norm", same), "head": ("head.fc", same),
 }))
+DAVIT_SEGMENTATION = segmentation_format("DaViT", _SIGNATURE, _dense_backbone)
 
 TIMM = CheckpointFormat("timm's DaViT", ("stem.conv", "stages.0.blocks.0.0.cpe1"), lambda architecture: renamed({
     **_stem_and_downsamplers(architecture, timm_embed, lambda i: f"stages.{i}.downsample" if i else "stem"),

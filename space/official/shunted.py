@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from space.architecture import Architecture
 from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
 from space.official.conversion import Children, Conversion, branches, patch_embed, renamed, reshaped, same, split
+from space.official.segmentation import segmentation_format
 from space.registry import Spec
 
 mlp = renamed({"fc1": ("fc1", same), "dwconv.dwconv": ("conv", same), "fc2": ("fc2", same)})
@@ -64,11 +66,19 @@ def _block(spec: Spec, width: int) -> Conversion:
     return block(width // spec.options["head_dim"], spec.options["sr_ratio"])
 
 
-SHUNTED = CheckpointFormat("Shunted Transformer", ("patch_embed1.conv", "block1.0.attn"), lambda architecture: renamed({
-    **stem_and_downsamplers(
-        architecture, {"shunted_stem": _head}, {"overlap_downsample": constant(patch_embed)}, lambda i: f"patch_embed{i + 1}"
-    ),
-    **all_blocks(architecture, {"ssa": _block}, lambda i, j: f"block{i + 1}.{j}"),
-    **{f"norm{i + 1}": (f"stages.{i}.norm", same) for i in range(len(architecture.stages))},
-    "head": ("head.fc", same),
-}))
+def _backbone(architecture: Architecture) -> Children:
+    return {
+        **stem_and_downsamplers(
+            architecture, {"shunted_stem": _head}, {"overlap_downsample": constant(patch_embed)}, lambda i: f"patch_embed{i + 1}"
+        ),
+        **all_blocks(architecture, {"ssa": _block}, lambda i, j: f"block{i + 1}.{j}"),
+        **{f"norm{i + 1}": (f"stages.{i}.norm", same) for i in range(len(architecture.stages))},
+    }
+
+
+_SIGNATURE = ("patch_embed1.conv", "block1.0.attn")
+
+SHUNTED = CheckpointFormat(
+    "Shunted Transformer", _SIGNATURE, lambda architecture: renamed({**_backbone(architecture), "head": ("head.fc", same)})
+)
+SHUNTED_SEGMENTATION = segmentation_format("Shunted Transformer", _SIGNATURE, _backbone)

@@ -1,9 +1,11 @@
-"""TopFormer (hustvl/TopFormer): its classifiers, whose trunk's map is pooled, normed and classified."""
+"""TopFormer (hustvl/TopFormer): its classifiers, whose trunk's map is pooled, normed and classified, and its segmentation networks."""
 
 from __future__ import annotations
 
+from space.architecture import Architecture
 from space.official.checkpoint_format import CheckpointFormat, all_blocks, constant, stem_and_downsamplers
-from space.official.conversion import Conversion, pointwise, renamed, same
+from space.official.conversion import Children, Conversion, pointwise, renamed, same
+from space.official.segmentation import segmentation_format
 from space.registry import Spec
 
 conv_bn = renamed({"c": ("linear", pointwise), "bn": ("bn", same)})
@@ -33,9 +35,16 @@ def token_pyramid(spec: Spec, width: int) -> Conversion:
     return renamed({"stem.0": ("conv", spatial_conv_bn), **blocks})
 
 
-TOPFORMER = CheckpointFormat("TopFormer", ("tpm.stem", "trans.transformer_blocks"), lambda architecture: renamed({
-    **stem_and_downsamplers(architecture, {"token_pyramid": token_pyramid}, {}, lambda _: "tpm"),
-    **all_blocks(architecture, {"bn_conv_attention": constant(block)}, lambda _, j: f"trans.transformer_blocks.{j}"),
-    "head.bn": ("head.norm", same),
-    "head.l": ("head.fc", same),
+def _backbone(architecture: Architecture) -> Children:
+    return {
+        **stem_and_downsamplers(architecture, {"token_pyramid": token_pyramid}, {}, lambda _: "tpm"),
+        **all_blocks(architecture, {"bn_conv_attention": constant(block)}, lambda _, j: f"trans.transformer_blocks.{j}"),
+    }
+
+
+_SIGNATURE = ("tpm.stem", "trans.transformer_blocks")
+
+TOPFORMER = CheckpointFormat("TopFormer", _SIGNATURE, lambda architecture: renamed({
+    **_backbone(architecture), "head.bn": ("head.norm", same), "head.l": ("head.fc", same),
 }))
+TOPFORMER_SEGMENTATION = segmentation_format("TopFormer", _SIGNATURE, _backbone)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from space.architecture import Architecture
 from space.official.checkpoint_format import CheckpointFormat, Table, all_blocks, constant, stem_and_downsamplers
-from space.official.conversion import Conversion, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
+from space.official.conversion import Children, Conversion, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
+from space.official.segmentation import segmentation_format
 
 _SCALES = {"gamma_1": ("mixer.scale", flat), "gamma_2": ("ffn.scale", flat)}
 
@@ -47,23 +48,31 @@ _STEMS: Table = {"patch_stem": constant(patch_embed), "conv_stem": constant(head
 _DOWNSAMPLERS: Table = {"patch_downsample": constant(patch_embed), "conv_downsample": constant(middle_embedding)}
 
 
-def _network(architecture: Architecture, mixers: Table) -> Conversion:
-    return renamed({
+def _backbone(architecture: Architecture, mixers: Table) -> Children:
+    return {
         **stem_and_downsamplers(architecture, _STEMS, _DOWNSAMPLERS, lambda i: f"patch_embed{i + 1}"),
         **all_blocks(architecture, mixers, lambda i, j: f"blocks{i + 1}.{j}"),
-        "norm": ("head.norm", same),
-        "head": ("head.fc", same),
-        "aux_head": ("head.aux", same),
+    }
+
+
+def _network(architecture: Architecture, mixers: Table) -> Conversion:
+    return renamed({
+        **_backbone(architecture, mixers), "norm": ("head.norm", same), "head": ("head.fc", same), "aux_head": ("head.aux", same),
     })
 
 
-UNIFORMER = CheckpointFormat(
-    "UniFormer",
-    ("patch_embed1", "blocks1.0.pos_embed"),
-    lambda architecture: _network(architecture, {"local_mhra": constant(cblock), "global_mhra": constant(sablock)}),
-)
+def _dense_backbone(architecture: Architecture) -> Children:
+    norms = {f"norm{i + 1}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}
+    return _backbone(architecture, _MIXERS) | norms
+
+
+_MIXERS: Table = {"local_mhra": constant(cblock), "global_mhra": constant(sablock)}
+_SIGNATURE = ("patch_embed1", "blocks1.0.pos_embed")
+
+UNIFORMER = CheckpointFormat("UniFormer", _SIGNATURE, lambda architecture: _network(architecture, _MIXERS))
+UNIFORMER_SEGMENTATION = segmentation_format("UniFormer", _SIGNATURE, _dense_backbone)
 CONTAINER = CheckpointFormat(
     "Container",
-    ("patch_embed1", "blocks1.0.pos_embed", "blocks4.0.sa_weight"),
+    (*_SIGNATURE, "blocks4.0.sa_weight"),
     lambda architecture: _network(architecture, {"local_mhra": constant(cblock), "container": constant(mixblock)}),
 )

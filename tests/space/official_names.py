@@ -18,7 +18,8 @@ def official_weights(network: nn.Module, architecture: Architecture) -> dict[str
     """The state dict of a parent's network as its official code would write it; every tensor of ours is in it."""
     ours, used = network.state_dict(), set()
     official: dict[str, Tensor] = {}
-    for name, modules, change in FAMILIES[architecture.name.partition("-")[0]](architecture):
+    rows = FAMILIES[architecture.name.partition("-")[0]](architecture)
+    for name, modules, change in segmenting(architecture, rows) if architecture.task == "segmentation" else rows:
         for key in [key for key in ours if key == modules[0] or key.startswith(modules[0] + ".")]:
             keys = [module + key.removeprefix(modules[0]) for module in modules]
             value = ours[key] if len(keys) == 1 else torch.cat([ours[each] for each in keys])
@@ -176,6 +177,29 @@ def davit(architecture: Architecture) -> Iterator[Row]:
             yield row(f"{block}.mlp.{name}", f"{ours}.ffn.operator.{name}")
     yield row("norms", "head.norm")
     yield row("head", "head.fc")
+
+
+def segmenting(architecture: Architecture, backbone: Iterator[Row]) -> Iterator[Row]:
+    """mmsegmentation's network on a backbone."""
+    for name, modules, change in backbone:
+        if not modules[0].startswith("head"):
+            yield f"backbone.{name}", modules, change
+    yield row("decode_head.conv_seg", "head.fc", change=conv)
+    if architecture.head.type == "semantics_injection":
+        yield row("decode_head.linear_fuse.conv", "head.fuse.conv" if architecture.head.depthwise else "head.fuse.linear", change=conv)
+        yield row("decode_head.linear_fuse.bn", "head.fuse.bn")
+        for i in range(3):
+            for official, name in (("local_embedding", "local"), ("global_embedding", "embed"), ("global_act", "gate")):
+                yield row(f"backbone.SIM.{i + 1}.{official}.conv", f"taps.{i}.{name}.linear", change=conv)
+                yield row(f"backbone.SIM.{i + 1}.{official}.bn", f"taps.{i}.{name}.bn")
+        return
+    for i, num_convs in enumerate((1, 1, 2, 3)):
+        yield row(f"backbone.norm{i if architecture.name.startswith('davit') else i + 1}", f"taps.{i}.norm")
+        yield row(f"neck.lateral_convs.{i}.conv", f"taps.{i}.linear", change=conv)
+        yield row(f"neck.fpn_convs.{i}.conv", f"head.levels.{i}.pyramid")
+        for j in range(num_convs):
+            yield row(f"decode_head.scale_heads.{i}.{2 * j}.conv", f"head.levels.{i}.convs.{j}.0")
+            yield row(f"decode_head.scale_heads.{i}.{2 * j}.bn", f"head.levels.{i}.convs.{j}.1")
 
 
 FAMILIES = {"uniformer": uniformer, "container": uniformer, "shunted": shunted, "topformer": topformer, "davit": davit}

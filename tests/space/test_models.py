@@ -44,7 +44,7 @@ def test_every_published_network_has_an_entry_point(name: str) -> None:
     assert timm.is_model(model_name)
     assert model_name in timm.list_models("token_mixer*")
     assert getattr(space.models, model_name) is timm.model_entrypoint(model_name)
-    assert timm.get_pretrained_cfg(model_name).input_size == (3, 224, 224)
+    assert timm.get_pretrained_cfg(model_name).input_size == (3, *[load_architecture(name).image_size] * 2)
     with torch.device("meta"):
         network = timm.create_model(model_name, num_classes=42)
     assert network.architecture == load_architecture(name).replace(num_classes=42)

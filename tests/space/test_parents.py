@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from proxies.cost import parse_budget
 from proxies.macs import cost_of
+from proxies.published import parents_within
 from space import SpaceError, build_network, load_architecture, load_provenance, load_published, parent_names
 
 # Measured with the official codes and fvcore at 224 px: parameters, multiply-adds and the part of them that are norms, in 10^9.
@@ -31,8 +33,36 @@ MEASURED = {
 }
 
 
+# Official segmentation networks at 512 px and 150 classes: parameters, multiply-adds, published mIoU on ADE20K.
+MEASURED_AT_512 = {
+    "topformer-t-seg": (1_389_654, 534_110_208, 34.6),
+    "topformer-s-seg": (3_034_662, 1_112_297_472, 37.0),
+    "topformer-b-seg": (5_062_646, 1_752_203_264, 39.2),
+}
+
+
 def test_every_parent_is_measured() -> None:
-    assert set(parent_names()) == set(MEASURED)
+    assert set(parent_names("classification")) == set(MEASURED)
+    assert set(parent_names("segmentation")) == set(MEASURED_AT_512)
+    assert set(parent_names()) == set(MEASURED) | set(MEASURED_AT_512)
+
+
+@pytest.mark.parametrize("name", MEASURED_AT_512)
+def test_a_segmentation_network_costs_what_its_official_code_does(name: str) -> None:
+    architecture, published = load_architecture(name), load_published(name)
+    network = build_network(architecture, device="meta")
+    cost = cost_of(architecture)
+    assert (cost.params, cost.macs, published.miou) == MEASURED_AT_512[name]
+    assert sum(parameter.numel() for parameter in network.parameters()) == cost.params
+    assert architecture.name == name
+    assert architecture.task == "segmentation"
+
+
+def test_published_networks_are_compared_within_their_task() -> None:
+    budget = parse_budget("1.2GFLOPs")
+    within = {name: [p.architecture.name for p in parents_within(load_architecture(name), budget)] for name in ("davit-t", "topformer-t-seg")}
+    assert within["topformer-t-seg"] == ["topformer-s-seg", "topformer-t-seg"]
+    assert within["davit-t"] == ["topformer-b", "topformer-s", "topformer-t"]
 
 
 @pytest.mark.parametrize("name", MEASURED)
