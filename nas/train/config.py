@@ -32,7 +32,7 @@ class SupernetConfig(Config):
     """Everything that a supernet depends on, for training and search."""
 
     budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
-    space: str = option("hybrid-224", "hybrid-224, hybrid-32 or a YAML file", group=WHAT)
+    space: str = option("hybrid-224", "the name of a space, such as hybrid-32 or tiny-seg, or a YAML file", group=WHAT)
     floor: float = option(0.9, "least share of the budget to use", group=WHAT, at_least=0, below=1)
     data: str = option("digits", HELP, group=WHAT, convert=source_named)
     image_size: int | None = option(None, "side in pixels for training and judging the supernet (the data's own)", group=WHAT, at_least=32)

@@ -40,7 +40,7 @@ def _backbone(architecture: Architecture) -> Children:
 
 
 def _dense_backbone(architecture: Architecture) -> Children:
-    return _backbone(architecture) | {f"norm{i}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}
+    return {**_backbone(architecture), **{f"norm{i}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}}
 
 
 _SIGNATURE = ("patch_embeds.0", "main_blocks.0.0.0.cpe")

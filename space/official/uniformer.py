@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from space.architecture import Architecture
 from space.official.checkpoint_format import CheckpointFormat, Table, all_blocks, constant, stem_and_downsamplers
-from space.official.conversion import Children, Conversion, branches, flat, fused_attention, mlp, patch_embed, pointwise, renamed, same, split
+from space.official.conversion import (
+    Children,
+    Conversion,
+    branches,
+    flat,
+    fused_attention,
+    mlp,
+    patch_embed,
+    pointwise,
+    renamed,
+    same,
+    split,
+)
 from space.official.segmentation import segmentation_format
 
 _SCALES = {"gamma_1": ("mixer.scale", flat), "gamma_2": ("ffn.scale", flat)}
@@ -62,8 +74,7 @@ def _network(architecture: Architecture, mixers: Table) -> Conversion:
 
 
 def _dense_backbone(architecture: Architecture) -> Children:
-    norms = {f"norm{i + 1}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}
-    return _backbone(architecture, _MIXERS) | norms
+    return {**_backbone(architecture, _MIXERS), **{f"norm{i + 1}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}}
 
 
 _MIXERS: Table = {"local_mhra": constant(cblock), "global_mhra": constant(sablock)}

@@ -88,7 +88,9 @@ def test_every_chooser_is_asked_every_slot_in_the_same_order(space: SearchSpace)
         space.decide(lambda name, options, asked=asked, pick=pick: asked.setdefault(name, options)[pick])
         assert list(asked.items()) == list(space.slots.items())
     blocks = sum(stage.depths[-1] for stage in space.stages)
-    assert len(space.slots) == 3 * len(space.stages) + 2 * blocks
+    surroundings = [name for name in ("stem", "head") if len(getattr(space, name)) > 1]
+    assert list(space.slots)[: len(surroundings)] == surroundings
+    assert len(space.slots) == len(surroundings) + 3 * len(space.stages) + 2 * blocks
     assert all(len(set(options)) == len(options) for options in space.slots.values())
 
 
