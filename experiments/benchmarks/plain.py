@@ -18,7 +18,7 @@ from space.blocks import Block, Residual
 from space.fuse import merged
 from space.network import TokenMixerNet
 from space.operators.ffns import DetailSpecificFfn
-from space.operators.heads import PoolingHead, TokenLabelHead
+from space.operators.heads.pooling import PoolingHead, TokenLabelHead
 from space.operators.layers import BatchNorm, ChannelsFirst, ChannelsLast, LinearBN, Normed, ResidualDepthwiseConv
 from space.operators.mixers.bn_conv_attention import BnConvAttention
 from space.operators.mixers.container import ContainerMix

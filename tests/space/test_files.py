@@ -250,7 +250,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, code: int) -> N
 
 
 def test_an_unknown_space_lists_the_named_ones() -> None:
-    with pytest.raises(SpaceError, match="space: got 'hybird-224', expected one of hybrid-224, hybrid-32, .* or a YAML file"):
+    with pytest.raises(SpaceError, match=r"space: got 'hybird-224', expected one of hybrid-224, hybrid-32, .* or a YAML file"):
         load_space("hybird-224")
 
 
