@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.cli.command import Command
-from nas.cli.data_option import HELP, source_named
-from nas.cli.options import REQUIRED, Config, option
+from nas.cli.data_option import HELP, TargetChoice, source_named
+from nas.cli.options import REQUIRED, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ UNLIMITED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig(Config):
+class ScoreConfig(TargetChoice):
     """What to score, and on which images; only training images are read."""
 
     architectures: tuple[str, ...] = option(
@@ -53,10 +53,13 @@ def run(config: ScoreConfig, console: Console) -> None:
     from proxies.zero_cost.registry import SCORES, score_named
     from space.files import load_architecture
     from supernet.data.images import open_images
+    from supernet.tasks.task import check_head, task_of_images
 
     scores = [score_named(name) for name in config.scores or SCORES]
     architectures = [load_architecture(name) for name in config.architectures]
-    images = open_images(config.data)
+    images = open_images(config.data, config.targets)
+    for architecture in architectures:
+        check_head("architecture", architecture, images)
     side = config.image_size or images.default_image_size()
     indices = _training_indices(config, images)
     of_data = {"num_classes": images.num_classes, "in_chans": images.in_chans}
@@ -67,7 +70,7 @@ def run(config: ScoreConfig, console: Console) -> None:
     from nas.evaluators.zero_cost import score, training_batch
 
     batch = training_batch(images, indices, config.batch_size, side, config.seed)
-    scored = [score(architecture, scores, *batch, config.seed) for architecture in architectures]
+    scored = [score(architecture, scores, *batch, task_of_images(images), config.seed) for architecture in architectures]
     table = _table(scores, scored)
     # Names come from files: they may look like markup. A table wider than the screen is not cut off: numbers would be missing.
     console = Console(markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Accuracies with confidence intervals, over images or over seeds."""
+"""Figures such as accuracies with confidence intervals, over images or over seeds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import mean, stdev
+from statistics import NormalDist, mean, stdev
 from typing import Any
 
-from supernet.accuracy import Score
+from supernet.score import Score
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A share of correctly classified images, with its 95 % interval.
+class Interval:
+    """A figure that is a share of 1, such as an accuracy or a mean IoU, with its 95 % interval.
 
     Args:
         num_images: None where it is unknown.
@@ -30,24 +30,38 @@ class Accuracy:
     num_seeds: int = 1
 
 
-def over_images(share: float, num_images: int) -> Accuracy:
-    """The accuracy of one network."""
-    interval = _stats().binomtest(round(share * num_images), num_images).proportion_ci(CONFIDENCE, method="wilson")
-    return Accuracy(share, float(interval.low), float(interval.high), num_images)
+def over_images(share: float, num_images: int, stderr: float | None = None) -> Interval:
+    """The figure of one network, with Wilson's interval.
+
+    Args:
+        stderr: its standard error, from which the interval follows as for a share of as many images as have this standard error; by
+            default the figure is a share of the images.
+    """
+    # Of a share of images that is their number again.
+    trials = share * (1 - share) / stderr**2 if stderr and 0 < share < 1 else float(num_images)
+    z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+    middle, half_width = share + z2 / (2 * trials), sqrt(z2 * share * (1 - share) / trials + (z2 / (2 * trials)) ** 2)
+    low, high = ((middle + sign * half_width) / (1 + z2 / trials) for sign in (-1, 1))
+    # Rounding may lead out of the range of a share.
+    return Interval(share, min(max(0.0, low), share), max(min(1.0, high), share), num_images)
 
 
-def of_score(score: Score) -> Accuracy:
-    """The accuracy of an evaluation."""
-    return over_images(score.accuracy, score.num_images)
+def of_score(score: Score) -> Interval:
+    """The headline figure of an evaluation."""
+    return over_images(score.value, score.num_images, score.stderr)
 
 
-def over_seeds(shares: Sequence[float], num_images: int | None) -> Accuracy | None:
-    """The mean accuracy of several trainings; None for one training on an unknown number of images."""
+def over_seeds(shares: Sequence[float], num_images: int | None, stderr: float | None = None) -> Interval | None:
+    """The mean of a figure of several trainings; None for one training on an unknown number of images.
+
+    Args:
+        stderr: of one training's figure, as `over_images` takes it.
+    """
     middle = mean(shares)
     if len(shares) == 1:
-        return None if num_images is None else over_images(middle, num_images)
+        return None if num_images is None else over_images(middle, num_images, stderr)
     half_width = float(_stats().t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1)) * stdev(shares) / sqrt(len(shares))
-    return Accuracy(middle, max(0.0, middle - half_width), min(1.0, middle + half_width), num_images, len(shares))
+    return Interval(middle, max(0.0, middle - half_width), min(1.0, middle + half_width), num_images, len(shares))
 
 
 def difference_over_seeds(shares: Sequence[float], others: Sequence[float]) -> tuple[float, float]:

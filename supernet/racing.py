@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from supernet.accuracy import PerImage, Score
+from supernet.score import PerImage, Score
 
 LOST_BY_STDERRS = 2.5
 """Standard errors by which a lost candidate's mean is lower."""
@@ -37,7 +38,7 @@ class Race:
 
     def is_lost(self, so_far: PerImage) -> bool:
         """Whether the candidate is surely worse than the last of the best."""
-        if len(self._best) < self._keep:
+        if len(self._best) < self._keep or len(so_far) % EVERY:
             return False
         differences = so_far.log_likelihoods - self._best[-1].log_likelihoods[: len(so_far)]
         remaining = 1 - len(so_far) / self._num_images
@@ -51,21 +52,27 @@ class Race:
             del self._best[self._keep :]
             return judged.score
         # Images differ in difficulty; the rival's scores on the same images correct for that.
-        rival, count = self._best[-1], len(judged)
-        expected = PerImage(
-            rival.log_likelihoods.mean() + judged.log_likelihoods - rival.log_likelihoods[:count],
-            rival.hits.mean() + judged.hits - rival.hits[:count],
+        rival, of_same = self._best[-1], self._best[-1].first(len(judged))
+        expected = replace(
+            judged,
+            log_likelihoods=rival.log_likelihoods.mean() + judged.log_likelihoods - of_same.log_likelihoods,
+            counts=rival.counts.mean(0) + judged.counts - of_same.counts,
         )
         return expected.score
 
 
 def shuffled(batches: Sequence[tuple[Tensor, Tensor]], seed: int) -> list[tuple[Tensor, Tensor]]:
-    """All images in random order, in batches that end where a race is tested."""
-    images_BCHW, labels_B = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    order = torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(seed)).to(labels_B.device)
-    ends = decision_points(len(labels_B))
-    sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    return list(zip(images_BCHW[order].split(sizes), labels_B[order].split(sizes), strict=True))
+    """All images in random order, in batches that end where a race is tested; images of different sizes are batches of their own."""
+    pairs = [pair for images_BCHW, targets in batches for pair in zip(images_BCHW, targets, strict=True)]
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
+    ends, of_all = decision_points(len(pairs)), []
+    for start, end in zip([0, *ends], ends, strict=False):
+        of_size: dict[tuple[torch.Size, torch.Size], list[tuple[Tensor, Tensor]]] = {}
+        for image, target in (pairs[index] for index in order[start:end]):
+            of_size.setdefault((image.shape, target.shape), []).append((image, target))
+        for images, targets in (zip(*group, strict=True) for group in of_size.values()):
+            of_all.append((torch.stack(images), torch.stack(targets)))
+    return of_all
 
 
 def decision_points(num_images: int) -> list[int]:

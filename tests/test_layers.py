@@ -28,7 +28,7 @@ DOORS = {
 ORDER = {
     "nas": ("runs", "execution", "cli", "samplers", "draw", "study", "latency", "train", "export", "evaluators", "retrain", "report",
             "audit", "compare", "search", "join", "score", "profile", "convert"),
-    "supernet": ("seeding", "intervals", "data", "training"),
+    "supernet": ("seeding", "score", "intervals", "data", "tasks", "training"),
     "proxies": ("cost", "band"),
 }  # fmt: skip
 """Folders and files of a package from the bottom up: none imports one that stands behind it. All of `nas`, some of the others."""

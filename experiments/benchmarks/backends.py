@@ -33,7 +33,7 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture
 from space.files import load_space, write_atomically
-from supernet.accuracy import Score
+from supernet.score import Score
 from tests.postgresql import installed_programs, running_postgresql
 
 SPACE, BUDGET, FLOOR, SAMPLER = "hybrid-224", "4.5GFLOPs", 0.9, "surrogate"

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nas.cli.progress import phase
 from nas.evaluators.supernet import SupernetEvaluator, load_evaluator
@@ -28,8 +27,8 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget, without_latency
 from space.architecture import Architecture
 from space.files import write_atomically
-from supernet.accuracy import PerImage
 from supernet.racing import Race, decision_points
+from supernet.score import PerImage
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -89,7 +88,7 @@ def share_of_forward(evaluator: SupernetEvaluator, architecture: Architecture, r
 def replays(judged: Sequence[PerImage], keep: int, count: int) -> tuple[int, float]:
     """In how many replays the race finds the winner of full evaluations, and how many times fewer images it needs."""
     log_likelihoods = torch.stack([one.log_likelihoods for one in judged]).cpu()
-    hits = torch.stack([one.hits for one in judged]).cpu()
+    counts = torch.stack([one.counts for one in judged]).cpu()
     winner = int(log_likelihoods.mean(dim=1).argmax())
     same = used = 0
     for seed in range(count):
@@ -98,16 +97,16 @@ def replays(judged: Sequence[PerImage], keep: int, count: int) -> tuple[int, flo
         scores: dict[int, float] = {}
         race = Race(keep, len(images))
         for row in torch.randperm(len(judged), generator=generator).tolist():
-            part = _raced(race, log_likelihoods[row, images], hits[row, images])
+            part = _raced(race, PerImage(log_likelihoods[row, images], counts[row, images], judged[row].summary))
             scores[row] = race.score(part).log_likelihood
             used += len(part)
         same += max(scores, key=lambda row: scores[row]) == winner
     return same, count * log_likelihoods.numel() / used
 
 
-def _raced(race: Race, log_likelihoods: Tensor, hits: Tensor) -> PerImage:
-    parts = (PerImage(log_likelihoods[:end], hits[:end]) for end in decision_points(len(hits)))
-    return next(part for part in parts if len(part) == len(hits) or race.is_lost(part))
+def _raced(race: Race, judged: PerImage) -> PerImage:
+    parts = (judged.first(end) for end in decision_points(len(judged)))
+    return next(part for part in parts if len(part) == len(judged) or race.is_lost(part))
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -24,7 +24,6 @@ from PIL import Image
 
 from nas.retrain.recipe import load_recipe
 from nas.retrain.retraining import Retraining
-from nas.train.supernet_run import MAX_CALIBRATION_IMAGES, MAX_SEARCH_IMAGES
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
@@ -32,6 +31,7 @@ from space.architecture import Architecture
 from space.files import load_architecture, load_space
 from space.network import build_network
 from supernet.data.images import open_images
+from supernet.tasks.task import task_named
 
 BUDGET, SPACE = "4.5GFLOPs", "hybrid-224"
 TRAIN_IMAGES, CLASSES, SIZE = 1_281_167, 1000, 224
@@ -66,9 +66,9 @@ def main() -> None:
     band = ArchitectureBand(space, budget)
     anywhere = np.mean([cost_of(space.sample(rng)).macs for _ in range(SAMPLES)])
     inside = np.mean([cost_of(band.draw(rng)).macs for _ in range(SAMPLES)])
-    recipe = load_recipe("deit")
-    images = {"supernet": SUPERNET_STEPS * BATCH, "search": TRIALS * (MAX_SEARCH_IMAGES + MAX_CALIBRATION_IMAGES),
-              "retrain": recipe.epochs * round((1 - recipe.validation) * TRAIN_IMAGES)}  # fmt: skip
+    recipe, task = load_recipe("deit"), task_named("classification")
+    images = {"supernet": SUPERNET_STEPS * BATCH, "search": TRIALS * (task.max_search_images + task.max_calibration_images),
+              "retrain": (recipe.epochs or 0) * round((1 - recipe.validation) * TRAIN_IMAGES)}  # fmt: skip
     macs = {"supernet": PASSES * anywhere, "search": inside, "retrain": PASSES * inside}
     work = {phase: macs[phase] * images[phase] for phase in images}
     print(f"| phase | images, millions | 1e18 MACs | {' | '.join(f'{rate}e12' for rate in RATES)} | cores that load as fast, at 20e12 |")

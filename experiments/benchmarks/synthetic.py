@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             }
 
             for training, result in trained(conditions, list(trainings), config.workers, advance).items():
-                accuracies.setdefault((trainings[training], task), []).append(result.score.accuracy)
+                accuracies.setdefault((trainings[training], task), []).append(result.score.value)
     lines = [
         "# What embedded images tell apart", "",
         f"    python -m experiments.benchmarks.synthetic --budget {config.budget} --architectures {config.architectures} "
@@ -108,7 +108,7 @@ def spread(
     ]
     done = trained(conditions, [one for of_seed in trainings for one in of_seed], config.workers, advance)
     by_seed = np.array([[done[training].score.log_likelihood for training in of_seed] for of_seed in trainings])
-    return spread_of(by_seed), mean(result.score.accuracy for result in done.values())
+    return spread_of(by_seed), mean(result.score.value for result in done.values())
 
 
 def trained(conditions: Conditions, trainings: Sequence[Training], num_workers: int, advance: Advance) -> dict[Training, Trained]:

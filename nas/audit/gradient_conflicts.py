@@ -16,10 +16,11 @@ from space.architecture import Architecture
 from space.search_space import SearchSpace
 from supernet.network import Supernet
 from supernet.seeding import seeded
+from supernet.tasks.task import Task
 
 
 def gradient_cosines(
-    supernet: Supernet, contexts: Sequence[Architecture], images_BCHW: Tensor, labels_B: Tensor, seed: int = 0
+    supernet: Supernet, contexts: Sequence[Architecture], images_BCHW: Tensor, targets: Tensor, task: Task, seed: int = 0
 ) -> dict[tuple[str, str], list[float]]:
     """Cosines by pair of mixers, one for each context that allows both.
 
@@ -33,7 +34,7 @@ def gradient_cosines(
         gradients = {}
         for mixer, architecture in _variants(supernet.space, context, rng):
             with seeded("conflicts", seed):
-                loss = F.cross_entropy(supernet(images_BCHW, architecture), labels_B)
+                loss = task.loss(supernet(images_BCHW, architecture), targets, 0.0)
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             gradients[mixer] = {name: one for name, one in zip(parameters, found, strict=True) if one is not None}
         common = set.intersection(*(set(one) for one in gradients.values()))

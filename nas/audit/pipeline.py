@@ -33,7 +33,6 @@ from nas.train.supernet_run import SupernetRun, open_supernet_run
 from proxies.cost import BudgetError, parse_budget
 from proxies.latency import BackendError
 from proxies.target import parse_target
-from supernet.data.batches import fixed_batch
 from supernet.training.checkpoint import load_checkpoint
 
 CONTEXTS, CONFLICT_IMAGES = 8, 128
@@ -154,7 +153,8 @@ def _of_operators(supernet_run: SupernetRun, truth: Truth) -> dict[str, Mapping[
     updates = by_operator(load_checkpoint(supernet_run.weights_file)[1].get("updates", {}))
     images, splits = supernet_run.images()
     contexts = [member.architecture for member in truth.members if member.part == "band"][:CONTEXTS]
-    batch = fixed_batch(images, splits.train[:CONFLICT_IMAGES], supernet_run.image_size)
+    task = supernet_run.task
+    batch = task.fixed_batch(images, splits.train[:CONFLICT_IMAGES], supernet_run.image_size)
     supernet = load_evaluator(supernet_run).supernet.cpu().requires_grad_(True)
-    cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch))
+    cosines = mean_cosines(gradient_cosines(supernet, contexts, *batch, task))
     return {"mean gradient cosine with other mixers": cosines} | ({"updates": updates} if updates else {})

@@ -52,7 +52,7 @@ def of_latencies(milliseconds: Mapping[str, Sequence[float]]) -> list[Predictor]
 
 
 def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
-    """Log-likelihood and accuracy with a run's shared weights and calibrated batch norms, and log-likelihood normalised by the batch."""
+    """Log-likelihood and headline figure with shared weights and calibrated batch norms, and log-likelihood normalised by the batch."""
     evaluator = load_evaluator(run)
     start = time.process_time()
     scores = []
@@ -66,7 +66,7 @@ def of_supernet(run: SupernetRun, members: Sequence[Member], advance: Callable[[
         advance()
     return [
         Predictor("supernet", tuple(one.log_likelihood for one in scores), seconds),
-        Predictor("supernet, by accuracy", tuple(one.accuracy for one in scores), seconds),
+        Predictor(f"supernet, by {run.task.metric}", tuple(one.value for one in scores), seconds),
         Predictor("supernet, not calibrated", tuple(uncalibrated), seconds),
     ]
 
@@ -84,7 +84,7 @@ def of_zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[
     scores = [score for name, score in SCORES.items() if name not in REPEATED]
     scored = []
     for member in members:
-        scored.append(zero_cost_scores(member.architecture, scores, *batch, seed=0))
+        scored.append(zero_cost_scores(member.architecture, scores, *batch, run.task, seed=0))
         advance()
     return [
         Predictor(one.name, tuple(found.values[i] for found in scored), float(np.mean([found.seconds[i] for found in scored])))

@@ -4,7 +4,8 @@ It is a CSV with a row an architecture, and the architectures as YAML beside it.
 
 - `fingerprint`, `yaml`, `part`, `macs`, `params`, `depth`
 - `ms: cpu:1t:bs1:fp32`, the latency on that device
-- `accuracy: 600 steps, seed 1` and `log-likelihood: ...`, of a training alone; with ` at 100` after it, part of the way
+- `accuracy: 600 steps, seed 1`, or another task's headline figure, and `log-likelihood: ...`, of a training alone; with ` at 100`
+  after it, part of the way
 - `core-seconds: 600 steps, seed 1`
 - `score: naswot` and so on, greater is better
 """
@@ -128,5 +129,5 @@ _USE = (
 def _of_training(name: str, result: Trained) -> dict[str, float]:
     numbers = {f"core-seconds: {name}": result.core_seconds}
     for at, score in {"": result.score, **{f" at {step}": score for step, score in result.curve.items()}}.items():
-        numbers |= {f"accuracy: {name}{at}": score.accuracy, f"log-likelihood: {name}{at}": score.log_likelihood}
+        numbers |= {f"{score.metric}: {name}{at}": score.value, f"log-likelihood: {name}{at}": score.log_likelihood}
     return numbers

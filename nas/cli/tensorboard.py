@@ -23,7 +23,7 @@ POINTS = 1000
 """About so many steps of a training are written; TensorBoard shows no more."""
 STEP_BYTES = 270.0
 """On the disk, a written step."""
-LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation accuracy"
+LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation"
 
 
 def num_bytes(steps: int) -> float:

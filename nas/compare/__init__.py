@@ -38,15 +38,16 @@ def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None,
     from nas.compare.config import CompareConfig
     from nas.compare.pipeline import run_comparison
     from supernet.data.images import name_of_data, open_images, open_test_images
+    from supernet.data.target_options import TargetOptions
 
     refuse_dry_run(options)
-    images = None if data is None or isinstance(data, str | Path) else open_images(data)
+    images = None if data is None or isinstance(data, str | Path) else open_images(data, TargetOptions.of(options))
     named: dict[str, Any] = {} if data is None else {"data": name_of_data(images or data)}
     tested = None
     if isinstance(test_data, str | Path):
         named["test_data"] = str(test_data)
     elif test_data is not None:
-        training = images or open_images(named["data"])
+        training = images or open_images(named["data"], TargetOptions.of(options))
         tested = open_test_images(training, test_data, training.class_names)
     config = CompareConfig(subject=subject, others=others, **named, **options)
     compared = run_comparison(config, open_console(progress), images, tested)

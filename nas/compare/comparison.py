@@ -16,12 +16,14 @@ from nas.execution.loop import JobList, run_jobs
 from nas.execution.resources import threads
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
+from nas.runs.records.metadata import MeasuredFigure
 from nas.runs.records.role import Role
 from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from supernet.data.images import ImageSet
 from supernet.intervals import difference_over_seeds, over_seeds
+from supernet.tasks.task import Task, task_of_images
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class EqualConditions:
     image_size: int
     folder: Path
 
+    @property
+    def task(self) -> Task:
+        """What all are trained and judged for."""
+        return task_of_images(self.images)
+
     def retraining(self, contender: Contender, seed: int) -> Retraining:
         """One retraining, not begun."""
         architecture = contender.architecture
@@ -79,14 +86,14 @@ class EqualConditions:
             provenance={"role": contender.role.value},
         )  # fmt: skip
 
-    def retrain(self, job: RetrainingJob) -> float:
-        """Do one retraining in this process, in one thread, or continue it; its test accuracy."""
+    def retrain(self, job: RetrainingJob) -> MeasuredFigure:
+        """Do one retraining in this process, in one thread, or continue it; what it reaches on the test images."""
         retraining = self.retraining(job.contender, job.seed)
         retraining.out.mkdir(parents=True, exist_ok=True)
         with threads(1):
             test = retraining.run().test
         assert test is not None
-        return test.accuracy
+        return test
 
 
 def retrainer(conditions: EqualConditions) -> JobFunction:
@@ -95,11 +102,17 @@ def retrainer(conditions: EqualConditions) -> JobFunction:
 
 
 @dataclass(frozen=True)
-class Accuracies:
-    """Shares of the test images that a contender classifies rightly, one a seed."""
+class ContenderResult:
+    """What a contender reaches on the test images.
+
+    Args:
+        by_seed: the task's headline figure.
+        stderr: of the first one, over images; None where it is unknown.
+    """
 
     contender: Contender
     by_seed: tuple[float, ...]
+    stderr: float | None = None
 
     @property
     def mean(self) -> float:
@@ -112,7 +125,7 @@ class Accuracies:
         over = over_seeds(self.by_seed, None)
         return None if over is None else (over.low, over.high)
 
-    def lead_of(self, other: Accuracies) -> tuple[float, tuple[float, float] | None]:
+    def lead_of(self, other: ContenderResult) -> tuple[float, tuple[float, float] | None]:
         """By how much the other's mean is greater, and its 95 % interval over seeds (Welch's); none of one seed."""
         lead = other.mean - self.mean
         if len(self.by_seed) < 2 or len(other.by_seed) < 2:
@@ -122,23 +135,26 @@ class Accuracies:
 
 
 def retrain_all(
-    contenders: Sequence[Contender], seeds: int, workers: Workers, on_result: Callable[[RetrainingJob, float], None]
-) -> list[Accuracies]:
+    contenders: Sequence[Contender], seeds: int, workers: Workers, on_result: Callable[[RetrainingJob, MeasuredFigure], None]
+) -> list[ContenderResult]:
     """Retrain all contenders with so many seeds, from 0 on; best first.
 
     Args:
         contenders: distinct architectures.
         workers: that do it with `retrainer`.
     """
-    found: dict[tuple[str, int], float] = {}
+    found: dict[tuple[str, int], MeasuredFigure] = {}
 
-    def note(job: RetrainingJob, accuracy: float) -> None:
-        found[job.contender.architecture.fingerprint, job.seed] = accuracy
-        on_result(job, accuracy)
+    def note(job: RetrainingJob, test: MeasuredFigure) -> None:
+        found[job.contender.architecture.fingerprint, job.seed] = test
+        on_result(job, test)
 
     # Seed by seed, so that an interrupted comparison has all of the first.
     jobs = JobList([RetrainingJob(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
     run_jobs(jobs, workers)
     jobs.check()
-    rows = [Accuracies(one, tuple(found[one.architecture.fingerprint, seed] for seed in range(seeds))) for one in contenders]
+    rows = []
+    for one in contenders:
+        tests = [found[one.architecture.fingerprint, seed] for seed in range(seeds)]
+        rows.append(ContenderResult(one, tuple(test.value for test in tests), tests[0].stderr))
     return sorted(rows, key=lambda row: row.mean, reverse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.backend_options import BackendOptions
-from nas.cli.data_option import source_named
+from nas.cli.data_option import TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of
 from nas.cli.options import REQUIRED, Derived, OptionError, option
 from nas.retrain.config import RecipeChoice
@@ -20,7 +20,7 @@ def _default_out(config: CompareConfig) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(BackendOptions, RecipeChoice):
+class CompareConfig(BackendOptions, RecipeChoice, TargetChoice):
     """Everything that a comparison depends on."""
 
     subject: Any = option(
@@ -48,7 +48,7 @@ class CompareConfig(BackendOptions, RecipeChoice):
             if self.random:
                 raise OptionError("random", "has no effect beside an architecture; expected a search's directory, which has a budget")
         else:
-            for name in ("data", "image_size"):
+            for name in ("data", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"):
                 if name in self.given:
                     raise OptionError(name, f"is that of the search in {self.run}; leave it out")
 

@@ -18,7 +18,7 @@ from nas.cli.data_option import print_data
 from nas.cli.given_architecture import architecture_of, name_of, provenance_of
 from nas.cli.plan import print_plan
 from nas.cli.progress import phase
-from nas.compare.comparison import Accuracies, Contender, EqualConditions, retrain_all, retrainer
+from nas.compare.comparison import Contender, ContenderResult, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
 from nas.compare.outputs import comparison_table, record_of, write_comparison
 from nas.compare.plan import plan_comparison
@@ -36,6 +36,7 @@ from proxies.published import parents_within
 from space.files import load_architecture
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.data.unreadable import DataError
+from supernet.tasks.task import check_head, task_of_images
 
 FOUND = "found"
 """What tables call the winner of the search that is compared."""
@@ -48,13 +49,13 @@ class Compared:
 
     Args:
         folder: of `comparison.md` and `comparison.csv`.
-        rows: test accuracies of every network by seed, best first.
+        rows: test figures of every network by seed, best first.
         subject: the row of the network that was compared with the others.
     """
 
     folder: Path
-    rows: tuple[Accuracies, ...]
-    subject: Accuracies
+    rows: tuple[ContenderResult, ...]
+    subject: ContenderResult
 
 
 def run_comparison(config: CompareConfig, console: Console, data: Any = None, test_data: Any = None) -> Compared | None:
@@ -63,12 +64,12 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     Args:
         data, test_data: those of a caller; by default the config names them.
     """
-    recipe = config.load()
     subject = _of_run(config.run, data) if config.run is not None else _of_architecture(config, data)
     images = subject.images
+    recipe = config.load(task_of_images(images))
     test_images = open_test_images(images, config.test_data, images.class_names) if test_data is None else test_data
     if test_images is None:
-        raise DataError(f"{images.source}: has no test part; expected --test-data, since no accuracy on other images is worth a table")
+        raise DataError(f"{images.source}: has no test part; expected --test-data, since no figure on other images is worth a table")
     conditions = EqualConditions(images, test_images, recipe, subject.image_size, config.out)
     resolved = config.values() | {
         "data": images.identity, "image_size": conditions.image_size, "recipe": recipe.model_dump(),
@@ -87,12 +88,12 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     about = f"{len(images)} images of {Path(images.source).name} to train and validate on, {len(test_images)} to test on"
     with open_run(config.out, resolved, config.may_change()):
         write_data(config.out, images, test_images)
-        console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.epochs} epochs: {about}", soft_wrap=True)
+        console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.length}: {about}", soft_wrap=True)
         with (
             phase("retraining", config.seeds * len(contenders), console) as advance,
             open_workers(partial(retrainer, conditions), config.resources, config.out / "ray") as workers,
         ):
-            rows = retrain_all(contenders, config.seeds, workers, lambda job, accuracy: advance(1, f"{job}: {accuracy:.1%}"))
+            rows = retrain_all(contenders, config.seeds, workers, lambda job, test: advance(1, f"{job}: {test.value:.1%}"))
         return _report(console, config, conditions, rows, subject, about)
 
 
@@ -129,7 +130,8 @@ def _of_run(run: Path, data: Any) -> _Subject:
 
 def _of_architecture(config: CompareConfig, data: Any) -> _Subject:
     assert config.data is not None
-    images = open_images(config.data if data is None else data)
+    images = open_images(config.data if data is None else data, config.targets)
+    check_head("architecture", architecture_of(config.subject), images)
     architecture = architecture_of(config.subject).replace(num_classes=images.num_classes, in_chans=images.in_chans)
     provenance = provenance_of(config.subject)
     found_within = provenance.get("budget")
@@ -177,13 +179,14 @@ def _labelled_apart(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def _report(
-    console: Console, config: CompareConfig, conditions: EqualConditions, rows: Sequence[Accuracies], subject: _Subject, data: str
+    console: Console, config: CompareConfig, conditions: EqualConditions, rows: Sequence[ContenderResult], subject: _Subject, data: str
 ) -> Compared:
     # Another network may have the same name.
     found = next(row for row in rows if row.contender.architecture.fingerprint == subject.contender.architecture.fingerprint)
-    headings, cells = comparison_table(rows, found)
+    metric = conditions.task.metric
+    headings, cells = comparison_table(rows, found, metric)
     recipe = conditions.recipe
-    how = f"{config.recipe}, {recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate {recipe.lr:g}"
+    how = f"{config.recipe_name(conditions.task)}, {recipe.length}, batches of {recipe.batch_size}, learning rate {recipe.lr:g}"
     spread = f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)"
     about = {
         "made by": f"`{command_of('nas.compare', config)}`",
@@ -192,9 +195,9 @@ def _report(
         "recipe": how,
         "spread": spread,
     }
-    write_comparison(config.out, headings, cells, rows, about)
+    write_comparison(config.out, headings, cells, rows, metric, about)
     write_comparison_record(config.out, record_of(conditions, rows))
-    table = table_of(headings, "Test accuracy, retrained alike", [heading for heading in headings if heading not in ("MFLOPs", "Mparams")])
+    table = table_of(headings, f"Test {metric}, retrained alike", [heading for heading in headings if heading not in ("MFLOPs", "Mparams")])
     for row in cells:
         table.add_row(*row)
     console.print(table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nas.evaluators.evaluator import Evaluator
 from space.architecture import Architecture
-from supernet.accuracy import Score
+from supernet.score import Score
 
 Shares = Mapping[str, float]
 """The share of an architecture's blocks that hold an operator, by operator."""

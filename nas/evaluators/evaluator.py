@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from space.architecture import Architecture
-from supernet.accuracy import Score
+from supernet.score import Score
 
 
 class Evaluator(Protocol):

@@ -27,10 +27,10 @@ from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import build_network
-from supernet.accuracy import Score, judge
-from supernet.data.batches import Augmentation, Batches
 from supernet.data.images import ImageSet
 from supernet.data.splits import Splits
+from supernet.evaluation import judge
+from supernet.score import Score
 from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
 from supernet.training.checkpointer import remove_checkpoint
@@ -39,7 +39,6 @@ from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
 from supernet.training.step import StepReport
 
-AUGMENTATION = Augmentation()
 BATCH_SIZE = 32
 """Batch size of the trainings of a search."""
 DECISIVE = (
@@ -126,8 +125,8 @@ class Conditions:
         run, fingerprint = self.run, training.architecture.fingerprint
         recipe = self.recipe(training)
         conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
-            "batch_size": self.batch_size, "augmentation": asdict(AUGMENTATION), "curve": training.curve,
-            "data": run.data, "image_size": run.image_size, "splits": run.seed,
+            "batch_size": self.batch_size, "augmentation": asdict(run.task.augmentation), "curve": training.curve,
+            "data": run.data, "image_size": run.image_size, "splits": run.seed, **run.targets.of_masks,
         }  # fmt: skip
         digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{fingerprint}-{training.steps}-{training.seed}-{digest}.json"
@@ -222,7 +221,7 @@ def _train(conditions: Conditions, training: Training) -> Trained:
     def score() -> Score:
         network.eval()
         with autocast(own_device(), conditions.precision):
-            found = judge(network, search).score
+            found = judge(network, search, conditions.run.task).score
         network.train()
         return found
 
@@ -235,7 +234,9 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         last = now
 
     # Processes that load images would take the cores of other trainings.
-    batches = Batches(images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, AUGMENTATION, num_workers=0)
+    batches = conditions.run.task.training_batches(
+        images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, num_workers=0
+    )
     train_network(
         network,
         lambda _, images_BCHW: network(images_BCHW),
@@ -247,7 +248,7 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         is_read_at=training.curve.__contains__,
     )
     final = score()
-    curve = {int(step): Score(**fields) for step, fields in extra["curve"].items()}
+    curve = {int(step): Score.parsed(fields) for step, fields in extra["curve"].items()}
     core_seconds = extra["core_seconds"] + time.process_time() - last
     return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3))
 

@@ -15,17 +15,20 @@ from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import TokenMixerNet
-from supernet.accuracy import PerImage, Score, evaluate, judge
 from supernet.calibration import inherited_network, inherited_weights
+from supernet.evaluation import evaluate, judge
 from supernet.network import Supernet
 from supernet.racing import Race, shuffled
+from supernet.score import PerImage, Score
+from supernet.tasks.task import Task
 from supernet.training.config import Precision, autocast, precision_of
 from supernet.training.distributed import own_device
 
 
 def load_evaluator(run: SupernetRun) -> SupernetEvaluator:
     """Load a run's trained weights, its calibration images and its search images, to evaluate in the device's own precision."""
-    return SupernetEvaluator(run.load_supernet(), run.calibration_batches(), run.search_batches(), precision=precision_of(own_device()))
+    batches = run.calibration_batches(), run.search_batches()
+    return SupernetEvaluator(run.load_supernet(), *batches, run.task, precision=precision_of(own_device()))
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class SupernetEvaluator:
     supernet: Supernet
     calibration: Sequence[Tensor]
     images: Sequence[tuple[Tensor, Tensor]]
+    task: Task
     race: Race | None = None
     precision: Precision = "fp32"
 
@@ -51,17 +55,17 @@ class SupernetEvaluator:
         """An architecture's scores image by image."""
         is_lost = None if self.race is None else self.race.is_lost
         with autocast(own_device(), self.precision):
-            return evaluate(self.supernet, architecture, self.calibration, self.images, is_lost)
+            return evaluate(self.supernet, architecture, self.calibration, self.images, self.task, is_lost)
 
     def judged_uncalibrated(self, architecture: Architecture) -> PerImage:
         """The same with the batch norm statistics of each batch itself."""
         with autocast(own_device(), self.precision):
-            return judge(partial(self.supernet, architecture=architecture), self.images)
+            return judge(partial(self.supernet, architecture=architecture), self.images, self.task)
 
     def racing(self, keep: int) -> SupernetEvaluator:
         """An evaluator that stops early with candidates that are surely not among the best `keep`."""
         images = shuffled(self.images, seed=0)
-        return replace(self, images=images, race=Race(keep, sum(len(labels) for _, labels in images)))
+        return replace(self, images=images, race=Race(keep, sum(len(targets) for _, targets in images)))
 
     def network(self, architecture: Architecture) -> TokenMixerNet:
         """An architecture's network on the CPU, in evaluation mode, with inherited weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -12,9 +13,9 @@ from torch import Tensor
 from proxies.zero_cost.registry import ZeroCostScore
 from space.architecture import Architecture
 from space.network import build_network
-from supernet.data.batches import fixed_batch
 from supernet.data.images import ImageSet
 from supernet.seeding import seed_of, seeded
+from supernet.tasks.task import Task, task_of_images
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ScoredArchitecture:
 
 
 def score(
-    architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, labels_B: Tensor, seed: int
+    architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, targets: Tensor, task: Task, seed: int
 ) -> ScoredArchitecture:
     """Build an architecture's network and score it; the weights depend on the seed alone."""
     with seeded("weights", seed):
@@ -35,17 +36,17 @@ def score(
     values, seconds = [], []
     for one in scores:
         start = time.perf_counter()
-        values.append(one(network, images_BCHW, labels_B))
+        values.append(one(network, images_BCHW, targets, partial(task.loss, label_smoothing=0.0)))
         seconds.append(time.perf_counter() - start)
     return ScoredArchitecture(architecture.name, tuple(values), tuple(seconds))
 
 
 def training_batch(images: ImageSet, train: np.ndarray, count: int, side: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Some training images (B, C, H, W) and their labels (B,), drawn by the seed, without augmentation.
+    """Some training images (B, C, H, W) and their targets (B, ...), drawn by the seed, without augmentation.
 
     Args:
         train: indices of the training images.
         side: in pixels.
     """
     rng = np.random.default_rng(seed_of("scores", seed))
-    return fixed_batch(images, rng.choice(train, count, replace=False), side)
+    return task_of_images(images).fixed_batch(images, rng.choice(train, count, replace=False), side)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from huggingface_hub import ModelCardData
@@ -14,10 +13,10 @@ from nas.export.program import GraphFormat
 from nas.runs.records.metadata import NetworkMetadata
 from proxies.macs import cost_of
 from space.published import Published
-from supernet.accuracy import Score
+from supernet.tasks.task import score_facts
 
 LICENSE = "apache-2.0"
-OF_SCORE = frozenset(each.name for each in fields(Score))
+OF_SCORE = score_facts()
 """What a search's provenance says of other weights: those with which the search judged the architecture."""
 
 
@@ -67,7 +66,7 @@ def _results(metadata: NetworkMetadata) -> Iterator[str]:
         if found is not None:
             low, high = found.interval95
             interval = f"95 %: {low:.2%} to {high:.2%}"
-            yield f"- {part} accuracy of these weights: {found.accuracy:.2%} of {found.images} images at {size} px ({interval})"
+            yield f"- {part} {found.metric} of these weights: {found.value:.2%} of {found.images} images at {size} px ({interval})"
     if metadata.weights:
         epoch = "" if metadata.epoch is None else f", number {metadata.epoch}"
         yield f"- weights: {metadata.weights}{epoch}"

@@ -141,13 +141,13 @@ def _metadata(config: ExportConfig, architecture: Architecture, provenance: dict
     file = config.weights_file
     found = getattr(config.architecture, "metadata", None) if file is None else read_metadata(file)
     if found is None and PROVENANCE in provenance:
-        found = parse_metadata(provenance[PROVENANCE], f"{config.architecture}: provenance.{PROVENANCE}").without_accuracies
+        found = parse_metadata(provenance[PROVENANCE], f"{config.architecture}: provenance.{PROVENANCE}").without_figures
     if found is None:
         found = NetworkMetadata(architecture.fingerprint, preprocessing_at(architecture.image_size), role=role_of(provenance))
     if found.fingerprint != architecture.fingerprint:
-        found = replace(found.without_accuracies, fingerprint=architecture.fingerprint)
+        found = replace(found.without_figures, fingerprint=architecture.fingerprint)
     if config.image_size not in (None, found.preprocessing.image_size):
-        found = replace(found.without_accuracies, preprocessing=preprocessing_at(config.image_size))
+        found = replace(found.without_figures, preprocessing=preprocessing_at(config.image_size))
     if config.labels is not None:
         found = replace(found, class_names=_labels(config, architecture))
     return found if len(found.class_names) == architecture.num_classes else replace(found, class_names=())

@@ -17,7 +17,7 @@ from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.registry import Spec
 from space.search_space import SearchSpace
-from supernet.accuracy import PerImage
+from supernet.score import PerImage
 
 MAX_REPLACEMENTS = 60
 SLACK = 0.1
@@ -109,5 +109,5 @@ def _is_near(cost: Cost, budget: Budget) -> bool:
 def _effect(one: Replacement, scores: PerImage, reference: PerImage) -> Effect:
     gains = scores.log_likelihoods - reference.log_likelihoods
     stderr = gains.std(correction=0).item() / len(gains) ** 0.5
-    accuracy = (scores.hits.mean() - reference.hits.mean()).item()
-    return Effect(one.stage, one.block, one.mixer.label, one.cost.macs, one.cost.params, gains.mean().item(), stderr, accuracy)
+    headline = scores.figures[0].value - reference.figures[0].value
+    return Effect(one.stage, one.block, one.mixer.label, one.cost.macs, one.cost.params, gains.mean().item(), stderr, headline)

@@ -22,7 +22,7 @@ from nas.draw.layout import FONTS
 from nas.draw.palette import fill_of
 from nas.report.mixer_counts import MixerCounts
 from nas.runs.records.ablation import Effect
-from supernet.intervals import Accuracy
+from supernet.intervals import Interval
 
 WIDTH = 360.0
 """In points: a phone shows text at its own size."""
@@ -55,14 +55,14 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind: (x, y) each, accuracies in percent; each may have an interval, and then a label at its end."""
+    """Points of one kind: (x, y) each, shares in percent; each may have an interval, and then a label at its end."""
 
     name: str
     points: Sequence[tuple[float, float]]
     colour: str
     marker: str
     size: float = 14
-    intervals: Sequence[Accuracy] = ()
+    intervals: Sequence[Interval] = ()
     labels: Sequence[str] = ()
 
 

@@ -53,13 +53,18 @@ class Findings:
         return len(self.study.objectives) > 1
 
     @property
+    def metric(self) -> str:
+        """What the headline figure is called."""
+        return self.results[0].score.metric
+
+    @property
     def has_images(self) -> bool:
         """Whether scores were measured on images; a caller's evaluator returns only numbers."""
         return self.results[0].score.num_images > 0
 
     @property
-    def shows_accuracy(self) -> bool:
-        """Whether charts show accuracies; those of a front show log-likelihoods."""
+    def shows_headline(self) -> bool:
+        """Whether charts show the headline figure; those of a front show log-likelihoods."""
         return self.has_images and not self.is_front
 
     @property

@@ -14,14 +14,14 @@ from nas.report import FILE, figures
 from nas.report.figures import Series
 from nas.report.findings import Findings, read_findings
 from nas.report.importance import LEAST_TRIALS
-from nas.report.wording import mixers_in_words
+from nas.report.wording import mixers_in_words, sentence_case
 from nas.runs.records.comparison import ComparisonRecord
 from nas.runs.records.role import Role
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Budget
 from space.architecture import Architecture
 from space.files import write_atomically
-from supernet.intervals import Accuracy
+from supernet.intervals import Interval
 
 MOST_BARS = 12
 
@@ -40,7 +40,8 @@ def page_of(findings: Findings) -> str:
     template = environment.from_string(files("nas.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     targets = [str(target) for target in findings.search.budget.targets.values()]
     return template.render(
-        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words
+        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words,
+        sentence_case=sentence_case,
     )
 
 
@@ -55,9 +56,9 @@ def millions(amount: int) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
-def interval(accuracy: Accuracy | None) -> str:
+def interval(found: Interval | None) -> str:
     """`41.9 [38.9, 45.0]`, in percent; nothing where there is none."""
-    return "" if accuracy is None else f"{percent(accuracy.share)} [{percent(accuracy.low)}, {percent(accuracy.high)}]"
+    return "" if found is None else f"{percent(found.share)} [{percent(found.low)}, {percent(found.high)}]"
 
 
 def _figures(findings: Findings) -> dict[str, Any]:
@@ -93,21 +94,21 @@ def _mixers_of(winner: Architecture) -> dict[tuple[int, int], str]:
 
 
 def _searched(findings: Findings) -> list[Markup]:
-    """All evaluated architectures: accuracy against multiply-adds, or with several objectives log-likelihood against each cost."""
+    """All evaluated: the headline figure against multiply-adds, or with several objectives log-likelihood against each cost."""
     objectives = [objective for objective in findings.study.objectives if objective.quantity]
     axes = [(objective.name, objective.quantity, objective.divisor) for objective in objectives] or [("MFLOPs", "macs", 1e6)]
     return [_trade_off(findings, name, quantity, divisor) for name, quantity, divisor in axes if quantity]
 
 
 def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> Markup:
-    """All evaluated architectures in a plane of one cost and accuracy, log-likelihood or score."""
+    """All evaluated architectures in a plane of one cost and the headline figure, log-likelihood or score."""
     drawn = {result.number for result in findings.drawn}
     written = {row.result.number for row in findings.rows[1:] if row.result and row.role in (Role.NEXT_BEST, Role.FRONT)}
     winner, budget = findings.winner.result, findings.search.budget
     assert winner is not None
 
     def point(result: Result) -> tuple[float, float]:
-        height = 100 * result.score.accuracy if findings.shows_accuracy else result.score.log_likelihood
+        height = 100 * result.score.value if findings.shows_headline else result.score.log_likelihood
         return result.costs[quantity] / divisor, height
 
     rest = [result for result in findings.results if result.number not in written | {winner.number}]
@@ -118,7 +119,7 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
                figures.ORANGE, "D", 22),
         Series(findings.winner.label, [point(winner)], figures.VERMILION, "*", 90),
     ]  # fmt: skip
-    reached = "accuracy, %" if findings.shows_accuracy else "log-likelihood" if findings.has_images else "score"
+    reached = f"{findings.metric}, %" if findings.shows_headline else "log-likelihood" if findings.has_images else "score"
     cost = f"{name}, predicted" if quantity in budget.targets else name
     at = f"{findings.winner.label} at {point(winner)[0]:.3g}"
     alt = f"{reached} of {len(findings.results)} evaluated architectures against {cost}; {at}"
@@ -128,7 +129,7 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
 
 
 def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
-    """Test accuracy against multiply-adds."""
+    """The test figure against multiply-adds."""
     series = []
     for name, role, colour, marker, size in (
         ("published networks", Role.PARENT, figures.GREEN, "s", 26),
@@ -141,6 +142,6 @@ def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
         labels = [one.label for one in networks] if role in (Role.PARENT, Role.OTHER) else ()
         series.append(Series(name, points, colour, marker, size, [one.test for one in networks], labels))
     reached = ", ".join(f"{one.label} {100 * one.test.share:.1f} %" for one in comparison.networks)
-    alt = f"Test accuracy against multiply-adds, retrained alike: {reached}"
+    alt = f"Test {comparison.metric} against multiply-adds, retrained alike: {reached}"
     limit = budget.limits.get("macs")
-    return figures.trade_off("comparison", alt, series, "MFLOPs", "test accuracy, %", None if limit is None else limit / 1e6)
+    return figures.trade_off("comparison", alt, series, "MFLOPs", f"test {comparison.metric}, %", None if limit is None else limit / 1e6)

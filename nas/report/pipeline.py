@@ -20,8 +20,9 @@ from nas.runs.records.ablation import FILE as ABLATION_FILE
 from nas.runs.records.search import SearchRecord, read_finished_search
 from nas.runs.sizes import REPORT_BYTES, YAML_BYTES
 from nas.study.record import StudyRecord, open_study
-from nas.train.supernet_run import EVALUATION_BATCH, WEIGHTS, open_supernet_run
+from nas.train.supernet_run import WEIGHTS, open_supernet_run
 from space.files import load_architecture
+from supernet.tasks.task import task_of_head
 
 SECONDS_TO_WRITE = 2.0
 """About how long a page takes."""
@@ -57,7 +58,8 @@ def _plan(config: ReportConfig, console: Console, search: SearchRecord, study: S
         seconds = (left + 1) * statistics.median(result.seconds for result in results) if left else None
         phases.append(Phase("scoring", f"{left} replacements of mixers to score, {total - left} are scored already", seconds))
         memory += (search.supernet_folder(config.run) / WEIGHTS).stat().st_size
-        memory += workload_of([ablation.winner], search.config.image_size).passing_bytes(EVALUATION_BATCH)
+        at_a_time = task_of_head(study.space).evaluation_batch
+        memory += workload_of([ablation.winner], search.config.image_size).passing_bytes(at_a_time)
         files[str(config.run / ABLATION_FILE)] = YAML_BYTES
     phases.append(Phase("writing", f"a page about {len(results)} trials", SECONDS_TO_WRITE))
     print_plan(console, Plan(tuple(phases), {"in all": memory}, files | {str(config.run / FILE): REPORT_BYTES}))

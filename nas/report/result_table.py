@@ -22,12 +22,12 @@ from proxies.published import parents_within
 from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import load_architecture, load_provenance
-from supernet.intervals import Accuracy, of_score
+from supernet.intervals import Interval, of_score
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """What an architecture costs and how accurate it is, as far as that is known.
+    """What an architecture costs and reaches, as far as that is known.
 
     Args:
         role: of the architecture; `random` for a median of those drawn at random.
@@ -43,12 +43,12 @@ class ResultRow:
     architecture: Architecture | None = None
     latencies: Mapping[str, str] = field(default_factory=dict)
     result: Result | None = None
-    test: Accuracy | None = None
+    test: Interval | None = None
     published: float | None = None
 
     @property
-    def ranking(self) -> Accuracy | None:
-        """Its accuracy on the search images; None where it has no score, or that of a caller's evaluator, which counts no images."""
+    def ranking(self) -> Interval | None:
+        """Its headline figure on the search images; None where it has no score, or that of a caller's evaluator, which counts no images."""
         return None if self.result is None or not self.result.score.num_images else of_score(self.result.score)
 
 

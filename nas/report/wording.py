@@ -24,6 +24,11 @@ def role_of_rank(study: StudyRecord, rank: int) -> Role:
     return Role.WINNER if rank == 1 else Role.NEXT_BEST if len(study.objectives) == 1 else Role.FRONT
 
 
+def sentence_case(metric: str) -> str:
+    """A metric's name at the start of a sentence: `Accuracy`, `mIoU`."""
+    return metric.capitalize() if metric.islower() else metric
+
+
 def mixers_in_words(architecture: Architecture) -> str:
     """How many blocks have which mixer, most frequent first: `5 ssa, 3 window`."""
     counts = Counter(block.mixer.type for stage in architecture.stages for block in stage.blocks)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas.cli.data_option import HELP, source_named
+from nas.cli.data_option import HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
 
 if TYPE_CHECKING:
     from nas.retrain.recipe import Recipe
+    from supernet.tasks.task import Task
 
 TEACHER_FOLDER = "local-dir:"
 """Prefix of a teacher's folder, as in timm."""
@@ -40,7 +41,7 @@ def _inherited(value: Any) -> Path | None:
 class RecipeChoice(Config):
     """A recipe, by name or file, and changes to it; the other fields are those of `nas.retrain.recipe.Recipe`."""
 
-    recipe: str = option("short", "short, deit or a YAML file", group=RECIPE)
+    recipe: str | None = option(None, "short, deit, seg-short, topformer-ade or a YAML file (short, or seg-short for masks)", group=RECIPE)
     epochs: int | None = option(None, "times that all images are seen; the warm-up follows", group=RECIPE, at_least=1)
     batch_size: int | None = option(None, "images a step, on all GPUs together; the learning rate follows", group=RECIPE, at_least=2)
     lr: float | None = option(None, "peak learning rate", group=RECIPE, above=0, below=10)
@@ -56,16 +57,22 @@ class RecipeChoice(Config):
         None, "learn the teacher's likeliest class, or its probabilities", group=RECIPE
     )
 
-    def load(self) -> Recipe:
-        """The recipe with the changes; UserError where there is none, or its fields contradict each other."""
+    def recipe_name(self, task: Task) -> str:
+        """The recipe's name or file; by default the task's."""
+        return self.recipe or task.recipe
+
+    def load(self, task: Task) -> Recipe:
+        """The recipe with the changes; UserError where there is none, or its fields contradict each other or the task."""
         from nas.retrain.recipe import Recipe, load_recipe
 
         changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name in Recipe.model_fields}
-        return load_recipe(self.recipe).adapted(**changes)
+        recipe = load_recipe(self.recipe_name(task)).adapted(**changes)
+        recipe.check_task(task)
+        return recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainConfig(RecipeChoice):
+class RetrainConfig(RecipeChoice, TargetChoice):
     """Everything that a retraining depends on."""
 
     architecture: Any = option(

@@ -16,8 +16,9 @@ from nas.retrain.retrained import Retrained
 from nas.retrain.retraining import Retraining
 from nas.runs.directory import check_run, open_run_of_all
 from nas.runs.records.data import write_data
-from nas.runs.records.metadata import MeasuredAccuracy
+from nas.runs.records.metadata import MeasuredFigure
 from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.tasks.task import check_head, task_of_images
 from supernet.training.distributed import is_first
 
 
@@ -50,8 +51,10 @@ def run_retraining(
 
 def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageSet | None) -> tuple[Retraining, dict[str, Any]]:
     """The retraining, and the resolved config as the directory keeps it; UserError where it is impossible, or another run is there."""
-    architecture, recipe = architecture_of(config.architecture), config.load()
-    images = open_images(config.data) if images is None else images
+    architecture = architecture_of(config.architecture)
+    images = open_images(config.data, config.targets) if images is None else images
+    check_head("architecture", architecture, images)
+    recipe = config.load(task_of_images(images))
     # Opened now, so that a mistyped path or a damaged part does not cost a training; evaluated only at the end.
     test_images = open_test_images(images, config.test_data, images.class_names) if test_images is None else test_images
     image_size = config.image_size or images.default_image_size()
@@ -76,25 +79,25 @@ def _introduce(console: Console, config: RetrainConfig, retraining: Retraining) 
     say(f"{config.data}: {retraining.images.num_classes} classes, {part}, at {retraining.image_size} px")
     print_data(console, retraining.images, retraining.splits, retraining.test_images)
     if not retraining.test_images:
-        say(f"{config.data} has no test part and --test-data names none: the accuracy will be that of validation images")
-    epochs = f"{recipe.epochs} epochs of {retraining.batches.steps_per_epoch} steps"
-    say(f"recipe {config.recipe}: {epochs}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}")
+        say(f"{config.data} has no test part and --test-data names none: the {retraining.task.metric} will be that of validation images")
+    name, each = config.recipe_name(retraining.task), f"{retraining.batches.steps_per_epoch} steps an epoch"
+    say(f"recipe {name}: {recipe.length}, {each}, batch size {recipe.batch_size}, learning rate {recipe.lr:g}")
     if recipe.teacher is not None:
         say(f"teacher: {recipe.teacher}, {recipe.distillation} distillation with weight {recipe.distillation_weight:g}")
 
 
 def _show_results(console: Console, retrained: Retrained) -> None:
-    def shown(found: MeasuredAccuracy) -> str:
+    def shown(found: MeasuredFigure) -> str:
         low, high = found.interval95
-        return f"{found.accuracy:.2%} of {found.images} images (95 %: {low:.2%} to {high:.2%})"
+        return f"{found.value:.2%} of {found.images} images (95 %: {low:.2%} to {high:.2%})"
 
-    facts = retrained.facts
+    facts, metric = retrained.facts, retrained.validation.metric
     table = Table("", "", title=retrained.architecture.name, show_header=False)
-    table.add_row("test accuracy", shown(retrained.test) if retrained.test else "not measured: no test part")
-    table.add_row("validation accuracy", shown(retrained.validation))
+    table.add_row(f"test {metric}", shown(retrained.test) if retrained.test else "not measured: no test part")
+    table.add_row(f"validation {metric}", shown(retrained.validation))
     ended = "" if facts["finished"] else f" of {facts['planned_steps']}, ended by --minutes"
     if best := facts.get("best"):
-        table.add_row("best epoch", f"{best['epoch']}, with {best['validation_accuracy']:.2%} of validation images")
+        table.add_row("best epoch", f"{best['epoch']}, with {metric} {best['value']:.2%} on validation images")
     table.add_row("training", f"{facts['steps']} steps{ended}, {duration(facts['seconds'])}")
     table.add_row("arithmetic", f"{facts['precision']} on {facts['device']}")
     if facts["skipped_steps"]:

@@ -18,7 +18,7 @@ def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
     workload = workload_of([retraining.architecture], retraining.image_size)
     recipe, out, part = retraining.recipe, retraining.out, images_at_a_time(retraining)
     steps = retraining.train_config.steps
-    what = f"{recipe.epochs} epochs, {steps} steps of {recipe.batch_size} images, at {retraining.image_size} px"
+    what = f"{recipe.length}, {steps} steps of {recipe.batch_size} images, at {retraining.image_size} px"
     test = len(retraining.test_images or ())
     files = {f"{out}/{name}": workload.weights_bytes for name in (WEIGHTS, BEST)}
     files |= {f"{out}/{FOLDER}/": num_bytes(steps), f"{out}/{RESULT}, metrics.csv and so on": SMALL_FILES}
@@ -33,7 +33,8 @@ def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
 
 def validating_seconds(retraining: Retraining, workload: Workload) -> float:
     """Seconds of the validations after each epoch and at the end."""
-    return workload.passing_seconds((retraining.recipe.epochs + 1) * len(retraining.splits.search)) / num_processes()
+    times = retraining.train_config.steps // retraining.batches.steps_per_epoch + 1
+    return workload.passing_seconds(times * len(retraining.splits.search)) / num_processes()
 
 
 def images_at_a_time(retraining: Retraining) -> int:

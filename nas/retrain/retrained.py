@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nas.runs.directory import RunError
-from nas.runs.records.metadata import MeasuredAccuracy, NetworkMetadata, read_metadata
+from nas.runs.records.metadata import MeasuredFigure, NetworkMetadata, read_metadata
 from space.architecture import Architecture
 from space.files import load_provenance, write_atomically
 from space.network import TokenMixerNet, build_network
@@ -22,7 +22,7 @@ from space.weights import load_weights
 from supernet.training.distributed import is_first
 
 WEIGHTS, BEST, RESULT, METRICS = "weights.safetensors", "best.safetensors", "result.json", "metrics.csv"
-"""The trained weights; the weights of the epoch with the highest validation accuracy; what was measured; a row an epoch."""
+"""The trained weights; the weights of the best epoch on the validation images; what was measured; a row an epoch."""
 ARCHITECTURE = "architecture.yaml"
 
 
@@ -55,14 +55,14 @@ class Retrained:
         return bool(self.facts["finished"])
 
     @property
-    def test(self) -> MeasuredAccuracy | None:
+    def test(self) -> MeasuredFigure | None:
         """On the test images; none where there are none."""
-        return _accuracy(self.facts["test"]) if self.facts["test"] else None
+        return _figure(self.facts["test"]) if self.facts["test"] else None
 
     @property
-    def validation(self) -> MeasuredAccuracy:
+    def validation(self) -> MeasuredFigure:
         """On the validation images."""
-        return _accuracy(self.facts["validation"])
+        return _figure(self.facts["validation"])
 
     @property
     def weights_file(self) -> Path:
@@ -71,12 +71,12 @@ class Retrained:
 
     @property
     def best_weights_file(self) -> Path | None:
-        """Those of the epoch with the highest validation accuracy; none where no epoch has ended."""
+        """Those of the best epoch on the validation images; none where no epoch has ended."""
         return self.folder / BEST if self.facts["best"] else None
 
     @property
     def metadata(self) -> NetworkMetadata | None:
-        """What the trained weights say of themselves: image size, class names, accuracies."""
+        """What the trained weights say of themselves: image size, class names, figures."""
         return read_metadata(self.weights_file)
 
     @property
@@ -91,15 +91,15 @@ class Retrained:
         return network.eval()
 
 
-def _accuracy(fields: Mapping[str, Any]) -> MeasuredAccuracy:
+def _figure(fields: Mapping[str, Any]) -> MeasuredFigure:
     low, high = fields["interval95"]
-    return MeasuredAccuracy(fields["accuracy"], (low, high), fields["images"])
+    return MeasuredFigure(**{**fields, "interval95": (low, high)})
 
 
-def write_metrics(folder: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write `metrics.csv`: epoch, steps, loss, learning rate and validation accuracy."""
+def write_metrics(folder: Path, metric: str, rows: Iterable[Iterable[object]]) -> None:
+    """Write `metrics.csv`: epoch, steps, loss, learning rate and the task's metric on the validation images."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([("epoch", "steps", "loss", "lr", "validation_accuracy"), *rows])
+    csv.writer(text).writerows([("epoch", "steps", "loss", "lr", f"validation_{metric}"), *rows])
     write_from_first(folder / METRICS, text.getvalue())
 
 
@@ -107,16 +107,16 @@ def keep_best(folder: Path, validated: NetworkMetadata, state: Mapping[str, Tens
     """Write `best.safetensors` where no earlier epoch was as good.
 
     Args:
-        validated: metadata of these weights, with epoch and validation accuracy.
+        validated: metadata of these weights, with epoch and validation figure.
     """
     best, validation = best_epoch(folder), validated.validation
     assert validation is not None
-    if best is None or validation.accuracy > best["validation_accuracy"]:
+    if best is None or validation.value > best["value"]:
         write_weights(folder / BEST, state, validated)
 
 
 def best_epoch(folder: Path) -> dict[str, Any] | None:
-    """The epoch of `best.safetensors` and its accuracy; none where no epoch has ended.
+    """The epoch of `best.safetensors`, its metric and the value of that; none where no epoch has ended.
 
     They are in the file itself, so a training that resumes from before that epoch comes to the same file again.
     """
@@ -126,7 +126,7 @@ def best_epoch(folder: Path) -> dict[str, Any] | None:
         return None
     if found is None or found.epoch is None or found.validation is None:
         return None
-    return {"epoch": found.epoch, "validation_accuracy": found.validation.accuracy}
+    return {"epoch": found.epoch, "metric": found.validation.metric, "value": found.validation.value}
 
 
 def write_weights(file: Path, state: Mapping[str, Tensor], metadata: NetworkMetadata) -> None:

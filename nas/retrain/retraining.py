@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.cli.tensorboard import FOLDER, VALIDATION, Scalars
-from nas.retrain.accuracy import measure_accuracy
+from nas.retrain.measuring import measure
 from nas.retrain.recipe import Recipe
 from nas.retrain.retrained import (
     ARCHITECTURE,
@@ -28,18 +28,18 @@ from nas.retrain.retrained import (
     write_weights,
 )  # fmt: skip
 from nas.retrain.teacher import Teacher, open_teacher
-from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, NetworkMetadata
+from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, MeasuredFigure, NetworkMetadata
 from nas.runs.records.role import role_of
 from space.architecture import Architecture
 from space.errors import one_line
 from space.files import dump_architecture
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data.batches import Augmentation, Batches
+from supernet.data.batches import Batches
 from supernet.data.images import ImageSet
-from supernet.data.preprocessing import preprocessing_at
 from supernet.data.splits import Splits, split
 from supernet.seeding import seeded
+from supernet.tasks.task import Task, task_of_images
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, TrainingError, check_training
 from supernet.training.distributed import own_device, wait_for_all
@@ -80,9 +80,14 @@ class Retraining:
     def metadata(self) -> NetworkMetadata:
         """What is known of the weights before training."""
         return NetworkMetadata(
-            self.architecture.fingerprint, preprocessing_at(self.image_size), self.images.class_names, role_of(self.provenance),
+            self.architecture.fingerprint, self.task.preprocessing(self.image_size), self.images.class_names, role_of(self.provenance),
             seed=self.seed,
         )  # fmt: skip
+
+    @property
+    def task(self) -> Task:
+        """What the network is trained and judged for."""
+        return task_of_images(self.images)
 
     @cached_property
     def splits(self) -> Splits:
@@ -92,17 +97,21 @@ class Retraining:
     @cached_property
     def batches(self) -> Batches:
         recipe = self.recipe
-        augmentation = Augmentation(recipe.min_area, recipe.mirror, recipe.color_jitter, recipe.auto_augment, recipe.erase)
-        return Batches(self.images, self.splits.train, recipe.batch_size, self.image_size, self.seed, augmentation, self.num_workers)
+        augmentation = replace(self.task.augmentation, **{one.name: getattr(recipe, one.name) for one in fields(self.task.augmentation)})
+        return self.task.training_batches(
+            self.images, self.splits.train, recipe.batch_size, self.image_size, self.seed, augmentation, self.num_workers
+        )
 
     @cached_property
     def train_config(self) -> TrainConfig:
         recipe, steps_per_epoch = self.recipe, self.batches.steps_per_epoch
-        names = ("optimizer", "lr", "weight_decay", "clip_grad", "label_smoothing", "mixup", "cutmix", "mix_prob", "ema_decay",
-                 "accumulate", "precision")  # fmt: skip
+        names = (
+            "optimizer", "lr", "weight_decay", "schedule", "head_lr", "decay_all", "clip_grad", "label_smoothing", "mixup", "cutmix",
+            "mix_prob", "ema_decay", "accumulate", "precision",
+        )  # fmt: skip
         return TrainConfig(
-            steps=recipe.epochs * steps_per_epoch,
-            warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
+            steps=recipe.num_steps(steps_per_epoch),
+            warmup_steps=recipe.num_warmup_steps(steps_per_epoch),
             seed=self.seed,
             **{name: getattr(recipe, name) for name in names},
         )
@@ -173,16 +182,17 @@ class Retraining:
             extra["sum_of_losses"] += report.loss
             epoch, rest = divmod(report.step, steps_per_epoch)
             if not rest:
-                validation = measure_accuracy(network, self.images, self.splits.search, self.image_size, report.average)
-                share = validation.accuracy
+                validation = MeasuredFigure.of(
+                    measure(network, self.images, self.splits.search, self.image_size, report.average)
+                )
                 loss = extra["sum_of_losses"] / steps_per_epoch
-                extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{share:.6g}"))
+                extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{validation.value:.6g}"))
                 extra["sum_of_losses"] = 0.0
-                write_metrics(self.out, extra["rows"])
-                scalars.add(VALIDATION, share, report.step)
+                write_metrics(self.out, self.task.metric, extra["rows"])
+                scalars.add(f"{VALIDATION} {self.task.metric}", validation.value, report.step)
                 validated = replace(self.metadata, weights=BEST_EPOCH, epoch=epoch, steps=report.step, validation=validation)
                 keep_best(self.out, validated, report.average or network.state_dict())
-                note = f", validation {share:.1%}"
+                note = f", validation {validation.value:.1%}"
             on_step(report.step, f"loss {report.loss:.2f}{note}")
 
         run = torch.compile(network) if self.recipe.compile else network
@@ -212,10 +222,10 @@ class Retraining:
             network.load_state_dict(state.average)
         test = None
         if self.test_images is not None:
-            test = measure_accuracy(network, self.test_images, range(len(self.test_images)), self.image_size)
+            test = MeasuredFigure.of(measure(network, self.test_images, range(len(self.test_images)), self.image_size))
         measured = replace(
             self.metadata, weights=LAST if state.average is None else AVERAGED, steps=counters.step, precision=counters.precision,
-            validation=measure_accuracy(network, self.images, self.splits.search, self.image_size), test=test,
+            validation=MeasuredFigure.of(measure(network, self.images, self.splits.search, self.image_size)), test=test,
         )  # fmt: skip
         write_weights(self.out / WEIGHTS, network.state_dict(), measured)
         facts = asdict(measured) | {

@@ -47,9 +47,10 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     from nas.search.config import SearchConfig
     from nas.search.pipeline import run_search
     from supernet.data.images import name_of_data, open_images
+    from supernet.data.target_options import TargetOptions
 
     refuse_dry_run(options)
-    images = None if data is None or isinstance(data, str | Path) else open_images(data)
+    images = None if data is None or isinstance(data, str | Path) else open_images(data, TargetOptions.of(options))
     given: dict[str, Any] = {} if data is None else {"data": name_of_data(images or data)}
     config = SearchConfig(budget=budget, **given, **options)
     found = run_search(config, open_console(progress), images)

@@ -96,7 +96,7 @@ def finish(
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
     console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)
     console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
-    source = "..." if supernet_run.data.startswith(OF_CALLER) else supernet_run.data
+    source = "..." if supernet_run.data.startswith(OF_CALLER) else f"{supernet_run.data}{supernet_run.targets.flags}"
     console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {source}", soft_wrap=True)
     return [one.result for one in best], halving
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nas.study.record import Study
     from nas.train.supernet_run import SupernetRun
     from space.network import TokenMixerNet
-    from supernet.accuracy import Score
+    from supernet.score import Score
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.cli.console import table_of
-from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank
+from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
 from nas.search.measured import MeasuredResult
@@ -21,7 +21,7 @@ from proxies.published import Parent
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name
-from supernet.accuracy import Score
+from supernet.score import Score
 
 
 def write_architectures(folder: Path, study: StudyRecord, best: Sequence[MeasuredResult], halving: HalvingRecord | None) -> None:
@@ -49,15 +49,10 @@ def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> N
 
 
 def _row(result: Result) -> dict[str, Any]:
-    score = result.score
     return {
         "proposal": result.index,
         "trial": result.number,
-        "accuracy": score.accuracy,
-        "accuracy_stderr": score.accuracy_stderr,
-        "log_likelihood": score.log_likelihood,
-        "log_likelihood_stderr": score.log_likelihood_stderr,
-        "images": score.num_images,
+        **result.score.facts,
         **result.costs,
         "seconds": result.seconds,
         "fingerprint": result.architecture.fingerprint,
@@ -79,13 +74,14 @@ def print_best(
         best: the winner first.
         parents: those within the budget; one that the search evaluated is shown with its score.
         latencies_of_parents: measured, by name and quantity.
-        judged_by: where the accuracies come from, in words.
+        judged_by: where the scores come from, in words.
         ranking: how well these rank, as far as it is known.
     """
     winner, targets = best[0].result, list(best[0].measured)
     has_images = winner.score.num_images > 0
-    title = f"Accuracy {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
-    scores = ("accuracy %", "log-lik." if has_images else "score")
+    metric = winner.score.metric
+    title = f"{sentence_case(metric)} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
+    scores = (f"{metric} %", "log-lik." if has_images else "score")
     table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %"), title)
 
     def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], top1: str = "") -> None:
@@ -111,12 +107,12 @@ def print_best(
 
 
 def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: str, ranking: str, has_parents: bool) -> Iterator[str]:
-    winner = best[0].result.architecture
+    winner, metric = best[0].result.architecture, best[0].result.score.metric
     widths = "-".join(str(stage.width) for stage in winner.stages)
     yield f"The best has widths {widths} and holds {mixers_in_words(winner)}."
     if judged_by:
         yield (
-            f"Accuracy {judged_by}, ± one standard error: it ranks architectures and is no test accuracy. "
+            f"{sentence_case(metric)} {judged_by}, ± one standard error: it ranks architectures and is no test {metric}. "
             "The best of many is also the luckiest; retrain before you compare."
         )
     if ranking:
@@ -141,7 +137,8 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
     for one in record.candidates:
         table.add_row(one.label, *map(_mean_score, one.rungs), *(["failed"] if one.failure else []))
     console.print(table)
-    console.print("Accuracy in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
+    metric = sentence_case(record.metric)
+    console.print(f"{metric} in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
     if record.finished < len(record.steps):
         console.print(f"--minutes ended successive halving after {record.finished} of {len(record.steps)} rungs.", soft_wrap=True)
     best, *others = record.tied
@@ -153,11 +150,11 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
 
 
 def _mean_score(scores: Sequence[Score]) -> str:
-    return f"{100 * mean(score.accuracy for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
+    return f"{100 * mean(score.value for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
 
 
 def _score(result: Result | None) -> tuple[str, str, str]:
-    return (str(result.number), result.score.accuracy_cell, f"{result.score.log_likelihood:.3f}") if result else ("", "", "")
+    return (str(result.number), result.score.cell, f"{result.score.log_likelihood:.3f}") if result else ("", "", "")
 
 
 def _cost(cost: Cost) -> tuple[str, str]:

@@ -110,7 +110,7 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
 
     if config.supernet is None:
         source = config.data if data is None else data
-        return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed)
+        return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed, config.targets)
     given = config.data if "data" in config.given else None
     run = open_supernet_run(config.supernet, given if data is None else data)
     if not run.weights_file.exists():

@@ -18,7 +18,7 @@ from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
 from nas.search.successive_halving import num_steps, steps_of_rungs
 from nas.train.plan import SAMPLES, latency_phases, training_phase
-from nas.train.supernet_run import CALIBRATION_BATCH, EVALUATION_BATCH, SupernetRun
+from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.target import Target
 
@@ -40,7 +40,7 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
     phases.append(_search_phase(config, drawn, supernet_run, _seconds_of_evaluations(config)))
     if config.halving_candidates:
         phases.append(_halving_phase(config, drawn))
-    memory["for each worker"] = _worker_bytes(config, drawn, shared)
+    memory["for each worker"] = _worker_bytes(config, drawn, shared, supernet_run)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
     return Plan(tuple(phases), memory, _files(config, drawn, shared), passing, note)
 
@@ -58,7 +58,7 @@ def plan_join(config: SearchConfig, band: ArchitectureBand, supernet_run: Supern
     phase = _search_phase(config, drawn, supernet_run, done)
     phase = replace(phase, what=f"{phase.what}; less where others evaluate, too")
     files = {_study(config): max(config.trials - len(done), 0) * STUDY_BYTES}
-    return Plan((phase,), {"for each worker": _worker_bytes(config, drawn, shared)}, files)
+    return Plan((phase,), {"for each worker": _worker_bytes(config, drawn, shared, supernet_run)}, files)
 
 
 def _drawn(band: ArchitectureBand, supernet_run: SupernetRun) -> Workload:
@@ -91,10 +91,11 @@ def _halving_phase(config: SearchConfig, drawn: Workload) -> Phase:
     return Phase("halving", what, None if is_done else seconds)
 
 
-def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload) -> float:
+def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload, supernet_run: SupernetRun) -> float:
     if config.judged_by == "standalone":
         return memory_now() + drawn.training_bytes(BATCH_SIZE)
-    return memory_now() + replace(drawn, params=shared.params).passing_bytes(max(CALIBRATION_BATCH, EVALUATION_BATCH))
+    task = supernet_run.task
+    return memory_now() + replace(drawn, params=shared.params).passing_bytes(max(task.calibration_batch, task.evaluation_batch))
 
 
 def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:

@@ -9,7 +9,7 @@ from nas.samplers.in_band import SpaceExhausted
 from nas.study.architecture_study import ArchitectureStudy
 from nas.study.record import Proposal, Result
 from space.architecture import Architecture
-from supernet.accuracy import Score
+from supernet.score import Score
 
 
 class Proposals:

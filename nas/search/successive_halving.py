@@ -21,7 +21,7 @@ from nas.execution.loop import Deadline
 from nas.runs.records.halving import CandidateRecord, HalvingRecord
 from space.architecture import Architecture
 from space.errors import SpaceError
-from supernet.accuracy import Score
+from supernet.score import Score
 
 if TYPE_CHECKING:
     from nas.study.record import Result

@@ -1,4 +1,4 @@
-"""The live screen of a search: the best beside the best published network that fits, counts, accuracy against trials."""
+"""The live screen of a search: the best beside the best published network that fits, counts, the headline figure against trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from nas.cli.plot import plot
 from nas.study.record import Result, StudySummary
 from proxies.published import Parent
-from supernet.accuracy import Score
+from supernet.score import ACCURACY, Score
 
 TITLES = 2
 """Rows of the plot's title and of an empty one before it."""
@@ -31,7 +31,8 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     best = summary.best
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
-    for heading in ("accuracy %", "log-lik.", "GFLOPs", "Mparams"):
+    metric = best.score.metric if best else ACCURACY
+    for heading in (f"{metric} %", "log-lik.", "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("top-1 %", justify="right", no_wrap=True)
     if best is not None:
@@ -46,7 +47,7 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
     if rows < LEAST_ROWS or not summary.results:
         return Group(table, counts)
-    title = Text("accuracy % against trials; the line: the best so far", "dim")
+    title = Text(f"{metric} % against trials; the line: the best so far", "dim")
     return Group(table, counts, Text(), title, _curve(summary, width, min(rows, MOST_ROWS)))
 
 
@@ -60,7 +61,7 @@ def _mark(summary: StudySummary, parents: Sequence[Parent]) -> tuple[Parent, Res
 
 
 def _score(score: Score) -> tuple[str, str]:
-    return score.accuracy_cell, f"{score.log_likelihood:.3f}"
+    return score.cell, f"{score.log_likelihood:.3f}"
 
 
 def _cost(macs: int, params: int) -> tuple[str, str]:
@@ -77,6 +78,6 @@ def _counts(summary: StudySummary, num_workers: int) -> str:
 
 
 def _curve(summary: StudySummary, width: int, rows: int) -> Text:
-    accuracies = [100 * result.score.accuracy for result in summary.results]
-    best_so_far = list(accumulate(accuracies, max))
-    return plot(list(enumerate(best_so_far, start=1)), list(enumerate(accuracies, start=1)), width, rows)
+    values = [100 * result.score.value for result in summary.results]
+    best_so_far = list(accumulate(values, max))
+    return plot(list(enumerate(best_so_far, start=1)), list(enumerate(values, start=1)), width, rows)

@@ -37,7 +37,7 @@ from proxies.cost import Budget
 from proxies.macs import cost_of
 from proxies.published import Parent
 from space.files import dump_space
-from supernet.accuracy import Score
+from supernet.score import Score
 
 
 class ArchitectureStudy(StudyRecord):

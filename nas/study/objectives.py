@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from proxies.cost import LATENCY, Budget, BudgetError
 
 if TYPE_CHECKING:
-    from supernet.accuracy import Score
+    from supernet.score import Score
 
 ACCURACY = "accuracy"
 NAMES = (ACCURACY, LATENCY, "macs", "params")

@@ -7,7 +7,7 @@ fingerprint and score, and the study's own attributes hold the space.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ from proxies.cost import Cost, target_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import parse_space
-from supernet.accuracy import Score
+from supernet.score import Score
 
 
 class StudyError(UserError):
@@ -65,8 +65,8 @@ class Result(Proposal):
 
     @property
     def rank_key(self) -> tuple[float, float]:
-        """Sorts by log-likelihood, ties by accuracy."""
-        return self.score.log_likelihood, self.score.accuracy
+        """Sorts by log-likelihood, ties by the headline figure."""
+        return self.score.log_likelihood, self.score.value
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class StudyRecord:
         costs, fingerprint = proposal.cost, proposal.architecture.fingerprint
         origin = self._origin | {"trial": proposal.number, "macs": costs.macs, "params": costs.params, "fingerprint": fingerprint}
         predicted = {str(target): cost / 1e6 for quantity, cost in proposal.costs.items() if (target := target_of(quantity))}
-        score = asdict(proposal.score) if isinstance(proposal, Result) else {}
+        score = dict(proposal.score.facts) if isinstance(proposal, Result) else {}
         return origin | ({"predicted_ms": predicted} if predicted else {}) | score
 
     @cached_property
@@ -159,7 +159,7 @@ class StudyRecord:
 
     def _result(self, trial: FrozenTrial) -> Result:
         if trial.number not in self._results:
-            score, seconds = Score(**trial.user_attrs[attr.SCORE]), trial.user_attrs[attr.SECONDS]
+            score, seconds = Score.parsed(trial.user_attrs[attr.SCORE]), trial.user_attrs[attr.SECONDS]
             self._results[trial.number] = Result(**vars(self._proposal(trial)), score=score, seconds=seconds)
         return self._results[trial.number]
 

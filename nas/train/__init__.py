@@ -34,9 +34,10 @@ def train(budget: str | None = None, *, data: Any = "digits", progress: bool = F
     from nas.train.config import TrainingConfig
     from nas.train.training import run_training
     from supernet.data.images import name_of_data, open_images
+    from supernet.data.target_options import TargetOptions
 
     refuse_dry_run(options)
-    images = None if isinstance(data, str | Path) else open_images(data)
+    images = None if isinstance(data, str | Path) else open_images(data, TargetOptions.of(options))
     config = TrainingConfig(budget=budget, data=name_of_data(images or data), **options)
     trained = run_training(config, open_console(progress), images)
     assert trained is not None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cli.data_option import HELP, source_named
-from nas.cli.options import Config, Derived, Group, OptionError, option
+from nas.cli.data_option import HELP, TargetChoice, source_named
+from nas.cli.options import Derived, Group, OptionError, option
 
 WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
 PATHS = ("uniform", "fair", "sandwich")
@@ -28,7 +28,7 @@ def _default_out(config: SupernetConfig) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupernetConfig(Config):
+class SupernetConfig(TargetChoice):
     """Everything that a supernet depends on, for training and search."""
 
     budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)

@@ -19,21 +19,17 @@ from space.files import load_space
 from space.network import TokenMixerNet
 from space.search_space import SearchSpace
 from supernet.calibration import inherited_network
-from supernet.data.batches import evaluation_batches
 from supernet.data.images import ImageSet, open_images
 from supernet.data.own_dataset import Dataset
-from supernet.data.preprocessing import preprocessing_at
 from supernet.data.splits import Splits, split
+from supernet.data.target_options import AS_FOUND, TargetOptions
 from supernet.network import Supernet
 from supernet.sharing import shared_tensors
+from supernet.tasks.task import Task, check_head, task_of_images
 from supernet.training.checkpoint import load_checkpoint
 from supernet.training.distributed import own_device
 
 WEIGHTS = "supernet.safetensors"
-CALIBRATION_BATCH = 64
-EVALUATION_BATCH = 256
-MAX_SEARCH_IMAGES = 1000
-MAX_CALIBRATION_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class SupernetRun:
         data: the `ImageSet.identity` of the images.
         image_size: side in pixels.
         seed: of the initial weights, the splits, the order of images and the paths.
+        targets: how the images' targets are read.
         opened: the images; by default they are opened by name when they are first needed.
     """
 
@@ -54,16 +51,23 @@ class SupernetRun:
     data: str
     image_size: int
     seed: int
+    targets: TargetOptions = AS_FOUND
     opened: ImageSet | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def on_data(
-        cls, folder: Path, space: SearchSpace, data: str | Path | Dataset | ImageSet, image_size: int | None, seed: int
-    ) -> SupernetRun:
-        """A run on data that determine the space's classes and channels, and the image size where none is given."""
-        images = open_images(data)
+        cls, folder: Path, space: SearchSpace, data: str | Path | Dataset | ImageSet, image_size: int | None, seed: int,
+        targets: TargetOptions = AS_FOUND,
+    ) -> SupernetRun:  # fmt: skip
+        """A run on data that determine the space's classes and channels, and the image size where none is given.
+
+        Raises:
+            UserError: the data cannot be opened, or are not for the task of the space's head.
+        """
+        images = open_images(data, targets)
+        check_head("space", space, images)
         space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
-        return cls(folder, space, images.identity, image_size or images.default_image_size(), seed, images)
+        return cls(folder, space, images.identity, image_size or images.default_image_size(), seed, images.targets, images)
 
     @property
     def weights_file(self) -> Path:
@@ -80,13 +84,18 @@ class SupernetRun:
         """Whether there is a training to resume, or its result."""
         return self.weights_file.exists() or self.checkpoint_file.exists()
 
+    @property
+    def task(self) -> Task:
+        """What the supernet is trained and judged for."""
+        return task_of_images(self.images()[0])
+
     def images(self) -> tuple[ImageSet, Splits]:
         """The training part of the data and its splits, which depend on the data and the seed alone."""
         return self._images_and_splits
 
     def metadata_of(self, architecture: Architecture, role: Role = Role.OTHER) -> NetworkMetadata:
         """What is known of the weights that an architecture inherits."""
-        preprocessing, class_names = preprocessing_at(self.image_size), self.images()[0].class_names
+        preprocessing, class_names = self.task.preprocessing(self.image_size), self.images()[0].class_names
         return NetworkMetadata(architecture.fingerprint, preprocessing, class_names, role, INHERITED, seed=self.seed)
 
     def load_supernet(self) -> Supernet:
@@ -96,22 +105,23 @@ class SupernetRun:
     def calibration_batches(self) -> list[Tensor]:
         """The calibration images, on this process's device."""
         images, splits = self.images()
-        batches = evaluation_batches(images, splits.calibration, self.image_size, CALIBRATION_BATCH, device=own_device())
+        batches = self.task.evaluation_batches(images, splits.calibration, self.image_size, self.task.calibration_batch, own_device())
         return [images_BCHW for images_BCHW, _ in batches]
 
     def search_batches(self) -> list[tuple[Tensor, Tensor]]:
-        """The search images and their labels, on this process's device."""
+        """The search images and their targets, on this process's device."""
         images, splits = self.images()
-        return list(evaluation_batches(images, splits.search, self.image_size, EVALUATION_BATCH, device=own_device()))
+        return list(self.task.evaluation_batches(images, splits.search, self.image_size, device=own_device()))
 
     @cached_property
     def _images_and_splits(self) -> tuple[ImageSet, Splits]:
-        images = open_images(self.data) if self.opened is None else self.opened
-        num_search = min(len(images) // 5, MAX_SEARCH_IMAGES)
-        num_calibration = min(len(images) // 10, MAX_CALIBRATION_IMAGES)
-        if num_calibration > CALIBRATION_BATCH:
+        images = open_images(self.data, self.targets) if self.opened is None else self.opened
+        task = task_of_images(images)
+        num_search = min(len(images) // 5, task.max_search_images)
+        num_calibration = min(len(images) // 10, task.max_calibration_images)
+        if num_calibration > task.calibration_batch:
             # Whole batches: statistics are averaged batch by batch.
-            num_calibration -= num_calibration % CALIBRATION_BATCH
+            num_calibration -= num_calibration % task.calibration_batch
         return images, split(images, self.seed, num_search, num_calibration)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,7 +173,8 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     source = config["data"] if data is None else data
     if config.get("supernet"):
         return open_supernet_run(Path(config["supernet"]), source)
-    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"])
+    targets = TargetOptions.of(config)
+    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"], targets)
     if data is not None and run.weights_file.exists():
         with torch.device("meta"):
             expected = shared_tensors(run.space)

@@ -22,7 +22,6 @@ from nas.train.view import training_view
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
 from space.files import load_space
-from supernet.data.batches import Batches
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
@@ -118,7 +117,8 @@ def _open(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None
     """The data, the budget, and the band to train in, without limits on latency; no band for the whole space."""
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)
-    supernet_run = SupernetRun.on_data(config.out, space, config.data if data is None else data, config.image_size, config.seed)
+    source = config.data if data is None else data
+    supernet_run = SupernetRun.on_data(config.out, space, source, config.image_size, config.seed, config.targets)
     if budget is None or config.scope != "band":
         return supernet_run, budget, None
     return supernet_run, budget, ArchitectureBand(supernet_run.space, without_latency(budget))
@@ -163,7 +163,7 @@ def _train(
     state = train_network(
         training,
         training,
-        Batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),
+        supernet_run.task.training_batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),
         _train_config(config),
         slices=training.slices,
         checkpoint=supernet_run.checkpoint_file,

@@ -91,7 +91,8 @@ def loss_gradients(network: nn.Module, batch: Batch) -> dict[str, tuple[Tensor, 
     tensors = tensors_of(network)
     logits = run_network(network, tensors, batch.images)
     classes, labels = logits.shape[1] if logits.ndim > 1 else 1, batch.labels
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+    # Targets of more dimensions, such as masks, are the loss's own matter: some of them may be no class.
+    if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ScoreError(f"labels: got {int(labels.min())} to {int(labels.max())}, expected 0 to {classes - 1}, the network's classes")
     return weight_gradients(batch.loss(logits, labels), tensors)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from space.errors import UserError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, classes) and labels (B,) to a scalar."""
+"""Logits (B, classes, ...) and targets (B, ...) to a scalar."""
 
 
 class ScoreError(UserError):
@@ -26,7 +26,7 @@ class Batch:
 
     Args:
         images: (B, C, H, W), floating point.
-        labels: (B,), int64.
+        labels: (B,), int64, or other targets (B, ...) of the loss.
     """
 
     images: Tensor
@@ -57,9 +57,9 @@ class ZeroCostScore:
 
     def __call__(self, network: nn.Module, images_BCHW: Tensor, labels_B: Tensor, loss: Loss = F.cross_entropy) -> float:
         """ZeroCostScore a network; ScoreError where it or the batch does not allow it."""
-        if images_BCHW.ndim != 4 or not images_BCHW.is_floating_point() or labels_B.shape != images_BCHW.shape[:1]:
+        if images_BCHW.ndim != 4 or not images_BCHW.is_floating_point() or labels_B.shape[:1] != images_BCHW.shape[:1]:
             got = f"got {images_BCHW.dtype} images {tuple(images_BCHW.shape)} and labels {tuple(labels_B.shape)}"
-            raise ScoreError(f"{self.name}: {got}, expected floats (B, C, H, W) and (B,)")
+            raise ScoreError(f"{self.name}: {got}, expected floats (B, C, H, W) and (B, ...)")
         if len(images_BCHW) < self.min_batch:
             raise ScoreError(f"{self.name}: got a batch of {len(images_BCHW)}, expected {self.min_batch} images or more")
         with torch.inference_mode(False), torch.enable_grad():

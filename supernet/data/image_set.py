@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, BinaryIO, Protocol
@@ -16,9 +16,14 @@ from space.errors import one_line
 from space.limits import MIN_IMAGE_SIZE
 from supernet.data.own_dataset import identity_of
 from supernet.data.pixels import as_rgb, opened
+from supernet.data.target_options import AS_FOUND, TargetOptions
 from supernet.data.unreadable import DataError, Unreadable, UnreadableImage, listed, printable
 
+CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
+"""The tasks of images with a class each, and of images with a class for every pixel."""
 MAX_DEFAULT_SIZE = 224
+FEW_IMAGES = 100
+"""To judge on: with less, an accuracy of 50 % is not known to within 10 points."""
 NOT_MIRRORED = ("mnist", "svhn", "digits")
 """Words in the names of sets of letters or numbers, which change their meaning when they are mirrored."""
 SMALL_PIXELS = 64 * 64
@@ -76,6 +81,7 @@ class ImageSet:
         mirror: whether an image's mirror image has the same label; not so for digits.
         crop: whether the greater part of an image has the same label; not so where things are counted.
         remarks: what a user should know of the source, such as what was passed over in it, a line each.
+        targets: how they were asked to be read.
         reopen: the function, and its arguments, that opens the set again in another process; None where the reader travels.
     """
 
@@ -87,11 +93,17 @@ class ImageSet:
     mirror: bool = True
     crop: bool = True
     remarks: tuple[str, ...] = ()
+    targets: TargetOptions = AS_FOUND
     reopen: tuple[Callable[..., ImageSet | None], *tuple[Any, ...]] | None = None
     _decoded: dict[int, Image.Image] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def task(self) -> str:
+        """The name of the task that the targets are for."""
+        return CLASSIFICATION
 
     @property
     def num_classes(self) -> int:
@@ -125,6 +137,21 @@ class ImageSet:
             return f"{first} a class"
         largest_one = f"{counts[largest]} ({printable(largest)})"
         return f"{first} ({printable(smallest)}) to {largest_one} a class, median {np.median(list(counts.values())):g}"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a run keeps of the set: numbers of images, in terms of JSON."""
+        return {"images": len(self), "images_by_class": self.images_by_class}
+
+    def cautions_on(self, indices: np.ndarray) -> Iterator[str]:
+        """What makes figures on some of the images doubtful, a line each."""
+        absent = np.flatnonzero(np.bincount(self.labels[indices], minlength=self.num_classes) == 0)
+        if len(absent):
+            names = printable(listed([self.class_names[label] for label in absent]))
+            yield f"too few images to be judged: classes {names}"
+        if len(indices) < FEW_IMAGES:
+            margin = 98 / max(len(indices), 1) ** 0.5
+            yield f"few images to judge on: accuracies on {len(indices)} are known to about ± {margin:.0f} points"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:
@@ -170,6 +197,10 @@ class ImageSet:
         if not sides:
             raise DataError(f"{self.source}: got no image that can be read")
         return max(MIN_IMAGE_SIZE, min(MAX_DEFAULT_SIZE, -(-int(np.median(sides)) // 32) * 32))
+
+    def sizes_of(self, indices: Sequence[int] | np.ndarray) -> Mapping[int, tuple[int, int]]:
+        """Widths and heights of those images that can be read."""
+        return self._of_readable(np.asarray(indices), self.size)
 
     def sampled_sizes(self) -> Sequence[tuple[int, int]]:
         """Widths and heights of some images that can be read, spread over the set."""

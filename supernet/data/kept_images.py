@@ -22,16 +22,18 @@ class KeptImages:
 
     Args:
         indices: numbers of the images in the set.
-        side: of the space for one image, in pixels; larger images are reduced to it.
+        side: of the space for one image, in pixels; larger images are to be reduced to it.
+        channels: of the pixels; 4 of images with masks.
     """
 
-    def __init__(self, images: ImageSet, indices: np.ndarray, side: int, device: torch.device) -> None:
+    def __init__(self, images: ImageSet, indices: np.ndarray, side: int, device: torch.device, channels: int = 3) -> None:
         self.device = device
+        self.side = side
         self.decoded = Decoded(side)
         self._row = np.full(len(images), -1)
         self._row[indices] = np.arange(len(indices))
         self._labels = torch.from_numpy(images.labels[indices]).to(device)
-        self._pixels = torch.empty((len(indices), 3, side, side), dtype=torch.uint8, device=device)
+        self._pixels = torch.empty((len(indices), channels, side, side), dtype=torch.uint8, device=device)
         self._sizes = np.zeros((len(indices), 2), dtype=np.int64)
 
     @property
@@ -62,7 +64,7 @@ class KeptImages:
         return self._sizes[self._rows(samples)]
 
     def batch(self, samples: list[Sample]) -> tuple[Tensor, Tensor]:
-        """Pixels (B, 3, side, side) uint8, of which each image fills the top left, and labels (B,)."""
+        """Pixels (B, channels, side, side) uint8, of which each image fills the top left, and labels (B,)."""
         rows = on_device(self._rows(samples), self.device)
         return self._pixels[rows], self._labels[rows]
 
@@ -82,21 +84,25 @@ class Decoded:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def kept_images(images: ImageSet, indices: np.ndarray, least_side: int, device: torch.device) -> KeptImages | None:
+def kept_images(
+    images: ImageSet, indices: np.ndarray, least_side: int, device: torch.device, channels: int = 3, max_pixels: float = SMALL_PIXELS
+) -> KeptImages | None:
     """The space for some images of a set on a device, with those in it that were loaded before; None where they take too much.
 
     Args:
         least_side: see `ImageSet.decode`.
+        max_pixels: of the space for an image on a CPU. Worker processes with Pillow resize larger images faster than matrix products on
+            the cores that train.
     """
     key = (device, least_side, indices.tobytes())
     if key not in images.kept:
         sizes = images.sampled_sizes()
         # Photos may be turned upright, so the space is square. A power of two is what decoding at a reduced size can save.
         side = max((-(-max(size) // _reduction(min(size), least_side)) for size in sizes), default=0)
-        if not sizes or not _fits(len(indices), side, device):
+        if not sizes or not _fits(len(indices), side, device, channels, max_pixels):
             return None
         images.kept.clear()
-        images.kept[key] = KeptImages(images, indices, side, device)
+        images.kept[key] = KeptImages(images, indices, side, device, channels)
     return images.kept[key]
 
 
@@ -110,9 +116,8 @@ def _reduction(side: int, least_side: int) -> int:
     return max(factor for factor in (1, 2, 4, 8) if factor == 1 or side >= factor * least_side)
 
 
-def _fits(total: int, side: int, device: torch.device) -> bool:
-    total_bytes = 3 * side**2 * total
+def _fits(total: int, side: int, device: torch.device, channels: int, max_pixels: float) -> bool:
+    total_bytes = channels * side**2 * total
     if device.type == "cuda":
         return total_bytes <= MAX_SHARE_OF_DEVICE * torch.cuda.get_device_properties(device).total_memory
-    # Worker processes with Pillow resize large images faster than matrix products on the cores that train.
-    return side**2 <= SMALL_PIXELS and total_bytes <= CACHE_BYTES
+    return side**2 <= max_pixels and total_bytes <= CACHE_BYTES

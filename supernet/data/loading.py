@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -51,7 +50,7 @@ class ImageLoader(Dataset):
     """Loads lists of samples; the number of a sample seeds the transform.
 
     Args:
-        transform: an image to pixels (3, H, W) uint8.
+        transform: a decoded image to pixels (C, H, W) uint8.
         least_side: see `ImageSet.decode`; None reads whole images, and keeps small ones decoded.
         part: numbers of the images that may replace an unreadable one of their class; None leaves unreadable images out.
     """
@@ -59,7 +58,7 @@ class ImageLoader(Dataset):
     def __init__(
         self,
         images: ImageSet,
-        transform: Callable[[Image.Image], Tensor],
+        transform: Callable[[Any], Tensor],
         least_side: int | None = None,
         seed: int = 0,
         part: np.ndarray | None = None,
@@ -109,11 +108,11 @@ class ImageLoader(Dataset):
         labels_B = torch.from_numpy(self._images.labels[np.array(indices, dtype=np.int64)])
         return Loaded(indices, _padded(pixels, sizes_B2), sizes_B2, labels_B, unreadable)
 
-    def _read(self, index: int, unreadable: dict[int, str]) -> Image.Image | None:
+    def _read(self, index: int, unreadable: dict[int, str]) -> Any:
         images = self._images
         for candidate in itertools.chain([index], self._replacements(index)):
             try:
-                return images.read(candidate) if self._least_side is None else images.decode(candidate, self._least_side)
+                return self._decoded(candidate)
             except UnreadableImage as error:
                 unreadable[candidate] = error.brief
         if self._part is None:
@@ -121,13 +120,16 @@ class ImageLoader(Dataset):
         name = images.class_names[images.labels[index]]
         raise DataError(f"{images.source}: got no image of the class {name!r:.60} to train on that can be read")
 
+    def _decoded(self, index: int) -> Any:
+        return self._images.read(index) if self._least_side is None else self._images.decode(index, self._least_side)
+
     def _replacements(self, index: int) -> Iterator[int]:
         """The other images of the same class in the part, the next ones first."""
         if self._part is not None:
             members = np.sort(self._part[self._images.labels[self._part] == self._images.labels[index]])
             yield from map(int, np.roll(members, -int(np.searchsorted(members, index)))[1:])
 
-    def _transformed(self, number: int, index: int, image: Image.Image) -> Tensor:
+    def _transformed(self, number: int, index: int, image: Any) -> Tensor:
         reseed("augment", self._seed, number)
         try:
             return self._transform(image)
@@ -148,7 +150,7 @@ def _padded(pixels: list[Tensor], sizes_B2: np.ndarray) -> Tensor:
         return torch.empty((0, 3, 0, 0), dtype=torch.uint8)
     if (sizes_B2 == sizes_B2[0]).all():
         return torch.stack(pixels)
-    padded = torch.zeros((len(pixels), 3, *sizes_B2.max(0).tolist()), dtype=torch.uint8)
+    padded = torch.zeros((len(pixels), len(pixels[0]), *sizes_B2.max(0).tolist()), dtype=torch.uint8)
     for row, one in zip(padded, pixels, strict=True):
         row[:, : one.shape[1], : one.shape[2]] = one
     return padded

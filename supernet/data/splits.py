@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from supernet.data.image_set import ImageSet
-from supernet.data.unreadable import DataError, listed, printable
+from supernet.data.unreadable import DataError
 from supernet.seeding import seed_of
-
-FEW_IMAGES = 100
-"""To judge on: with less, an accuracy of 50 % is not known to within 10 points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +54,5 @@ def split(images: ImageSet, seed: int, num_search: int | None = None, num_calibr
 
 
 def cautions(images: ImageSet, splits: Splits) -> Iterator[str]:
-    """What makes accuracies on the search images doubtful, a line each."""
-    absent = np.flatnonzero(np.bincount(images.labels[splits.search], minlength=images.num_classes) == 0)
-    if len(absent):
-        names = printable(listed([images.class_names[label] for label in absent]))
-        yield f"too few images to be judged: classes {names}"
-    if len(splits.search) < FEW_IMAGES:
-        margin = 98 / max(len(splits.search), 1) ** 0.5
-        yield f"few images to judge on: accuracies on {len(splits.search)} are known to about ± {margin:.0f} points"
+    """What makes figures on the search images doubtful, a line each."""
+    return images.cautions_on(splits.search)

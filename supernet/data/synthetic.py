@@ -34,7 +34,7 @@ Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Task:
+class SyntheticTask:
     """A classification task, and how images of its labels are made."""
 
     class_names: tuple[str, ...]
@@ -93,11 +93,11 @@ def channels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return GREY + CONTRAST * noise
 
 
-TASKS: Mapping[str, Task] = {
-    "texture": Task(("across", "down", "falling", "rising"), texture),
-    "pairs": Task(("same", "one apart", "two apart", "three apart"), pairs),
-    "counts": Task(("one", "two", "three", "four"), counts),
-    "channels": Task(("none", "red and green", "red and blue", "green and blue"), channels),
+TASKS: Mapping[str, SyntheticTask] = {
+    "texture": SyntheticTask(("across", "down", "falling", "rising"), texture),
+    "pairs": SyntheticTask(("same", "one apart", "two apart", "three apart"), pairs),
+    "counts": SyntheticTask(("one", "two", "three", "four"), counts),
+    "channels": SyntheticTask(("none", "red and green", "red and blue", "green and blue"), channels),
 }
 
 

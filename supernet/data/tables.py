@@ -1,4 +1,4 @@
-"""Arrow tables of images and labels: Parquet and Arrow files, and what the package `datasets` gets by name from Hugging Face.
+"""Arrow tables of images and labels, or masks: Parquet and Arrow files, and what the package `datasets` gets by name from Hugging Face.
 
 Nothing in them is unpickled, and no code of a data set is run. Parquet is read into memory; Arrow files stay on disk.
 """
@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from space.errors import one_line
-from supernet.data.image_set import MAX_BYTES, EncodedImages, ImageSet, labelled_set
+from supernet.data.image_set import CLASSIFICATION, MAX_BYTES, EncodedImages, ImageSet, labelled_set
 from supernet.data.labelled_files import LABEL_COLUMNS
 from supernet.data.parts import rows_in_part
+from supernet.data.segmentation.masks import EncodedMasks
+from supernet.data.segmentation.opening import images_with_masks
+from supernet.data.target_options import TargetOptions
 from supernet.data.unreadable import DataError, listed
 
 if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet", ".arrow")
+MASK_COLUMNS = ("mask", "annotation", "segmentation", "segmentation_mask", "semantic_mask", "label", "labels")
+"""Names that the column of masks may have, in lower case."""
 
 
 class _EncodedColumn(EncodedImages):
@@ -42,7 +47,9 @@ class _EncodedColumn(EncodedImages):
         return f"{self._name}: row {row}"
 
 
-def images_of_tables(source: str, files: Sequence[Path], part: str) -> ImageSet | None:
+def images_of_tables(
+    source: str, files: Sequence[Path], part: str, targets: TargetOptions, class_names: Sequence[str] | None
+) -> ImageSet | None:
     """The images of Parquet or Arrow files; `train`, `test` or the like in a file's name is its split."""
     import pyarrow
 
@@ -51,12 +58,12 @@ def images_of_tables(source: str, files: Sequence[Path], part: str) -> ImageSet 
         return None
     try:
         tables = [_read(file) for file in _checked([files[row] for row in rows], source)]
-        return _images_of(source, pyarrow.concat_tables(tables))
+        return _images_of(source, pyarrow.concat_tables(tables), targets, class_names)
     except pyarrow.ArrowException as error:
         raise DataError(f"{source}: cannot be read as a table ({one_line(error)}); copy it again if it was cut off") from None
 
 
-def images_of_hugging_face(name: str, parts: Sequence[str]) -> ImageSet:
+def images_of_hugging_face(name: str, parts: Sequence[str], targets: TargetOptions, class_names: Sequence[str] | None) -> ImageSet:
     """The first of some splits that a set `hfds/owner/set` has; what was downloaded once is read without a network."""
     try:
         import datasets
@@ -69,7 +76,8 @@ def images_of_hugging_face(name: str, parts: Sequence[str]) -> ImageSet:
         except Exception as error:  # Whatever the network, the hub or a builder raises.
             reasons.append(one_line(error))
         else:
-            return _images_of(name, found.data.table.replace_schema_metadata(found.features.arrow_schema.metadata))
+            table = found.data.table.replace_schema_metadata(found.features.arrow_schema.metadata)
+            return _images_of(name, table, targets, class_names)
     raise DataError(f"{name}: cannot be opened ({reasons[0]})")
 
 
@@ -100,7 +108,7 @@ def _read(file: Path) -> pyarrow.Table:
         return ipc.open_file(content).read_all()
 
 
-def _images_of(source: str, table: pyarrow.Table) -> ImageSet:
+def _images_of(source: str, table: pyarrow.Table, targets: TargetOptions, class_names: Sequence[str] | None) -> ImageSet:
     from pyarrow import types
 
     features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
@@ -111,6 +119,16 @@ def _images_of(source: str, table: pyarrow.Table) -> ImageSet:
     at_image = [field.name for field in table.schema if is_image(field.type)]
     named = [name for name in LABEL_COLUMNS if name in table.column_names]
     at_label = named or [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"]
+    at_mask = [name for name in at_image if name.lower() in MASK_COLUMNS]
+    if len(at_image) == 2 and len(at_mask) == 1 and targets.task != CLASSIFICATION:
+        at_label = [name for name in at_label if name not in at_image]
+        if at_label and targets.task is None:
+            both = f"{listed(at_image)} and {at_label[0]}"
+            raise DataError(f"{source}: got columns of images, masks and classes, {both}; expected --task classification or segmentation")
+        (at_image_itself,) = (name for name in at_image if name not in at_mask)
+        masks = EncodedMasks(_EncodedColumn(source, table[at_mask[0]]))
+        return images_with_masks(source, _EncodedColumn(source, table[at_image_itself]), masks, len(table), targets, class_names)
+    at_image = [name for name in at_image if name not in at_mask]
     if len(at_image) != 1 or len(at_label) != 1:
         raise DataError(f"{source}: got columns {listed(table.column_names)}, expected one of images and one called {LABEL_COLUMNS[0]}")
     reader, labels = _EncodedColumn(source, table[at_image[0]]), table[at_label[0]].to_pylist()

@@ -28,7 +28,10 @@ class TrainConfig:
     Args:
         steps: updates of the weights in all.
         optimizer: a name of `timm.optim`.
-        lr: the highest learning rate; it rises over `warmup_steps`, then falls to zero along a cosine.
+        lr: the highest learning rate; it rises over `warmup_steps`, then falls to zero along `schedule`.
+        schedule: a cosine, or a straight line (`poly` with power 1).
+        head_lr: factor of the learning rate for the parameters of the head.
+        decay_all: whether weights of norms, and biases, decay as well.
         clip_grad: greatest norm of all gradients together; none does not clip.
         label_smoothing: share of the target that is spread over all classes.
         mixup, cutmix: alpha of the Beta distribution; 0 is off.
@@ -42,6 +45,9 @@ class TrainConfig:
     optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
+    schedule: Literal["cosine", "poly"] = "cosine"
+    head_lr: float = 1.0
+    decay_all: bool = False
     warmup_steps: int = 0
     clip_grad: float | None = 5.0
     label_smoothing: float = 0.1
@@ -81,15 +87,34 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     # Imported here: it takes seconds, and many who name a recipe do not train.
     from timm.optim import create_optimizer_v2
 
+    # timm's schedulers multiply the rate of a group by its scale.
+    head: dict[str, Any] = {} if config.head_lr == 1 else {"param_group_fn": lambda whole: _apart(whole, config)}
     try:
         # A step on hundreds of small tensors is four times as fast fused.
         fused: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
-        optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **fused)
+        optimizer = create_optimizer_v2(
+            model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, filter_bias_and_bn=not config.decay_all,
+            **(fused | head),
+        )  # fmt: skip
     except (ValueError, AssertionError) as error:
         raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({one_line(error):.120})") from None
     if getattr(optimizer, "is_second_order", False):
         raise TrainingError(f"optimizer: got {config.optimizer!r}, expected one that needs gradients of first order alone")
     return optimizer
+
+
+def _apart(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups of parameters, those of the head apart; norms and biases apart, too, where they do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("head."), config.decay_all or parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters, "weight_decay": config.weight_decay if decays else 0.0,
+            **({"lr_scale": config.head_lr} if of_head else {}),
+        }
+        for (of_head, decays), parameters in groups.items()
+    ]  # fmt: skip
 
 
 def precision_of(device: torch.device) -> Precision:

@@ -53,6 +53,18 @@ def all_reduced(value: Tensor) -> Tensor:
     return value
 
 
+def all_gathered(rows: Tensor) -> Tensor:
+    """The rows of all processes, (N, ...) each, one after the other, on this process's device."""
+    if num_processes() == 1:
+        return rows
+    counts = torch.zeros(num_processes(), dtype=torch.int64)
+    counts[process_index()] = len(rows)
+    ends = all_reduced(counts).cumsum(0).tolist()
+    gathered = rows.new_zeros((ends[-1], *rows.shape[1:]))
+    gathered[ends[process_index()] - len(rows) : ends[process_index()]] = rows
+    return all_reduced(gathered)
+
+
 def average_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace floating-point tensors of one type by their means over all processes, in place."""
     if num_processes() > 1 and tensors:

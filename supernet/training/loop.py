@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from supernet.data.batches import Batches, rows_of_part
 from supernet.slices import Slices
+from supernet.tasks.task import task_of_images
 from supernet.training.checkpointer import Checkpointer
 from supernet.training.config import TrainConfig, num_parts, precision_of
 from supernet.training.distributed import all_reduced, num_processes, own_device, process_index
@@ -73,7 +74,7 @@ def train_network(
     precision = precision_of(device) if config.precision == "auto" else config.precision
     state = TrainState(model.to(device).train(), config, precision, {} if extra is None else extra)
     own_parts = range(process_index(), parts, num_processes())
-    train_step = TrainStep(state, forward, config, slices or Slices(), batches.num_classes, own_parts)
+    train_step = TrainStep(state, forward, config, slices or Slices(), task_of_images(batches.images), batches.num_classes, own_parts)
     checkpointer = Checkpointer(checkpoint, _settings(config, batches, parts), on_save)
     checkpointer.resume(state)
     end_seconds = math.inf if max_seconds is None else state.counters.seconds + max_seconds

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from supernet.seeding import reseed, seeded
 from supernet.slices import SlicedParameter, Slices, update
+from supernet.tasks.task import Task
 from supernet.training.config import TrainConfig, autocast
 from supernet.training.distributed import all_reduced, average_over_processes, flatten, num_processes, own_device, unflatten
 from supernet.training.losses import Distilled, Output, loss_of
@@ -61,15 +62,17 @@ class StepResult(NamedTuple):
 
 
 class TrainStep:
-    """`train_step(state, images, labels)` trains on one batch and changes the state in place.
+    """`train_step(state, images, targets)` trains on one batch and changes the state in place.
 
     Args:
         slices: the parameter slices that `forward` runs.
+        task: what the targets are for.
+        num_classes: that labels of mixed images have.
         parts: numbers of the parts of a batch that this process trains on.
     """
 
     def __init__(
-        self, state: TrainState, forward: Forward, config: TrainConfig, slices: Slices, num_classes: int, parts: Sequence[int]
+        self, state: TrainState, forward: Forward, config: TrainConfig, slices: Slices, task: Task, num_classes: int, parts: Sequence[int]
     ) -> None:
         # Imported here: they take seconds, and many who name a recipe do not train.
         from timm.data import Mixup
@@ -78,23 +81,25 @@ class TrainStep:
         self._forward = forward
         self._config = config
         self._slices = slices
+        self._task = task
         self._parts = parts
         self._scheduler, _ = create_scheduler_v2(
-            state.optimizer, "cosine", num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
-            step_on_epochs=False, updates_per_epoch=1,
+            state.optimizer, config.schedule, num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
+            # The power of `poly`.
+            decay_rate=1.0, step_on_epochs=False, updates_per_epoch=1,
         )  # fmt: skip
         self._mixup = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
                             num_classes=num_classes) if config.is_mixed else None  # fmt: skip
 
-    def __call__(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> StepResult:
+    def __call__(self, state: TrainState, images_BCHW: Tensor, targets: Tensor) -> StepResult:
         """Update the weights; skip the update, changing none of them, where the loss or a gradient is not finite.
 
         Args:
-            images_BCHW, labels_B: this process's parts of the batch, on its device.
+            images_BCHW, targets: this process's parts of the batch, on its device.
         """
         config, buffers = self._config, _Buffers(state.model)
         self._set_lr(state)
-        loss = self._backward(state, images_BCHW, labels_B)
+        loss = self._backward(state, images_BCHW, targets)
         trained = self._slices.with_gradients(state.parameters)
         # Every process ran the same paths, so the same slices have gradients everywhere.
         average_over_processes([one.gradient for one in trained])
@@ -118,23 +123,23 @@ class TrainStep:
         for group in state.optimizer.param_groups:
             group["lr"] *= state.counters.lr_factor
 
-    def _backward(self, state: TrainState, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
+    def _backward(self, state: TrainState, images_BCHW: Tensor, targets: Tensor) -> Tensor:
         """Set the gradients; the mean loss over all paths, parts and processes, a scalar."""
         config, step, device, num_parts = self._config, state.counters.step, own_device(), len(self._parts)
         losses = []
         # Mixed labels are smooth already.
         smoothing = config.label_smoothing if self._mixup is None else 0.0
-        split = zip(self._parts, images_BCHW.chunk(num_parts), labels_B.chunk(num_parts), strict=True)
-        for number, images, labels in split:
+        split = zip(self._parts, images_BCHW.chunk(num_parts), targets.chunk(num_parts), strict=True)
+        for number, images, of_part in split:
             with seeded("step", config.seed, step):
                 if self._mixup is not None:
-                    images, labels = self._mixup(images, labels)
+                    images, of_part = self._mixup(images, of_part)
                 if number:
                     reseed("part", config.seed, step, number)
                 with autocast(device, state.counters.precision):
                     outputs = self._forward(step, images)
                     for output in [outputs] if isinstance(outputs, Tensor | Distilled) else outputs:
-                        loss = loss_of(output, labels, smoothing)
+                        loss = loss_of(output, of_part, self._task, smoothing)
                         losses.append(loss.detach())
                         (loss / num_parts).backward()
         return all_reduced(torch.stack(losses).mean()) / num_processes()

@@ -31,7 +31,7 @@ from nas.study.storage import open_storage
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.files import load_architecture, load_provenance, parse_space
-from supernet.accuracy import Score
+from supernet.score import Score
 from tests.nas.small_search import BUDGET, SPACE
 
 TRIALS = 6

@@ -13,7 +13,7 @@ import pytest
 
 from nas.compare import __main__ as compare
 from nas.compare import compare as compare_call
-from nas.compare.comparison import Accuracies, Contender
+from nas.compare.comparison import Contender, ContenderResult
 from nas.compare.outputs import comparison_table, median_of_random
 from nas.execution.loop import JobError
 from nas.retrain import retraining
@@ -78,7 +78,7 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
     budget = parse_budget(BUDGET, floor=0.5)
     for row in rows:
         result = json.loads((searched / "run" / "comparison" / f"{row['fingerprint']}-{row['seed']}" / "result.json").read_text())
-        assert (result["test"]["accuracy"], result["test"]["images"]) == (float(row["test_accuracy"]), 12)
+        assert (result["test"]["value"], result["test"]["images"]) == (float(row["test_accuracy"]), 12)
         assert (result["steps"], result["seed"]) == (result["planned_steps"], int(row["seed"]))
         assert int(row["macs"]) <= budget.limits["macs"]
         if row["network"].startswith("random"):
@@ -102,8 +102,8 @@ def test_what_cannot_be_compared_is_refused(searched: Path, mistaken: Mistaken) 
 ARCHITECTURE = load_space("hybrid-32").smallest()
 
 
-def accuracies(label: str, *by_seed: float, role: Role = Role.OTHER) -> Accuracies:
-    return Accuracies(Contender(label, ARCHITECTURE, role), by_seed)
+def accuracies(label: str, *by_seed: float, role: Role = Role.OTHER) -> ContenderResult:
+    return ContenderResult(Contender(label, ARCHITECTURE, role), by_seed)
 
 
 def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
@@ -118,11 +118,11 @@ def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
 
 def test_the_median_is_that_of_the_random_ones() -> None:
     rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, role=Role.RANDOM) for i in (2, 5, 3))]
-    assert comparison_table([accuracies("found", 0.5, 0.6)], rows[0])[1][0][3] == "55.0 [0.0, 100.0]"
+    assert comparison_table([accuracies("found", 0.5, 0.6)], rows[0], "accuracy")[1][0][3] == "55.0 [0.0, 100.0]"
     middle = median_of_random(rows)
     assert middle is rows[4]
     assert median_of_random(rows[:2]) is None
-    _, table = comparison_table(rows, rows[0])
+    _, table = comparison_table(rows, rows[0], "accuracy")
     assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
     assert [row[-1] for row in table] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
     assert table[0][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.data import images
+from supernet.data import sources
 from tests.commands import main_of
 from tests.nas.small_commands import NAMES, commands, copied
 
@@ -20,13 +20,13 @@ def test_a_data_set_is_opened_once(
 ) -> None:
     place = copied(finished, tmp_path)
     opened: Counter[tuple[Path, str]] = Counter()
-    store = images._stored
+    store = sources._stored
 
-    def counted(path: Path, part: str) -> images.ImageSet | None:
+    def counted(path: Path, part: str, *more: object) -> sources.ImageSet | None:
         opened[path, part] += 1
-        return store(path, part)
+        return store(path, part, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "_stored", counted)
+    monkeypatch.setattr(sources, "_stored", counted)
     arguments = [*commands(place)[name][0], *more]
     if name == "search" and not more:
         arguments += ["--halving-candidates", "2", "--halving-steps", "2"]

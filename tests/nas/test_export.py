@@ -23,7 +23,7 @@ from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, FUSABLE, format_named
 from nas.export.format import ExportedNetwork, ExportError, Format, differences
-from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredAccuracy, NetworkMetadata, read_metadata
+from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, NetworkMetadata, read_metadata
 from nas.runs.records.role import Role
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture, load_provenance
 from space.errors import UserError
@@ -151,7 +151,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     (folder / "small.yaml").write_text(dump_architecture(SMALL, {"role": "winner", "study": "of-spring", "trial": 17, "accuracy": 0.33}))
     trained = replace(metadata_of(SMALL, SIDE), role=Role.WINNER, steps=100, seed=3)
-    tested, validated = MeasuredAccuracy(0.875, (0.8, 0.9), 800), MeasuredAccuracy(0.9125, (0.9, 0.95), 200)
+    tested, validated = MeasuredFigure(0.875, (0.8, 0.9), 800), MeasuredFigure(0.9125, (0.9, 0.95), 200)
     last, best = replace(trained, weights=LAST, test=tested), replace(trained, weights=BEST_EPOCH, epoch=7, validation=validated)
     for name, metadata in (("weights", last), ("best", best)):
         save_file(randomised(build_network(SMALL)).state_dict(), folder / f"{name}.safetensors", metadata.header)

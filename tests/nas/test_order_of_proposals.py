@@ -17,7 +17,7 @@ from nas.study.schedule import MAX_INTERRUPTIONS
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
 from space.files import parse_space
-from supernet.accuracy import Score
+from supernet.score import Score
 from tests.nas.small_search import BUDGET, SPACE
 
 STALENESS, TRIALS = 4, 36

@@ -38,8 +38,8 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space.files import dump_architecture, load_architecture, load_provenance, load_space
-from supernet.accuracy import Score
 from supernet.intervals import over_images, over_seeds
+from supernet.score import Score
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import SPACE, command
 from tests.pictures import write_pictures
@@ -150,7 +150,7 @@ def test_a_page_tells_all_that_was_measured(run: Path) -> None:
     assert page.tags["svg"] == 6
     results, best = results_of(run), load_provenance(run / "best.yaml")
     (winner,) = [result for result in results if result.number == best["trial"]]
-    accuracy = over_images(winner.score.accuracy, winner.score.num_images)
+    accuracy = over_images(winner.score.value, winner.score.num_images)
     for printed in (
         f"trial {winner.number} won: {winner.cost}",
         f"{100 * accuracy.share:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]",
@@ -274,7 +274,7 @@ def test_ablations_are_paired_differences_and_scored_once(run: Path, capsys: pyt
     for one in ablation.replacements[:3]:
         score, effect = evaluator(one.architecture), found.effects[one.architecture.fingerprint]
         assert effect.log_likelihood == pytest.approx(score.log_likelihood - reference.log_likelihood, abs=1e-6)
-        assert effect.accuracy == pytest.approx(score.accuracy - reference.accuracy)
+        assert effect.headline == pytest.approx(score.value - reference.value)
         assert (effect.macs, effect.params) == (cost_of(one.architecture).macs, cost_of(one.architecture).params)
     before = (run / "ablation.json").stat().st_mtime_ns
     assert report.main([str(run), "--ablation"]) == 0

@@ -22,7 +22,7 @@ from torch._dynamo.exc import InternalTorchDynamoError
 
 from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
-from nas.retrain.accuracy import measure_accuracy
+from nas.retrain.measuring import measure
 from nas.retrain.recipe import DEIT_POLICY, load_recipe, recipe_names
 from nas.runs.records.metadata import read_metadata
 from nas.train.__main__ import main as train_main
@@ -31,7 +31,7 @@ from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_provenance, load_space
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data import images as images_module
+from supernet.data import sources
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.data.splits import split
 from supernet.training.loop import train_network
@@ -87,10 +87,10 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     assert results["validation"]["images"] == 5
     assert results["finished"]
     # Classes that differ in colour are learnt at once.
-    assert results["test"]["accuracy"] > 0.6
+    assert results["test"]["value"] > 0.6
     low, high = results["test"]["interval95"]
-    assert 0 <= low < results["test"]["accuracy"] <= high <= 1
-    assert f"{results['test']['accuracy']:.2%}" in shown
+    assert 0 <= low < results["test"]["value"] <= high <= 1
+    assert f"{results['test']['value']:.2%}" in shown
 
     architecture = load_architecture(work / "run" / "architecture.yaml")
     assert architecture == TINY.replace(num_classes=3)
@@ -101,7 +101,7 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     network.load_state_dict(load_file(work / "run" / "weights.safetensors"))
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert measure_accuracy(network, test, range(len(test)), 32).accuracy == results["test"]["accuracy"]
+    assert measure(network, test, range(len(test)), 32).value == results["test"]["value"]
 
     with (work / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -110,11 +110,11 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     assert all(0 <= float(row["validation_accuracy"]) <= 1 and float(row["loss"]) > 0 for row in rows)
     best = max(rows, key=lambda row: float(row["validation_accuracy"]))
     assert results["best"]["epoch"] == int(best["epoch"])
-    assert results["best"]["validation_accuracy"] == pytest.approx(float(best["validation_accuracy"]), abs=1e-6)
+    assert results["best"]["value"] == pytest.approx(float(best["validation_accuracy"]), abs=1e-6)
     network.load_state_dict(load_file(work / "run" / "best.safetensors"))
     images = open_images("set")
     part = split(images, 0, num_search=5, num_calibration=0).search
-    assert measure_accuracy(network, images, part, 32).accuracy == results["best"]["validation_accuracy"]
+    assert measure(network, images, part, 32).value == results["best"]["value"]
     assert results["class_names"] == ["ant", "bee", "cow"]
     last, kept = (read_metadata(work / "run" / f"{name}.safetensors") for name in ("weights", "best"))
     assert last is not None
@@ -124,7 +124,7 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
         assert metadata.preprocessing.image_size == 32
     # Only the last weights were tested.
     assert last.test is not None
-    assert last.test.accuracy == results["test"]["accuracy"]
+    assert last.test.value == results["test"]["value"]
     assert (kept.test, kept.epoch) == (None, results["best"]["epoch"])
     config = json.loads((work / "run" / "config.json").read_text())["config"]
     assert config["recipe"]["epochs"] == 8
@@ -268,13 +268,13 @@ def test_python_and_the_command_line_resume_each_others_runs(work: Path, capsys:
     assert retrained.test is not None
     assert retrained.test.images == 12
     low, high = retrained.test.interval95
-    assert low <= retrained.test.accuracy <= high
-    assert f"{retrained.test.accuracy:.2%} of 12 images (95 %: {low:.2%} to {high:.2%})" in shown
+    assert low <= retrained.test.value <= high
+    assert f"{retrained.test.value:.2%} of 12 images (95 %: {low:.2%} to {high:.2%})" in shown
     network = retrained.network()
     assert not network.training
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert measure_accuracy(network, test, range(12), 32).accuracy == retrained.test.accuracy
+    assert measure(network, test, range(12), 32).value == retrained.test.value
     assert retrained.weights_file.exists()
     assert retrained.best_weights_file == work / "run" / "best.safetensors"
 
@@ -309,13 +309,13 @@ def test_inheriting_takes_the_weights_of_a_result(work: Path) -> None:
 
 def test_data_are_opened_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    stored = images_module._stored
+    stored = sources._stored
 
-    def counted(path: Path, part: str) -> ImageSet | None:
+    def counted(path: Path, part: str, *more: object) -> ImageSet | None:
         opened.append(part)
-        return stored(path, part)
+        return stored(path, part, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images_module, "_stored", counted)
+    monkeypatch.setattr(sources, "_stored", counted)
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
     assert opened == ["train", "test"]
     opened.clear()
@@ -403,7 +403,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["none.yaml"], "none.yaml: cannot be read"),
         (["tiny.yaml", "--data", "none"], "none: no such file or folder"),
         (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such file or folder"),
-        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, short"),
+        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, seg-short, short"),
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
         (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: got no file"),
         (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
@@ -434,10 +434,11 @@ def test_a_run_of_another_configuration_is_left_alone(work: Path, capsys: pytest
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipes_that_come_with_the_package(name: str) -> None:
     recipe = load_recipe(name)
-    assert recipe.epochs > recipe.warmup_epochs
+    assert recipe.num_steps(1000) > recipe.num_warmup_steps(1000)
     assert recipe.adapted() == recipe
-    half = recipe.adapted(recipe.epochs * 2, recipe.batch_size // 2)
-    assert half.warmup_epochs == 2 * recipe.warmup_epochs
+    half = recipe.adapted(10_000, recipe.batch_size // 2)
+    share = recipe.num_warmup_steps(1000) / recipe.num_steps(1000)
+    assert half.num_warmup_steps(1000) / half.num_steps(1000) == pytest.approx(share, rel=1e-3)
     assert half.lr == recipe.lr / 2
     assert recipe.adapted(batch_size=recipe.batch_size // 2, lr=0.5).lr == 0.5
 

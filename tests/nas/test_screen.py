@@ -33,7 +33,7 @@ from proxies.cost import parse_budget
 from proxies.published import Parent, parents_within
 from space.architecture import Architecture
 from space.files import load_space
-from supernet.accuracy import Score
+from supernet.score import Score
 
 PHASES = ("count", "supernet", "search", "report")
 PATIENCE = 60.0

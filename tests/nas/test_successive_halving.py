@@ -21,7 +21,7 @@ from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, n
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import load_architecture, load_provenance, load_space
-from supernet.accuracy import Score
+from supernet.score import Score
 from tests.killing import run_whole, running
 from tests.nas.conftest import Mistaken
 from tests.nas.small_search import command, rows_of, trials_of

@@ -13,7 +13,7 @@ from nas.study.record import StudySummary
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.files import parse_space
-from supernet.accuracy import Score
+from supernet.score import Score
 
 # Two widths, two kernels and two ratios: eight architectures.
 SMALL = """
@@ -53,7 +53,7 @@ def test_every_trial_is_counted_once(tmp_path: Path) -> None:
     assert (summary.num_running, summary.failures, summary.num_interrupted) == (0, {failing.number: "of an accident"}, 1)
     assert [result.index for result in summary.results] == [1, 2, 3]
     assert summary.best is not None
-    assert summary.best.score.accuracy == 0.9
+    assert summary.best.score.value == 0.9
     assert study.results()[0] == summary.best
 
 

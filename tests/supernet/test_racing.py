@@ -8,20 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from space.files import load_space
-from supernet.accuracy import PerImage, evaluate
+from supernet.evaluation import evaluate
 from supernet.network import Supernet
 from supernet.racing import EVERY, Race, decision_points, shuffled
+from supernet.score import PerImage
+from supernet.tasks.classification import CLASSES
 
 
 def judged(log_likelihoods: torch.Tensor) -> PerImage:
-    return PerImage(log_likelihoods.double(), (log_likelihoods > -0.7).double())
+    return PerImage(log_likelihoods.double(), (log_likelihoods > -0.7).double(), CLASSES.figures)
 
 
 def run(race: Race, candidate: PerImage) -> tuple[int, bool]:
     """How many images a candidate is judged on, and whether it was stopped."""
     total = len(candidate)
     for end in decision_points(total)[:-1]:
-        part = PerImage(candidate.log_likelihoods[:end], candidate.hits[:end])
+        part = candidate.first(end)
         if race.is_lost(part):
             race.score(part)
             return end, True
@@ -57,7 +59,7 @@ def test_stopped_candidates_score_below_the_best(keep: int, seed: int) -> None:
     for row in candidates(12, 200, 0.5, generator):
         full = judged(row)
         for end in decision_points(200):
-            part = PerImage(full.log_likelihoods[:end], full.hits[:end])
+            part = full.first(end)
             if end == 200 or race.is_lost(part):
                 scores.append(race.score(part))
                 break
@@ -95,14 +97,14 @@ def test_an_evaluation_stops_when_is_over_says_so() -> None:
     supernet = Supernet(space)
     images = torch.randn(80, 3, 32, 32)
     batches = list(zip(images.split(20), torch.arange(80).remainder(3).split(20), strict=True))
-    whole = evaluate(supernet, space.smallest(), [images], batches)
+    whole = evaluate(supernet, space.smallest(), [images], batches, CLASSES)
     asked: list[int] = []
 
     def is_over(so_far: PerImage) -> bool:
         asked.append(len(so_far))
         return len(so_far) == 40
 
-    part = evaluate(supernet, space.smallest(), [images], batches, is_over)
+    part = evaluate(supernet, space.smallest(), [images], batches, CLASSES, is_over)
     assert asked == [20, 40]
     assert part.log_likelihoods.equal(whole.log_likelihoods[:40])
     assert whole.score.num_images == 80

@@ -26,6 +26,7 @@ from supernet.path_training import PathTraining
 from supernet.paths import STRATEGIES, Strategy, strategy
 from supernet.sampling_domain import whole_space
 from supernet.slices import Slices
+from supernet.tasks.classification import CLASSES
 from supernet.training import checkpointer, loop
 from supernet.training.config import TrainConfig
 from supernet.training.distributed import own_device
@@ -41,7 +42,7 @@ SPACE = space_of(2, 3).replace(num_classes=10, image_size=32, in_chans=3)
 def step_of(model: nn.Module, forward: Forward, slices: Slices, images: Tensor, config: TrainConfig) -> Callable[[], None]:
     """Trains one step on random labels."""
     state = TrainState(model.train(), config, "fp32", {})
-    train_step = TrainStep(state, forward, config, slices, num_classes=10, parts=[0])
+    train_step = TrainStep(state, forward, config, slices, CLASSES, num_classes=10, parts=[0])
     labels = torch.zeros(len(images), dtype=torch.int64)
     return lambda: train_step(state, images, labels) and None
 

@@ -19,8 +19,8 @@ class Effect:
         stage, block: of the replaced mixer, counted from 1.
         mixer: label of the new one.
         macs, params: of the whole network with it.
-        log_likelihood: of the network with the new mixer less that of the winner, in nats an image; `stderr` is its standard error.
-        accuracy: likewise, a share of 1.
+        log_likelihood: of the network with the new mixer less that of the winner, in nats; `stderr` is its standard error.
+        headline: likewise of the task's headline figure, a share of 1.
     """
 
     stage: int
@@ -30,7 +30,7 @@ class Effect:
     params: int
     log_likelihood: float
     stderr: float
-    accuracy: float
+    headline: float
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`comparison/comparison.json`: test accuracies of networks that were retrained alike."""
+"""`comparison/comparison.json`: test figures of networks that were retrained alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nas.runs.records.json_file import read_record, write_record
 from nas.runs.records.role import Role
-from supernet.intervals import Accuracy, over_seeds
+from supernet.intervals import Interval, over_seeds
+from supernet.score import ACCURACY
 
 FOLDER, FILE = "comparison", "comparison.json"
 
@@ -19,8 +20,9 @@ class ComparedNetwork:
     Args:
         label: what tables call it.
         role: the compared search has one winner; a network that a user adds is a published one or `other`.
-        accuracies: shares of the test images, one a seed.
+        by_seed: the task's headline figure on the test images.
         num_images: in the test part.
+        stderr: of the first seed's figure, over images; None where it is unknown.
     """
 
     label: str
@@ -28,13 +30,14 @@ class ComparedNetwork:
     macs: int
     params: int
     role: Role
-    accuracies: tuple[float, ...]
+    by_seed: tuple[float, ...]
     num_images: int
+    stderr: float | None = None
 
     @property
-    def test(self) -> Accuracy:
+    def test(self) -> Interval:
         """The mean over seeds."""
-        test = over_seeds(self.accuracies, self.num_images)
+        test = over_seeds(self.by_seed, self.num_images, self.stderr)
         assert test is not None
         return test
 
@@ -45,12 +48,15 @@ class ComparisonRecord:
 
     Args:
         networks: best first.
-        epochs, batch_size: of every retraining.
+        length: of every retraining, in words.
+        batch_size: of every retraining.
+        metric: what the headline figure is called.
     """
 
     networks: tuple[ComparedNetwork, ...]
-    epochs: int
+    length: str
     batch_size: int
+    metric: str = ACCURACY
 
     def of_role(self, role: Role) -> list[ComparedNetwork]:
         """The networks with a role, best first."""
@@ -65,8 +71,8 @@ class ComparisonRecord:
     @property
     def in_words(self) -> str:
         """How the networks were trained."""
-        seeds = len(self.networks[0].accuracies)
-        return f"{seeds} {'seeds' if seeds > 1 else 'seed'} each, {self.epochs} epochs, {self.batch_size} images a step"
+        seeds = len(self.networks[0].by_seed)
+        return f"{seeds} {'seeds' if seeds > 1 else 'seed'} each, {self.length}, {self.batch_size} images a step"
 
 
 def write_comparison_record(folder: Path, record: ComparisonRecord) -> None:

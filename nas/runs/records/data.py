@@ -15,7 +15,7 @@ def write_data(run: Path, images: ImageSet, test_images: ImageSet | None = None)
     """Write the record of a training part, and of a test part where the run has one."""
     parts = {"train": images} | ({} if test_images is None else {"test": test_images})
     record = {
-        name: {"source": part.source, "images": len(part), "images_by_class": part.images_by_class, "remarks": part.remarks}
+        name: {"source": part.source, **part.facts, "remarks": part.remarks}
         for name, part in parts.items()
     }
     write_atomically(run / DATA, json.dumps(record, indent=2) + "\n")

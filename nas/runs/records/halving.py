@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from nas.runs.records.json_file import read_record, write_record
-from supernet.accuracy import Score
+from supernet.score import Score
 
 FILE = "halving.json"
 
@@ -55,6 +55,11 @@ class HalvingRecord:
     def num_images(self) -> int:
         """Search images that all were scored on."""
         return self.candidates[0].rungs[0][0].num_images
+
+    @property
+    def metric(self) -> str:
+        """What the headline figure of the scores is called."""
+        return self.candidates[0].rungs[0][0].metric
 
     @property
     def winner(self) -> CandidateRecord:

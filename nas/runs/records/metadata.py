@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from nas.runs.directory import RunError
 from nas.runs.records.role import Role
 from supernet.data.preprocessing import Preprocessing
+from supernet.intervals import of_score
+from supernet.score import ACCURACY, Score
 
 HEADER = "token-mixer-nas"
 """Key of the metadata in a safetensors file. Files have no other key, since safetensors writes several in any order."""
@@ -23,17 +25,27 @@ INHERITED, LAST, AVERAGED, BEST_EPOCH = "inherited from the supernet", "last", "
 
 
 @dataclass(frozen=True)
-class MeasuredAccuracy:
-    """A share of correct answers.
+class MeasuredFigure:
+    """The headline figure of a task on some images.
 
     Args:
-        interval95: of the share (Wilson's).
-        images: how many were classified.
+        value: a share of 1.
+        interval95: of the value (Wilson's).
+        metric: what it is called.
+        stderr: standard error over images; None where it is unknown.
     """
 
-    accuracy: float
+    value: float
     interval95: tuple[float, float]
     images: int
+    metric: str = ACCURACY
+    stderr: float | None = None
+
+    @classmethod
+    def of(cls, score: Score) -> MeasuredFigure:
+        """That of a score."""
+        found = of_score(score)
+        return cls(score.value, (found.low, found.high), score.num_images, score.metric, score.stderr)
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class NetworkMetadata:
         epoch: after which the best epoch's weights were kept.
         steps, seed: of the training.
         precision: of the training, `fp32` or `bf16`; empty where unknown.
-        validation, test: accuracies of these very weights; None where they were not measured.
+        validation, test: headline figures of these very weights; None where they were not measured.
     """
 
     fingerprint: str
@@ -61,12 +73,12 @@ class NetworkMetadata:
     steps: int | None = None
     seed: int | None = None
     precision: str = ""
-    validation: MeasuredAccuracy | None = None
-    test: MeasuredAccuracy | None = None
+    validation: MeasuredFigure | None = None
+    test: MeasuredFigure | None = None
 
     @property
-    def without_accuracies(self) -> NetworkMetadata:
-        """The same without the accuracies: for other architectures or image sizes than those that were measured."""
+    def without_figures(self) -> NetworkMetadata:
+        """The same without these figures: for other architectures or image sizes than those that were measured."""
         return replace(self, validation=None, test=None)
 
     @property

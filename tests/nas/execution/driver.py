@@ -12,7 +12,7 @@ import nas.execution.ray  # noqa: F401
 from nas.cli.command import exit_code_of
 from nas.search import search
 from space.architecture import Architecture
-from supernet.accuracy import Score
+from supernet.score import Score
 from tests.nas.evaluators import share_of
 from tests.nas.small_search import BUDGET
 
