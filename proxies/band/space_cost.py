@@ -38,7 +38,8 @@ def space_cost(space: SearchSpace) -> AdditiveCost:
 
 def key_of(part: Part) -> str:
     """A readable name of a part, the same anywhere in a network: `ssa(sr_ratio=4) of 64 at 56x56 behind layer_norm`."""
-    words = [f"{part.spec.label} of {'x'.join(map(str, part.widths))} at {part.in_size[0]}x{part.in_size[1]}"]
+    sizes = dict.fromkeys(f"{height}x{width}" for height, width, _ in part.inputs)
+    words = [f"{part.spec.label} of {'x'.join(map(str, part.widths))} at {', '.join(sizes)}"]
     words += [f"behind {part.norm.label}"] if part.norm is not None else []
     words += ["scaled"] if part.layer_scale else []
     return " ".join(words)

@@ -24,6 +24,9 @@ from space.errors import UserError, one_line
 Run = Callable[[Any], Any]
 """A prepared module: a value of its backend to the next one."""
 
+Example = Tensor | list[Tensor]
+"""What a module takes: a map, or a list of maps."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,10 +53,10 @@ class Backend(ABC):
         return (torch.OutOfMemoryError,)
 
     @abstractmethod
-    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+    def prepared(self, module: nn.Module, example: Example) -> Run:
         """A module ready to run on values shaped as the example. The module may be changed."""
 
-    def tried(self, module: nn.Module, example: Tensor, name: str) -> Run:
+    def tried(self, module: nn.Module, example: Example, name: str) -> Run:
         """A prepared module that has run once; BackendError with its name where the backend cannot run it."""
         try:
             run = self.prepared(module, example)
@@ -62,8 +65,12 @@ class Backend(ABC):
             raise BackendError(f"{self.target}: cannot run {name}: {one_line(error)}") from None
         return run
 
+    def value(self, example: Example) -> Any:
+        """A tensor, or every tensor of a list, in the backend's own type, at its place and precision."""
+        return [self.converted(tensor) for tensor in example] if isinstance(example, list) else self.converted(example)
+
     @abstractmethod
-    def value(self, tensor: Tensor) -> Any:
+    def converted(self, tensor: Tensor) -> Any:
         """A tensor in the backend's own type, at its place and precision."""
 
     @property
@@ -121,10 +128,10 @@ class CudaClock(Clock):
 class Eager(Backend):
     """PyTorch as it is."""
 
-    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+    def prepared(self, module: nn.Module, example: Example) -> Run:
         return module.to(self.target.device, _DTYPES[self.target.precision])
 
-    def value(self, tensor: Tensor) -> Tensor:
+    def converted(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.target.device, _DTYPES[self.target.precision])
 
     @property
@@ -148,10 +155,10 @@ class Compiled(Eager):
 
         return (*super().failures, TorchDynamoException)
 
-    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+    def prepared(self, module: nn.Module, example: Example) -> Run:
         call = super().prepared(module, example)
 
-        def run(x: Tensor) -> Tensor:
+        def run(x: Example) -> Tensor:
             return call(x)
 
         # Dynamo keeps what it compiled a code object, checks all of it at every call and gives up after eight, so each has its own.
@@ -186,7 +193,7 @@ class OnnxRuntime(Backend):
         of_runtime = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
         return (*super().failures, OnnxExporterError, *of_runtime)
 
-    def prepared(self, module: nn.Module, example: Tensor) -> Run:
+    def prepared(self, module: nn.Module, example: Example) -> Run:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -196,27 +203,34 @@ class OnnxRuntime(Backend):
         # Or the threads of the session that ran before would still be spinning while the next one runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = onnxruntime.InferenceSession(self._exported(module, example), options, providers=[self.provider])
-        binding = session.io_binding()
+        binding, names = session.io_binding(), _names(example)
 
         def run(x: Any) -> Any:
-            binding.bind_ortvalue_input("x", x)
+            for name, value in zip(names, x if isinstance(x, list) else [x], strict=True):
+                binding.bind_ortvalue_input(name, value)
             binding.bind_output("y", self.target.device)
             session.run_with_iobinding(binding)
             return binding.get_outputs()[0]
 
         return run
 
-    def value(self, tensor: Tensor) -> Any:
+    def converted(self, tensor: Tensor) -> Any:
         import onnxruntime
 
         array = tensor.to(_DTYPES[self.target.precision]).contiguous().numpy()
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.target.device)
 
-    def _exported(self, module: nn.Module, example: Tensor) -> bytes:
+    def _exported(self, module: nn.Module, example: Example) -> bytes:
         dtype = _DTYPES[self.target.precision]
+        typed = [tensor.to(dtype) for tensor in example] if isinstance(example, list) else example.to(dtype)
         with TemporaryDirectory() as folder, warnings.catch_warnings():
             # The exporter by tracing is deprecated; it takes a tenth of the other's time, and a table needs two hundred graphs.
             warnings.simplefilter("ignore")
             path = Path(folder) / "graph.onnx"
-            torch.onnx.export(module.to(dtype), (example.to(dtype),), path, input_names=["x"], output_names=["y"], dynamo=False)
+            torch.onnx.export(module.to(dtype), (typed,), path, input_names=_names(example), output_names=["y"], dynamo=False)
             return path.read_bytes()
+
+
+def _names(example: Example) -> list[str]:
+    """Names of a graph's inputs."""
+    return [f"x{i}" for i in range(len(example))] if isinstance(example, list) else ["x"]

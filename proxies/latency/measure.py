@@ -108,7 +108,8 @@ def measure_rounds(
 ) -> Session:
     """Measure parts along walks through them (see `SpaceParts`), and whole networks, all in the same rounds.
 
-    A part is timed inside a walk: its input has just been written and its weights have left the nearest cache, as in a network.
+    A part is timed inside a walk: its input has just been written and its weights have left the nearest cache, as in a network. The
+    maps that taps and the head behind them take have been written long before, as in a network.
 
     Args:
         reference: by default the network of median multiply-adds, at its speed in this session.
@@ -123,7 +124,7 @@ def measure_rounds(
         torch.manual_seed(0)
         runs: dict[str, Run] = {}
         for key, part in parts.items():
-            runs[key] = backend.tried(fuse(build_part(part)), _random_map(part, target.batch), key)
+            runs[key] = _prepared_part(part, backend, key)
             on_progress(len(runs), num_prepared + effort.most_rounds)
         networks: dict[int, Run] = {}
         failures: dict[int, BackendError] = {}
@@ -149,7 +150,7 @@ def measure_rounds(
             timed: list[tuple[Sequence[str], Callable[[], list[int]]]] = []
             for walk in walks:
                 keys = [key for segment in walk for key in rng.sample(segment, len(segment))]
-                value = backend.value(_random_map(parts[keys[0]], target.batch))
+                value = backend.value(_random_maps(parts[keys[0]], target.batch)[0])
                 timed.append((keys, partial(_times, [runs[key] for key in keys], value, clock)))
             timed += [([label_of(i)] * network.count, network.times) for i, network in repeated.items()]
             rng.shuffle(timed)
@@ -212,9 +213,18 @@ def _times(runs: Sequence[Run], value: Any, clock: Clock) -> list[int]:
     return clock.between(marks)
 
 
-def _random_map(part: Part, batch: int) -> torch.Tensor:
-    """A random map (B, H, W, C) that a part takes."""
-    return torch.randn(batch, *part.in_size, part.widths[0])
+def _random_maps(part: Part, batch: int) -> list[torch.Tensor]:
+    """Random maps (B, H, W, C) that a part takes."""
+    return [torch.randn(batch, *shape) for shape in part.inputs]
+
+
+def _prepared_part(part: Part, backend: Backend, key: str) -> Run:
+    """A part, fused. One that takes a list of maps, from anywhere before it, ignores its argument and runs on the same maps always."""
+    maps = _random_maps(part, backend.target.batch)
+    if not part.maps:
+        return backend.tried(fuse(build_part(part)), maps[0], key)
+    run, values = backend.tried(fuse(build_part(part)), maps, key), backend.value(maps)
+    return lambda _: run(values)
 
 
 def _prepared_network(architecture: Architecture, backend: Backend) -> Run:

@@ -109,7 +109,7 @@ def test_elastic_options_only_change_sizes(operator_spec: Spec) -> None:
     smaller = operator_spec.build(WIDTH)
     for name in operator_spec.elastic:
         options = operator_spec.options
-        larger = type(operator_spec)(type=operator_spec.type, **options | {name: 2 * options[name]})
+        larger = type(operator_spec)(type=operator_spec.type, **options | {name: 2 * options[name] or 8})
         assert larger.operator == operator_spec.operator
         assert larger != operator_spec
         assert_leading_slice(smaller, larger.build(WIDTH))

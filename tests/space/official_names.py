@@ -182,7 +182,7 @@ def davit(architecture: Architecture) -> Iterator[Row]:
 def segmenting(architecture: Architecture, backbone: Iterator[Row]) -> Iterator[Row]:
     """mmsegmentation's network on a backbone."""
     for name, modules, change in backbone:
-        if not modules[0].startswith("head"):
+        if not modules[0].startswith("head."):
             yield f"backbone.{name}", modules, change
     yield row("decode_head.conv_seg", "head.fc", change=conv)
     if architecture.head.type == "semantics_injection":
