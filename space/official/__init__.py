@@ -83,7 +83,7 @@ def _format_of(keys: Collection[str]) -> CheckpointFormat:
 def _doubtful_heads(architecture: Architecture) -> str:
     """A warning where the checkpoint may have other head sizes than the architecture; empty where a published network has them."""
     sizes = _head_sizes(architecture)
-    published = [parent for parent in map(load_architecture, parent_names()) if _head_sizes(parent).keys() == sizes.keys()]
+    published = [parent for parent in map(load_architecture, parent_names(architecture.task)) if _head_sizes(parent).keys() == sizes.keys()]
     if not sizes or any(_head_sizes(parent) == sizes for parent in published):
         return ""
     got = ", ".join(dict.fromkeys(map(str, sizes.values())))

@@ -39,7 +39,7 @@ def _backbone(architecture: Architecture) -> Children:
     }
 
 
-def dense_backbone(architecture: Architecture) -> Children:
+def dense_davit(architecture: Architecture) -> Children:
     """A backbone for dense prediction, with its output norms."""
     return {**_backbone(architecture), **{f"norm{i}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}}
 
@@ -49,7 +49,7 @@ _SIGNATURE = ("patch_embeds.0", "main_blocks.0.0.0.cpe")
 DAVIT = CheckpointFormat("DaViT", _SIGNATURE, lambda architecture: renamed({
     **_backbone(architecture), "norms": ("head.norm", same), "head": ("head.fc", same),
 }))
-DAVIT_SEGMENTATION = segmentation_format("DaViT", _SIGNATURE, dense_backbone)
+DAVIT_SEGMENTATION = segmentation_format("DaViT", _SIGNATURE, dense_davit)
 
 TIMM = CheckpointFormat("timm's DaViT", ("stem.conv", "stages.0.blocks.0.0.cpe1"), lambda architecture: renamed({
     **_stem_and_downsamplers(architecture, timm_embed, lambda i: f"stages.{i}.downsample" if i else "stem"),

@@ -73,7 +73,7 @@ def _network(architecture: Architecture, mixers: Table) -> Conversion:
     })
 
 
-def dense_backbone(architecture: Architecture) -> Children:
+def dense_uniformer(architecture: Architecture) -> Children:
     """A backbone for dense prediction, with its output norms."""
     return {**_backbone(architecture, _MIXERS), **{f"norm{i + 1}": (f"taps.{i}.norm", same) for i in range(len(architecture.stages))}}
 
@@ -82,7 +82,7 @@ _MIXERS: Table = {"local_mhra": constant(cblock), "global_mhra": constant(sabloc
 _SIGNATURE = ("patch_embed1", "blocks1.0.pos_embed")
 
 UNIFORMER = CheckpointFormat("UniFormer", _SIGNATURE, lambda architecture: _network(architecture, _MIXERS))
-UNIFORMER_SEGMENTATION = segmentation_format("UniFormer", _SIGNATURE, dense_backbone)
+UNIFORMER_SEGMENTATION = segmentation_format("UniFormer", _SIGNATURE, dense_uniformer)
 CONTAINER = CheckpointFormat(
     "Container",
     (*_SIGNATURE, "blocks4.0.sa_weight"),

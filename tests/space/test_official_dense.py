@@ -144,7 +144,7 @@ def test_the_normed_maps_of_a_backbone(name: str) -> None:
     weights, cases = load(name)
     head = HEADS("semantic_fpn", norm=NORMS("layer_norm", eps=1e-6))
     architecture, backbone = {
-        "uniformer_dense": (small_uniformer(head), uniformer.dense_backbone), "davit_dense": (small_davit(), davit.dense_backbone),
+        "uniformer_dense": (small_uniformer(head), uniformer.dense_uniformer), "davit_dense": (small_davit(), davit.dense_davit),
     }[name]  # fmt: skip
     network = build_network(architecture).eval()
     missing, unexpected = network.load_state_dict(renamed(backbone(architecture)).convert(weights), strict=False)

@@ -24,6 +24,9 @@ class GlobalMHRA(QueryKeyValue):
         window_size: side of a window; 0 is the whole map.
     """
 
+    # TorchScript knows no tuples of any length.
+    __jit_ignored_attributes__ = ("first_linears",)
+
     def __init__(self, dim: int, *, head_dim: PositiveInt = 32, window_size: Annotated[int, Field(ge=0, le=64)] = 0) -> None:
         super().__init__(*(nn.Linear(dim, dim) for _ in range(3)))
         self.num_heads = count_heads(dim, head_dim)
