@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "folder or tar with a folder a class, or with images/ and annotations/, .csv, .parquet, .npz, the name of a set (torch/..., hfds/...), "
-    "digits, synthetic or scenes"
+    "digits, scattered-digits, synthetic or scenes"
 )
 TARGETS = Group("images and masks", "where the data do not tell how they are read")
 

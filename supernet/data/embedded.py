@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from supernet.data import synthetic
+from supernet.data import scattered_digits, synthetic
+
+SCENES, TEST_SCENES = 3000, 1000
+"""Of scattered digits: no digit of a test scene is in a training scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,16 @@ def digits() -> Embedded:
     return Embedded(tuple("0123456789"), np.round(greys * (255 / 16)).astype(np.uint8), labels, in_test, crop=True)
 
 
+def _scattered_digits() -> Embedded:
+    single = digits()
+    parts = [
+        scattered_digits.scatter(single.pixels[members], single.labels[members], count, seed)
+        for seed, (members, count) in enumerate(((~single.in_test, SCENES), (single.in_test, TEST_SCENES)))
+    ]
+    scenes, labels = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+    return Embedded(single.class_names, scenes, labels, np.arange(len(labels)) >= SCENES, crop=False)
+
+
 def _synthetic(*tasks: str) -> Embedded:
     pixels, labels = synthetic.draw(tasks, synthetic.IMAGES_A_CLASS)
     names = tuple(f"{task}: {name}" for task in tasks for name in synthetic.TASKS[task].class_names)
@@ -56,6 +69,7 @@ def _synthetic(*tasks: str) -> Embedded:
 
 EMBEDDED: Mapping[str, Callable[[], Embedded]] = {
     "digits": digits,
+    "scattered-digits": _scattered_digits,
     "synthetic": partial(_synthetic, *synthetic.TASKS),
     **{f"synthetic/{task}": partial(_synthetic, task) for task in synthetic.TASKS},
 }
