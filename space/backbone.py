@@ -3,13 +3,13 @@
 # No postponed annotations: torch.fx would write them into its code as they stand, which TorchScript does not read.
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from space.architecture import Architecture, Part
+from space.architecture import Architecture, Part, StageSpec
 from space.blocks import Block, Stage
 from space.fuse import fuse
 from space.operators.layers import channels_first, channels_last
@@ -25,7 +25,8 @@ class TokenMixerNet(nn.Module):
     Its methods are those of timm's models, with the same meaning.
 
     Attributes:
-        architecture: kept up to date when the classifier changes or stages are removed.
+        architecture: kept up to date when the classifier changes or stages are removed. A network that ends inside its stem keeps the
+            first stage here: no architecture is without one.
         num_classes, num_features, head_hidden_size: classes, channels of the last map, width of the classifier's input.
         feature_info: of every feature map: channels (`num_chs`), stride (`reduction`) and module. Features are the maps of a
             stem that is a pyramid, then those of the stages.
@@ -64,14 +65,16 @@ class TokenMixerNet(nn.Module):
     def _describe(self, architecture: Architecture) -> None:
         self.architecture = architecture
         self.in_chans, self.num_classes = architecture.in_chans, architecture.num_classes
-        self.num_features = architecture.stages[-1].width
-        self.head_hidden_size = self._classifier_width()
         modules = [*(f"stem.scales.{i}" for i in range(self._num_scales())), *(f"stages.{i}" for i in range(len(self.stages)))]
         shapes = architecture.features_at(architecture.image_size, architecture.image_size)
+        self.num_maps = len(modules)
+        # A network that ends inside its stem has fewer maps than its architecture, which has a stage.
         self.feature_info = [
             {"num_chs": shape[2], "reduction": reduction, "module": module}
-            for shape, reduction, module in zip(shapes, architecture.reductions, modules, strict=True)
+            for shape, reduction, module in zip(shapes, architecture.reductions, modules, strict=False)
         ]
+        self.num_features = shapes[self.num_maps - 1][2]
+        self.head_hidden_size = self._classifier_width()
 
     def _num_scales(self) -> int:
         """Feature maps of the stem."""
@@ -96,32 +99,42 @@ class TokenMixerNet(nn.Module):
             intermediates_only: do not return the last map.
         """
         if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt: got {output_fmt!r}, expected 'NCHW'")
-        taken, last = features_taken(len(self.feature_info), indices)
-        maps = []
-        for index, x_BCHW in enumerate(self._maps(x)):
-            if index in taken:
-                maps.append(self._normed(x_BCHW) if norm and index == len(self.feature_info) - 1 else x_BCHW)
-            if stop_early and index == last:
-                break
-        return maps if intermediates_only else (x_BCHW, maps)
+            raise ValueError(f"output_fmt: got '{output_fmt}', expected 'NCHW'")
+        taken, last = features_taken(self.num_maps, indices)
+        maps: list[Tensor] = []
+        x_BHWC = channels_last_images(x)
+        if hasattr(self.stem, "pyramid"):
+            maps.extend(self.stem.pyramid(x_BHWC))  # type: ignore[operator]
+            x_BCHW = maps[last] if stop_early and last < len(maps) else channels_first(self.stem.pooled(maps))  # type: ignore[operator]
+        else:
+            x_BCHW = channels_first(self.stem(x_BHWC))
+        index = len(maps)
+        for stage in self.stages:
+            if index <= last or not stop_early:
+                x_BCHW = stage(x_BCHW)
+                maps.append(x_BCHW)
+            index += 1  # TorchScript enumerates modules from 0 alone.
+        if norm and len(maps) == self.num_maps:
+            maps[-1] = self._normed(maps[-1])
+        wanted: list[Tensor] = []
+        for i, map_BCHW in enumerate(maps):
+            if i in taken:
+                wanted.append(map_BCHW)
+        if intermediates_only:
+            return wanted
+        return x_BCHW, wanted
 
     def _normed(self, x_BCHW: Tensor) -> Tensor:
         """The last feature map after the norm of a head that norms before it pools."""
         return x_BCHW
 
-    def _maps(self, images_BCHW: Tensor) -> Iterator[Tensor]:
-        """The feature maps, each computed when it is asked for."""
-        x_BHWC = channels_last_images(images_BCHW)
-        if isinstance(self.stem, TokenPyramid):
-            pyramid = self.stem.pyramid(x_BHWC)
-            yield from pyramid
-            x_BCHW = channels_first(self.stem.pooled(pyramid))
-        else:
-            x_BCHW = channels_first(self.stem(x_BHWC))
-        for stage in self.stages:
-            x_BCHW = stage(x_BCHW)
-            yield x_BCHW
+    def _cut_after(self, last: int) -> tuple[StageSpec, ...]:
+        """Remove the stages, and scales of the stem, that come after a feature map; returns the stages that the architecture keeps."""
+        num_stages = last + 1 - self._num_scales()
+        if isinstance(self.stem, TokenPyramid) and num_stages < 1:
+            self.stem.cut(last + 1)
+        self.stages = self.stages[: max(num_stages, 0)]
+        return self.architecture.stages[: max(num_stages, 1)]
 
     def get_classifier(self) -> nn.Module:
         """The linear layer that makes the logits, an identity where there are no classes."""
@@ -156,9 +169,15 @@ def channels_last_images(images_BCHW: Tensor) -> Tensor:
     return channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))
 
 
-def features_taken(num_maps: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
-    """Indices of the wanted maps, and the last of them."""
-    # Here, because timm would take most of the time of importing this module.
-    from timm.models._features import feature_take_indices
-
-    return feature_take_indices(num_maps, list(indices) if isinstance(indices, Sequence) else indices)
+def features_taken(num_maps: int, indices: int | list[int] | None) -> tuple[list[int], int]:
+    """Indices of the wanted maps, and the last of them; ValueError where there is none."""
+    taken: list[int] = []
+    if indices is None:
+        taken = list(range(num_maps))
+    elif isinstance(indices, int):
+        taken = list(range(num_maps - indices, num_maps))
+    else:
+        taken = [num_maps + index if index < 0 else index for index in indices]
+    if len(taken) == 0 or min(taken) < 0 or max(taken) >= num_maps:
+        raise ValueError(f"indices: got {indices}, expected some of {num_maps} feature maps")
+    return taken, max(taken)

@@ -2,6 +2,8 @@
 
 # No postponed annotations: torch.fx would write them into its code as they stand, which TorchScript does not read.
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from space.backbone import TokenMixerNet, channels_last_images, features_taken
@@ -43,17 +45,15 @@ class ClassificationNet(TokenMixerNet):
     def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
         """Remove what `forward_intermediates` does not need for these feature maps; returns their indices.
 
-        The first stage stays even where only maps of a stem are needed.
+        A norm after pooling is the head's.
         """
-        taken, last = features_taken(len(self.feature_info), indices)
-        num_stages = max(last + 1 - self._num_scales(), 1)
-        is_cut = num_stages < len(self.stages)
+        taken, last = features_taken(self.num_maps, indices)
+        is_cut = last < self.num_maps - 1
         if is_cut:
-            self.stages = self.stages[:num_stages]
-            self._describe(self.architecture.replace(stages=self.architecture.stages[:num_stages]))
+            self._describe(self.architecture.replace(stages=self._cut_after(last)))
         if is_cut or prune_head:
-            self.reset_classifier(0, "")
-        if is_cut or prune_norm:
+            self.reset_classifier(0, "", reset_other=is_cut or not self.head.norms_maps)
+        if prune_norm and self.head.norms_maps:
             self.head.norm = nn.Identity()
         return taken
 
@@ -66,7 +66,8 @@ class ClassificationNet(TokenMixerNet):
         """
         architecture = self.architecture.replace(num_classes=num_classes)
         old, device = self.head, next(self.parameters()).device
-        head = build_part(architecture.parts[-1], device=device).to(next(self.parameters()).dtype).train(self.training)
+        part = replace(architecture.parts[-1], widths=(self.num_features, num_classes))
+        head = build_part(part, device=device).to(next(self.parameters()).dtype).train(self.training)
         self._set_head(head, old.global_pool if global_pool is None else global_pool)
         self.head.norm = nn.Identity() if reset_other else old.norm
         self._describe(architecture)

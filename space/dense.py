@@ -68,16 +68,11 @@ class DenseNet(TokenMixerNet):
         self.sources = [[(source.feature, source.start, source.stop) for source in tap.sources] for tap in taps]
 
     def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
-        """Remove what `forward_intermediates` does not need for these feature maps; returns their indices.
-
-        The first stage stays even where only maps of a stem are needed.
-        """
-        taken, last = features_taken(len(self.feature_info), indices)
-        num_stages = max(last + 1 - self._num_scales(), 1)
-        if num_stages < len(self.stages) or prune_head:
-            self.stages = self.stages[:num_stages]
+        """Remove what `forward_intermediates` does not need for these feature maps; returns their indices."""
+        taken, last = features_taken(self.num_maps, indices)
+        if last < self.num_maps - 1 or prune_head:
+            stages = self._cut_after(last)
             self.taps, self.head = nn.ModuleList(), nn.Identity()  # type: ignore[assignment]
-            stages = self.architecture.stages[:num_stages]
             self._describe(self.architecture.replace(stages=stages, head=HEADS("norm_pool_head"), num_classes=0))
         return taken
 

@@ -153,6 +153,7 @@ class TokenPyramid(nn.Module):
         self.first = InvertedResidual(hidden, hidden, 3, 1)
         self.widths = _deal(dim, widths)
         self.pool_stride = pool_stride
+        self.is_cut = False
         self.scales = nn.ModuleList()
         for width, *blocks in zip(self.widths, kernel_sizes, ratios, strict=True):
             scale = ChannelsLast()
@@ -173,8 +174,15 @@ class TokenPyramid(nn.Module):
             maps.append(x_BCHW)
         return maps
 
+    def cut(self, num_scales: int) -> None:
+        """Keep the first scales alone. The map of the last one becomes the stem's, so that no stage can follow."""
+        self.scales = self.scales[:num_scales]
+        self.is_cut = True
+
     def pooled(self, maps_BCHW: list[Tensor]) -> Tensor:
         """The map (B, H, W, C) that the first stage takes."""
+        if self.is_cut:
+            return channels_last(maps_BCHW[-1])
         height, width = maps_BCHW[-1].shape[2], maps_BCHW[-1].shape[3]
         size = ((height - 1) // self.pool_stride + 1, (width - 1) // self.pool_stride + 1)
         return torch.cat([channels_last(F.adaptive_avg_pool2d(map_BCHW, size)) for map_BCHW in maps_BCHW], -1)

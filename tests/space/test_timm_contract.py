@@ -10,7 +10,7 @@ from timm.models import create_feature_extractor
 from torch import Tensor, nn
 
 import space.models  # registers the networks
-from space import load_architecture
+from space import build_network, load_architecture
 
 from .examples import randomised, shortened
 
@@ -107,6 +107,54 @@ def test_features_train_alike_with_checkpointing(architecture: space.Architectur
         return {name: parameter.grad for name, parameter in network.named_parameters()}
 
     torch.testing.assert_close(gradients(True), gradients(False), rtol=1e-4, atol=1e-6)
+
+
+def test_features_script(architecture: space.Architecture) -> None:
+    x = images(128)
+    network = created_alike(architecture, features_only=True, out_indices=(0, 1, -1) if len(architecture.stages) > 2 else (0, -1)).eval()
+    expected = network(x)
+    for got, wanted in zip(torch.jit.script(network)(x), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
+
+
+def test_a_network_ends_at_any_of_its_maps(architecture: space.Architecture) -> None:
+    x = images(64, batch=2)
+    whole = created_alike(architecture).eval()
+    for index, expected in enumerate(whole.forward_intermediates(x, intermediates_only=True)):
+        early, taken = whole.forward_intermediates(x, [index], stop_early=True)
+        assert torch.equal(early, expected)
+        assert torch.equal(taken[0], expected)
+        network = created_alike(architecture).eval()
+        assert network.prune_intermediate_layers([index], prune_norm=True) == [index]
+        assert torch.equal(network(x), expected)
+        assert torch.equal(network.forward_features(x), expected)
+        assert torch.equal(network.forward_intermediates(x, [index], intermediates_only=True)[0], expected)
+        network.train().forward_features(x).mean().backward()
+        assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+        network.reset_classifier(7, "avg")
+        assert network(x).shape == (2, 7)
+        assert network.head_hidden_size == network.num_features == expected.shape[1]
+        assert build_network(network.architecture.replace(num_classes=7)).num_classes == 7
+
+
+def test_indices_of_no_map_are_refused(architecture: space.Architecture) -> None:
+    network = create(architecture).eval()
+    count = len(network.feature_info)
+    for indices in ([], [count], [-count - 1], 0, count + 1):
+        with pytest.raises(ValueError, match=rf"^indices: got .*, expected some of {count} feature maps$"):
+            network.forward_intermediates(images(32), indices)
+
+
+def test_only_a_pruned_heads_norm_trains_no_more(architecture: space.Architecture) -> None:
+    network, x = create(architecture).train(), images(64, batch=2)
+    last = len(network.feature_info) - 1
+    network.prune_intermediate_layers([last])
+    network.forward_intermediates(x, [last], norm=True, intermediates_only=True)[0].square().mean().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+    kept = create(architecture).eval()
+    expected = kept(x)
+    kept.prune_intermediate_layers([last], prune_head=False)
+    assert torch.equal(kept(x), expected)
 
 
 def created_alike(architecture: space.Architecture, **options: object) -> nn.Module:

@@ -26,6 +26,7 @@ class PoolingHead(Normed):
         norms_maps: whether the norm comes before pooling.
     """
 
+    __constants__ = ("norms_maps",)
     norms_maps = True
 
     def __init__(self, dim: int, num_classes: int, norm: Norm) -> None:
