@@ -1,6 +1,7 @@
 """Our networks against timm's DaViT and against the papers' own plain formulations: images a second, and peak memory.
 
     python -m experiments.benchmarks.parents --parents davit-t uniformer-s --batches 1 16
+    python -m experiments.benchmarks.parents --parents topformer-t-seg --image-size 512 --batches 1 --passes forward
 
 Everything runs in one process, turn by turn: reference, ours, ours fused, reference, ... Each round gives one pair of times;
 the table has the median of the pairs' ratios, so a slow phase of the machine slows both sides of a pair.
@@ -22,10 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmarks.plain import PlainNetwork
+from experiments.benchmarks.plain_segmentation import PlainTopFormer
 from space import build_network, load_architecture, parent_names
 from space.files import write_atomically
 
 DEFAULT_PARENTS = ("davit-t", "uniformer-s", "shunted-t", "topformer-t", "container-light")
+SEGMENTATION = ("topformer-t-seg", "topformer-s-seg", "topformer-b-seg")
 TIMM_NAMES = {"davit-t": "davit_tiny", "davit-s": "davit_small", "davit-b": "davit_base"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PASSES = ("forward", "forward+backward")
@@ -54,7 +57,8 @@ class Measured:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure all cases; the table is written anew after each, so that stopping loses nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parents", nargs="+", choices=parent_names(), default=DEFAULT_PARENTS, metavar="NAME")
+    names = [*parent_names("classification"), *SEGMENTATION]
+    parser.add_argument("--parents", nargs="+", choices=names, default=DEFAULT_PARENTS, metavar="NAME")
     parser.add_argument("--batches", nargs="+", type=int, default=(1, 16))
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=tuple(DTYPES))
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
@@ -85,7 +89,8 @@ def contenders(parent: str, device: str, image_size: int) -> dict[str, nn.Module
     if parent in TIMM_NAMES:
         reference = timm.create_model(TIMM_NAMES[parent]).eval()
     else:
-        reference = PlainNetwork(network).eval()
+        plain = PlainTopFormer if network.architecture.head.type == "semantics_injection" else PlainNetwork
+        reference = plain(network).eval()
         images = torch.randn(2, 3, image_size, image_size)
         with torch.no_grad():
             expected = network(images)

@@ -252,13 +252,23 @@ class PlainPyramid(nn.Module):
         super().__init__()
         self.first = nn.Sequential(on_maps(stem.conv), nn.ReLU(), on_maps(stem.first))
         self.scales = nn.ModuleList(on_maps(scale) for scale in stem.scales)
+        self.pool_stride = stem.pool_stride
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.pooled(self.maps(x_BCHW))
+
+    def maps(self, x_BCHW: Tensor) -> list[Tensor]:
+        """The maps of all scales."""
         x_BCHW, maps = self.first(x_BCHW), []
         for scale in self.scales:
             x_BCHW = scale(x_BCHW)
             maps.append(x_BCHW)
-        return torch.cat([F.adaptive_avg_pool2d(map_BCHW, x_BCHW.shape[2:]) for map_BCHW in maps], 1)
+        return maps
+
+    def pooled(self, maps_BCHW: list[Tensor]) -> Tensor:
+        """All maps at the size of the trunk's, side by side."""
+        size = [(side - 1) // self.pool_stride + 1 for side in maps_BCHW[-1].shape[2:]]
+        return torch.cat([F.adaptive_avg_pool2d(map_BCHW, size) for map_BCHW in maps_BCHW], 1)
 
 
 class PlainHead(nn.Module):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from nas.draw.palette import NEUTRAL, Fill, fill_of
 from proxies.macs import cost_of, part_cost
-from space.architecture import Architecture, BlockSpec
+from space.architecture import Architecture, BlockSpec, Part
 
 WIDTH, MARGIN = 400.0, 8.0
 """In points, of the whole drawing: a phone's screen shows them at about nine tenths of their size."""
@@ -80,7 +80,7 @@ def lay_out(architecture: Architecture) -> Drawing:
     """Lay an architecture out."""
     rows, total, side = list(_rows(architecture)), cost_of(architecture), architecture.image_size
     per_mac = (WIDTH - 2 * MARGIN) / max(row.macs for row in rows)
-    per_channel = GREATEST_HEIGHT / max(stage.width for stage in architecture.stages)
+    per_channel = GREATEST_HEIGHT / max(row.width for row in rows)
     canvas = _Canvas()
     for line in textwrap.wrap(architecture.name, TITLE_CHARS) or [""]:
         canvas.write(line, 1.4 * TITLE, size=TITLE, bold=True)
@@ -139,7 +139,9 @@ class _Row:
 def _rows(architecture: Architecture) -> Iterator[_Row]:
     parts = {part.path: part for part in architecture.parts}
     macs = {path: part_cost(part).macs for path, part in parts.items()}
-    yield _Row(f"stem: {architecture.stem.type}", architecture.stages[0].width, (_Cell("stem", macs["stem"]),))
+    yield _Row(
+        f"stem: {architecture.stem.type}", architecture.stages[0].width, (_Cell("stem", macs["stem"]),), tuple(_maps_of_stem(architecture))
+    )
     for i, stage in enumerate(architecture.stages):
         cells = [_Cell(path, macs[path]) for path in (f"stages.{i}.downsample",) if path in parts]
         for j, block in enumerate(stage.blocks):
@@ -150,7 +152,29 @@ def _rows(architecture: Architecture) -> Iterator[_Row]:
         height, width = parts[f"stages.{i}.blocks.0.mixer"].out_size
         title = f"stage {i + 1}: {height}×{width}, {stage.width} channels"
         yield _Row(title, stage.width, tuple(cells), tuple(_described(stage.blocks)))
-    yield _Row(f"head: {architecture.head.type}", 0, (_Cell("head", macs["head"]),))
+    taps = [part for path, part in parts.items() if path.startswith("taps.")]
+    if taps:
+        lines = tuple(_line_of_tap(part) for part in taps)
+        yield _Row(f"taps: {taps[0].spec.type}", taps[0].widths[-1], tuple(_Cell(part.path, macs[part.path]) for part in taps), lines)
+    yield _Row(f"head: {architecture.head.type}", 0, (_Cell("head", macs["head"]),), _lines_of_head(parts["head"]))
+
+
+def _maps_of_stem(architecture: Architecture) -> Iterator[str]:
+    """The maps of a stem that is a pyramid."""
+    maps = architecture.features_at(*[architecture.image_size] * 2)[: -len(architecture.stages)]
+    if maps:
+        scales = ", ".join(f"{height}×{width}: {channels}" for height, width, channels in maps)
+        yield f"channels of its maps: {scales}"
+
+
+def _line_of_tap(part: Part) -> str:
+    """The maps that a tap takes."""
+    return " and ".join(f"{height}×{width}, {channels} channels" for height, width, channels in part.maps)
+
+
+def _lines_of_head(part: Part) -> tuple[str, ...]:
+    """The logits of a head that labels every pixel."""
+    return (f"logits at {part.out_size[0]}×{part.out_size[1]}",) if part.maps else ()
 
 
 def _described(blocks: tuple[BlockSpec, ...]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from nas.export.format import ExportedNetwork, Format, image_sizes
 from space.architecture import Architecture
+from space.registry import Spec
 
 METADATA = "metadata.json"
 """Name of the extra file."""
@@ -21,13 +22,13 @@ METADATA = "metadata.json"
 class GraphFormat(Format):
     """A format made of `torch.export`'s graph: for any number of images, and for any size of them where the exporter can.
 
-    It cannot where a mixer is registered with `fixed_size_graph=True`. Such mixers merge or tile tokens, so their map sizes are
-    nested quotients of the image's, on which torch.export's symbolic shapes take forever.
+    It cannot where a mixer is registered with `fixed_size_graph=True`, or has an option that its registration names there. Such mixers
+    merge or tile tokens, so their map sizes are nested quotients of the image's, on which torch.export's symbolic shapes take forever.
     """
 
     def takes_any_size(self, architecture: Architecture) -> bool:
         blocks = [block for stage in architecture.stages for block in stage.blocks]
-        return not any(block.mixer.traits.get("fixed_size_graph", False) for block in blocks)
+        return not any(has_fixed_size(block.mixer) for block in blocks)
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""
@@ -37,6 +38,12 @@ class GraphFormat(Format):
         images = torch.zeros(2, exported.architecture.in_chans, height, width)
         dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(exported.architecture) else {})
         return torch.export.export(exported.network, (images,), dynamic_shapes=(dims,))
+
+
+def has_fixed_size(mixer: Spec) -> bool:
+    """Whether a mixer's graph is for one size of its map."""
+    trait = mixer.traits.get("fixed_size_graph", False)
+    return bool(mixer.options[trait] if isinstance(trait, str) else trait)
 
 
 class Program(GraphFormat):

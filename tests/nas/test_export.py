@@ -23,6 +23,7 @@ from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, FUSABLE, format_named
 from nas.export.format import ExportedNetwork, ExportError, Format, differences
+from nas.export.program import has_fixed_size
 from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, NetworkMetadata, read_metadata
 from nas.runs.records.role import Role
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture, load_provenance
@@ -109,7 +110,7 @@ def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory
 @pytest.mark.parametrize("any_size", [True, False])
 def test_graphs_hold_every_mixer(name: str, any_size: bool, tmp_path: Path) -> None:
     # bn_conv_attention's logits are not scaled: at random weights its softmax is a choice, which rounding may change.
-    fixed_size = {spec for spec in MIXER_SPECS if spec.traits.get("fixed_size_graph", False)}
+    fixed_size = {spec for spec in MIXER_SPECS if has_fixed_size(spec)}
     mixers = [spec for spec in MIXER_SPECS if (spec in fixed_size) != any_size and spec.type != "bn_conv_attention"]
     ffns = (FFNS("mlp", ratio=1), FFNS("ds_ffn", ratio=1), FFNS("dw_ffn", ratio=1))
     blocks = [BlockSpec(position="dpe", mixer=mixer, ffn=ffns[index % 3]) for index, mixer in enumerate(mixers)]
@@ -410,3 +411,9 @@ def test_definitions_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pyt
     finally:
         MIXERS.unregister("One")
         MIXERS.unregister("Two")
+
+
+def test_windows_fix_a_graphs_size_and_the_whole_map_does_not() -> None:
+    assert not has_fixed_size(MIXERS("global_mhra"))
+    assert has_fixed_size(MIXERS("global_mhra", window_size=14))
+    assert has_fixed_size(MIXERS("window"))

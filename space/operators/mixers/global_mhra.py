@@ -12,7 +12,10 @@ from space.kinds import MIXERS, NORMS
 from space.operators.layers import QueryKeyValue, attend, count_heads
 
 
-@MIXERS.register("global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6), elastic=("window_size",))
+@MIXERS.register(
+    "global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6), elastic=("window_size",),
+    fixed_size_graph="window_size",
+)
 class GlobalMHRA(QueryKeyValue):
     """Softmax attention over all tokens of the map, or inside windows as in UniFormer's networks for dense prediction.
 
