@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments.benchmarks import commands
-from experiments.benchmarks.plain import PlainNetwork
+from experiments.benchmarks.parents import SEGMENTATION, plain_of
 from experiments.benchmarks.synthetic import drawn, only
 from proxies.macs import cost_of
 from space import build_network, load_space, parent_names
@@ -20,10 +20,13 @@ from tests.nas.small_search import BUDGET, SPACE, command
 from tests.space.examples import randomised, shortened
 
 
-@pytest.mark.parametrize("name", [name for name in parent_names() if not name.startswith("davit") and not name.endswith(("-b", "-l"))])
+PLAIN = [name for name in parent_names("classification") if not name.startswith("davit") and not name.endswith(("-b", "-l"))]
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *SEGMENTATION])
 def test_the_plain_formulation_has_the_same_logits_and_parameters(name: str) -> None:
     network = randomised(build_network(shortened(name))).double().eval()
-    plain = PlainNetwork(network).double().eval()
+    plain = plain_of(network).double().eval()
     images = torch.randn(1, 3, 64, 90).double()
     with torch.no_grad():
         expected = network(images)
@@ -42,7 +45,7 @@ FEW: dict[str, str] = {
     f" --trials 1 --compile off --threads 1 --device cpu --output {PAGE}",
     "imagenet": "--batch-size 1",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
-    "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 64 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
+    "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
     "synthetic": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
     "samplers": "--instances 1 --cell-instances 1 --staged-instances 1 --max-trials 5 --samplers random --known 20 --processes 1"
     f" --output {PAGE}",

@@ -26,6 +26,7 @@ from experiments.benchmarks.plain import PlainNetwork
 from experiments.benchmarks.plain_segmentation import PlainTopFormer
 from space import build_network, load_architecture, parent_names
 from space.files import write_atomically
+from space.network import TokenMixerNet
 
 DEFAULT_PARENTS = ("davit-t", "uniformer-s", "shunted-t", "topformer-t", "container-light")
 SEGMENTATION = ("topformer-t-seg", "topformer-s-seg", "topformer-b-seg")
@@ -89,14 +90,18 @@ def contenders(parent: str, device: str, image_size: int) -> dict[str, nn.Module
     if parent in TIMM_NAMES:
         reference = timm.create_model(TIMM_NAMES[parent]).eval()
     else:
-        plain = PlainTopFormer if network.architecture.head.type == "semantics_injection" else PlainNetwork
-        reference = plain(network).eval()
+        reference = plain_of(network).eval()
         images = torch.randn(2, 3, image_size, image_size)
         with torch.no_grad():
             expected = network(images)
             for other in (reference, network.fuse()):
                 torch.testing.assert_close(other(images), expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
     return {"reference": reference.to(device), "ours": network.to(device), "fused": network.fuse()}
+
+
+def plain_of(network: TokenMixerNet) -> nn.Module:
+    """The plain formulation of a network, with its weights."""
+    return PlainTopFormer(network) if network.architecture.head.type == "semantics_injection" else PlainNetwork(network)
 
 
 def measure(case: Case, networks: dict[str, nn.Module], args: argparse.Namespace) -> dict[str, Measured]:

@@ -21,6 +21,7 @@ from proxies.latency.table import LatencyError, Unfinished, unfinished_path
 from proxies.target import Target, TargetError, parse_target
 from space.architecture import Architecture
 from space.network import build_network
+from space.parts import build_part
 from space.search_space import SearchSpace
 
 SPACE = SearchSpace.model_validate({
@@ -29,6 +30,15 @@ SPACE = SearchSpace.model_validate({
         "widths": [8, 16], "depths": [1, 2], "mixers": [{"type": "local_mhra", "kernel_size": 3}, {"type": "global_mhra", "head_dim": 8}],
         "ffns": [{"type": "mlp", "ratio": 2}],
     }],
+})  # fmt: skip
+DENSE = SearchSpace.model_validate({
+    "name": "segmenting", "image_size": 64, "num_classes": 2,
+    "stages": [
+        {"widths": [8, 16], "depths": [1], "mixers": [{"type": "channel_group", "head_dim": 8}], "ffns": [{"type": "mlp", "ratio": 2}]},
+        {"widths": [16], "depths": [1], "downsample": "conv_downsample", "mixers": [{"type": "global_mhra", "head_dim": 8}],
+         "ffns": [{"type": "mlp", "ratio": 2}]},
+    ],
+    "head": {"type": "semantic_fpn", "width": [8, 16], "hidden": 8},
 })  # fmt: skip
 TARGET = Target()
 BRIEF = Effort(seconds=0, least_rounds=2)
@@ -183,6 +193,26 @@ def test_what_is_compiled_computes_the_same() -> None:
     # Small: what a compiler needs for a network takes a test's time many times over.
     x, module = torch.randn(2, 4), nn.GELU()
     torch.testing.assert_close(ran("compile", module, x), module(x))
+
+
+@pytest.mark.parametrize("target", ["cpu", "ort"])
+def test_parts_of_several_maps_run_on_all_of_them(target: str) -> None:
+    member = DENSE.largest()
+    backend = backend_of(parse_target(target))
+    for part in (part for part in member.parts if part.maps):
+        module, maps = build_part(part).eval(), [torch.randn(1, *shape) for shape in part.inputs]
+        with backend.running():
+            y = backend.tried(module, maps, part.path)(backend.value(maps))
+        got = y if isinstance(y, Tensor) else torch.from_numpy(y.numpy())
+        torch.testing.assert_close(got, module(maps), rtol=1e-4, atol=1e-4)
+
+
+def test_the_latency_of_a_segmentation_network_is_measured_and_predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 4)
+    found = open_table(DENSE, TARGET, tmp_path, effort=BRIEF)
+    assert all(found.predict(DENSE.sample(random.Random(seed))) > 0 for seed in range(5))
+    assert any("semantic_fpn" in key for key in found.record.parts)
+    assert any("lateral" in key for key in found.record.parts)
 
 
 def ran(text: str, module: nn.Module, x: Tensor) -> Tensor:

@@ -28,13 +28,13 @@ def test_features_are_those_that_the_head_sees(architecture: Architecture, indic
     missing, _ = features.model.load_state_dict(whole.state_dict(), strict=False)
     assert not missing
     assert not any(name.startswith(("taps.", "head.")) for name, _ in features.model.named_parameters())
-    images = torch.randn(2, 3, 96, 160)
+    images = torch.randn(2, 3, 128, 192)
     with torch.no_grad():
         maps, expected = features(images), whole.forward_features(images)
     wanted = [expected[i] for i in (indices or range(len(expected)))]
     assert all(torch.equal(got, one) for got, one in zip(maps, wanted, strict=True))
     assert features.feature_info.channels() == [one.shape[1] for one in wanted]
-    assert features.feature_info.reduction() == [round(160 / one.shape[3]) for one in wanted]
+    assert features.feature_info.reduction() == [round(192 / one.shape[3]) for one in wanted]
 
 
 @architectures
