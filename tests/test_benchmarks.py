@@ -19,7 +19,6 @@ from tests.commands import ROOT, exit_code
 from tests.nas.small_search import BUDGET, SPACE, command
 from tests.space.examples import randomised, shortened
 
-
 PLAIN = [name for name in parent_names("classification") if not name.startswith("davit") and not name.endswith(("-b", "-l"))]
 
 
