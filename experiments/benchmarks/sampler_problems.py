@@ -190,68 +190,38 @@ def mini_problem(instance: int, limits: Sequence[str]) -> Problem:
     rng = np.random.default_rng([2, instance])
     cost = staged_cost(space, rng)
     truth = Effects(space, rng, GENTLE)
-    return _at_the_median("mini-space", space, cost, truth, 0.0, instance, limits)
-
-
-def _at_the_median(
-    name: str, space: Space, cost: AdditiveCost, truth: Accuracy, noise: float, instance: int, limits: Sequence[str]
-) -> Problem:
     rows = Rows(space)
-    costs = CostTable(rows, cost, limits)(all_rows(rows))
-    budget = Budget({limit: int(median) for limit, median in zip(limits, np.median(costs, axis=0), strict=True)}, floor=0.5)
-    return Problem(f"{name}, {' + '.join(limits)}", space, cost, budget, truth, noise, instance)
+    medians = np.median(CostTable(rows, cost, limits)(all_rows(rows)), axis=0)
+    budget = Budget({limit: int(median) for limit, median in zip(limits, medians, strict=True)}, floor=0.5)
+    return Problem(f"mini-space, {' + '.join(limits)}", space, cost, budget, truth, 0.0, instance)
 
 
-# A cell of six edges between four nodes with five operators, as in NAS-Bench-201.
-
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-OPERATORS = ("none", "skip", "conv1x1", "conv3x3", "pool")
+# Spaces of sizes alone, in which the number of parameters explains most.
 
 
-def cell_problem(instance: int, limits: Sequence[str]) -> Problem:
-    """15,625 cells. Parts that no path from input to output passes count for nothing, and a cell without a path has chance accuracy."""
-    space = Space("cell", {f"edge{a}{b}": OPERATORS for a, b in EDGES}, {}, ())
-    rows = Rows(space)
-    rng = np.random.default_rng([3, instance])
-    cells = all_rows(rows)
-    shape = tuple(rows.sizes)
-    facts = [_facts(cell) for cell in cells]
-    live = np.array([fact.live for fact in facts])
-    worth = np.array([0.0, 0.5, 1.6, 2.4, -0.6]) + 0.25 * rng.normal(size=(6, 5))
-    worth[:, 0] = 0
-    edges = np.arange(6)
-    gain = (worth[edges, cells] * live).sum(axis=1)
-    depth = np.array([fact.depth for fact in facts])
-    residual = np.array([fact.residual for fact in facts])
-    pairs = sum(rng.normal(size=(5, 5))[cells[:, a], cells[:, b]] * live[:, a] * live[:, b] for a, b in itertools.combinations(range(6), 2))
-    score = 47 - 22 * np.exp(-0.22 * np.maximum(gain + 1.2 * residual + 0.3 * pairs + 1, 0)) - 1.2 * np.abs(depth - 2)
-    score = np.where(live.any(axis=1), score, 0.8) + 0.3 * rng.normal(size=len(cells))
-    macs = 5_000_000 + ((cells == 3) * 9 + (cells == 2)).sum(axis=1) * 4_000_000
-    latency = 2_000_000 + 500_000 * depth + ((cells == 3) * 700_000 + (cells == 2) * 450_000 + (cells == 4) * 650_000).sum(axis=1)
-    latency = (latency * np.exp(0.03 * rng.normal(size=len(cells)))).astype(np.int64)  # As measured, so not quite a sum.
-    cost = (
-        *(Term((name,), {"macs": np.array([0, 0, 1, 9, 0]) * 4_000_000}) for name in space.slots),
-        Term((), {"macs": np.array(5_000_000)}),
-        Term(tuple(space.slots), {"latency": latency.reshape(shape)}),
-    )
-    assert (CostTable(rows, cost, ("macs",))(cells)[:, 0] == macs).all()
-    table = score.reshape(shape)
-    return _at_the_median("cell", space, cost, lambda found: table[tuple(found.T)], 0.0, instance, limits)
+def sizes_problem(instance: int) -> Problem:
+    """Width, depth and ratio of four stages; doubling the parameters is worth three points, all else much less than that.
 
+    The budget is on MACs, of which early stages have more than their share: a search has to move them to late stages.
+    """
+    slots: dict[str, tuple[CategoricalOption, ...]] = {}
+    for i in range(1, 5):
+        slots |= {f"stage{i}.width": tuple(8 * 2**i * (4 + option) for option in range(6)), f"stage{i}.depth": (1, 2, 3, 4, 6)}
+        slots[f"stage{i}.ratio"] = (2, 3, 4)
+    space = Space("sizes", slots, {}, tuple(name for name in slots if name.endswith("depth")))
+    rng = np.random.default_rng([4, instance])
+    terms = [Term((), {"macs": np.array(3_000_000)})]
+    params = []
+    for i in range(1, 5):
+        names = (f"stage{i}.width", f"stage{i}.depth", f"stage{i}.ratio")
+        widths, depths, ratios = np.meshgrid(*(np.array(slots[name], dtype=float) for name in names), indexing="ij")
+        params.append(widths**2 * depths * (4 + 2 * ratios))
+        terms.append(Term(names, {"macs": np.rint(params[-1] * 3136 / 4**i).astype(np.int64)}))
+    effects = Effects(space, rng, Interactions((0.5, 0.3, 0.2), a_slot=2))
 
-@dataclass(frozen=True)
-class _Facts:
-    """Which edges some path from input to output passes, most convolutions on one, and whether one has none."""
+    def truth(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        total = np.sum([table[tuple(rows[:, 3 * i : 3 * i + 3].T)] for i, table in enumerate(params)], axis=0)
+        return effects(rows) + 3 * np.log2(total / 1e6)
 
-    live: NDArray[np.bool_]
-    depth: int
-    residual: bool
+    return Problem("sizes", space, terms, Budget({"macs": limit_of(space, terms, 0.05)}), truth, 0.3, instance)
 
-
-def _facts(cell: NDArray[np.int64]) -> _Facts:
-    paths = [path for path in ((3,), (0, 4), (1, 5), (0, 2, 5)) if all(cell[edge] != 0 for edge in path)]
-    live = np.zeros(6, dtype=bool)
-    for path in paths:
-        live[list(path)] = True
-    convolutions = [sum(int(cell[edge] in (2, 3)) for edge in path) for path in paths]
-    return _Facts(live, max(convolutions, default=0), any(all(cell[edge] == 1 for edge in path) for path in paths))

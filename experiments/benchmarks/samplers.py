@@ -2,11 +2,11 @@
 
     python -m experiments.benchmarks.samplers
 
-Searches made by `sampler_problems.py`: a mini-space and a cell with all members known, where evaluations to the top are counted,
-and staged spaces of 40 slots with few and with many interactions, where the gap to the best known member is measured after 200
-evaluations. Samplers that know no budget are shown twice: "strict" charges each of their trials, "lenient" those alone that are new
-and inside. Counts do not depend on the machine; times do, and are measured at the end, one after another. Searches that have ended are
-kept in a folder next to the output until that is written, so that the same command continues after a stop.
+Searches made by `sampler_problems.py` and `cell_problems.py`: a mini-space and a cell with all members known, where evaluations to the
+top are counted; staged spaces of 40 slots with few and with many interactions and a space of sizes, where the gap to the best known
+member is measured after 200 evaluations. Samplers that know no budget are shown twice: "strict" charges each of their trials, "lenient"
+those alone that are new and inside. Counts do not depend on the machine; times do, and are measured at the end, one after another.
+Searches that have ended are kept in a file next to the output until that is written, so that the same command continues after a stop.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ import optuna
 from numpy.typing import NDArray
 from rich.progress import track
 
+from experiments.benchmarks.cell_problems import cell_problem
 from experiments.benchmarks.commands import cores, processor
-from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, cell_problem, mini_problem, staged_problem
+from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, mini_problem, sizes_problem, staged_problem
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.variation import offspring
@@ -47,7 +48,7 @@ from proxies.band.enumerated import band_of
 from space.files import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "results"
-FIRST_INSTANCE = 100
+FIRST_INSTANCE = 200
 """Instances below were used to choose the samplers' settings."""
 MAX_EVALUATIONS = 300
 """Of a search for the top; one that has not found it counts as having needed so many."""
@@ -57,7 +58,17 @@ MAX_TRIALS = 400
 TOPS = (0.001, 0.01)
 TAILS = (0.1, 0.01, 0.001)
 STAGED = {"staged": GENTLE, "staged, rugged": RUGGED}
+SIZES = "sizes"
 LIMITS = {"FLOPs": ("macs",), "FLOPs+latency": ("macs", "latency")}
+LISTED: dict[str, dict[str, Callable[[int], Problem]]] = {
+    "mini-space": {name: functools.partial(mini_problem, limits=limits) for name, limits in LIMITS.items()},
+    "cell": {
+        f"{size} {name}": functools.partial(cell_problem, limits=limits, size=size)
+        for size in ("small", "large")
+        for name, limits in LIMITS.items()
+    },
+}
+"""Problems by kind and column, whose members are all known."""
 
 Make = Callable[[Band, int], optuna.samplers.BaseSampler]
 Job = tuple[str, str, str, int, int]
@@ -137,35 +148,36 @@ def search(
 
 
 @functools.cache
-def listed(kind: str, limits: str, instance: int) -> tuple[Problem, Band, dict[bytes, float]]:
-    """A problem whose members are all known, its band, and their share of members that are better or equal."""
-    problem = {"mini-space": mini_problem, "cell": cell_problem}[kind](instance, LIMITS[limits])
+def listed(kind: str, column: str, instance: int) -> tuple[Problem, Band, dict[bytes, float]]:
+    """A problem whose members are all known, its band, and by member the share of members that are better."""
+    problem = LISTED[kind][column](instance)
     band = band_of(problem.space, problem.cost, problem.budget)
     members = all_rows(problem.rows)
     members = members[band.admits(members)]
-    shares = (np.argsort(np.argsort(-problem.truth(members), kind="stable")) + 1) / len(members)
+    truth = problem.truth(members)
+    shares = np.searchsorted(np.sort(-truth), -truth) / len(members)
     return problem, band, {row.tobytes(): share for row, share in zip(members, shares.tolist(), strict=True)}
 
 
 def to_the_top(job: Job) -> Outcome:
     """Evaluations to each top."""
-    sampler, kind, limits, instance, max_trials = job
-    problem, band, share = listed(kind, limits, instance)
+    sampler, kind, column, instance, max_trials = job
+    problem, band, share = listed(kind, column, instance)
     # At least one member is the top, however few there are.
-    tops = [max(top, 1 / len(share)) + 1e-12 for top in TOPS]
-    done = search(sampler, problem, band, instance, MAX_EVALUATIONS, SLOW.get(sampler, max_trials), lambda key: share[key] <= tops[0])
+    tops = [max(top, 1 / len(share)) for top in TOPS]
+    done = search(sampler, problem, band, instance, MAX_EVALUATIONS, SLOW.get(sampler, max_trials), lambda key: share[key] < tops[0])
     needed = []
     for lenient in (False, True):
         found = [share.get(done.rows[place].tobytes(), 1.0) for place in done.charged(lenient)]
-        first = [next((n for n, one in enumerate(found, 1) if one <= top), MAX_EVALUATIONS) for top in tops]
+        first = [next((n for n, one in enumerate(found, 1) if one < top), MAX_EVALUATIONS) for top in tops]
         needed.append([float(min(n, MAX_EVALUATIONS)) for n in first])
     return job, needed, done.wasted
 
 
 @functools.cache
-def staged(kind: str, tail: float, instance: int) -> tuple[Problem, Band, float]:
-    """A staged problem, its band, and the best score that a long search without noise finds."""
-    problem = staged_problem(instance, tail, STAGED[kind])
+def staged(kind: str, tail: str, instance: int) -> tuple[Problem, Band, float]:
+    """A staged problem or one of sizes, its band, and the best score that a long search without noise finds."""
+    problem = sizes_problem(instance) if kind == SIZES else staged_problem(instance, float(tail), STAGED[kind])
     band = Band(problem.space, problem.cost, problem.budget)
     return problem, band, best_known(problem, band)
 
@@ -190,7 +202,7 @@ def best_known(problem: Problem, band: Band, restarts: int = 3, generations: int
 def gap(job: Job) -> Outcome:
     """What the member of greatest score lacks to the best known one after 200 evaluations, in points without noise."""
     sampler, kind, tail, instance, max_trials = job
-    problem, band, best = staged(kind, float(tail), instance)
+    problem, band, best = staged(kind, tail, instance)
     done = search(sampler, problem, band, instance, STAGED_EVALUATIONS, SLOW.get(sampler, max_trials), lambda _: False)
     gaps = []
     for lenient in (False, True):
@@ -270,9 +282,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     start = time.monotonic()
     asked = [sampler for sampler in SAMPLERS if sampler in {AGING, *arguments.samplers}]
-    kinds = [("mini-space", limits, arguments.instances) for limits in LIMITS]
-    kinds += [("cell", limits, arguments.cell_instances) for limits in LIMITS]
+    kinds = [("mini-space", column, arguments.instances) for column in LISTED["mini-space"]]
+    kinds += [("cell", column, arguments.cell_instances) for column in LISTED["cell"]]
     kinds += [(kind, str(tail), arguments.staged_instances) for kind in STAGED for tail in TAILS]
+    kinds += [(SIZES, "", arguments.staged_instances)]
     jobs: list[Job] = [
         (sampler, kind, column, arguments.first_instance + instance, arguments.max_trials)
         for instance in range(max(count for _, _, count in kinds))
@@ -324,7 +337,7 @@ STORAGES = {"in memory": False, "in SQLite": True}
 
 def run_all(jobs: Sequence[Job]) -> list[Outcome]:
     """The outcomes of some jobs."""
-    return [gap(job) if job[1] in STAGED else to_the_top(job) for job in jobs]
+    return [to_the_top(job) if job[1] in LISTED else gap(job) for job in jobs]
 
 
 def report(
@@ -362,7 +375,14 @@ def report(
     for kind, about in ABOUT.items():
         for place, top in enumerate(TOPS):
             lines += [f"## {about}: evaluations to the top {top:.1%}", ""]
-            lines += table(kind, list(LIMITS), lambda *at, kind=kind, place=place: interval(values(at[0], kind, at[1], at[2], place)))
+
+            def listed_cell(sampler: str, column: str, lenient: bool, kind: str = kind, place: int = place) -> str:
+                if column == MEAN:
+                    medians = [statistics.median(values(sampler, kind, column, lenient, place)) for column in LISTED[kind]]
+                    return f"{statistics.geometric_mean(medians):.1f}"
+                return interval(values(sampler, kind, column, lenient, place))
+
+            lines += table(kind, [*LISTED[kind], MEAN], listed_cell)
     for kind, interactions in STAGED.items():
         about = f"{interactions.a_slot} pairs and triples a slot, spreads {' / '.join(map(str, interactions.spreads))}"
         lines += [f"## Staged space of 40 slots, {about}: gap to the best known member after {STAGED_EVALUATIONS} evaluations, points", ""]
@@ -374,6 +394,9 @@ def report(
             return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
 
         lines += table(kind, [str(tail) for tail in TAILS], staged_cell)
+    about = f"gap to the best known member after {STAGED_EVALUATIONS} evaluations, points"
+    lines += [f"## Space of 12 sizes, of which the number of parameters explains most: {about}", ""]
+    lines += table(SIZES, [""], lambda *at: staged_cell(*at, kind=SIZES))
     lines += ["## Wasted trials and time", ""]
     lines += [f"Mean shares of trials over all searches. Times at {known:,} trials of the staged space, storing 40 slots included.", ""]
     heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]
@@ -385,6 +408,7 @@ def report(
     return "\n".join(lines) + "\n"
 
 
+MEAN = "geometric mean"
 ABOUT = {"mini-space": "Mini-space, 63,504 members", "cell": "Cell of six edges, 15,625 members"}
 
 

@@ -105,15 +105,15 @@ class InBandSampler(BaseSampler, ABC):
         for _ in range(MAX_TRIES):
             candidates = self.propose(trials)
             for member in candidates.members:
-                if member.tobytes() not in trials.taken:
+                if not trials.is_taken(member.tobytes()):
                     return Chosen(member, candidates.proposed_by, num_duplicates)
                 num_duplicates += 1
         for _ in range(MAX_TRIES**2):
             member = self.band.sample_uniform(trials.rng)
-            if member.tobytes() not in trials.taken:
+            if not trials.is_taken(member.tobytes()):
                 return Chosen(member, "random", num_duplicates)
             num_duplicates += 1
-        left = [member for member in self.band.members(MAX_LISTED) if member.tobytes() not in trials.taken]
+        left = [member for member in self.band.members(MAX_LISTED) if not trials.is_taken(member.tobytes())]
         if not left:
             raise SpaceExhausted(f"{self.band.space.name}: all architectures within {self.band.budget} have been tried")
         return Chosen(trials.rng.choice(left), "random", num_duplicates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,30 +27,44 @@ class ObservedTrials:
     """What one proposal may know of its study.
 
     Args:
+        study: the same object for all that one sampler observes of one study.
         index: of the proposal.
-        members: of the completed trials that it may know, (n, slots), by proposal index.
+        indices: proposal indices of the completed trials that it may know, (n,), ascending.
+        members: of these trials, (n, slots).
         values: of these trials, (n, objectives), as Optuna has them.
         directions: of the objectives.
         scores: of these trials, (n,), greater is better. Several objectives become one score, with weights drawn for each proposal.
         pending: members of earlier trials whose values it may not know, (m, slots).
-        taken: keys of the members of all trials in any state, see `keys_of`.
+        finished: proposal indices of all finished trials by the key of their member (see `keys_of`), the least index of each.
+        unfinished: the same of all trials that have not finished.
         rng: for all that is random in the proposal.
         earlier: gives what the proposal of a smaller index may know.
     """
 
+    study: object
     index: int
+    indices: NDArray[np.int64]
     members: Members
     values: NDArray[np.float64]
     directions: tuple[StudyDirection, ...]
     scores: NDArray[np.float64]
     pending: Members
-    taken: Set[bytes]
+    finished: Mapping[bytes, int]
+    unfinished: Mapping[bytes, int]
     rng: random.Random
     earlier: Callable[[int], ObservedTrials]
 
+    def is_taken(self, key: bytes) -> bool:
+        """Whether any trial has the member with this key."""
+        return key in self.finished or key in self.unfinished
+
+    def is_of_earlier(self, key: bytes) -> bool:
+        """Whether a trial of a smaller index has the member with this key. This is the same at any time that the proposal is made."""
+        return self.finished.get(key, self.index) < self.index or self.unfinished.get(key, self.index) < self.index
+
     def untaken(self, members: Members) -> Members:
         """Those of some members (n, slots) that no trial has."""
-        return members[[key not in self.taken for key in keys_of(members)]]
+        return members[[not self.is_taken(key) for key in keys_of(members)]]
 
 
 class TrialReader:
@@ -71,8 +85,9 @@ class TrialReader:
         self._unfinished: list[int] = []
         # By trial number: members that this process has chosen for trials, until Optuna has stored all of their parameters.
         self._chosen: dict[int, Members] = {}
+        self._study = object()
         # Of finished trials.
-        self._taken: set[bytes] = set()
+        self._finished: dict[bytes, int] = {}
         self._by_index: dict[int, Members] = {}
         # Of completed trials, by proposal index.
         self._indices = np.empty(0, dtype=np.int64)
@@ -90,16 +105,18 @@ class TrialReader:
         recent = [trials[number] for number in (*self._unfinished, *range(self._num_read, len(trials)))]
         self._num_read = len(trials)
         self._unfinished = [trial.number for trial in recent if not trial.state.is_finished()]
-        unfinished = []
-        for trial in recent:
-            if trial.state.is_finished():
-                self._add(trial)
-            elif trial.number != own and (member := self._member_of(trial)) is not None:
-                unfinished.append((trial, member))
-        taken = self._taken | {member.tobytes() for _, member in unfinished}
+        self._add([trial for trial in recent if trial.state.is_finished()])
+        unfinished = [
+            (trial, member)
+            for trial in recent
+            if not trial.state.is_finished() and trial.number != own and (member := self._member_of(trial)) is not None
+        ]
+        unfinished_keys: dict[bytes, int] = {}
+        for trial, member in unfinished:
+            _keep_least(unfinished_keys, member.tobytes(), index_of(trial))
 
         def before(index: int) -> ObservedTrials:
-            return self._before(index, unfinished, taken, before)
+            return self._before(index, unfinished, unfinished_keys, before)
 
         return before(index)
 
@@ -108,8 +125,9 @@ class TrialReader:
         self._chosen[trial_number] = member
 
     def _before(
-        self, index: int, unfinished: Sequence[tuple[FrozenTrial, Members]], taken: Set[bytes], earlier: Callable[[int], ObservedTrials]
-    ) -> ObservedTrials:
+        self, index: int, unfinished: Sequence[tuple[FrozenTrial, Members]], unfinished_keys: Mapping[bytes, int],
+        earlier: Callable[[int], ObservedTrials],
+    ) -> ObservedTrials:  # fmt: skip
         last_known = index - self._staleness
         pending = {other: member for other in range(last_known + 1, index) if (member := self._by_index.get(other)) is not None}
         for trial, member in unfinished:
@@ -119,22 +137,31 @@ class TrialReader:
         count = int(np.searchsorted(self._indices, last_known, side="right"))
         rng, values = random.Random(f"{self._seed}/{index}"), self._values[:count]
         return ObservedTrials(
-            index, self._members[:count], values, self._directions, _scores(values, self._directions, rng),
-            np.array([pending[other] for other in sorted(pending)], dtype=np.int64).reshape(-1, len(self._rows.names)), taken, rng, earlier,
+            self._study, index, self._indices[:count], self._members[:count], values, self._directions,
+            _scores(values, self._directions, rng),
+            np.array([pending[other] for other in sorted(pending)], dtype=np.int64).reshape(-1, len(self._rows.names)),
+            self._finished, unfinished_keys, rng, earlier,
         )  # fmt: skip
 
-    def _add(self, trial: FrozenTrial) -> None:
-        self._chosen.pop(trial.number, None)
-        member, index = member_of(trial, self._rows), index_of(trial)
-        if member is None:
-            return
-        self._taken.add(member.tobytes())
-        self._by_index[index] = member
-        if trial.state is TrialState.COMPLETE:
-            at = int(np.searchsorted(self._indices, index))
-            self._indices = np.insert(self._indices, at, index)
-            self._members = np.insert(self._members, at, member, axis=0)
-            self._values = np.insert(self._values, at, trial.values, axis=0)
+    def _add(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take note of finished trials, all at once: each change of the arrays copies them."""
+        complete = []
+        for trial in trials:
+            self._chosen.pop(trial.number, None)
+            member, index = member_of(trial, self._rows), index_of(trial)
+            if member is None:
+                continue
+            _keep_least(self._finished, member.tobytes(), index)
+            self._by_index[index] = member
+            if trial.state is TrialState.COMPLETE:
+                complete.append((index, member, trial.values))
+        if complete:
+            complete.sort(key=lambda one: one[0])
+            indices, members, values = zip(*complete, strict=True)
+            at = np.searchsorted(self._indices, indices)
+            self._indices = np.insert(self._indices, at, indices)
+            self._members = np.insert(self._members, at, members, axis=0)
+            self._values = np.insert(self._values, at, values, axis=0)
 
     def _member_of(self, trial: FrozenTrial) -> Members | None:
         member = member_of(trial, self._rows)
@@ -145,6 +172,10 @@ def keys_of(members: Members) -> list[bytes]:
     """The bytes of each row of members (n, slots): equal keys are equal members."""
     whole = np.ascontiguousarray(members)
     return whole.view(f"V{whole.shape[1] * whole.itemsize}").ravel().tolist() if len(whole) else []
+
+
+def _keep_least(indices: dict[bytes, int], key: bytes, index: int) -> None:
+    indices[key] = min(index, indices.get(key, index))
 
 
 def index_of(trial: FrozenTrial) -> int:

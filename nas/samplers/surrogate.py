@@ -3,8 +3,10 @@
 1. A Gaussian process is fitted to the completed trials up to N - staleness (`gaussian_process.py`: its kernel adds effects of single
    options, of pairs of options, and of similarity; the marginal likelihood weighs them). Trials in between may still run; they
    count with their posterior mean, so that parallel proposals do not crowd ("kriging believer").
-2. The acquisition function is the upper confidence bound, posterior mean + beta * posterior standard deviation. An evolutionary search
-   maximises it: it starts from the trials with the highest posterior mean, and every member that it visits lies in the band.
+2. The acquisition function is the upper confidence bound, posterior mean + beta * posterior standard deviation. Beta is 0.35 for each
+   active slot, 4.5 at most: as in GP-UCB (Srinivas et al., https://arxiv.org/abs/0912.3995), more members need more exploration. An
+   evolutionary search maximises the bound: it starts from the trials with the highest posterior mean, and every member that it visits
+   lies in the band.
 3. The best candidate that no trial has is proposed.
 
 Each step is a function of the seed, of N and of these trials, not of what else has finished. So any number of workers, and a search
@@ -39,6 +41,8 @@ MAX_FITTED = 120
 """The same for fitting the kernel."""
 WORST = -3.0
 """Least standardised score: how bad a network is that does not learn says nothing about the good ones."""
+BETA_PER_SLOT = 0.35
+"""Weight of the posterior standard deviation for each active slot of random members: spaces with few slots need less exploration."""
 PARENTS = 12
 """Trials with the highest posterior mean, which every generation of candidates descends from."""
 RANDOM_PARENTS = 16
@@ -73,23 +77,24 @@ class SurrogateSampler(InBandSampler):
     It learns from all completed trials, enqueued ones included: architectures known to be good save evaluations.
 
     Args:
-        n_startup_trials: completed trials before the first model; until then members are drawn at random.
-        beta: weight of the posterior standard deviation; more explores more.
+        n_startup_trials: completed trials before the first model, but no more than the space has slots; until then members are drawn at
+            random.
+        max_beta: greatest weight of the posterior standard deviation; more explores more.
         generations: of a search from scratch for the maximum of the acquisition function.
         num_offspring: members made in each generation; some turn out to lie outside the band.
     """
 
     def __init__(
-        self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10, beta: float = 4.5, generations: int = 5,
+        self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10, max_beta: float = 4.5, generations: int = 5,
         num_offspring: int = 150,
     ) -> None:  # fmt: skip
         super().__init__(band, seed, staleness=staleness)
-        self.n_startup_trials = n_startup_trials
-        self.beta = beta
+        self.n_startup_trials = min(n_startup_trials, len(band.rows.names))
+        self.max_beta = max_beta
         self.generations = generations
         self.num_offspring = num_offspring
         self._features = Features(band.rows)
-        self._last_kernel: tuple[bytes, Kernel] = (b"", Kernel())
+        self._last_kernel: tuple[tuple[object, ...], Kernel] = ((), Kernel())
         self._last_start: tuple[tuple[object, ...], WarmStart] | None = None
 
     def propose(self, trials: ObservedTrials) -> Candidates:
@@ -109,7 +114,7 @@ class SurrogateSampler(InBandSampler):
     def _from_scratch(self, trials: ObservedTrials) -> WarmStart:
         """Fit the Gaussian process and maximise the acquisition function without a warm start. The last result is cached."""
         seed = trials.rng.getrandbits(64)
-        key = seed, trials.members.tobytes(), trials.scores.tobytes(), trials.pending.tobytes()
+        key = trials.study, trials.index, len(trials.members), trials.pending.tobytes()
         if self._last_start is None or self._last_start[0] != key:
             observed, count = _best_and_latest(trials.scores, MAX_OBSERVED), len(trials.members)
             factor = CholeskyFactor.of(self._features(trials.members[observed]), self._kernel(trials))
@@ -142,12 +147,11 @@ class SurrogateSampler(InBandSampler):
     ) -> Members:  # fmt: skip
         """Evolve a pool for some generations; unobserved candidates by falling upper confidence bound, `KEPT` at most."""
         candidates, bounds, unscored = pool[:0], np.empty(0), pool
-        # Not all that are taken: trials later than what this proposal may know must not change it.
-        seen = {*keys_of(trials.members), *keys_of(trials.pending)}
+        seen: set[bytes] = set()
         for _ in range(generations):
             first, second = pool[rng.integers(len(pool), size=(2, self.num_offspring))]
             children = offspring(self.band, first, second, self.num_offspring * 2 // 3, rng)
-            unscored = _unseen(np.concatenate((unscored, children)), seen)
+            unscored = _unseen(np.concatenate((unscored, children)), seen, trials)
             means, deviations = posterior.predict(self._features(unscored))
             candidates, bounds = np.concatenate((candidates, unscored)), np.concatenate((bounds, means + self.beta * deviations))
             kept = np.argsort(-bounds, kind="stable")[:KEPT]
@@ -160,12 +164,19 @@ class SurrogateSampler(InBandSampler):
         count = len(trials.members)
         every = REFIT_EVERY * (1 << (count // REFIT_OFTEN).bit_length())
         count = max(count - count % every, self.n_startup_trials)
-        members, scores = trials.members[:count], trials.scores[:count]
-        key = members.tobytes() + scores.tobytes()
+        # An earlier trial that completes late changes the last of the first `count` indices. Weights of objectives are each proposal's own.
+        key = trials.study, count, int(trials.indices[count - 1]), trials.index if len(trials.directions) > 1 else None
         if self._last_kernel[0] != key:
+            members, scores = trials.members[:count], trials.scores[:count]
             observed = _best_and_latest(scores, MAX_FITTED)
             self._last_kernel = key, fit_kernel(self._features(members[observed]), _standardised(scores)[observed])
         return self._last_kernel[1]
+
+    @cached_property
+    def beta(self) -> float:
+        """Weight of the posterior standard deviation in the upper confidence bound."""
+        num_active = float(self.band.rows.active(self._random_pool).sum(axis=1).mean())
+        return min(BETA_PER_SLOT * num_active, self.max_beta)
 
     @cached_property
     def _random_pool(self) -> Members:
@@ -186,16 +197,18 @@ def _standardised(scores: Floats) -> Floats:
 
 def _best_and_latest(scores: Floats, count: int) -> Indices:
     """Indices of at most `count` scores, in order: the latest, as half of them, and the best of the others."""
-    ranks = np.argsort(np.argsort(-scores, kind="stable"))
-    ranks[len(scores) - count // 2 :] = -1
-    return np.sort(np.argsort(ranks, kind="stable")[:count])
+    num_others = max(len(scores) - count // 2, 0)
+    best = np.argsort(-scores[:num_others], kind="stable")[: count - count // 2]
+    return np.concatenate((np.sort(best), np.arange(num_others, len(scores))))
 
 
-def _unseen(members: Members, seen: set[bytes]) -> Members:
-    """Those of some members (n, slots) whose keys are not in `seen`, each once. Their keys are added to it."""
+def _unseen(members: Members, seen: set[bytes], trials: ObservedTrials) -> Members:
+    """Those of some members (n, slots) that no earlier trial has and whose keys are not in `seen`, each once. It gets their keys."""
     indices = []
     for index, key in enumerate(keys_of(members)):
         if key not in seen:
             seen.add(key)
-            indices.append(index)
+            # Not all that are taken: trials later than what this proposal may know must not change it.
+            if not trials.is_of_earlier(key):
+                indices.append(index)
     return members[indices]

@@ -20,7 +20,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from experiments.benchmarks.sampler_problems import Problem, mini_problem, staged_cost, staged_space
+from experiments.benchmarks.cell_problems import cell_problem
+from experiments.benchmarks.sampler_problems import GENTLE, Problem, mini_problem, staged_cost, staged_problem, staged_space
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
@@ -185,6 +186,24 @@ def test_trials_are_observed_once_and_in_the_order_of_proposals_whenever_they_fi
     assert same(list(observed.members), members)
     assert observed.values[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert not len(observed.pending)
+
+
+@given(st.permutations(range(8)), st.integers(1, 8))
+def test_trials_read_one_by_one_or_all_at_once_are_the_same(order: list[int], staleness: int) -> None:
+    band = small_band()
+    study = new_study("random", band)
+    for trial in [study.ask() for _ in order]:
+        asked(trial, band)
+    step_by_step = TrialReader(band.rows, study.directions, 0, staleness)
+    for number in order:
+        study.tell(number, float(number)) if number else study.tell(number, state=TrialState.FAIL)
+        step_by_step.observe(study.trials, 8)
+    one, other = (reader.observe(study.trials, 8) for reader in (step_by_step, TrialReader(band.rows, study.directions, 0, staleness)))
+    for name in ("indices", "members", "values", "scores", "pending"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+    assert one.indices.tolist() == list(range(1, 9 - staleness))
+    assert one.finished == other.finished
+    assert not one.unfinished
 
 
 class Counted(list[optuna.trial.FrozenTrial]):
@@ -414,6 +433,25 @@ def test_the_surrogate_learns_from_enqueued_trials() -> None:
     own = search(study, band, 20, score_of)[10:]
     assert make_sampler("surrogate", band, 0).choose(study, study.trials[:10], 10).proposed_by == "surrogate"
     assert np.mean([score_of(row) for row in own]) > np.quantile(truth, 0.9)
+
+
+def test_the_surrogate_draws_no_more_starts_than_the_space_has_slots() -> None:
+    band = small_band()
+    assert len(band.space.slots) == 6
+    study = new_study("surrogate", band)
+    search(study, band, 7)
+    proposed_by = [make_sampler("surrogate", band, 0).choose(study, study.trials[:number], number).proposed_by for number in range(7)]
+    assert proposed_by == ["random"] * 6 + ["surrogate"]
+
+
+def test_the_surrogate_explores_more_where_there_are_more_slots() -> None:
+    cell = cell_problem(0, ("macs",), "small")
+    staged = staged_problem(0, 0.01, GENTLE)
+    small = SurrogateSampler(band_of(cell.space, cell.cost, cell.budget), 0)
+    large = SurrogateSampler(band_of(staged.space, staged.cost, staged.budget), 0)
+    assert small.beta == pytest.approx(6 * 0.35)
+    assert large.beta == large.max_beta == 4.5
+    assert SurrogateSampler(small.band, 0, max_beta=1).beta == 1
 
 
 def test_an_unknown_sampler_is_refused_with_all_names() -> None:
