@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import TokenMixerNet
-from supernet.calibration import inherited_network, inherited_weights
+from supernet.calibration import calibrate, inherited_network, inherited_weights
 from supernet.evaluation import evaluate, judge
 from supernet.network import Supernet
 from supernet.racing import Race, shuffled
@@ -56,6 +57,13 @@ class SupernetEvaluator:
         is_lost = None if self.race is None else self.race.is_lost
         with autocast(own_device(), self.precision):
             return evaluate(self.supernet, architecture, self.calibration, self.images, self.task, is_lost)
+
+    @torch.no_grad()
+    def logits(self, architecture: Architecture, images_BCHW: Tensor) -> Tensor:
+        """What an architecture says of images."""
+        statistics = calibrate(self.supernet, architecture, self.calibration)
+        with autocast(own_device(), self.precision):
+            return self.supernet(images_BCHW, architecture, statistics).float()
 
     def judged_uncalibrated(self, architecture: Architecture) -> PerImage:
         """The same with the batch norm statistics of each batch itself."""

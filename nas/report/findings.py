@@ -12,9 +12,11 @@ from nas.report.result_table import ResultRow, result_rows
 from nas.runs.records.ablation import AblationRecord, read_ablation
 from nas.runs.records.audit import Audit, audit_of, ranking_in_words
 from nas.runs.records.comparison import ComparisonRecord, read_comparison
+from nas.runs.records.examples import ExamplesRecord, read_examples
 from nas.runs.records.halving import HalvingRecord, read_halving
 from nas.runs.records.search import SearchRecord, read_finished_search
 from nas.study.record import Result, StudyRecord
+from supernet.tasks.task import Task, task_of_head
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Findings:
     Args:
         results: best first; `drawn` are those that were drawn at random.
         best: results whose mixers are compared with those of all: the best tenth, or the front.
+        examples, pictures: what the winner answers on some images; see `nas.runs.records.examples`.
         ranking: how well the supernet's scores rank, in a sentence; empty for a search without a supernet.
     """
 
@@ -39,6 +42,8 @@ class Findings:
     ablation: AblationRecord | None
     audit: Audit | None
     ranking: str
+    examples: ExamplesRecord | None
+    pictures: Sequence[bytes]
     mixer_counts: Sequence[MixerCounts]
     importances: Mapping[str, float]
 
@@ -51,6 +56,11 @@ class Findings:
     def is_front(self) -> bool:
         """Whether there are several objectives, and so a front instead of the next best."""
         return len(self.study.objectives) > 1
+
+    @property
+    def task(self) -> Task:
+        """What the networks are for."""
+        return task_of_head(self.study.space)
 
     @property
     def metric(self) -> str:
@@ -85,9 +95,10 @@ def read_findings(run: Path, study: StudyRecord) -> Findings:
     best = study.front() if len(study.objectives) > 1 else best_of(results)
     winner = rows[0].architecture
     assert winner is not None
+    examples, pictures = read_examples(run, winner.fingerprint) or (None, [])
     return Findings(
         name=run.resolve().name, search=search, study=study, results=results, drawn=drawn, best=best, rows=rows, halving=read_halving(run),
-        comparison=comparison, ablation=read_ablation(run, winner.fingerprint), audit=audit_of(run),
+        comparison=comparison, ablation=read_ablation(run, winner.fingerprint), audit=audit_of(run), examples=examples, pictures=pictures,
         ranking=ranking_in_words(run) if search.has_supernet else "", mixer_counts=mixer_counts(best, results),
         importances=importances_of(study.space, results),
     )  # fmt: skip

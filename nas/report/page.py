@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,17 @@ def write_report(run: Path, study: StudyRecord) -> Path:
 def page_of(findings: Findings) -> str:
     """The page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "interval": interval, "millions": millions}
+    environment.filters |= {"percent": percent, "interval": interval, "millions": millions, "base64": _base64}
     template = environment.from_string(files("nas.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     targets = [str(target) for target in findings.search.budget.targets.values()]
     return template.render(
         found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words,
         sentence_case=sentence_case,
     )
+
+
+def _base64(content: bytes) -> str:
+    return b64encode(content).decode()
 
 
 def percent(share: float) -> str:
@@ -78,7 +83,7 @@ def _figures(findings: Findings) -> dict[str, Any]:
     if findings.ablation:
         drawn["ablation"] = figures.effects_by_block(
             "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
-            findings.ablation.by_block, _mixers_of(winner),
+            findings.ablation.by_block, _mixers_of(winner), findings.task.answered,
         )  # fmt: skip
     if findings.importances:
         most = dict(list(findings.importances.items())[:MOST_BARS])

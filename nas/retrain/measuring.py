@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from supernet.data.images import ImageSet
 from supernet.evaluation import judge
-from supernet.score import PerImage, Score
+from supernet.score import PerImage
 from supernet.tasks.task import task_of_images
 from supernet.training.distributed import all_gathered, num_processes, process_index
 
@@ -20,7 +20,7 @@ from supernet.training.distributed import all_gathered, num_processes, process_i
 @torch.no_grad()
 def measure(
     network: nn.Module, images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, state: Mapping[str, Tensor] | None = None
-) -> Score:
+) -> PerImage:
     """Judge a network in evaluation mode on some images.
 
     Every process that trains the network must call this: each sees its share of the images.
@@ -34,7 +34,7 @@ def measure(
     batches = task.evaluation_batches(images, indices[process_index() :: num_processes()], image_size, device=device)
     judged = judge(lambda images_BCHW: functional_call(network, tensors, (images_BCHW,)), batches, task)
     network.train(was_training)
-    return _of_all(judged).score
+    return _of_all(judged)
 
 
 def _of_all(judged: PerImage) -> PerImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -182,9 +183,8 @@ class Retraining:
             extra["sum_of_losses"] += report.loss
             epoch, rest = divmod(report.step, steps_per_epoch)
             if not rest:
-                validation = MeasuredFigure.of(
-                    measure(network, self.images, self.splits.search, self.image_size, report.average)
-                )
+                judged = measure(network, self.images, self.splits.search, self.image_size, report.average)
+                validation = MeasuredFigure.of(judged.score)
                 loss = extra["sum_of_losses"] / steps_per_epoch
                 extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{validation.value:.6g}"))
                 extra["sum_of_losses"] = 0.0
@@ -220,15 +220,20 @@ class Retraining:
         counters = state.counters
         if state.average is not None:
             network.load_state_dict(state.average)
+        validated = judged = measure(network, self.images, self.splits.search, self.image_size)
         test = None
         if self.test_images is not None:
-            test = MeasuredFigure.of(measure(network, self.test_images, range(len(self.test_images)), self.image_size))
+            judged = measure(network, self.test_images, range(len(self.test_images)), self.image_size)
+            test = MeasuredFigure.of(judged.score)
+        by_class = zip(self.images.class_names, self.task.by_class(judged.counts), strict=False)
         measured = replace(
             self.metadata, weights=LAST if state.average is None else AVERAGED, steps=counters.step, precision=counters.precision,
-            validation=MeasuredFigure.of(measure(network, self.images, self.splits.search, self.image_size)), test=test,
+            validation=MeasuredFigure.of(validated.score), test=test,
         )  # fmt: skip
         write_weights(self.out / WEIGHTS, network.state_dict(), measured)
         facts = asdict(measured) | {
+            # On the test images; on those for validation where there are none.
+            "by_class": {name: None if math.isnan(value) else value for name, value in by_class},
             "best": best_epoch(self.out),
             "planned_steps": self.train_config.steps,
             "finished": state.finished,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
+from nas.evaluators.examples import record_examples
 from nas.evaluators.standalone import BATCH_SIZE, Conditions, Trained, Training, training_alone
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline
@@ -81,7 +82,9 @@ def finish(
     ranking = ""
     if config.judged_by == "supernet":
         metadata = supernet_run.metadata_of(winner.architecture, Role.WINNER)
-        load_evaluator(supernet_run).write_weights(winner.architecture, config.out / "best.safetensors", metadata)
+        evaluator = load_evaluator(supernet_run)
+        evaluator.write_weights(winner.architecture, config.out / "best.safetensors", metadata)
+        record_examples(config.out, evaluator, winner.architecture, supernet_run.images()[0].class_names)
         ranking = ranking_in_words(supernet_run.folder)
     print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking)
     if halving is not None:

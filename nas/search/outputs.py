@@ -22,6 +22,7 @@ from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name
 from supernet.score import Score
+from supernet.tasks.task import task_of_head
 
 
 def write_architectures(folder: Path, study: StudyRecord, best: Sequence[MeasuredResult], halving: HalvingRecord | None) -> None:
@@ -82,12 +83,12 @@ def print_best(
     metric = winner.score.metric
     title = f"{sentence_case(metric)} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
     scores = (f"{metric} %", "log-lik." if has_images else "score")
-    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "top-1 %"), title)
+    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "published %"), title)
 
-    def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], top1: str = "") -> None:
+    def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], published: str = "") -> None:
         predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
-        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, _depths(of.architecture), top1)
+        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, _depths(of.architecture), published)
 
     for rank, one in enumerate(best, start=1):
         add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)
@@ -125,7 +126,7 @@ def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: st
             f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted."
         )
     if has_parents:
-        yield "top-1 %: published on ImageNet, for the networks within the budget, trained alone at 224 px."
+        yield f"published %: {task_of_head(winner).published}, of the networks within the budget, trained alone."
 
 
 def print_halving(console: Console, record: HalvingRecord) -> None:

@@ -34,15 +34,15 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     metric = best.score.metric if best else ACCURACY
     for heading in (f"{metric} %", "log-lik.", "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("top-1 %", justify="right", no_wrap=True)
+    table.add_column("published %", justify="right", no_wrap=True)
     if best is not None:
         cost = _cost(best.cost.macs, best.cost.params)
         table.add_row(f"best: trial {best.number}", *_score(best.score), *cost, "", style="bold")
     if (mark := _mark(summary, parents)) is not None:
         parent, result = mark
         score = _score(result.score) if result else ("–", "–")
-        top1 = parent.published.headline
-        table.add_row(f"published: {parent.architecture.name}", *score, *_cost(parent.cost.macs, parent.cost.params), top1)
+        published = parent.published.headline
+        table.add_row(f"published: {parent.architecture.name}", *score, *_cost(parent.cost.macs, parent.cost.params), published)
     counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
     if rows < LEAST_ROWS or not summary.results:

@@ -28,7 +28,8 @@ class Classification(Task):
 
     name = CLASSIFICATION
     metrics = (ACCURACY,)
-    answered = "image"
+    published = "top-1 accuracy on ImageNet at 224 px"
+    answered = "an image"
     augmentation = MILD
     recipe = "short"
     mixes = True

@@ -34,7 +34,8 @@ class Task(ABC):
     Attributes:
         name: as `--task` takes it, and as heads and image sets have it.
         metrics: what the figures are called, the headline figure first; all are shares of 1, shown in per cent.
-        answered: what has one log-likelihood: an image or a pixel.
+        published: what papers report of networks for the task, in words.
+        answered: what has one log-likelihood, with its article: an image or a pixel.
         augmentation: random changes of training images, a frozen dataclass; these are mild, for searches.
         recipe: for retraining, the default one of `nas.retrain`.
         mixes: whether images may be mixed in pairs, by mixup or cutmix.
@@ -44,6 +45,7 @@ class Task(ABC):
 
     name: str
     metrics: tuple[str, ...]
+    published: str
     answered: str
     augmentation: Any
     recipe: str
@@ -74,6 +76,18 @@ class Task(ABC):
     @abstractmethod
     def figures(self, counts: Tensor) -> tuple[Figure, ...]:
         """The figures of some images from their counts (N, ...), the headline figure first, with standard errors over images."""
+
+    def by_class(self, counts: Tensor) -> Sequence[float]:
+        """The headline figure of every class, not a number for classes that do not occur; empty where classes have none."""
+        return ()
+
+    def pictures(self, images_BCHW: Tensor, targets: Tensor, logits: Tensor) -> Sequence[np.ndarray]:
+        """Every image beside its target and what the logits say, (H, W, 3) uint8; empty where that is no picture."""
+        return ()
+
+    def colours(self, num_classes: int) -> Sequence[str]:
+        """The colours of classes in `pictures`, as `#rrggbb`."""
+        return ()
 
     @abstractmethod
     def training_batches(

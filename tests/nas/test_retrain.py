@@ -101,7 +101,7 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     network.load_state_dict(load_file(work / "run" / "weights.safetensors"))
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert measure(network, test, range(len(test)), 32).value == results["test"]["value"]
+    assert measure(network, test, range(len(test)), 32).score.value == results["test"]["value"]
 
     with (work / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -114,7 +114,7 @@ def test_a_retraining_writes_weights_metrics_and_results(work: Path, capsys: pyt
     network.load_state_dict(load_file(work / "run" / "best.safetensors"))
     images = open_images("set")
     part = split(images, 0, num_search=5, num_calibration=0).search
-    assert measure(network, images, part, 32).value == results["best"]["value"]
+    assert measure(network, images, part, 32).score.value == results["best"]["value"]
     assert results["class_names"] == ["ant", "bee", "cow"]
     last, kept = (read_metadata(work / "run" / f"{name}.safetensors") for name in ("weights", "best"))
     assert last is not None
@@ -274,7 +274,7 @@ def test_python_and_the_command_line_resume_each_others_runs(work: Path, capsys:
     assert not network.training
     test = open_test_images("set", None, open_images("set").class_names)
     assert test is not None
-    assert measure(network, test, range(12), 32).value == retrained.test.value
+    assert measure(network, test, range(12), 32).score.value == retrained.test.value
     assert retrained.weights_file.exists()
     assert retrained.best_weights_file == work / "run" / "best.safetensors"
 
