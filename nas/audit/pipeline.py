@@ -114,7 +114,7 @@ def _report(
     members, has_supernet = truth.members, supernet_run.weights_file.exists()
     with phase("scoring the sample", (3 if has_supernet else 1) * len(members), console) as advance:
         of_supernet = predictors.of_supernet(supernet_run, members, advance) if has_supernet else []
-        zero_cost = predictors.of_zero_cost(supernet_run, members, advance)
+        zero_cost = predictors.of_zero_cost(supernet_run, members, advance, partial(console.print, soft_wrap=True))
     of_short = predictors.of_short_trainings(short, results, members)
     together = predictors.with_supernet(of_supernet[0], of_short) if has_supernet else []
     if has_supernet:

@@ -77,18 +77,28 @@ def without_bias(supernet: Predictor, truth: Values, members: Sequence[Member]) 
     return Predictor(f"{supernet.name}, bias subtracted", tuple(leave_one_out(supernet.scores, truth, shares)), supernet.core_seconds)
 
 
-def of_zero_cost(run: SupernetRun, members: Sequence[Member], advance: Callable[[], None]) -> list[Predictor]:
-    """Every registered zero-cost score, of untrained networks on one batch of training images."""
+def of_zero_cost(
+    run: SupernetRun, members: Sequence[Member], advance: Callable[[], None], say: Callable[[str], None]
+) -> list[Predictor]:
+    """Every registered zero-cost score, of untrained networks on one batch of training images.
+
+    Args:
+        say: told which scores are left out, and why: those that some member has not.
+    """
+    failures: dict[str, str] = {}
     images, splits = run.images()
     batch = training_batch(images, splits.train, min(ZERO_COST_IMAGES, len(splits.train)), run.image_size, run.seed)
     scores = [score for name, score in SCORES.items() if name not in REPEATED]
     scored = []
     for member in members:
-        scored.append(zero_cost_scores(member.architecture, scores, *batch, run.task, seed=0))
+        scored.append(zero_cost_scores(member.architecture, scores, *batch, run.task, seed=0, failures=failures))
         advance()
+    for name, reason in failures.items():
+        say(f"the audit leaves out {name}: {reason}")
     return [
         Predictor(one.name, tuple(found.values[i] for found in scored), float(np.mean([found.seconds[i] for found in scored])))
         for i, one in enumerate(scores)
+        if one.name not in failures
     ]
 
 

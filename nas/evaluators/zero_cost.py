@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from proxies.zero_cost.registry import ZeroCostScore
+from proxies.zero_cost.registry import ScoreError, ZeroCostScore
 from space.architecture import Architecture
 from space.network import build_network
 from supernet.data.images import ImageSet
@@ -28,15 +29,26 @@ class ScoredArchitecture:
 
 
 def score(
-    architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, targets: Tensor, task: Task, seed: int
+    architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, targets: Tensor, task: Task, seed: int,
+    failures: dict[str, str] | None = None,
 ) -> ScoredArchitecture:
-    """Build an architecture's network and score it; the weights depend on the seed alone."""
+    """Build an architecture's network and score it; the weights depend on the seed alone.
+
+    Args:
+        failures: where the reasons of scores that fail are put by name, whose values are then not numbers; by default they are raised.
+    """
     with seeded("weights", seed):
         network = build_network(architecture)
     values, seconds = [], []
     for one in scores:
         start = time.perf_counter()
-        values.append(one(network, images_BCHW, targets, partial(task.loss, label_smoothing=0.0)))
+        try:
+            values.append(one(network, images_BCHW, targets, partial(task.loss, label_smoothing=0.0)))
+        except ScoreError as error:
+            if failures is None:
+                raise
+            failures[one.name] = str(error)
+            values.append(math.nan)
         seconds.append(time.perf_counter() - start)
     return ScoredArchitecture(architecture.name, tuple(values), tuple(seconds))
 

@@ -88,14 +88,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     from timm.optim import create_optimizer_v2
 
     # timm's schedulers multiply the rate of a group by its scale.
-    head: dict[str, Any] = {} if config.head_lr == 1 else {"param_group_fn": lambda whole: _apart(whole, config)}
+    groups: dict[str, Any] = {}
+    if config.head_lr != 1 or config.decay_all:
+        groups["param_group_fn"] = lambda whole: _groups(whole, config)
     try:
         # A step on hundreds of small tensors is four times as fast fused.
         fused: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
-        optimizer = create_optimizer_v2(
-            model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, filter_bias_and_bn=not config.decay_all,
-            **(fused | head),
-        )  # fmt: skip
+        optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **(fused | groups))
     except (ValueError, AssertionError) as error:
         raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({one_line(error):.120})") from None
     if getattr(optimizer, "is_second_order", False):
@@ -103,7 +102,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return optimizer
 
 
-def _apart(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Groups of parameters, those of the head apart; norms and biases apart, too, where they do not decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
