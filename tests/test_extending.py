@@ -1,4 +1,4 @@
-"""Adding a mixer, or a zero-cost score, is one new file, as the documents show it: from then on every contract sweeps it."""
+"""Adding a mixer, a zero-cost score or a task is one new file: from then on every contract sweeps it."""
 
 import os
 import subprocess
@@ -11,6 +11,32 @@ from tests.commands import ROOT
 from tests.documents import snippets
 
 MIXER, SCORE = snippets("extending.md")
+
+TASK = '''
+from supernet.data.image_set import ImageSet
+from supernet.data.images import open_images
+from supernet.tasks.classification import Classification
+from supernet.tasks.task import register_task
+
+
+class Ordered(ImageSet):
+    """Images whose classes have an order."""
+
+    @property
+    def task(self):
+        return "ordinal"
+
+
+class Ordinal(Classification):
+    name = "ordinal"
+
+    def example(self):
+        digits = open_images("digits")
+        return Ordered("ordered digits", digits.class_names, digits.labels, digits.rows, digits.reader)
+
+
+register_task(Ordinal())
+'''
 
 RECORDER = """import os
 from pathlib import Path
@@ -40,8 +66,9 @@ def sweep(tests: str, name: str, source: str, folder: Path) -> tuple[list[str], 
 
 @pytest.mark.parametrize(("tests", "name", "source", "like"), [
     ("tests/contracts", "pooling", MIXER, "global_mhra"),
+    ("tests/contracts/test_tasks.py", "ordinal", TASK, "classification"),
     pytest.param("tests/proxies/test_zero_cost.py", "steepest", SCORE, "az_trainability", marks=pytest.mark.soak),
-], ids=["mixer", "score"])  # fmt: skip
+], ids=["mixer", "task", "score"])  # fmt: skip
 def test_every_contract_sweeps_one_new_file(tests: str, name: str, source: str, like: str, tmp_path: Path) -> None:
     collected, passed = sweep(tests, name, source, tmp_path)
     swept_by = {one: {test.partition("[")[0] for test in collected if one in test} for one in (name, like)}

@@ -25,7 +25,7 @@ def retrain(
 
     Args:
         architecture: an `Architecture`, a YAML file, a published network's name, or an object with one, such as a search's `found.best`.
-        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class or mask) with `classes`.
         test_data: likewise; by default the test part of `data`, where that has one.
         recipe: a name or a YAML file; by default that of the data's task.
         progress: whether to print progress and results.

@@ -22,7 +22,7 @@ def train(budget: str | None = None, *, data: Any = "digits", progress: bool = F
 
     Args:
         budget: hard limits, such as `4.5GFLOPs`; with `scope="band"` the supernet is trained in their band.
-        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class) with `classes`.
+        data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class or mask) with `classes`.
         progress: whether to print progress.
         options: the fields of `nas.train.config.TrainingConfig` but `dry_run`, which are the command's options.
 

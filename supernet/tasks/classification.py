@@ -17,6 +17,7 @@ from torch import Tensor
 from supernet.data.augmentation import MILD, Augmentation
 from supernet.data.batches import Batches, evaluation_batches, fixed_batch
 from supernet.data.image_set import CLASSIFICATION, ImageSet
+from supernet.data.images import open_images
 from supernet.data.loading import CPU
 from supernet.data.preprocessing import Preprocessing, preprocessing_at
 from supernet.score import ACCURACY, Figure
@@ -45,6 +46,9 @@ class Classification(Task):
 
     def figures(self, counts: Tensor) -> tuple[Figure, ...]:
         return (Figure(self.metric, counts.mean().item(), counts.std(correction=0).item() / math.sqrt(len(counts))),)
+
+    def example(self) -> ImageSet:
+        return open_images("digits")
 
     def training_batches(
         self, images: ImageSet, indices: np.ndarray, batch_size: int, image_size: int, seed: int,

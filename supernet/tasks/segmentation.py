@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data.image_set import SEGMENTATION, ImageSet
+from supernet.data.images import open_images
 from supernet.data.loading import CPU
 from supernet.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from supernet.data.segmentation.augmentation import SceneAugmentation
 from supernet.data.segmentation.batches import SceneBatches, scene_batches
+from supernet.data.sources import SCENES
 from supernet.data.target_options import VOID
 from supernet.score import Figure
 from supernet.tasks.task import Indices, Task, register_task
@@ -65,6 +67,9 @@ class Segmentation(Task):
             Figure(self.metrics[0], _mean_iou(total).item(), _jackknife(_mean_iou(others))),
             Figure(self.metrics[1], _pixel_accuracy(total).item(), _jackknife(_pixel_accuracy(others))),
         )
+
+    def example(self) -> ImageSet:
+        return open_images(SCENES)
 
     def by_class(self, counts: Tensor) -> Sequence[float]:
         """Intersection over union."""

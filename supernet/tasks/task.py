@@ -77,6 +77,10 @@ class Task(ABC):
     def figures(self, counts: Tensor) -> tuple[Figure, ...]:
         """The figures of some images from their counts (N, ...), the headline figure first, with standard errors over images."""
 
+    @abstractmethod
+    def example(self) -> ImageSet:
+        """A small embedded set of images with such targets."""
+
     def by_class(self, counts: Tensor) -> Sequence[float]:
         """The headline figure of every class, not a number for classes that do not occur; empty where classes have none."""
         return ()

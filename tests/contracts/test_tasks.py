@@ -9,15 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.data.images import open_images
 from supernet.evaluation import judge
 from supernet.intervals import of_score
 from supernet.score import PerImage, Score
 from supernet.tasks.task import TASKS, Task, TaskError, register_task, score_facts, task_named, task_of_images
 from supernet.training.losses import Distilled, loss_of
-
-EXAMPLES = {"classification": "digits", "segmentation": "scenes"}
-"""An embedded set for every task; another task is swept with the one that says it is for it."""
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -26,7 +22,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def batches_of(task: Task, count: int = 20, batch_size: int | None = None) -> list[tuple[Tensor, Tensor]]:
-    return list(task.evaluation_batches(open_images(EXAMPLES[task.name]), np.arange(count), 64, batch_size))
+    return list(task.evaluation_batches(task.example(), np.arange(count), 64, batch_size))
 
 
 def logits_of(images_BCHW: Tensor, targets: Tensor, num_classes: int) -> Tensor:
@@ -37,17 +33,17 @@ def logits_of(images_BCHW: Tensor, targets: Tensor, num_classes: int) -> Tensor:
 
 
 def judged(task: Task, batches: list[tuple[Tensor, Tensor]]) -> PerImage:
-    num_classes = open_images(EXAMPLES[task.name]).num_classes
+    num_classes = task.example().num_classes
     targets = iter([targets for _, targets in batches])
     return judge(lambda images: logits_of(images, next(targets), num_classes), batches, task)
 
 
 def test_an_image_set_names_its_task(task: Task) -> None:
-    assert task_of_images(open_images(EXAMPLES[task.name])) is task
+    assert task_of_images(task.example()) is task
 
 
 def test_training_batches_have_images_and_targets_of_one_size(task: Task) -> None:
-    images = open_images(EXAMPLES[task.name])
+    images = task.example()
     batches = task.training_batches(images, np.arange(40), 8, 64, seed=1)
     first, second = batches.stream(3, 5)
     again = next(batches.stream(3, 4))
@@ -58,7 +54,7 @@ def test_training_batches_have_images_and_targets_of_one_size(task: Task) -> Non
 
 
 def test_the_loss_has_a_gradient_and_falls_towards_the_targets(task: Task) -> None:
-    images = open_images(EXAMPLES[task.name])
+    images = task.example()
     pixels, targets = next(task.training_batches(images, np.arange(40), 8, 64, seed=1).stream(0, 1))
     logits = logits_of(pixels, targets, images.num_classes).requires_grad_()
     loss = loss_of(logits, targets, task, label_smoothing=0.0)
@@ -76,7 +72,7 @@ def test_scores_do_not_depend_on_how_images_are_batched(task: Task) -> None:
     whole, single = (judged(task, batches_of(task, batch_size=size)) for size in (20, 20))
     assert whole.score == single.score
     images, targets = batches_of(task, batch_size=20)[0]
-    logits = logits_of(images, targets, open_images(EXAMPLES[task.name]).num_classes)
+    logits = logits_of(images, targets, task.example().num_classes)
     together = task.judge(logits, targets)
     apart = [task.judge(logits[i : i + 1], targets[i : i + 1]) for i in range(20)]
     for at in (0, 1):
@@ -104,7 +100,7 @@ def test_standard_errors_shrink_with_the_root_of_the_number_of_images(task: Task
 
 
 def test_perfect_outputs_are_perfect(task: Task) -> None:
-    num_classes = open_images(EXAMPLES[task.name]).num_classes
+    num_classes = task.example().num_classes
     batches = batches_of(task)
     targets = iter([targets for _, targets in batches])
 
