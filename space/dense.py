@@ -68,12 +68,16 @@ class DenseNet(TokenMixerNet):
         self.sources = [[(source.feature, source.start, source.stop) for source in tap.sources] for tap in taps]
 
     def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
-        """Remove what `forward_intermediates` does not need for these feature maps; returns their indices."""
+        """Remove what `forward_intermediates` does not need for these feature maps; returns their indices.
+
+        Without its head the network returns the last of its maps.
+        """
         taken, last = features_taken(self.num_maps, indices)
         if last < self.num_maps - 1 or prune_head:
             stages = self._cut_after(last)
-            self.taps, self.head = nn.ModuleList(), nn.Identity()  # type: ignore[assignment]
+            self.taps, self.head = nn.ModuleList([_LastMap()]), _LastMap()  # type: ignore[assignment]
             self._describe(self.architecture.replace(stages=stages, head=HEADS("norm_pool_head"), num_classes=0))
+            self.sources = [[(self.num_maps - 1, 0, 0)]]
         return taken
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None, reset_other: bool = False) -> None:
@@ -83,3 +87,13 @@ class DenseNet(TokenMixerNet):
         assert isinstance(head, DenseHead)
         self.head.fc = head.fc
         self._describe(architecture)
+
+
+class _LastMap(nn.Module):
+    """Stands for the taps and the head that were removed."""
+
+    def forward(self, maps_BHWC: list[Tensor]) -> Tensor:
+        return maps_BHWC[-1]
+
+    def combined(self, maps_BHWC: list[Tensor]) -> Tensor:
+        return maps_BHWC[-1]

@@ -137,6 +137,19 @@ def test_a_network_ends_at_any_of_its_maps(architecture: space.Architecture) -> 
         assert build_network(network.architecture.replace(num_classes=7)).num_classes == 7
 
 
+@pytest.mark.parametrize("name", ["topformer-t-seg", "uniformer-s-h14-fpn"])
+def test_a_network_that_labels_pixels_ends_at_any_of_its_maps(name: str) -> None:
+    architecture, x = shortened(name), images(64, batch=2)
+    for index, expected in enumerate(created_alike(architecture).eval().forward_intermediates(x, intermediates_only=True)):
+        network = created_alike(architecture, features_only=True, out_indices=(index,)).eval()
+        assert torch.equal(network(x)[0], expected)
+        assert torch.equal(network.model(x), expected)
+        (scripted,) = torch.jit.script(network)(x)
+        torch.testing.assert_close(scripted, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+        network.train()(x)[0].mean().backward()
+        assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
 def test_indices_of_no_map_are_refused(architecture: space.Architecture) -> None:
     network = create(architecture).eval()
     count = len(network.feature_info)
