@@ -108,14 +108,14 @@ class Recipe(Value):
 
     def check_task(self, task: Task) -> None:
         """UserError where the recipe sets what has no effect on a task's images."""
-        if not task.mixes and (self.mixup or self.cutmix):
+        if not task.per_image and (self.mixup or self.cutmix):
             raise UserError(f"recipe: got mixup {self.mixup:g} and cutmix {self.cutmix:g}, expected none for {task.name}, such as "
                             f"--recipe {task.recipe}")  # fmt: skip
         own = {each.name for each in fields(task.augmentation)}
         names = {each.name for other in TASKS.values() for each in fields(other.augmentation)} - own
         for name in sorted(names & self.model_fields_set):
             raise UserError(f"recipe: {name}: has no effect on images for {task.name}; leave it out, or use --recipe {task.recipe}")
-        if self.teacher is not None and not task.mixes:
+        if self.teacher is not None and not task.per_image:
             raise UserError(f"teacher: got {self.teacher!r:.80}, expected none: teachers give one answer an image, not for {task.name}")
 
     @field_validator("auto_augment")

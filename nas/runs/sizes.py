@@ -10,5 +10,6 @@ YAML_BYTES = 2e3
 """Of an architecture."""
 CONFIG_BYTES = 2e3
 REPORT_BYTES = 1e6
+EXAMPLES_BYTES = 2e5
 RESULT_BYTES = 1e3
 """Of a stand-alone training."""

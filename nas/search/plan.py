@@ -12,8 +12,9 @@ from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
 from nas.runs.records.data import DATA
+from nas.runs.records.examples import FOLDER as EXAMPLES
 from nas.runs.records.halving import read_halving
-from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
+from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, EXAMPLES_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
 from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
 from nas.search.successive_halving import num_steps, steps_of_rungs
@@ -42,7 +43,7 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
         phases.append(_halving_phase(config, drawn))
     memory["for each worker"] = _worker_bytes(config, drawn, shared, supernet_run)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
-    return Plan(tuple(phases), memory, _files(config, drawn, shared), passing, note)
+    return Plan(tuple(phases), memory, _files(config, drawn, shared, supernet_run), passing, note)
 
 
 def plan_join(config: SearchConfig, band: ArchitectureBand, supernet_run: SupernetRun) -> Plan:
@@ -98,13 +99,15 @@ def _worker_bytes(config: SearchConfig, drawn: Workload, shared: Workload, super
     return memory_now() + replace(drawn, params=shared.params).passing_bytes(max(task.calibration_batch, task.evaluation_batch))
 
 
-def _files(config: SearchConfig, drawn: Workload, shared: Workload) -> dict[str, float]:
+def _files(config: SearchConfig, drawn: Workload, shared: Workload, supernet_run: SupernetRun) -> dict[str, float]:
     files = {f"{config.artifacts_folder.name}/": config.trials * ARTIFACTS_BYTES}
     files |= {"config.json": CONFIG_BYTES, DATA: CONFIG_BYTES}
     files |= {"best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
     if config.judged_by == "supernet" and config.supernet is None:
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
         files[f"{FOLDER}/"] = num_bytes(config.steps)
+    if config.judged_by == "supernet" and supernet_run.task.colours(1):
+        files[f"{EXAMPLES}/"] = EXAMPLES_BYTES
     if config.halving_candidates or config.judged_by == "standalone":
         trainings = config.halving_candidates + (config.trials if config.judged_by == "standalone" else 0)
         files[f"{config.standalone_folder.name}/"] = trainings * RESULT_BYTES

@@ -14,6 +14,7 @@ from nas.cli.plot import plot
 from nas.study.record import Result, StudySummary
 from proxies.published import Parent
 from supernet.score import ACCURACY, Score
+from supernet.tasks.task import task_of_head
 
 TITLES = 2
 """Rows of the plot's title and of an empty one before it."""
@@ -31,7 +32,7 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     best = summary.best
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
-    metric = best.score.metric if best else ACCURACY
+    metric = best.score.metric if best else task_of_head(parents[0].architecture).metric if parents else ACCURACY
     for heading in (f"{metric} %", "log-lik.", "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("published %", justify="right", no_wrap=True)

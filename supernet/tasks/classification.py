@@ -33,7 +33,7 @@ class Classification(Task):
     answered = "an image"
     augmentation = MILD
     recipe = "short"
-    mixes = True
+    per_image = True
     max_search_images, max_calibration_images = 1000, 256
     evaluation_batch, calibration_batch = 256, 64
 

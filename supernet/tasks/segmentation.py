@@ -41,7 +41,7 @@ class Segmentation(Task):
     answered = "a pixel"
     augmentation = SceneAugmentation()
     recipe = "seg-short"
-    mixes = False
+    per_image = False
     max_search_images, max_calibration_images = 250, 64
     evaluation_batch, calibration_batch = 16, 16
 

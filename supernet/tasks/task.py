@@ -38,7 +38,7 @@ class Task(ABC):
         answered: what has one log-likelihood, with its article: an image or a pixel.
         augmentation: random changes of training images, a frozen dataclass; these are mild, for searches.
         recipe: for retraining, the default one of `nas.retrain`.
-        mixes: whether images may be mixed in pairs, by mixup or cutmix.
+        per_image: whether the answer is one of the whole image; then images may be mixed in pairs, and timm's classifiers may teach.
         max_search_images, max_calibration_images: of a supernet's run, at most.
         evaluation_batch, calibration_batch: images that a network sees together where it is judged, or its statistics are estimated.
     """
@@ -49,7 +49,7 @@ class Task(ABC):
     answered: str
     augmentation: Any
     recipe: str
-    mixes: bool
+    per_image: bool
     max_search_images: int
     max_calibration_images: int
     evaluation_batch: int

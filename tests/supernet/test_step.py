@@ -27,6 +27,7 @@ from supernet.paths import STRATEGIES, Strategy, strategy
 from supernet.sampling_domain import whole_space
 from supernet.slices import Slices
 from supernet.tasks.classification import CLASSES
+from supernet.tasks.segmentation import MASKS
 from supernet.training import checkpointer, loop
 from supernet.training.config import TrainConfig
 from supernet.training.distributed import own_device
@@ -60,6 +61,13 @@ def test_a_step_reads_no_value(name: str) -> None:
             step = step_of(training, training, training.slices, images, CONFIG)
         for _ in range(3):
             step()
+
+
+def test_loss_and_scores_of_masks_read_no_value() -> None:
+    with FakeTensorMode(), own_device():
+        logits, masks = torch.randn(4, 5, 8, 8, requires_grad=True), torch.zeros(4, 60, 60, dtype=torch.uint8)
+        MASKS.loss(logits, masks, 0.1).backward()
+        MASKS.judge(logits.detach(), masks)
 
 
 class Calls(TorchDispatchMode):
