@@ -1,6 +1,6 @@
-"""The network of a single file. This module is copied into the file, with the modules that it imports.
+"""The networks of single files. This module is copied into the file, with the modules that it imports.
 
-It names its tensors as `space.network.TokenMixerNet` does, and needs PyTorch alone.
+They name their tensors as `TokenMixerNet` of `space.backbone` does, and need PyTorch alone.
 """
 
 from __future__ import annotations
@@ -53,10 +53,33 @@ class Network(nn.Module):
         return self.head(channels_last(self.maps(images_BCHW)[-1]))
 
     def maps(self, images_BCHW: Tensor) -> list[Tensor]:
-        """The map that each stage returns, (B, C, H, W)."""
-        x_BCHW = channels_first(self.stem(channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))))
-        maps = []
+        """The feature maps, (B, C, H, W): those of a stem that is a pyramid, then one a stage."""
+        x_BHWC = channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))
+        maps = list(self.stem.pyramid(x_BHWC)) if hasattr(self.stem, "pyramid") else []
+        x_BCHW = channels_first(self.stem.pooled(maps) if maps else self.stem(x_BHWC))
         for stage in self.stages:
             x_BCHW = stage(x_BCHW)
             maps.append(x_BCHW)
         return maps
+
+
+class DenseNetwork(Network):
+    """A network whose head combines several feature maps.
+
+    Args:
+        sources: of each tap, index, first and last channel of the feature maps that it takes; channels 0 to 0 are all.
+    """
+
+    def __init__(self, depths: Sequence[int], parts: Mapping[str, nn.Module], sources: Sequence[Sequence[tuple[int, int, int]]]) -> None:
+        super().__init__(depths, parts)
+        self.sources = sources
+        self.taps = nn.ModuleList(parts[f"taps.{i}"] for i in range(len(sources)))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits, (B, classes, H, W), at the stride of the head's first map."""
+        maps = [channels_last(map_BCHW) for map_BCHW in self.maps(images_BCHW)]
+        taken = [
+            tap([maps[feature][..., start : stop or None] for feature, start, stop in sources])
+            for tap, sources in zip(self.taps, self.sources, strict=True)
+        ]
+        return channels_first(self.head(taken))

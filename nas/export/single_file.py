@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,19 +14,20 @@ from torch import Tensor
 
 from nas import __version__
 from nas.export.format import ExportedNetwork, Format
-from nas.export.frame import ModuleFactory, Network
+from nas.export.frame import DenseNetwork, ModuleFactory, Network
 from nas.export.sources import Sources
 from space.architecture import Part
 from space.blocks import Residual
 from space.files import write_atomically
 from space.fuse import fuse
 from space.registry import Spec
+from space.taps import taps_of
 
-_FILE = '''"""{name}, an image classifier.
+_FILE = '''"""{name}, a network for {task}.
 
     from network import load
     network = load()            # with the weights of {weights}, beside this file
-    logits = network(images)    # images (B, {in_chans}, H, W), normalised, to (B, {num_classes})
+    logits = network(images)    # images (B, {in_chans}, H, W), normalised, to (B, {num_classes}{pixels})
     METADATA                    # preprocessing, class names and so on
 
 It needs PyTorch alone. Written by token-mixer-nas {version}, whose sources it holds.
@@ -40,17 +42,17 @@ from __future__ import annotations
 METADATA = {metadata}
 
 
-def build() -> Network:
+def build() -> {network}:
     """The network, its weights at random."""
-    return Network(
+    return {network}(
         depths={depths},
         parts={{
 {parts}
-        }},
+        }},{sources_of_taps}
     )
 
 
-def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> Network:
+def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> {network}:
     """The network with its weights, for inference."""
     network = {built}
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
@@ -69,11 +71,16 @@ class SingleFile(Format):
         torch.save({name: tensor.contiguous() for name, tensor in exported.network.state_dict().items()}, folder / self.files[1])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
-        spec = spec_from_file_location("network", folder / self.files[0])
+        spec = spec_from_file_location("exported_network", folder / self.files[0])
         assert spec is not None
         assert spec.loader is not None
         module: Any = module_from_spec(spec)
-        spec.loader.exec_module(module)
+        # Data classes look their module up there.
+        sys.modules[spec.name] = module
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[spec.name]
         return torch.inference_mode()(module.load())
 
     def usage(self, exported: ExportedNetwork) -> str:
@@ -82,22 +89,25 @@ from network import METADATA, load
 
 network = load()
 logits = network(images)
-maps = network.maps(images)  # one a stage
+maps = network.maps(images)
 """
 
 
 def source_of(exported: ExportedNetwork, weights: str) -> str:
     """The text of the file; `weights` is the name of the one beside it."""
     architecture = exported.architecture
+    taps = taps_of(architecture.head, architecture.features_at(architecture.image_size, architecture.image_size))
+    sources_of_taps = [[(source.feature, source.start, source.stop) for source in tap.sources] for tap in taps]
     sources = Sources()
-    sources.name_of(Network)
     parts = "\n".join(f'            "{part.path}": {_module(part, sources)},' for part in architecture.parts)
     return _FILE.format(
         name=architecture.name.replace("\\", "/").replace('"', "'"), in_chans=architecture.in_chans,
-        num_classes=architecture.num_classes, weights=weights, version=__version__, sources=sources.text(),
+        num_classes=architecture.num_classes, weights=weights, version=__version__,
+        network=sources.name_of(DenseNetwork if taps else Network), task=architecture.task, pixels=", H', W'" if taps else "",
         depths=tuple(len(stage.blocks) for stage in architecture.stages), parts=parts,
+        sources_of_taps=f"\n        sources={sources_of_taps}," if taps else "",
         built=f"{fuse.__name__}(build())" if exported.is_fused else "build()",
-        metadata=pformat(exported.metadata.document, width=120, sort_dicts=False),
+        metadata=pformat(exported.metadata.document, width=120, sort_dicts=False), sources=sources.text(),
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, NetworkM
 from nas.runs.records.role import Role
 from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture, load_provenance
 from space.errors import UserError
+from space.files import parent_names
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
 from space.network import TokenMixerNet
 from space.registry import Spec
@@ -96,6 +97,13 @@ def test_every_kind_of_stem_downsampler_and_head_runs_alone(name: str, tmp_path:
     architecture = shortened(name).replace(image_size=64)
     round_trip(format_named("module"), exported_of(architecture), tmp_path / "plain")
     round_trip(format_named("module"), exported_of(architecture.replace(head=HEADS("token_label_head")), fused=True), tmp_path / "fused")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", parent_names("segmentation"))
+def test_networks_that_label_pixels_run_alone(name: str, fused: bool, tmp_path: Path) -> None:
+    architecture = shortened(name).replace(image_size=64)
+    round_trip(format_named("module"), exported_of(architecture, fused), tmp_path / "export")
 
 
 @settings(max_examples=3)
