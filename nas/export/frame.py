@@ -55,8 +55,8 @@ class Network(nn.Module):
     def maps(self, images_BCHW: Tensor) -> list[Tensor]:
         """The feature maps, (B, C, H, W): those of a stem that is a pyramid, then one a stage."""
         x_BHWC = channels_last(images_BCHW.to(images_BCHW.dtype, memory_format=torch.channels_last))
-        maps = list(self.stem.pyramid(x_BHWC)) if hasattr(self.stem, "pyramid") else []
-        x_BCHW = channels_first(self.stem.pooled(maps) if maps else self.stem(x_BHWC))
+        maps = list(self.stem.pyramid(x_BHWC)) if hasattr(self.stem, "pyramid") else []  # type: ignore[operator]
+        x_BCHW = channels_first(self.stem.pooled(maps) if maps else self.stem(x_BHWC))  # type: ignore[operator]
         for stage in self.stages:
             x_BCHW = stage(x_BCHW)
             maps.append(x_BCHW)
