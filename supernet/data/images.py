@@ -1,14 +1,16 @@
 """Labelled images behind one name or one object: what `data` and `test_data` take.
 
-- a folder or an uncompressed .tar with a folder a class, with or without train/ and val/ above: `supernet.data.class_folders`,
-- WebDataset shards, or a .csv of paths and classes: `supernet.data.labelled_files`,
-- Parquet and Arrow files, or `hfds/owner/set` from Hugging Face: `supernet.data.tables`; a .npz of uint8 pixels: `supernet.data.arrays`,
+- a folder or an uncompressed .tar with a folder a class, with or without train/ and val/ above (`class_folders`),
+- WebDataset shards, or a .csv of paths and classes (`labelled_files`),
+- Parquet and Arrow files, or `hfds/owner/set` from Hugging Face (`tables`); a .npz of uint8 pixels (`arrays`),
 - a name of `supernet.data.embedded.EMBEDDED`, such as `digits`, which needs no download,
 - a set of torchvision's, such as `torch/cifar10`, by way of timm,
 - in Python, any object of (image, target) with `classes`: `supernet.data.own_dataset`.
 
 Images with masks come from folders as ADE20K, Pascal VOC and Cityscapes have them (`supernet.data.segmentation.layouts`), from tables
 with a column of masks, from objects of (image, mask), and from the embedded `scenes`.
+
+The files named in brackets are in `supernet.data.sources`.
 
 Only `torch/` and `hfds/` sets are ever downloaded. No file is unpickled but those of torchvision's sets, such as CIFAR, which it
 checks against the digests of their publishers.
@@ -28,9 +30,9 @@ import numpy as np
 from supernet.data.embedded import EMBEDDED
 from supernet.data.image_set import CLASSIFICATION, ImageSet
 from supernet.data.own_dataset import OF_CALLER, Dataset, OwnImages
-from supernet.data.parts import ALL, TEST, TRAIN
 from supernet.data.segmentation.masked_images import MaskedImages
-from supernet.data.sources import SCENES, own_images, part_of
+from supernet.data.sources.kinds import SCENES, own_images, part_of
+from supernet.data.sources.parts import ALL, TEST, TRAIN
 from supernet.data.target_options import AS_FOUND, TargetOptions
 from supernet.data.unreadable import DataError
 

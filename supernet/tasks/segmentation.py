@@ -22,7 +22,7 @@ from supernet.data.loading import CPU
 from supernet.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from supernet.data.segmentation.augmentation import SceneAugmentation
 from supernet.data.segmentation.batches import SceneBatches, scene_batches
-from supernet.data.sources import SCENES
+from supernet.data.sources.kinds import SCENES
 from supernet.data.target_options import VOID
 from supernet.score import Figure
 from supernet.tasks.task import Indices, Task, register_task

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.data import sources
+from supernet.data.sources import kinds
 from tests.commands import main_of
 from tests.nas.small_commands import NAMES, commands, copied
 
@@ -20,13 +20,13 @@ def test_a_data_set_is_opened_once(
 ) -> None:
     place = copied(finished, tmp_path)
     opened: Counter[tuple[Path, str]] = Counter()
-    store = sources._stored
+    store = kinds._stored
 
-    def counted(path: Path, part: str, *more: object) -> sources.ImageSet | None:
+    def counted(path: Path, part: str, *more: object) -> kinds.ImageSet | None:
         opened[path, part] += 1
         return store(path, part, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sources, "_stored", counted)
+    monkeypatch.setattr(kinds, "_stored", counted)
     arguments = [*commands(place)[name][0], *more]
     if name == "search" and not more:
         arguments += ["--halving-candidates", "2", "--halving-steps", "2"]

@@ -31,8 +31,8 @@ from space.errors import SpaceError, UserError
 from space.files import dump_architecture, load_architecture, load_provenance, load_space
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data import sources
 from supernet.data.images import ImageSet, open_images, open_test_images
+from supernet.data.sources import kinds
 from supernet.data.splits import split
 from supernet.training.loop import train_network
 from supernet.training.state import TrainState
@@ -309,13 +309,13 @@ def test_inheriting_takes_the_weights_of_a_result(work: Path) -> None:
 
 def test_data_are_opened_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    stored = sources._stored
+    stored = kinds._stored
 
     def counted(path: Path, part: str, *more: object) -> ImageSet | None:
         opened.append(part)
         return stored(path, part, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sources, "_stored", counted)
+    monkeypatch.setattr(kinds, "_stored", counted)
     assert main([*COMMAND, "--epochs", "1", "--out", "run"]) == 0
     assert opened == ["train", "test"]
     opened.clear()

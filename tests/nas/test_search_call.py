@@ -18,7 +18,7 @@ from nas.search import __main__ as command_line
 from nas.search import search
 from nas.search.found import Found
 from space.architecture import Architecture
-from supernet.data import sources
+from supernet.data.sources import kinds
 from tests.nas.evaluators import Raising, share_of
 from tests.nas.small_search import BUDGET, command, study_of
 
@@ -150,13 +150,13 @@ def test_an_evaluator_that_gives_no_number_is_told(folder: Path) -> None:
 
 def test_a_command_opens_its_data_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    stored = sources._stored
+    stored = kinds._stored
 
     def counted(path: Path, part: str, *more: Any) -> Any:
         opened.append(path)
         return stored(path, part, *more)
 
-    monkeypatch.setattr(sources, "_stored", counted)
+    monkeypatch.setattr(kinds, "_stored", counted)
     assert command_line.main(command(folder, "--halving-candidates", "2", "--halving-steps", "2")) == 0
     assert opened == [folder / "images"]
     opened.clear()

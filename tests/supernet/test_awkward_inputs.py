@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from supernet.data.batches import evaluation_batches
-from supernet.data.class_folders import images_in_class_folders
 from supernet.data.files import Listing, list_folder, list_tars
 from supernet.data.images import open_images, open_test_images
+from supernet.data.sources.class_folders import images_in_class_folders
 from supernet.data.splits import cautions, split
 from supernet.data.unreadable import DataError
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from supernet.data.files import File, Listing
 from supernet.data.image_set import natural_order
-from supernet.data.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
 from supernet.data.segmentation.masks import ClassTable
+from supernet.data.sources.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
 from supernet.data.target_options import VOID
 from supernet.data.unreadable import DataError, listed, printable
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from supernet.data.files import File, Files, Listing
 from supernet.data.image_set import ImageSet, labelled_set, natural_order
-from supernet.data.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
+from supernet.data.sources.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
 from supernet.data.unreadable import DataError, listed, printable
 
 

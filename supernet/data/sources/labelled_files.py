@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supernet.data.files import File, Files, Listing
 from supernet.data.image_set import ImageSet, labelled_set
-from supernet.data.parts import rows_in_part
+from supernet.data.sources.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from space.errors import one_line
 from supernet.data.image_set import CLASSIFICATION, MAX_BYTES, EncodedImages, ImageSet, labelled_set
-from supernet.data.labelled_files import LABEL_COLUMNS
-from supernet.data.parts import rows_in_part
 from supernet.data.segmentation.masks import EncodedMasks
 from supernet.data.segmentation.opening import images_with_masks
+from supernet.data.sources.labelled_files import LABEL_COLUMNS
+from supernet.data.sources.parts import rows_in_part
 from supernet.data.target_options import TargetOptions
 from supernet.data.unreadable import DataError, listed
 

@@ -11,7 +11,7 @@ from PIL import Image
 from space.errors import one_line
 from supernet.data.image_set import MAX_BYTES, ImageSet, labelled_set
 from supernet.data.own_dataset import as_image
-from supernet.data.parts import rows_in_part
+from supernet.data.sources.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed
 
 CLASS_NAMES = ("class_names", "classes")

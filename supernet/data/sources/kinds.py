@@ -12,21 +12,21 @@ import numpy as np
 import torch
 
 from space.errors import one_line
-from supernet.data.arrays import Pixels, images_of_npz
-from supernet.data.class_folders import images_in_class_folders
 from supernet.data.embedded import EMBEDDED
 from supernet.data.files import Listing, is_packed, list_folder, list_tars
 from supernet.data.image_set import SEGMENTATION, ImageSet, labelled_set
-from supernet.data.labelled_files import images_of_csv, images_of_shards, is_sharded
 from supernet.data.own_dataset import Dataset, OwnImages
-from supernet.data.parts import TEST, TRAIN
 from supernet.data.segmentation import scenes
 from supernet.data.segmentation.class_names import ClassNames
 from supernet.data.segmentation.layouts import has_masks, unwrapped
 from supernet.data.segmentation.masks import MaskArray, OwnMasks, is_mask
 from supernet.data.segmentation.opening import images_with_mask_files, images_with_masks
-from supernet.data.tables import SUFFIXES as TABLES
-from supernet.data.tables import images_of_hugging_face, images_of_tables
+from supernet.data.sources.arrays import Pixels, images_of_npz
+from supernet.data.sources.class_folders import images_in_class_folders
+from supernet.data.sources.labelled_files import images_of_csv, images_of_shards, is_sharded
+from supernet.data.sources.parts import TEST, TRAIN
+from supernet.data.sources.tables import SUFFIXES as TABLES
+from supernet.data.sources.tables import images_of_hugging_face, images_of_tables
 from supernet.data.target_options import AS_FOUND, TargetOptions
 from supernet.data.unreadable import DataError
 
