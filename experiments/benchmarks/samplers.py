@@ -12,7 +12,6 @@ Searches that have ended are kept in a file next to the output until that is wri
 from __future__ import annotations
 
 import argparse
-import atexit
 import functools
 import itertools
 import json
@@ -20,10 +19,8 @@ import multiprocessing
 import os
 import platform
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +39,7 @@ from experiments.benchmarks.commands import cores, processor
 from experiments.benchmarks.sampler_problems import GENTLE, RUGGED, Problem, all_rows, mini_problem, sizes_problem, staged_problem
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
+from nas.samplers.in_band import InBandSampler
 from nas.samplers.variation import offspring
 from proxies.band.band import Band
 from proxies.band.enumerated import band_of
@@ -215,66 +213,54 @@ def gap(job: Job) -> Outcome:
     return job, gaps, done.wasted
 
 
-def milliseconds(sampler: str, in_file: bool, known: int, proposals: int = 21) -> list[float]:
-    """Times of proposals, the storing of 40 parameters included, in a study of `known` finished trials, in memory or in SQLite."""
-    problem, band, finished = _finished(known)
-    with tempfile.TemporaryDirectory() as folder:
-        if in_file:
-            url = f"sqlite:///{shutil.copy(_finished_file(known), folder)}"
-            study = optuna.load_study(study_name=FINISHED, storage=url, sampler=SAMPLERS[sampler](band, 0))
-        else:
-            study = optuna.create_study(sampler=SAMPLERS[sampler](band, 0), direction="maximize")
-            study.add_trials(finished)
-        times = []
-        for _ in range(3 if sampler in SLOW else proposals):
-            start = time.perf_counter()
-            trial = study.ask()
-            row = band.rows.row({name: trial.suggest_categorical(name, options) for name, options in problem.space.slots.items()})
-            times.append(1000 * (time.perf_counter() - start))
-            study.tell(trial, problem.score(row))
+def milliseconds(sampler: str, num_finished: int, proposals: int = 40) -> list[float]:
+    """Processor times of proposals, storing left out, in a study of `num_finished` trials."""
+    band, study = _finished(num_finished)
+    trials = study.get_trials(deepcopy=False)
+    made = SAMPLERS[sampler](band, 0)
+    assert isinstance(made, InBandSampler)
+    # Reads all trials but the last, once.
+    made.choose(study, trials[:-proposals], len(trials) - proposals)
+    times = []
+    for index in range(len(trials) - proposals + 1, len(trials) + 1):
+        known = trials[:index]
+        start = time.process_time()
+        made.choose(study, known, index)
+        times.append(1000 * (time.process_time() - start))
     return times
 
 
-FINISHED = "finished"
-
-
 @functools.cache
-def _finished_file(known: int) -> Path:
-    """An SQLite file with a study of the finished trials; a thousand take a minute to write."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    study = optuna.create_study(study_name=FINISHED, storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
-    study.add_trials(_finished(known)[2])
-    return folder / "study.db"
-
-
-@functools.cache
-def _finished(known: int) -> tuple[Problem, Band, list[optuna.trial.FrozenTrial]]:
-    """A staged problem, its band, and so many trials of members drawn from it."""
+def _finished(num_trials: int) -> tuple[Band, optuna.Study]:
+    """The band of a staged problem, and a study of so many trials of members drawn from it."""
     problem = staged_problem(FIRST_INSTANCE, TAILS[1], GENTLE)
     band = Band(problem.space, problem.cost, problem.budget)
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.CategoricalDistribution(options) for name, options in problem.space.slots.items()
     }
     rng = random.Random(0)
-    rows = [band.sample(rng) for _ in range(known)]
-    return problem, band, [
+    rows = [band.sample(rng) for _ in range(num_trials)]
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([
         optuna.create_trial(params=band.rows.parameters(row), distributions=distributions, value=problem.score(row)) for row in rows
-    ]
+    ])
+    return band, study
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the searches, measure the times, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RESULTS / "samplers.md", help="Markdown file to write")
-    parser.add_argument("--instances", type=int, default=20, help="mini-spaces under each budget, each searched once (%(default)s)")
+    parser.add_argument("--instances", type=int, default=20, help="mini-spaces under each budget; 0 for none (%(default)s)")
     parser.add_argument("--cell-instances", type=int, default=20, help="cells under each budget, each searched once (%(default)s)")
     parser.add_argument("--staged-instances", type=int, default=20, help="staged spaces of each tail, each searched once (%(default)s)")
+    parser.add_argument("--sizes-instances", type=int, default=20, help="spaces of sizes, each searched once (%(default)s)")
     parser.add_argument("--slow-instances", type=int, default=0, help="the same for Optuna's GP, a second a proposal (%(default)s)")
     parser.add_argument("--first-instance", type=int, default=FIRST_INSTANCE, help="(%(default)s)")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), help=f"beside {AGING!r} (all)")
     parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, help="of a search (%(default)s)")
-    parser.add_argument("--known", type=int, default=1000, help="finished trials of the study that proposals are timed in (%(default)s)")
+    parser.add_argument("--finished", type=int, nargs="+", default=[1_000, 10_000], metavar="N",
+                        help="trials of the studies that proposals are timed in (1000 10000)")  # fmt: skip
     parser.add_argument("--processes", type=int, default=2, help="(%(default)s)")
     arguments = parser.parse_args(argv)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -285,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     kinds = [("mini-space", column, arguments.instances) for column in LISTED["mini-space"]]
     kinds += [("cell", column, arguments.cell_instances) for column in LISTED["cell"]]
     kinds += [(kind, str(tail), arguments.staged_instances) for kind in STAGED for tail in TAILS]
-    kinds += [(SIZES, "", arguments.staged_instances)]
+    kinds += [(SIZES, "", arguments.sizes_instances)]
     jobs: list[Job] = [
         (sampler, kind, column, arguments.first_instance + instance, arguments.max_trials)
         for instance in range(max(count for _, _, count in kinds))
@@ -298,10 +284,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     minutes = (time.monotonic() - start) / 60
     quieten()
     samplers = [sampler for sampler in asked if sampler not in SLOW or arguments.slow_instances]
-    pairs = list(itertools.product(samplers, STORAGES))
-    times = {(sampler, where): milliseconds(sampler, STORAGES[where], arguments.known) for sampler, where in track(pairs, "times")}
+    pairs = list(itertools.product([sampler for sampler in samplers if sampler in KNOW_THE_BAND], arguments.finished))
+    times = {pair: milliseconds(*pair) for pair in track(pairs, "times")}
     command = f"python -m experiments.benchmarks.samplers {' '.join(sys.argv[1:] if argv is None else argv)}".strip()
-    write_atomically(arguments.output, report(outcomes, times, samplers, command, minutes, arguments.known))
+    write_atomically(arguments.output, report(outcomes, times, samplers, command, minutes, arguments.finished))
     kept.unlink()
     print(arguments.output.read_text())
 
@@ -332,17 +318,14 @@ def quieten() -> None:
     warnings.simplefilter("ignore")
 
 
-STORAGES = {"in memory": False, "in SQLite": True}
-
-
 def run_all(jobs: Sequence[Job]) -> list[Outcome]:
     """The outcomes of some jobs."""
     return [to_the_top(job) if job[1] in LISTED else gap(job) for job in jobs]
 
 
 def report(
-    outcomes: Iterable[Outcome], times: Mapping[tuple[str, str], list[float]], samplers: Sequence[str], command: str, minutes: float,
-    known: int,
+    outcomes: Iterable[Outcome], times: Mapping[tuple[str, int], list[float]], samplers: Sequence[str], command: str, minutes: float,
+    finished: Sequence[int],
 ) -> str:
     """The tables, as Markdown."""
     found: dict[tuple[str, str, str], list[Outcome]] = {}
@@ -361,6 +344,11 @@ def report(
                 lines.append(f"| {name} | {' | '.join(cell(sampler, column, lenient) for column in columns)} |")
         return [*lines, ""]
 
+    def gap_cell(kind: str, sampler: str, column: str, lenient: bool) -> str:
+        own = values(sampler, kind, column, lenient)
+        others = values(AGING, kind, column, True)[: len(own)]
+        return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
+
     lines = [
         "# Samplers inside a budget",
         "",
@@ -372,7 +360,10 @@ def report(
         f"A search that never found what was sought counts as {MAX_EVALUATIONS} evaluations. No setting was chosen on these instances.",
         "",
     ]
+    made = {kind for _, kind, _ in found}
     for kind, about in ABOUT.items():
+        if kind not in made:
+            continue
         for place, top in enumerate(TOPS):
             lines += [f"## {about}: evaluations to the top {top:.1%}", ""]
 
@@ -384,26 +375,24 @@ def report(
 
             lines += table(kind, [*LISTED[kind], MEAN], listed_cell)
     for kind, interactions in STAGED.items():
+        if kind not in made:
+            continue
         about = f"{interactions.a_slot} pairs and triples a slot, spreads {' / '.join(map(str, interactions.spreads))}"
         lines += [f"## Staged space of 40 slots, {about}: gap to the best known member after {STAGED_EVALUATIONS} evaluations, points", ""]
         lines += ["Columns: share of random members that lie in the band. In brackets the mean, as a share of aging evolution's.", ""]
-
-        def staged_cell(sampler: str, column: str, lenient: bool, kind: str = kind) -> str:
-            own = values(sampler, kind, column, lenient)
-            others = values(AGING, kind, column, True)[: len(own)]
-            return f"{interval(own, 2)} [{statistics.mean(own) / statistics.mean(others):.2f}]"
-
-        lines += table(kind, [str(tail) for tail in TAILS], staged_cell)
-    about = f"gap to the best known member after {STAGED_EVALUATIONS} evaluations, points"
-    lines += [f"## Space of 12 sizes, of which the number of parameters explains most: {about}", ""]
-    lines += table(SIZES, [""], lambda *at: staged_cell(*at, kind=SIZES))
+        lines += table(kind, [str(tail) for tail in TAILS], lambda *at, kind=kind: gap_cell(kind, *at))
+    if SIZES in made:
+        about = f"gap to the best known member after {STAGED_EVALUATIONS} evaluations, points"
+        lines += [f"## Space of 12 sizes, of which the number of parameters explains most: {about}", ""]
+        lines += table(SIZES, [""], lambda *at: gap_cell(SIZES, *at))
     lines += ["## Wasted trials and time", ""]
-    lines += [f"Mean shares of trials over all searches. Times at {known:,} trials of the staged space, storing 40 slots included.", ""]
-    heads = ["sampler", "outside", "repeated", *(f"ms {where}: median (greatest)" for where in STORAGES)]
+    lines += ["Mean shares of trials over all searches. Processor time of a proposal in the staged space, storing left out.", ""]
+    heads = ["sampler", "outside", "repeated", *(f"ms at {count:,} trials: median (greatest)" for count in finished)]
     lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for sampler in samplers:
         wasted = np.mean([outcome[2] for key, many in found.items() if key[0] == sampler for outcome in many], axis=0)
-        shown = " | ".join(f"{statistics.median(times[sampler, where]):.1f} ({max(times[sampler, where]):.1f})" for where in STORAGES)
+        own = [times.get((sampler, count), []) for count in finished]
+        shown = " | ".join(f"{statistics.median(some):.1f} ({max(some):.1f})" if some else "-" for some in own)
         lines.append(f"| {sampler} | {wasted[0]:.1%} | {wasted[1]:.1%} | {shown} |")
     return "\n".join(lines) + "\n"
 
