@@ -26,7 +26,8 @@ TARGETS = Group("images and masks", "where the data do not tell how they are rea
 class TargetChoice(Config):
     """How the targets of images are read; the fields are those of `supernet.data.target_options.TargetOptions`."""
 
-    task: str | None = option(None, "classification or segmentation, where the data would serve both (told from the data)", group=TARGETS)
+    task: str | None = option(None, "classification or segmentation, where the data would serve both (told from the data)", group=TARGETS,
+                             may_change=True)  # fmt: skip
     ignore_index: int = option(255, "number in masks that stands for no class", group=TARGETS, at_least=0, below=256)
     reduce_zero_label: bool = option(False, "0 in masks stands for no class, 1 for the first class", group=TARGETS)
     class_names: str | None = option(
