@@ -19,7 +19,7 @@ from space.network import TokenMixerNet
 
 TOLERANCE = 1e-4
 """By how much logits may differ, relative to the greatest one, or absolutely where that is less than 1."""
-BATCHES = (1, 3)
+BATCHES = (1, 2, 5)
 """Numbers of images that are compared."""
 
 
@@ -63,9 +63,9 @@ class Format(ABC):
         """Raise ExportError where this machine lacks what the format needs."""
         return
 
-    def takes_any_size(self, architecture: Architecture) -> bool:
-        """Whether what is written takes images of other sizes than the trained one."""
-        return True
+    def sizes(self, exported: ExportedNetwork) -> str:
+        """Which images what is written takes besides those of the trained size, in words."""
+        return "and others"
 
     @abstractmethod
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
@@ -80,10 +80,10 @@ class Format(ABC):
         """How to use the folder: a few lines of Python."""
 
 
-def image_sizes(form: Format, exported: ExportedNetwork) -> list[tuple[int, int]]:
-    """Heights and widths that are compared: the trained one and, where the export takes others, a larger one that is not square."""
+def image_sizes(exported: ExportedNetwork) -> list[tuple[int, int]]:
+    """Heights and widths that are compared: the trained one and larger ones, wide and high."""
     side, step = exported.image_size, exported.architecture.reductions[-1]
-    return [(side, side)] + ([(side + step, side + 2 * step)] if form.takes_any_size(exported.architecture) else [])
+    return [(side, side), (side + step, side + 2 * step), (side + 3 * step, side)]
 
 
 def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterator[tuple[str, float]]:
@@ -94,7 +94,7 @@ def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterat
     """
     loaded = form.load(folder)
     generator = torch.Generator().manual_seed(0)
-    for (height, width), batch in itertools.product(image_sizes(form, exported), BATCHES):
+    for (height, width), batch in itertools.product(image_sizes(exported), BATCHES):
         images = torch.randn(batch, exported.architecture.in_chans, height, width, generator=generator)
         with torch.inference_mode():
             expected = exported.network(images)

@@ -9,7 +9,6 @@ from huggingface_hub import ModelCardData
 
 from nas import __version__
 from nas.export.format import ExportedNetwork, Format
-from nas.export.program import GraphFormat
 from nas.runs.records.metadata import NetworkMetadata
 from proxies.macs import cost_of
 from space.published import Published
@@ -51,10 +50,7 @@ def _facts(form: Format, exported: ExportedNetwork) -> Iterator[str]:
     yield f"- images: the centre {steps.crop_pct:.0%} of an image, resized to {side}x{side} ({steps.interpolation})"
     mean, std = (", ".join(map(str, values)) for values in (steps.mean, steps.std))
     yield f"- pixels: {architecture.in_chans} channels in [0, 1], less the mean ({mean}), divided by the standard deviation ({std})"
-    sizes = "alone"
-    if form.takes_any_size(architecture):
-        sizes = f"and others, multiples of {architecture.reductions[-1]} px" if isinstance(form, GraphFormat) else "and others"
-    yield f"- sizes: {side}x{side} {sizes}; any number of images at a time"
+    yield f"- sizes: {side}x{side} {form.sizes(exported)}; any number of images at a time"
     yield f"- {architecture.num_classes} classes" + (f": {', '.join(metadata.class_names)}" if metadata.class_names else "")
     if exported.is_fused:
         yield "- for inference: norms, scales and gates are folded into neighbouring layers"

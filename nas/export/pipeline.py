@@ -87,7 +87,7 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
     metadata = _metadata(config, architecture, provenance)
     network = _network(config, architecture)
     exported = ExportedNetwork(network.fuse() if config.fuse else network, metadata, config.fuse)
-    sizes = " and ".join(f"{height}x{width}" for height, width in image_sizes(form, exported))
+    sizes = ", ".join(f"{height}x{width}" for height, width in image_sizes(exported))
     if config.dry_run:
         weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
         what = f"{config.format}, and comparing its logits with the network's for images of {sizes}"
@@ -102,9 +102,8 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
         _write_documents(config, form, exported, provenance, folder)
         names = sorted(file.name for file in folder.iterdir())
         sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
-    if not form.takes_any_size(architecture):
-        why = "the exporter cannot trace some of this architecture's mixers for unknown sizes"
-        console.print(f"it takes images of {sizes} alone: {why}", soft_wrap=True)
+    side = exported.image_size
+    console.print(f"it takes images of {side}x{side} {form.sizes(exported)}, any number at a time", soft_wrap=True)
     console.print(f"wrote {', '.join(sizes_of_files)} into {config.out} in {duration(time.perf_counter() - start)}", soft_wrap=True)
     return tuple(config.out / name for name in names)
 

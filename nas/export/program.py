@@ -8,42 +8,46 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.fx.experimental._config
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from nas.export.format import ExportedNetwork, Format, image_sizes
-from space.architecture import Architecture
-from space.registry import Spec
+from nas.export.format import ExportedNetwork, Format
 
 METADATA = "metadata.json"
 """Name of the extra file."""
+LARGEST_WINDOW = 64
+"""Side of the largest window that a mixer's option takes."""
 
 
 class GraphFormat(Format):
-    """A format made of `torch.export`'s graph: for any number of images, and for any size of them where the exporter can.
+    """A format made of `torch.export`'s graph.
 
-    It cannot where a mixer is registered with `fixed_size_graph=True`, or has an option that its registration names there. Such mixers
-    merge or tile tokens, so their map sizes are nested quotients of the image's, on which torch.export's symbolic shapes take forever.
+    It takes any number of images whose sides differ from the trained one by multiples of the last map's stride. With these sizes the
+    exporter knows every map's side as a linear function of the image's, remainders included.
     """
 
-    def takes_any_size(self, architecture: Architecture) -> bool:
-        blocks = [block for stage in architecture.stages for block in stage.blocks]
-        return not any(has_fixed_size(block.mixer) for block in blocks)
+    def sizes(self, exported: ExportedNetwork) -> str:
+        return f"and others that differ by multiples of {exported.architecture.reductions[-1]} px"
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""
-        # The largest size that is compared, and two images: the exporter assumes for all sizes what holds for this one, and
-        # specialises dimensions of 1.
-        height, width = image_sizes(self, exported)[-1]
-        images = torch.zeros(2, exported.architecture.in_chans, height, width)
-        dims = {0: Dim.DYNAMIC} | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if self.takes_any_size(exported.architecture) else {})
-        return torch.export.export(exported.network, (images,), dynamic_shapes=(dims,))
-
-
-def has_fixed_size(mixer: Spec) -> bool:
-    """Whether a mixer's graph is for one size of its map."""
-    trait = mixer.traits.get("fixed_size_graph", False)
-    return bool(mixer.options[trait] if isinstance(trait, str) else trait)
+        step = exported.architecture.reductions[-1]
+        multiple, rest = divmod(exported.image_size, step)
+        # The exporter writes down what holds for the example alone. So its maps have several windows, and it is not square.
+        rows, columns = (step * side + rest for side in (LARGEST_WINDOW + 3, LARGEST_WINDOW + 7))
+        images = torch.zeros(2, exported.architecture.in_chans, rows, columns)
+        # From 2 on: of sides of 1 it would ask how the map lies in memory.
+        batch, *sides = (Dim(name, min=2) for name in ("batch", "rows", "columns"))
+        height, width = (step * side + rest if rest else step * side for side in sides)
+        # As torch.onnx does: it does not ask whether a map is contiguous, which depends on the size.
+        with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+            program = torch.export.export(exported.network, (images,), dynamic_shapes=({0: batch, 2: height, 3: width},))
+        for symbol, limits in program.range_constraints.items():
+            program.range_constraints[symbol] = type(limits)(min(multiple, 1), limits.upper)
+        # It would be written into the file.
+        program.example_inputs = None
+        return program
 
 
 class Program(GraphFormat):

@@ -13,7 +13,7 @@ from space.kinds import MIXERS, NORMS
 from space.operators.layers import Conv, DepthwiseConv, ResidualDepthwiseConv, attend, count_heads
 
 
-@MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6), fixed_size_graph=True)
+@MIXERS.register("ssa", paper="https://arxiv.org/abs/2111.15193", norm=NORMS("layer_norm", eps=1e-6))
 class ShuntedSelfAttention(nn.Module):
     """Softmax attention whose heads attend keys and values at two scales, with local enhancement of the values.
 

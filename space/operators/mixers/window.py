@@ -12,7 +12,7 @@ from space.kinds import MIXERS, NORMS
 from space.operators.layers import QueryKeyValue, attend, count_heads
 
 
-@MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"), fixed_size_graph=True)
+@MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
 class WindowAttention(QueryKeyValue):
     """Softmax attention inside windows: no shift, no relative bias, no mask.
 
@@ -46,7 +46,7 @@ class WindowAttention(QueryKeyValue):
         mixed_BNC = attend(q_BNC, k_BNC, v_BNC, self.num_heads)
         mixed = mixed_BNC.view(batch, rows, columns, side, side, -1).transpose(2, 3)
         mixed_BHWC = mixed.reshape(batch, rows * side, columns * side, -1)
-        return self.proj(mixed_BHWC[:, :height, :width])
+        return self.proj(_cropped(mixed_BHWC, height, width))
 
     def _biases(self) -> list[Tensor]:
         """Query, key and value of a zero token, in three tensors or joined."""
@@ -67,10 +67,22 @@ def _bias_of(layer: nn.Module) -> Tensor:
 def _windows(x_BHWC: Tensor, biases: list[Tensor], side: int) -> Tensor:
     """Pad a map with the biases, right and bottom, and cut it into windows: (B * windows, side ** 2, C)."""
     batch, height, width, channels = x_BHWC.shape
-    right, bottom = -width % side, -height % side
-    if right > 0 or bottom > 0:
+    rows, columns = (height + side - 1) // side, (width + side - 1) // side
+    # A graph for any size has no branches: there the sides are symbols, and the map is always padded.
+    if not isinstance(height, int) or not isinstance(width, int) or height % side + width % side > 0:
         padding_C = torch.cat(biases).to(x_BHWC.dtype)
-        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, right, channels)), 2)
-        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, bottom, width + right, channels)), 1)
-    tiles = x_BHWC.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-    return tiles.reshape(-1, side * side, channels)
+        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, side - 1, channels)), 2)
+        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, side - 1, width + side - 1, channels)), 1)
+        x_BHWC = _cropped(x_BHWC, rows * side, columns * side)
+    tiles = x_BHWC.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)
+    return tiles.reshape(batch * rows * columns, side * side, channels)
+
+
+@torch.fx.wrap
+def _cropped(x_BHWC: Tensor, height: int, width: int) -> Tensor:
+    """The upper left part of a map."""
+    if isinstance(height, int) and isinstance(width, int):
+        return x_BHWC[:, :height, :width]
+    # Whether a slice is contiguous depends on the sides, which a graph for any size cannot ask.
+    rows, columns = torch.arange(height, device=x_BHWC.device), torch.arange(width, device=x_BHWC.device)
+    return x_BHWC.index_select(1, rows).index_select(2, columns)
