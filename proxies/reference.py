@@ -16,11 +16,11 @@ from proxies.cost import Cost
 from proxies.macs import UncountedOpError
 
 _FREE = frozenset({
-    "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "add", "add_", "amax", "amin", "avg_pool2d", "batch_norm", "clamp", "div",
-    "div_", "exp", "expand_as", "gelu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "im2col", "instance_norm",
-    "layer_norm", "leaky_relu", "log", "max", "max_pool2d", "maximum", "mean", "minimum", "mul", "mul_", "neg", "pad", "pow", "relu",
-    "relu_", "relu6", "roll", "rsqrt", "rsub", "sigmoid", "silu", "silu_", "softmax", "softplus", "sqrt", "stack", "sub", "sum", "tanh",
-    "feature_dropout", "type_as", "unbind", "unflatten", "upsample_bilinear2d", "upsample_nearest2d", "var", "view_as",
+    "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "add", "add_", "amax", "amin", "avg_pool2d", "batch_norm", "clamp", "div", "div_",
+    "exp", "expand_as", "gelu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "im2col", "index_select",
+    "instance_norm", "layer_norm", "leaky_relu", "log", "max", "max_pool2d", "maximum", "mean", "minimum", "mul", "mul_", "neg", "pad",
+    "pow", "relu", "relu_", "relu6", "roll", "rsqrt", "rsub", "sigmoid", "silu", "silu_", "softmax", "softplus", "sqrt", "stack", "sub",
+    "sum", "tanh", "feature_dropout", "type_as", "unbind", "unflatten", "upsample_bilinear2d", "upsample_nearest2d", "var", "view_as",
 })
 """Operators without a matrix product: elementwise ones, softmax, norms, pooling, sums, views. They count nothing here."""
 

@@ -38,7 +38,7 @@ class OnnxGraph(GraphFormat):
     """`network.onnx`: from `images` to `logits`. Its metadata properties hold the metadata, each value as JSON."""
 
     files = ("network.onnx",)
-    seconds_a_block = 5.0
+    seconds_a_block = 12.0
 
     def check(self) -> None:
         for package in NEEDED:

@@ -54,7 +54,7 @@ class Program(GraphFormat):
     """`network.pt2`, which holds the metadata as an extra file."""
 
     files = ("network.pt2",)
-    seconds_a_block = 2.0
+    seconds_a_block = 8.0
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         about = {METADATA: json.dumps(exported.metadata.document)}

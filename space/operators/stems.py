@@ -212,7 +212,8 @@ class TokenPyramid(nn.Module):
 @torch.fx.wrap
 def _averaged(x_BCHW: Tensor, height: int, width: int) -> Tensor:
     """The map, averaged to another size by adaptive pooling."""
-    if isinstance(height, int) and isinstance(width, int):
+    # Tensors, with the example's values, are what torch.jit traces.
+    if isinstance(height, (int, Tensor)) and isinstance(width, (int, Tensor)):
         return F.adaptive_avg_pool2d(x_BCHW, (height, width))
     # An ONNX graph of adaptive pooling is right for the example's size alone.
     rows, columns = _averaging(x_BCHW.shape[2], height, x_BCHW), _averaging(x_BCHW.shape[3], width, x_BCHW)

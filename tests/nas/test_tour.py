@@ -15,7 +15,6 @@ from nas.export.__main__ import main as export
 from nas.retrain.__main__ import main as retrain
 from nas.search.__main__ import main as search
 
-# One mixer whose graphs have a fixed size, which is then that of the training and not the space's.
 SPACE = """
 schema: search-space/1
 name: tour

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
 from space.operators.layers import QueryKeyValue, attend, count_heads
+from space.operators.windows import cropped, cut, put_together
 
 
 @MIXERS.register(
     "global_mhra", paper="https://arxiv.org/abs/2201.09450", norm=NORMS("layer_norm", eps=1e-6), elastic=("window_size",),
-    fixed_size_graph="window_size",
 )
 class GlobalMHRA(QueryKeyValue):
     """Softmax attention over all tokens of the map, or inside windows as in UniFormer's networks for dense prediction.
@@ -47,15 +48,17 @@ class GlobalMHRA(QueryKeyValue):
         side = self.window_size
         if side == 0:
             return self.mixed(x_BHWC.flatten(1, 2)).view_as(x_BHWC)
-        batch, height, width, dim = x_BHWC.shape
-        rows, columns = (height + side - 1) // side, (width + side - 1) // side
-        padded_BHWC = F.pad(x_BHWC, (0, 0, 0, columns * side - width, 0, rows * side - height))
-        tiles = padded_BHWC.reshape(batch, rows, side, columns, side, dim).transpose(2, 3)
-        mixed = self.mixed(tiles.reshape(batch * rows * columns, side * side, dim))
-        mixed = mixed.view(batch, rows, columns, side, side, dim).transpose(2, 3)
-        return mixed.reshape(batch, rows * side, columns * side, dim)[:, :height, :width]
+        return put_together(self.mixed(cut(_padded(x_BHWC, side), side)), x_BHWC, side)
 
     def mixed(self, x_BNC: Tensor) -> Tensor:
         """Attention among tokens, (B, N, C)."""
         q_BNC, k_BNC, v_BNC = self.project(x_BNC)
         return self.proj(attend(q_BNC, k_BNC, v_BNC, self.num_heads))
+
+
+@torch.fx.wrap
+def _padded(x_BHWC: Tensor, side: int) -> Tensor:
+    """The map, padded with zeros, right and bottom, so that windows tile it."""
+    rows, columns = (x_BHWC.shape[1] + side - 1) // side, (x_BHWC.shape[2] + side - 1) // side
+    # By as much in a graph for any size as in any other one: there a padding by a symbol would be a branch.
+    return cropped(F.pad(x_BHWC, (0, 0, 0, side - 1, 0, side - 1)), rows * side, columns * side)

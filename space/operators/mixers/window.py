@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from space.kinds import MIXERS, NORMS
 from space.operators.layers import QueryKeyValue, attend, count_heads
+from space.operators.windows import cropped, cut, put_together
 
 
 @MIXERS.register("window", paper="https://arxiv.org/abs/2204.03645", norm=NORMS("layer_norm"))
@@ -38,15 +39,11 @@ class WindowAttention(QueryKeyValue):
         count_heads(dim, head_dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        batch, height, width, _ = x_BHWC.shape
-        side = self.window_size
-        rows, columns = (height + side - 1) // side, (width + side - 1) // side
         # Queries, keys and values are cut into windows in one copy.
-        q_BNC, k_BNC, v_BNC = _windows(self.project_jointly(x_BHWC), self._biases(), side).chunk(3, -1)
+        windows_BNC = cut(_padded(self.project_jointly(x_BHWC), self._biases(), self.window_size), self.window_size)
+        q_BNC, k_BNC, v_BNC = windows_BNC.chunk(3, -1)
         mixed_BNC = attend(q_BNC, k_BNC, v_BNC, self.num_heads)
-        mixed = mixed_BNC.view(batch, rows, columns, side, side, -1).transpose(2, 3)
-        mixed_BHWC = mixed.reshape(batch, rows * side, columns * side, -1)
-        return self.proj(_cropped(mixed_BHWC, height, width))
+        return self.proj(put_together(mixed_BNC, x_BHWC, self.window_size))
 
     def _biases(self) -> list[Tensor]:
         """Query, key and value of a zero token, in three tensors or joined."""
@@ -64,25 +61,13 @@ def _bias_of(layer: nn.Module) -> Tensor:
 
 
 @torch.fx.wrap
-def _windows(x_BHWC: Tensor, biases: list[Tensor], side: int) -> Tensor:
-    """Pad a map with the biases, right and bottom, and cut it into windows: (B * windows, side ** 2, C)."""
+def _padded(x_BHWC: Tensor, biases: list[Tensor], side: int) -> Tensor:
+    """The map, padded with the biases, right and bottom, so that windows tile it."""
     batch, height, width, channels = x_BHWC.shape
-    rows, columns = (height + side - 1) // side, (width + side - 1) // side
     # A graph for any size has no branches: there the sides are symbols, and the map is always padded.
-    if not isinstance(height, int) or not isinstance(width, int) or height % side + width % side > 0:
-        padding_C = torch.cat(biases).to(x_BHWC.dtype)
-        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, side - 1, channels)), 2)
-        x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, side - 1, width + side - 1, channels)), 1)
-        x_BHWC = _cropped(x_BHWC, rows * side, columns * side)
-    tiles = x_BHWC.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)
-    return tiles.reshape(batch * rows * columns, side * side, channels)
-
-
-@torch.fx.wrap
-def _cropped(x_BHWC: Tensor, height: int, width: int) -> Tensor:
-    """The upper left part of a map."""
-    if isinstance(height, int) and isinstance(width, int):
-        return x_BHWC[:, :height, :width]
-    # Whether a slice is contiguous depends on the sides, which a graph for any size cannot ask.
-    rows, columns = torch.arange(height, device=x_BHWC.device), torch.arange(width, device=x_BHWC.device)
-    return x_BHWC.index_select(1, rows).index_select(2, columns)
+    if isinstance(height, int) and isinstance(width, int) and height % side + width % side == 0:
+        return x_BHWC
+    padding_C = torch.cat(biases).to(x_BHWC.dtype)
+    x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, height, side - 1, channels)), 2)
+    x_BHWC = torch.cat((x_BHWC, padding_C.expand(batch, side - 1, width + side - 1, channels)), 1)
+    return cropped(x_BHWC, (height + side - 1) // side * side, (width + side - 1) // side * side)
