@@ -152,7 +152,7 @@ def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> No
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed in (1, 4) else pytest.mark.soak) for seed in range(50)])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed == 1 else pytest.mark.soak) for seed in range(50)])
 def test_graphs_hold_random_architectures(seed: int, tmp_path: Path) -> None:
     name = sorted(SPACES)[seed % len(SPACES)]
     exported = with_metadata(build_network(SPACES[name].sample(random.Random(seed))).eval())
