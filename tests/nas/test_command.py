@@ -137,6 +137,8 @@ def test_sigterm_is_heard_whatever_becomes_of_ctrl_c(disposition: signal.Handler
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_that_ends_in_another_error_is_one(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     """As in C code that raises an error of its own where what it calls was interrupted."""
+    # A test that runs beside others is deaf to Ctrl-C.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def action() -> None:
         try:
@@ -144,7 +146,10 @@ def test_an_interruption_that_ends_in_another_error_is_one(number: signal.Signal
         except KeyboardInterrupt:
             raise ImportError("numpy.core.multiarray failed to import") from None
 
-    assert exit_code_of(action) == INTERRUPTED
+    try:
+        assert exit_code_of(action) == INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert capsys.readouterr().err == "\nstopped; everything finished so far is kept, the same command continues\n"
 
 

@@ -72,4 +72,4 @@ def test_a_supernet_and_a_retraining_write_theirs(folder: Path) -> None:
     found = shown(folder / "retrained" / FOLDER)
     steps = max(found[LOSS])
     assert found[LOSS].keys() == set(range(1, steps + 1))
-    assert found[VALIDATION].keys() == {steps // 2, steps}
+    assert found[f"{VALIDATION} accuracy"].keys() == {steps // 2, steps}

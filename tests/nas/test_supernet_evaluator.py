@@ -12,13 +12,14 @@ from nas.runs.records.metadata import NetworkMetadata
 from space.files import load_space
 from supernet.data.preprocessing import preprocessing_at
 from supernet.network import Supernet
+from supernet.tasks.task import task_of_head
 from supernet.training.distributed import own_device
 
 
 def test_scores_in_bf16_are_close_and_weights_are_written_in_fp32(tmp_path: Path) -> None:
     space, device = load_space("hybrid-32").replace(num_classes=10), own_device()
     images, labels = torch.randn(16, 3, 32, 32, device=device), torch.arange(16, device=device) % 10
-    evaluator = SupernetEvaluator(Supernet(space).to(device).requires_grad_(False), [images], [(images, labels)])
+    evaluator = SupernetEvaluator(Supernet(space).to(device).requires_grad_(False), [images], [(images, labels)], task_of_head(space))
     half, architecture = replace(evaluator, precision="bf16"), space.smallest()
     for exact, rounded in (
         (evaluator.judged(architecture), half.judged(architecture)),

@@ -185,7 +185,7 @@ def test_python_and_the_command_line_train_the_same(folder: Path, capsys: pytest
 def test_mistakes_of_a_python_caller_are_one_line(folder: Path) -> None:
     for given, said in (
         ({"steps": 0}, "steps: got 0, expected a whole number, 1 or more"),
-        ({"step": 3}, "step: got an option that there is not, expected one of budget, space"),
+        ({"step": 3}, "step: got an option that there is not, expected one of task, ignore_index"),
         ({"scope": "band"}, "budget: missing, expected one such as 4.5GFLOPs, since scope=band needs it"),
         ({"dry_run": True}, "dry_run: got True, expected it on the command line alone"),
         ({"data": 3}, "data: got int, expected a path, the name of a set, or an object"),

@@ -48,7 +48,8 @@ def test_a_traced_network_has_the_same_logits_and_scripts(architecture: space.Ar
     with torch.no_grad():
         traced = create_feature_extractor(network, [last_node_of(network)])
         expected = network(x)
-        assert torch.equal(torch.cat(list(traced(x).values())), expected)
+        # A graph for any size projects queries, keys and values by one product of matrices, which rounds in another way.
+        torch.testing.assert_close(torch.cat(list(traced(x).values())), expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
         (scripted,) = torch.jit.script(traced)(x).values()
         torch.testing.assert_close(scripted, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
