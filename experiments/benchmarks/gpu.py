@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -62,7 +63,9 @@ class Measurement:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the measurements that are missing, and write the page anew after each."""
-    args = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(arguments)
+    command = shlex.join(["python", "-m", "experiments.benchmarks.gpu", *arguments])
     torch.set_num_threads(args.threads)
     values_file = Path(args.output).with_suffix(".json")
     settings = {name: value for name, value in vars(args).items() if name not in ("compile", "minutes", "fresh", "output")}
@@ -82,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 print(f"{one.name}: failed: {error}", file=sys.stderr)
                 continue
             write_atomically(values_file, json.dumps({"settings": settings, "done": done}, indent=1))
-            write_atomically(args.output, page(args, done))
+            write_atomically(args.output, page(command, args, done))
     missing = [one.name for one in measurements if one.name not in done]
-    print(page(args, done))
+    print(page(command, args, done))
     if missing:
         print(f"not measured: {', '.join(missing)}; the same command goes on")
 
@@ -321,13 +324,13 @@ def _watched(device: str) -> Iterator[list[float]]:
 # The page -----------------------------------------------------------------------------------------------------------------------------
 
 
-def page(args: argparse.Namespace, done: Mapping[str, Values]) -> str:
+def page(command: str, args: argparse.Namespace, done: Mapping[str, Values]) -> str:
     """What was measured so far, as Markdown, with the goals for one H100."""
     precision = "fp32" if args.device == "cpu" else "bf16"
     lines = [
         "# How busy a GPU is kept",
         "",
-        "    python -m experiments.benchmarks.gpu",
+        f"    {command}",
         "",
         f"{machine(args)}, torch {torch.__version__}, timm {timm.__version__}, {precision}, {args.batch_size} images a step.",
         f"Medians of {args.rounds} rounds. Goals are for one H100.",
