@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from proxies.cost import Cost
     from space.architecture import Architecture, Part, StageSpec
     from space.published import Published
+    from supernet.tasks.task import Task
 
 LEAST_SIDE, GREATEST_SIDE = 32, 4096
-PUBLISHED_SCORES = {"classification": "top-1 %", "segmentation": "mIoU %"}
-"""What papers report for a task, on ImageNet and on ADE20K."""
 SECONDS_A_NETWORK = 0.3
 """About how long counting takes."""
 
@@ -80,6 +79,7 @@ def run(config: ProfileConfig, console: Console) -> None:
     from rich.console import Console
 
     from space.files import load_architecture, load_published
+    from supernet.tasks.task import TASKS, task_of_head
 
     loaded = [(load_architecture(name), load_published(name)) for name in config.architectures]
     if config.dry_run:
@@ -92,10 +92,11 @@ def run(config: ProfileConfig, console: Console) -> None:
         title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
         print_profile(console, title, profile(architecture, height, width), total_of(architecture, height, width))
         if published is not None:
-            console.print(f"Published, at {architecture.image_size} px: {_in_words(published)}.", soft_wrap=True)
+            words = _in_words(published, task_of_head(architecture))
+            console.print(f"Published, at {architecture.image_size} px: {words}.", soft_wrap=True)
             console.print(f"From {published.paper}\n", soft_wrap=True)
     if config.parents:
-        for task in PUBLISHED_SCORES:
+        for task in TASKS.values():
             print_parents(console, task, config.image_size)
 
 
@@ -173,7 +174,7 @@ def _cells(row: ProfileRow, total: ProfileRow) -> Iterable[str]:
     )
 
 
-def print_parents(console: Console, task: str, size: tuple[int, int] | None) -> None:
+def print_parents(console: Console, task: Task, size: tuple[int, int] | None) -> None:
     """Print the counted and the published costs of all published networks for a task."""
     from rich import box
     from rich.table import Table
@@ -181,12 +182,12 @@ def print_parents(console: Console, task: str, size: tuple[int, int] | None) -> 
     from space.files import load_architecture, load_published, parent_names
 
     at = "their own size" if size is None else f"{size[0]}x{size[1]}"
-    title = f"Published networks for {task}, counted at {at} and as published at their own size"
+    title = f"Published networks for {task.name}, counted at {at} and as published at their own size"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", PUBLISHED_SCORES[task]):
+    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", f"{task.metric} %"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     notes = []
-    for name in parent_names(task):
+    for name in parent_names(task.name):
         architecture, published = load_architecture(name), load_published(name)
         total = total_of(architecture, *size or (architecture.image_size,) * 2)
         params, macs, score = _figures(published)
@@ -207,10 +208,9 @@ def _figures(published: Published | None) -> tuple[str, str, str]:
     return params, macs, published.headline
 
 
-def _in_words(published: Published) -> str:
+def _in_words(published: Published, task: Task) -> str:
     params, macs, score = _figures(published)
-    measure = f"top-1 {score} % on ImageNet" if published.top1 else f"mIoU {score} % on ADE20K" if published.miou else ""
-    figures = (f"{params} Mparams" if params else "", f"{macs} GFLOPs" if macs else "", measure)
+    figures = (f"{params} Mparams" if params else "", f"{macs} GFLOPs" if macs else "", f"{score} % {task.published}" if score else "")
     return "; ".join(filter(None, [", ".join(filter(None, figures)), published.note.rstrip(".")]))
 
 

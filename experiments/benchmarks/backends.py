@@ -42,6 +42,8 @@ PARALLEL = 4
 GOAL_MS = {"sqlite": 60, "journal": 20, "postgresql": 60}
 """Of a trial without Ray."""
 GOAL_SPEED = 1.8
+LEAST_EVALUATIONS = 10
+"""Of which the first and the last four are left out."""
 SECONDS = (1, 10)
 """Of the evaluations that a driver is simulated with."""
 
@@ -82,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--output", type=Path, default=RESULTS / "backends.md")
     args = parser.parse_args(argv)
+    if args.evaluations < LEAST_EVALUATIONS:
+        parser.error(f"--evaluations: got {args.evaluations}, expected {LEAST_EVALUATIONS} or more")
     args.device, args.threads = "cpu", 1
     lines: list[str] = []
 

@@ -134,13 +134,13 @@ def mixers_by_block(name: str, alt: str, blocks: Sequence[MixerCounts], best: st
 
 
 def effects_by_block(
-    name: str, alt: str, blocks: Mapping[tuple[int, int], Sequence[Effect]], winner: Mapping[tuple[int, int], str], answered: str
+    name: str, alt: str, blocks: Mapping[tuple[int, int], Sequence[Effect]], winner: Mapping[tuple[int, int], str], unit: str
 ) -> Markup:
     """By stage and block, what other mixers gain in log-likelihood, with 95 % intervals.
 
     Args:
         winner: labels of the winner's mixers.
-        answered: what the log-likelihoods are of, such as `an image`.
+        unit: what the log-likelihoods are means over, such as `image`.
     """
     with rc_context(_SETTINGS):
         figure, axes = _axes(sum(1 + len(effects) for effects in blocks.values()) * ROW + 45)
@@ -156,7 +156,7 @@ def effects_by_block(
                               markeredgewidth=0.4)  # fmt: skip
                 labels.append(effect.mixer)
         axes.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
-        axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=f"gain, nats {answered}")
+        axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=f"gain, nats per {unit}")
         axes.set_yticks(range(len(labels)), labels, fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.5)

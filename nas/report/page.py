@@ -83,7 +83,7 @@ def _figures(findings: Findings) -> dict[str, Any]:
     if findings.ablation:
         drawn["ablation"] = figures.effects_by_block(
             "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
-            findings.ablation.by_block, _mixers_of(winner), findings.task.answered,
+            findings.ablation.by_block, _mixers_of(winner), findings.task.unit,
         )  # fmt: skip
     if findings.importances:
         most = dict(list(findings.importances.items())[:MOST_BARS])

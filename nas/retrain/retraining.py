@@ -36,7 +36,7 @@ from space.errors import one_line
 from space.files import dump_architecture
 from space.network import build_network
 from space.weights import load_weights
-from supernet.data.batches import Batches
+from supernet.data.batches import TrainingBatches
 from supernet.data.images import ImageSet
 from supernet.data.splits import Splits, split
 from supernet.seeding import seeded
@@ -96,7 +96,7 @@ class Retraining:
         return split(self.images, self.seed, num_search=max(1, round(self.recipe.validation * len(self.images))), num_calibration=0)
 
     @cached_property
-    def batches(self) -> Batches:
+    def batches(self) -> TrainingBatches:
         recipe = self.recipe
         augmentation = replace(self.task.augmentation, **{one.name: getattr(recipe, one.name) for one in fields(self.task.augmentation)})
         return self.task.training_batches(

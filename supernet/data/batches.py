@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from supernet.data import augmentation as augmenting
 from supernet.data.augmentation import CROP_RATIOS, MILD, Augmentation, normalised
 from supernet.data.images import ImageSet
 from supernet.data.kept_images import KeptImages, kept_images, on_device
-from supernet.data.loading import CPU, ImageLoader, Sample, default_workers
+from supernet.data.loading import CPU, ImageLoader, Loaded, Sample, default_workers
 from supernet.data.preprocessing import CENTRE, SMALL_SIZE, preprocessing_at
 from supernet.data.unreadable import DataError
 from supernet.seeding import seed_of
@@ -33,13 +34,14 @@ REDUCING_GAP = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
-    """Training batches of equal size. A step's batch depends on nothing but the seed and the step.
+class TrainingBatches(ABC):
+    """Training batches of equal size: square images and their targets. A step's batch depends on nothing but the seed and the step.
 
     Each epoch samples every image once, in another order. A batch may span two epochs.
 
     Args:
         indices: numbers of the images to train on.
+        augmentation: random changes of images and targets.
         num_workers: worker processes that load images; by default `default_workers(image_size, device)`.
     """
 
@@ -48,7 +50,7 @@ class Batches:
     batch_size: int
     image_size: int
     seed: int
-    augmentation: Augmentation = MILD
+    augmentation: Any
     num_workers: int | None = None
 
     @property
@@ -63,17 +65,12 @@ class Batches:
     def stream(
         self, start: int, stop: int, rows: Sequence[int] | None = None, device: torch.device = CPU
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and labels (B,), on a device, of the steps from `start` to before `stop`.
+        """Yield images (B, 3, S, S) and targets (B, ...), on a device, of the steps from `start` to before `stop`.
 
         Args:
             rows: which rows of each batch to load, in this order; by default all.
         """
-        steps, own_rows = range(start, stop), np.arange(self.batch_size) if rows is None else np.asarray(rows)
-        kept = kept_images(self.images, self.indices, self._least_side, device) if self.augmentation.auto_augment is None else None
-        batches = self._transformed(steps, own_rows, device) if kept is None else self._kept(steps, own_rows, kept)
-        for step, (levels_BCHW, labels_B) in zip(steps, batches, strict=True):
-            images_BCHW = normalised(levels_BCHW)
-            yield self._erased(step, own_rows, images_BCHW) if self.augmentation.erase else images_BCHW, labels_B
+        return self._batches(range(start, stop), np.arange(self.batch_size) if rows is None else np.asarray(rows), device)
 
     def samples(self, step: int) -> list[Sample]:
         """The batch of a step: of each image the number of samples since step 0, and its number in the set."""
@@ -81,17 +78,52 @@ class Batches:
         numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
         return [(number, int(self.indices[_order(self.seed, number // total, total)[number % total]])) for number in numbers]
 
-    def _kept(self, steps: range, rows: np.ndarray, kept: KeptImages) -> Iterator[tuple[Tensor, Tensor]]:
-        """Levels and labels from images on the device, which are loaded before they are first needed."""
-        device, augmentation = kept.device, self._augmentation
+    @abstractmethod
+    def _batches(self, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `stream` yields."""
+
+    def _loaded(self, loader: ImageLoader, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[Loaded]:
+        """The images of each step, loaded for it."""
+        return loader.batches(self._samples_of(steps, rows), self._workers(device), pinned=device.type == "cuda")
+
+    def _kept(self, kept: KeptImages, loader: ImageLoader, steps: range, rows: np.ndarray) -> Iterator[list[Sample]]:
+        """The samples of each step, once their images are on the device; they are loaded before they are first needed."""
+        workers = 0 if kept.is_complete else self._workers(kept.device)
+        missing = loader.batches(kept.missing(self._samples_of(steps, rows)), workers, pinned=kept.device.type == "cuda")
+        for samples in self._samples_of(steps, rows):
+            for loaded in itertools.islice(missing, 1):
+                kept.add(loaded)
+            yield samples
+
+    def _samples_of(self, steps: range, rows: np.ndarray) -> Iterator[list[Sample]]:
+        for step in steps:
+            batch = self.samples(step)
+            yield [batch[row] for row in rows]
+
+    def _workers(self, device: torch.device) -> int:
+        return default_workers(self.image_size, device) if self.num_workers is None else self.num_workers
+
+
+@dataclass(frozen=True, eq=False)
+class Batches(TrainingBatches):
+    """Training batches of images and their classes (B,)."""
+
+    augmentation: Augmentation = MILD
+
+    def _batches(self, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        kept = kept_images(self.images, self.indices, self._least_side, device) if self.augmentation.auto_augment is None else None
+        batches = self._transformed(steps, rows, device) if kept is None else self._cropped(steps, rows, kept)
+        for step, (levels_BCHW, labels_B) in zip(steps, batches, strict=True):
+            images_BCHW = normalised(levels_BCHW)
+            yield self._erased(step, rows, images_BCHW) if self.augmentation.erase else images_BCHW, labels_B
+
+    def _cropped(self, steps: range, rows: np.ndarray, kept: KeptImages) -> Iterator[tuple[Tensor, Tensor]]:
+        """Levels and labels from images that stay on the device."""
+        augmentation = self._augmentation
         loader = ImageLoader(self.images, kept.decoded, self._least_side, part=self.indices)
-        workers = 0 if kept.is_complete else self._workers(device)
-        loaded = loader.batches(kept.missing(self._samples_of(steps, rows)), workers, pinned=device.type == "cuda")
-        for step, samples in zip(steps, self._samples_of(steps, rows), strict=True):
-            for missing in itertools.islice(loaded, 1):
-                kept.add(missing)
+        for step, samples in zip(steps, self._kept(kept, loader, steps, rows), strict=True):
             uniforms = augmentation.uniforms(self.seed, step, self.batch_size)[rows]
-            changes = on_device(augmentation.changes(uniforms, kept.sizes(samples)), device)
+            changes = on_device(augmentation.changes(uniforms, kept.sizes(samples)), kept.device)
             pixels_BCHW, labels_B = kept.batch(samples)
             levels_BCHW = augmenting.resized_crops(pixels_BCHW, changes, self.image_size)
             yield augmenting.recoloured(levels_BCHW, changes) if augmentation.color_jitter else levels_BCHW, labels_B
@@ -101,7 +133,7 @@ class Batches:
         transform = _training_transform(self._augmentation, self.image_size)
         least_side = None if self.image_size <= SMALL_SIZE else self._least_side
         loader = ImageLoader(self.images, transform, least_side, self.seed, self.indices)
-        for loaded in loader.batches(self._samples_of(steps, rows), self._workers(device), pinned=device.type == "cuda"):
+        for loaded in self._loaded(loader, steps, rows, device):
             yield loaded.pixels_BCHW.to(device, non_blocking=True), loaded.labels_B.to(device, non_blocking=True)
 
     def _erased(self, step: int, rows: np.ndarray, images_BCHW: Tensor) -> Tensor:
@@ -109,14 +141,6 @@ class Batches:
         boxes = self.augmentation.erased(self.augmentation.uniforms(self.seed, step, self.batch_size)[rows], self.image_size)
         noise = augmenting.noise(self.seed, step, (self.batch_size, *images_BCHW.shape[1:]), device)
         return augmenting.erase(images_BCHW, on_device(boxes, device), noise[on_device(rows, device)])
-
-    def _samples_of(self, steps: range, rows: np.ndarray) -> Iterator[list[Sample]]:
-        for step in steps:
-            batch = self.samples(step)
-            yield [batch[row] for row in rows]
-
-    def _workers(self, device: torch.device) -> int:
-        return default_workers(self.image_size, device) if self.num_workers is None else self.num_workers
 
     @property
     def _augmentation(self) -> Augmentation:

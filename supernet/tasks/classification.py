@@ -30,7 +30,7 @@ class Classification(Task):
     name = CLASSIFICATION
     metrics = (ACCURACY,)
     published = "top-1 accuracy on ImageNet at 224 px"
-    answered = "an image"
+    unit = "image"
     augmentation = MILD
     recipe = "short"
     per_image = True

@@ -38,7 +38,7 @@ class Segmentation(Task):
     name = SEGMENTATION
     metrics = ("mIoU", "pixel accuracy")
     published = "mIoU on ADE20K at 512 px"
-    answered = "a pixel"
+    unit = "pixel"
     augmentation = SceneAugmentation()
     recipe = "seg-short"
     per_image = False

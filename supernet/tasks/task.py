@@ -15,7 +15,7 @@ from space.errors import UserError
 from space.kinds import HEADS
 from space.search_space import SearchSpace
 from space.taps import task_of
-from supernet.data.batches import Batches
+from supernet.data.batches import TrainingBatches
 from supernet.data.image_set import ImageSet
 from supernet.data.loading import CPU
 from supernet.data.preprocessing import Preprocessing
@@ -35,7 +35,7 @@ class Task(ABC):
         name: as `--task` takes it, and as heads and image sets have it.
         metrics: what the figures are called, the headline figure first; all are shares of 1, shown in per cent.
         published: what papers report of networks for the task, in words.
-        answered: what has one log-likelihood, with its article: an image or a pixel.
+        unit: what log-likelihoods are means over: `image` or `pixel`.
         augmentation: random changes of training images, a frozen dataclass; these are mild, for searches.
         recipe: for retraining, the default one of `nas.retrain`.
         per_image: whether the answer is one of the whole image; then images may be mixed in pairs, and timm's classifiers may teach.
@@ -46,7 +46,7 @@ class Task(ABC):
     name: str
     metrics: tuple[str, ...]
     published: str
-    answered: str
+    unit: str
     augmentation: Any
     recipe: str
     per_image: bool
@@ -97,8 +97,8 @@ class Task(ABC):
     def training_batches(
         self, images: ImageSet, indices: np.ndarray, batch_size: int, image_size: int, seed: int,
         augmentation: Any = None, num_workers: int | None = None,
-    ) -> Batches:  # fmt: skip
-        """Training batches of images and targets, square and of a side in pixels; arguments as of `Batches`.
+    ) -> TrainingBatches:  # fmt: skip
+        """Training batches of images and targets, square and of a side in pixels; arguments as of `TrainingBatches`.
 
         Args:
             augmentation: the task's own by default.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supernet.data.batches import Batches, rows_of_part
+from supernet.data.batches import TrainingBatches, rows_of_part
 from supernet.slices import Slices
 from supernet.tasks.task import task_of_images
 from supernet.training.checkpointer import Checkpointer
@@ -36,7 +36,7 @@ READ_TOGETHER = 10
 def train_network(
     model: nn.Module,
     forward: Forward,
-    batches: Batches,
+    batches: TrainingBatches,
     config: TrainConfig,
     *,
     checkpoint: Path | None = None,
@@ -140,7 +140,7 @@ def _in_any_process(*conditions: bool) -> tuple[bool, ...]:
     return conditions if num_processes() == 1 else tuple(all_reduced(torch.tensor(conditions).float()).gt(0).tolist())
 
 
-def _settings(config: TrainConfig, batches: Batches, parts: int) -> dict[str, Any]:
+def _settings(config: TrainConfig, batches: TrainingBatches, parts: int) -> dict[str, Any]:
     """What must be the same for a training to resume."""
     return asdict(config) | {
         "batch_size": batches.batch_size, "image_size": batches.image_size, "data_seed": batches.seed, "parts": parts,

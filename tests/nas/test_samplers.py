@@ -5,7 +5,6 @@ import itertools
 import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,45 +20,21 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from experiments.benchmarks.cell_problems import cell_problem
-from experiments.benchmarks.sampler_problems import GENTLE, Problem, mini_problem, staged_cost, staged_problem, staged_space
+from experiments.benchmarks.sampler_problems import GENTLE, staged_problem
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
 from nas.samplers.observed_trials import TrialReader
 from nas.samplers.surrogate import SurrogateSampler
-from nas.samplers.variation import nearest_members, offspring
-from proxies.band.additive_cost import CostTable
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.band import Band
-from proxies.band.enumerated import ListedBand, band_of
-from proxies.cost import Budget, BudgetError
+from proxies.band.enumerated import band_of
+from proxies.cost import Budget
+from tests.proxies.bands import Row, distinct, mini, mini_band, size_of, small_band
 from tests.proxies.test_architecture_band import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 every_sampler = pytest.mark.parametrize("name", sampler_names())
-Row = NDArray[np.int64]
-
-
-@cache
-def mini() -> Problem:
-    """63,504 members, about half of them in the band."""
-    return mini_problem(0, ("macs", "latency"))
-
-
-@cache
-def mini_band() -> ListedBand:
-    return ListedBand(mini().space, mini().cost, mini().budget)
-
-
-@cache
-def small_band() -> ListedBand:
-    """Some dozens of members."""
-    space = staged_space(stages=1, widths=2, depths=2, mixers=4, ratios=2)
-    return ListedBand(space, staged_cost(space, np.random.default_rng(0)), Budget({"macs": 80_000_000}, floor=0.4))
-
-
-def size_of(band: Band) -> int:
-    return band.count_bounds[0]
 
 
 def score_of(row: Row) -> float:
@@ -96,10 +71,6 @@ def journal(folder: Path) -> JournalStorage:
 
 def same(first: list[Row], second: list[Row]) -> bool:
     return np.array(first).tolist() == np.array(second).tolist()
-
-
-def distinct(rows: list[Row]) -> set[bytes]:
-    return {row.tobytes() for row in rows}
 
 
 @every_sampler
@@ -457,71 +428,3 @@ def test_the_surrogate_explores_more_where_there_are_more_slots() -> None:
 def test_an_unknown_sampler_is_refused_with_all_names() -> None:
     with pytest.raises(SamplerError, match=r"got 'annealing', expected one of surrogate, evolution, tpe, random"):
         make_sampler("annealing", small_band(), 0)
-
-
-def test_children_are_members_near_their_parents() -> None:
-    band = mini_band()
-    rng = np.random.default_rng(0)
-    parents = np.array(list(band.members(10**6)))[rng.integers(size_of(band), size=400)]
-    for num_mutants in (len(parents), 0):
-        children = offspring(band, parents, parents[::-1], num_mutants, rng)
-        assert len(children) > 200
-        assert band.admits(children).all()
-        assert (band.rows.canonical(children) == children).all()
-
-
-def test_one_edit_reaches_every_neighbour() -> None:
-    band = mini_band()
-    rows, parent = band.rows, next(band.members(1))
-    parents = np.repeat(parent[None], 5_000, axis=0)
-    children = offspring(band, parents, parents, len(parents), np.random.default_rng(0), max_edits=1)
-    neighbours = [
-        rows.canonical(np.where(np.arange(len(parent)) == slot, option, parent)[None])[0]
-        for slot in np.flatnonzero(rows.active(parent[None])[0])
-        for option in range(rows.sizes[slot])
-        if option != parent[slot]
-    ]
-    inside = band.admits(np.array(neighbours))
-    assert inside.sum() > 3
-    # The others have further active slots, which are random.
-    same = (rows.active(np.array(neighbours)) == rows.active(parent[None])).all(axis=1)
-    assert {row.tobytes() for row in np.array(neighbours)[inside & same]} <= {row.tobytes() for row in children}
-
-
-@given(st.data())
-def test_the_nearest_member_is_the_nearest(data: st.DataObject) -> None:
-    """If it is one edit away; otherwise it is at most twice as far as the nearest."""
-    band = small_band()
-    row = np.array([data.draw(st.integers(0, int(size) - 1)) for size in band.rows.sizes])
-    seen = {member.tobytes() for member in band.members(10**6) if data.draw(st.booleans())}
-
-    def untaken(rows: Row) -> Row:
-        return rows[[found.tobytes() not in seen for found in rows]]
-
-    members = untaken(np.array(list(band.members(10**6))))
-    found = nearest_members(band, row, untaken, np.random.default_rng(0))
-    both = band.rows.active(members)
-    least = ((members != row) & both).sum(axis=1).min(initial=len(row))
-    if len(members) == 0:
-        assert len(found) == 0
-        return
-    assert distinct(list(found)) <= distinct(list(members))
-    distances = ((found != row) & band.rows.active(found)).sum(axis=1)
-    assert (distances == least).all() if least <= 1 else (distances <= 2 * least).all()
-
-
-def test_small_bands_are_listed_and_exact() -> None:
-    problem = mini()
-    band = band_of(problem.space, problem.cost, problem.budget)
-    assert isinstance(band, ListedBand)
-    members = np.array(list(band.members(10**6)))
-    assert len(members) == size_of(band) == len(distinct(list(members)))
-    table = CostTable(band.rows, problem.cost, tuple(problem.budget.limits))
-    assert all(problem.budget.admits(dict(zip(problem.budget.limits, costs, strict=True))) for costs in table(members).tolist())
-
-
-def test_a_listed_band_without_members_says_what_would_be_valid() -> None:
-    band = small_band()
-    with pytest.raises(BudgetError, match=r"which no member of staged-6 meets; expected something within .*FLOPs and .*FLOPs") as error:
-        ListedBand(band.space, band.cost, Budget({"macs": 1000}))
-    assert "\n" not in str(error.value)

@@ -112,7 +112,7 @@ def test_networks_are_compared_and_the_ranking_audited(found: Path, capsys: pyte
     assert report.main([str(found / "run"), "--ablation"]) == 0
     page = (found / "run/report.html").read_text()
     assert "Test mIoU" in page
-    assert "gain, nats a pixel" in page
+    assert "gain, nats per pixel" in page
 
 
 def test_architectures_may_be_judged_alone(found: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from supernet.data.augmentation import normalised
-from supernet.data.batches import REDUCING_GAP, Batches
+from supernet.data.batches import REDUCING_GAP, TrainingBatches
 from supernet.data.image_set import ImageSet
 from supernet.data.kept_images import kept_images, on_device
 from supernet.data.loading import CPU, ImageLoader, Loaded, default_workers
@@ -32,41 +32,27 @@ STRIDE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class SceneBatches(Batches):
-    """Training batches of square crops of images and their masks; see `Batches`."""
+class SceneBatches(TrainingBatches):
+    """Training batches of square crops of images and the classes of their pixels (B, S, S)."""
 
-    augmentation: SceneAugmentation = SceneAugmentation()  # type: ignore[assignment]  # noqa: RUF009
+    augmentation: SceneAugmentation
 
-    def stream(
-        self, start: int, stop: int, rows: Sequence[int] | None = None, device: torch.device = CPU
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, S, S) and classes (B, S, S), on a device, of the steps from `start` to before `stop`.
-
-        Args:
-            rows: which rows of each batch to load, in this order; by default all.
-        """
-        steps, own_rows = range(start, stop), np.arange(self.batch_size) if rows is None else np.asarray(rows)
-        for step, (scenes_B4HW, sizes_B2) in zip(steps, self._scenes(steps, own_rows, device), strict=True):
-            how = self.augmentation
-            changes = how.changes(self.seed, step, sizes_B2, self.image_size, own_rows, self.batch_size)
+    def _batches(self, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        for step, (scenes_B4HW, sizes_B2) in zip(steps, self._scenes(steps, rows, device), strict=True):
+            changes = self.augmentation.changes(self.seed, step, sizes_B2, self.image_size, rows, self.batch_size)
             sizes, on = on_device(sizes_B2, device), on_device(changes, device)
-            yield augmented(scenes_B4HW, sizes, on, self.image_size, how.color_jitter > 0)
+            yield augmented(scenes_B4HW, sizes, on, self.image_size, self.augmentation.color_jitter > 0)
 
     def _scenes(self, steps: range, rows: np.ndarray, device: torch.device) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Images with their masks, kept on the device or loaded for each step, and their sizes."""
         kept = kept_images(self.images, self.indices, self._least_side, device, channels=4, max_pixels=math.inf)
         loader = SceneLoader(self.images, SceneTensor(kept.side if kept else None), self._least_side, part=self.indices)
-        pinned = device.type == "cuda"
         if kept is None:
-            for loaded in loader.batches(self._samples_of(steps, rows), self._workers(device), pinned):
+            for loaded in self._loaded(loader, steps, rows, device):
                 yield loaded.pixels_BCHW.to(device, non_blocking=True), loaded.sizes_B2
-            return
-        workers = 0 if kept.is_complete else self._workers(device)
-        missing = loader.batches(kept.missing(self._samples_of(steps, rows)), workers, pinned)
-        for samples in self._samples_of(steps, rows):
-            for loaded in itertools.islice(missing, 1):
-                kept.add(loaded)
-            yield kept.batch(samples)[0], kept.sizes(samples)
+        else:
+            for samples in self._kept(kept, loader, steps, rows):
+                yield kept.batch(samples)[0], kept.sizes(samples)
 
     @property
     def _least_side(self) -> int:
