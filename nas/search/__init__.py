@@ -10,6 +10,7 @@ Importing this loads neither PyTorch nor Optuna.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,3 +58,29 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     if found is None:
         raise NothingFound(f"minutes: got {config.minutes}, too few to evaluate an architecture; the same call with more continues")
     return found
+
+
+def search_budgets(budgets: Sequence[str], *, data: Any = None, progress: bool = False, **options: Any) -> dict[str, Found]:
+    """Train a supernet once and search it in several budgets, as `python -m nas.search --budgets LIST` does.
+
+    Args:
+        budgets: each as of `search`, whose other arguments are taken, too.
+
+    Returns:
+        What was found, by budget; the runs lie in folders of `out`.
+
+    Raises:
+        UserError: what is asked for cannot be, in one line that says what was expected.
+    """
+    from nas.cli.console import open_console
+    from nas.cli.plan import refuse_dry_run
+    from nas.search.command_config import SEPARATOR, SearchCommandConfig
+    from nas.search.several_budgets import run_searches
+    from supernet.data.images import name_of_data, open_images
+    from supernet.data.target_options import TargetOptions
+
+    refuse_dry_run(options)
+    images = None if data is None or isinstance(data, str | Path) else open_images(data, TargetOptions.of(options))
+    given: dict[str, Any] = {} if data is None else {"data": name_of_data(images or data)}
+    config = SearchCommandConfig(budgets=SEPARATOR.join(budgets), **given, **options)
+    return run_searches(config, open_console(progress), images)

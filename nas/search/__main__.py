@@ -3,11 +3,11 @@
 import sys
 
 from nas.cli.command import Command
-from nas.search.config import SearchConfig
+from nas.search.command_config import SearchCommandConfig
 
 main = Command(
-    SearchConfig,
-    "nas.search.pipeline:run_search",
+    SearchCommandConfig,
+    "nas.search.several_budgets:run",
     "Train a weight-sharing supernet, search it for the best architecture inside a budget, and write that as YAML.",
     epilog="Run the same command again to continue an interrupted search.",
 )

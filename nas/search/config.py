@@ -20,6 +20,8 @@ OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's stand-alone trainings."""
 CANDIDATES = 4
+OF_SPACE = frozenset({"space", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"})
+"""Options that a trained supernet has decided."""
 HALVING_SHARE = 0.25
 """Of `minutes`, what is kept for successive halving."""
 
@@ -76,7 +78,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
                 if name in self.given:
                     raise OptionError(name, "has no effect without a supernet; expected evaluator=supernet beside it, or neither")
         if self.supernet is not None:
-            for name in sorted({"space", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"} | OF_TRAINING):
+            for name in sorted(OF_SPACE | OF_TRAINING):
                 if name in self.given:
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:

@@ -106,11 +106,24 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
 def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
     """The supernet, with its data open: another run's, or this one's own."""
-    from nas.train.supernet_run import SupernetRun, open_supernet_run
+    if config.supernet is not None:
+        return open_given_supernet(config, data)
 
-    if config.supernet is None:
-        source = config.data if data is None else data
-        return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed, config.targets)
+    from nas.train.supernet_run import SupernetRun
+
+    source = config.data if data is None else data
+    return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed, config.targets)
+
+
+def open_given_supernet(config: SearchConfig, data: Any) -> SupernetRun:
+    """The trained supernet of another run, on its own data, or on other images of the same classes; RunError where there is none.
+
+    Args:
+        data: a data set of the caller's; by default the config names it.
+    """
+    from nas.train.supernet_run import open_supernet_run
+
+    assert config.supernet is not None
     given = config.data if "data" in config.given else None
     run = open_supernet_run(config.supernet, given if data is None else data)
     if not run.weights_file.exists():

@@ -35,12 +35,22 @@ from supernet.warm_start import load_networks, warm_start
 
 
 def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
+    """`train_run` and how to search what it trained."""
+    trained = train_run(config, console, data)
+    if trained is not None:
+        console.print(f"weights: {trained.run.weights_file}; search them:", soft_wrap=True)
+        limit = "..." if config.budget is None else f"'{config.budget}'"
+        console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
+    return trained
+
+
+def train_run(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
     """Train to the end or until the time is over, from the last checkpoint where there is one; None for a dry run.
 
     Args:
         data: a caller's data set, open or not; by default the config names it.
     """
-    supernet_run, budget, band = _open(config, data)
+    supernet_run, budget, band = open_training(config, data)
     # What cannot be trained is refused before a directory is made for it.
     resolved = _checked(config, supernet_run)
     print_data(console, *supernet_run.images())
@@ -62,9 +72,6 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
         has_search = "trials" in config_of_run(config.out)
         with Screen(console, ("supernet",)) as screen:
             facts = train_supernet(screen, config, supernet_run, band, seconds, continues_ended=not has_search)
-    console.print(f"weights: {supernet_run.weights_file}; search them:", soft_wrap=True)
-    limit = "..." if config.budget is None else f"'{config.budget}'"
-    console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
     return TrainedSupernet(supernet_run, facts)
 
 
@@ -113,7 +120,7 @@ def train_supernet(
     return facts
 
 
-def _open(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None, ArchitectureBand | None]:
+def open_training(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budget | None, ArchitectureBand | None]:
     """The data, the budget, and the band to train in, without limits on latency; no band for the whole space."""
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)

@@ -86,6 +86,9 @@ SMALL = {
     SEARCH_SHARED: Small(f"{TRIALS} {SUPERNET} --workers 1", is_long=True),
     f"{PYTHON}join shared/mine": Small(is_long=True, after=SEARCH_SHARED),
     f"{PYTHON}train --budget 4.5GFLOPs --data path/to/train --paths fair --out runs/fair": Small(f"{IN_SPACE} {SUPERNET}"),
+    f"{PYTHON}search --budgets 1.5,3,4.5GFLOPs --data path/to/train --out runs/budgets": Small(
+        f"--space tiny.yaml --budgets 2.5,3MFLOPs --floor 0.5 --trials 2 --halving-candidates 0 {SUPERNET} --workers 1"
+    ),
     f"{PYTHON}convert --parent davit-t --weights davit_tiny.safetensors --output davit-t": Small(is_long=True),
     f"{PYTHON}profile runs/mine/best.yaml davit-t": Small(),
     f"{PYTHON}profile --parents": Small(is_long=True),

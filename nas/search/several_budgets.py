@@ -1,0 +1,120 @@
+"""Several budgets in one command: a supernet is trained once in the whole space, and searched in each budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nas.runs.records.tables import write_csv
+from nas.search.command_config import SearchCommandConfig
+from nas.search.config import SearchConfig
+from nas.train.config import TrainingConfig
+from proxies.band.architecture_band import ArchitectureBand
+from proxies.cost import parse_budget, without_latency
+from space.files import load_space
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from nas.search.found import Found
+
+WINNERS = "winners.csv"
+
+
+def run(config: SearchCommandConfig, console: Console) -> None:
+    """Search one budget or several, as the config says."""
+    from nas.search.pipeline import run_search
+
+    if config.budgets:
+        run_searches(config, console)
+    else:
+        run_search(config.of_one_budget, console)
+
+
+def run_searches(config: SearchCommandConfig, console: Console, data: Any = None) -> dict[str, Found]:
+    """Train a supernet where none is given, search it in each budget, and write a table of the winners.
+
+    Nothing that an earlier run finished is done again; another budget may be added to the list.
+
+    Args:
+        data: a data set of the caller's; by default the config names it.
+
+    Returns:
+        What was found by budget; budgets in which nothing was evaluated in time are left out.
+    """
+    searches = config.searches(config.supernet or config.out)
+    if config.supernet is None:
+        # Budgets out of reach end here, before anything slow is imported or read.
+        for search in searches.values():
+            ArchitectureBand(load_space(config.space), without_latency(parse_budget(search.budget, search.floor)))
+    if config.dry_run:
+        _print_plan(config, searches, console, data)
+        return {}
+
+    from nas.search.pipeline import run_search
+    from nas.train.training import train_run
+
+    has_begun = any((search.out / "config.json").exists() for search in searches.values())
+    if config.supernet is None and not has_begun:
+        train_run(_training(config), console, data)
+    found = {}
+    for budget, search in searches.items():
+        console.print(f"\n[bold]{budget}[/bold]", soft_wrap=True)
+        one = run_search(search, console, data)
+        if one is not None:
+            found[budget] = one
+    if found:
+        config.out.mkdir(parents=True, exist_ok=True)
+        _show_winners(config, found, console)
+    return found
+
+
+def _training(config: SearchCommandConfig) -> TrainingConfig:
+    minutes = None if config.minutes is None else config.minutes / 2
+    return TrainingConfig.restored(config.values() | {"budget": None, "minutes": minutes})
+
+
+def _show_winners(config: SearchCommandConfig, found: Mapping[str, Found], console: Console) -> None:
+    from nas.cli.console import table_of
+
+    metric = next(iter(found.values())).best.score.metric
+    headings = ("budget", f"{metric} %", "log-lik.", "GFLOPs", "Mparams", "winner")
+    table = table_of(headings, "The winner of each budget", ("budget", "winner"))
+    rows = []
+    for budget, one in found.items():
+        best = one.best
+        macs, params, file = best.cost.macs, best.cost.params, str(best.file.relative_to(config.out))
+        table.add_row(budget, best.score.cell, f"{best.score.log_likelihood:.3f}", f"{macs / 1e9:.3g}", f"{params / 1e6:.2f}", file)
+        facts = {"trial": best.number, **best.score.facts, "macs": macs, "params": params}
+        rows.append({"budget": budget, **facts, "fingerprint": best.architecture.fingerprint, "file": file})
+    write_csv(config.out / WINNERS, rows)
+    console.print()
+    console.print(table)
+    console.print("Scores rank the architectures of a budget; retrain the winners to compare budgets.", soft_wrap=True)
+    console.print(f"table: {config.out / WINNERS}", soft_wrap=True)
+
+
+def _print_plan(config: SearchCommandConfig, searches: Mapping[str, SearchConfig], console: Console, data: Any) -> None:
+    """Print one plan: the training, where there is one, and the phases of every search."""
+    from dataclasses import replace
+
+    from nas.cli.plan import Plan, print_plan
+    from nas.search.pipeline import open_given_supernet
+    from nas.search.plan import plan_search
+    from nas.train.plan import plan_training
+    from nas.train.training import open_training
+
+    if config.supernet is None:
+        training = _training(config)
+        supernet_run, *_ = open_training(training, data)
+        plan = plan_training(training, supernet_run, None, [])
+    else:
+        supernet_run, plan = open_given_supernet(next(iter(searches.values())), data), Plan((), {})
+    for budget, search in searches.items():
+        limits = parse_budget(search.budget, search.floor)
+        band = ArchitectureBand(supernet_run.space, without_latency(limits))
+        one = plan_search(search, band, list(limits.targets.values()), supernet_run)
+        phases = tuple(replace(phase, name=f"{budget} {phase.name}") for phase in one.phases)
+        plan = Plan(plan.phases + phases, {**plan.memory, **one.memory}, {**plan.files, **one.files}, plan.passing, plan.note or one.note)
+    print_plan(console, plan)
