@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from space.errors import UserError
 
-BACKENDS = ("eager", "compile", "ort")
-"""PyTorch as it is, `torch.compile`, ONNX Runtime."""
+INT8_BACKEND = "ort-int8"
+BACKENDS = ("eager", "compile", "ort", INT8_BACKEND)
+"""PyTorch as it is, `torch.compile`, ONNX Runtime, ONNX Runtime on INT8 graphs."""
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
 EXPECTED = (
-    f"a device ({' or '.join(DEVICES)}) or a backend (compile or ort), then threads, batch and precision where they are not one thread, "
-    f"one image and fp32: cpu, cpu:1t:bs1, ort:2t, compile:cuda:bs8:{PRECISIONS[1]}"
+    f"a device ({' or '.join(DEVICES)}) or a backend ({', '.join(BACKENDS[1:])}), then threads, batch and precision where they are not "
+    f"one thread, one image and fp32: cpu, cpu:1t:bs1, ort:2t, {INT8_BACKEND}, compile:cuda:bs8:{PRECISIONS[1]}"
 )
 _COUNT = re.compile(r"(?:(?P<threads>[1-9]\d{0,3})t|bs(?P<batch>[1-9]\d{0,4}))", re.ASCII)
 
@@ -28,10 +29,10 @@ class Target:
 
     Args:
         device: `cpu` or `cuda`.
-        backend: `eager`, `compile` or `ort`.
+        backend: `eager`, `compile`, `ort` or `ort-int8`.
         threads: of the processor; on `cuda` they only feed the device.
         batch: images a pass.
-        precision: of weights and images.
+        precision: of weights and images; with `ort-int8` of what stays in floating point.
     """
 
     device: str = "cpu"
@@ -42,7 +43,18 @@ class Target:
 
     def __str__(self) -> str:
         backend = [] if self.backend == "eager" else [self.backend]
-        return ":".join([*backend, self.device, f"{self.threads}t", f"bs{self.batch}", self.precision])
+        precision = [] if self.is_int8 else [self.precision]
+        return ":".join([*backend, self.device, f"{self.threads}t", f"bs{self.batch}", *precision])
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether graphs are quantised."""
+        return self.backend == INT8_BACKEND
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether ONNX Runtime runs it."""
+        return self.backend in ("ort", INT8_BACKEND)
 
 
 def parse_target(text: str) -> Target:
@@ -61,6 +73,8 @@ def parse_target(text: str) -> Target:
     target = Target(**fields)  # type: ignore[arg-type]
     if target.device == "cpu" and target.precision == "fp16":
         raise TargetError(f"got {text!r:.60}, expected fp32 or bf16 on cpu")
+    if target.is_int8 and (target.device, target.precision) != ("cpu", "fp32"):
+        raise TargetError(f"got {text!r:.60}, expected {INT8_BACKEND} on cpu, without another precision")
     return target
 
 

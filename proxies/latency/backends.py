@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from proxies.latency.int8 import int8_graph
 from proxies.latency.memory import kept_memory
-from proxies.target import Target, TargetError
+from proxies.target import INT8_BACKEND, Target, TargetError
 from space.errors import UserError, one_line
 
 Run = Callable[[Any], Any]
@@ -36,7 +37,9 @@ class BackendError(UserError):
 
 def backend_of(target: Target) -> Backend:
     """The backend of a target; TargetError where this machine does not have it."""
-    return {"eager": Eager, "compile": Compiled, "ort": OnnxRuntime}[target.backend](target)
+    kinds: dict[str, Callable[[Target], Backend]]
+    kinds = {"eager": Eager, "compile": Compiled, "ort": OnnxRuntime, INT8_BACKEND: OnnxRuntimeInt8}
+    return kinds[target.backend](target)
 
 
 class Backend(ABC):
@@ -194,6 +197,10 @@ class OnnxRuntime(Backend):
         return (*super().failures, OnnxExporterError, *of_runtime)
 
     def prepared(self, module: nn.Module, example: Example) -> Run:
+        return self.run_of(self._exported(module, example), _names(example))
+
+    def run_of(self, graph: bytes, inputs: Sequence[str]) -> Run:
+        """A graph, ready to run on a value of its backend, or on a list of them, one an input."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -202,13 +209,14 @@ class OnnxRuntime(Backend):
         options.inter_op_num_threads = 1
         # Or the threads of the session that ran before would still be spinning while the next one runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        session = onnxruntime.InferenceSession(self._exported(module, example), options, providers=[self.provider])
-        binding, names = session.io_binding(), _names(example)
+        session = onnxruntime.InferenceSession(graph, options, providers=[self.provider])
+        binding = session.io_binding()
+        (output,) = (one.name for one in session.get_outputs())
 
         def run(x: Any) -> Any:
-            for name, value in zip(names, x if isinstance(x, list) else [x], strict=True):
+            for name, value in zip(inputs, x if isinstance(x, list) else [x], strict=True):
                 binding.bind_ortvalue_input(name, value)
-            binding.bind_output("y", self.target.device)
+            binding.bind_output(output, self.target.device)
             session.run_with_iobinding(binding)
             return binding.get_outputs()[0]
 
@@ -229,6 +237,14 @@ class OnnxRuntime(Backend):
             path = Path(folder) / "graph.onnx"
             torch.onnx.export(module.to(dtype), (typed,), path, input_names=_names(example), output_names=["y"], dynamo=False)
             return path.read_bytes()
+
+
+class OnnxRuntimeInt8(OnnxRuntime):
+    """The same on a graph whose convolutions and linear layers are INT8. Its ranges are those of the example, on which no time depends."""
+
+    def _exported(self, module: nn.Module, example: Example) -> bytes:
+        arrays = [tensor.numpy() for tensor in (example if isinstance(example, list) else [example])]
+        return int8_graph(super()._exported(module, example), dict(zip(_names(example), arrays, strict=True)))
 
 
 def _names(example: Example) -> list[str]:

@@ -16,7 +16,7 @@ from space.search_space import SearchSpace
 
 def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
     """Facts by name, readable. A table is good where all are equal."""
-    libraries = ["torch"] + (["onnxruntime"] if target.backend == "ort" else [])
+    libraries = ["torch"] + (["onnxruntime"] if target.is_onnx else [])
     return subject_of(space, target) | {"device": _device_name(target)} | {library: version(library) for library in libraries}
 
 

@@ -143,7 +143,7 @@ def measure_rounds(
         else:
             reference_architecture = reference.architecture
             reference_run = _prepared_network(reference_architecture, backend)
-        repeated = {i: _Repeated(run, clock) for i, run in networks.items()}
+        repeated = {i: Repeated(run, clock) for i, run in networks.items()}
 
         def one_round() -> list[tuple[Sequence[str], Callable[[], list[int]]]]:
             """Labels, and what times their runs, in random order."""
@@ -161,7 +161,7 @@ def measure_rounds(
             times()
         num_rounds = effort.rounds(time.perf_counter() - started)
         done, repeats = earlier or (0, None)
-        timer = Timer(_Repeated(reference_run, clock).median, reference.nanoseconds if reference else None, repeats)
+        timer = Timer(Repeated(reference_run, clock).median, reference.nanoseconds if reference else None, repeats)
         saved = time.monotonic()
         for number in range(done + 1 if timer.continues else 1, num_rounds + 1):
             for labels, times in one_round():
@@ -185,7 +185,7 @@ def label_of(network: int) -> str:
     return f"network {network}"
 
 
-class _Repeated:
+class Repeated:
     """Runs a network several times in a row, after as many runs to warm up: others have emptied the caches."""
 
     def __init__(self, run: Run, clock: Clock) -> None:

@@ -32,9 +32,9 @@ from space.search_space import SearchSpace
 
 SCHEMA = "latency-table/1"
 EFFORT = Effort()
-NUM_NETWORKS = {"eager": 20, "ort": 20, "compile": 8}
+NUM_NETWORKS = {"eager": 20, "ort": 20, "ort-int8": 20, "compile": 8}
 """Whole networks that the sums are fitted to. To compile one takes a minute or more."""
-SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "compile": (5.0, 60.0)}
+SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "ort-int8": (0.4, 8.0), "compile": (5.0, 60.0)}
 """For a part and for a network, roughly."""
 CONFIDENCE = 0.95
 MIN_NETWORKS = 4

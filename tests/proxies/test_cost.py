@@ -64,6 +64,7 @@ def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> Non
         ("12ms@cpu:1t:bs1", 12_000_000, Target()),
         ("1.5s@CUDA:BS8:bf16", 1_500_000_000, Target("cuda", batch=8, precision="bf16")),
         ("250us@ort:2t", 250_000, Target(backend="ort", threads=2)),
+        ("6ms@ort-int8:1t:bs1", 6_000_000, Target(backend="ort-int8")),
         ("3ms@bs4:compile:cuda", 3_000_000, Target("cuda", "compile", batch=4)),
     ],
 )
@@ -76,7 +77,7 @@ def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target)
 
 @pytest.mark.parametrize(
     "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0",
-             "12ms@cpu:fp16", "12ms@cpu:1t:2t"]
+             "12ms@cpu:fp16", "12ms@cpu:1t:2t", "12ms@ort-int8:cuda", "12ms@ort-int8:bf16"]
 )
 def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu") as error:
@@ -124,7 +125,10 @@ def test_a_decimal_comma_is_answered_with_a_point(text: str, meant: str) -> None
         parse_budget(text)
 
 
-@given(st.text(max_size=40) | st.lists(st.sampled_from(["cpu", "cuda", "ort", "1t", "2,5t", "bs1", "bs", "fp16", ""])).map(":".join))
+TARGET_WORDS = st.sampled_from(["cpu", "cuda", "ort", "ort-int8", "1t", "2,5t", "bs1", "bs", "fp16", ""])
+
+
+@given(st.text(max_size=40) | st.lists(TARGET_WORDS).map(":".join))
 def test_any_text_is_a_target_or_one_line_that_quotes_it(text: str) -> None:
     try:
         target = parse_target(text)

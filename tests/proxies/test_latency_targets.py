@@ -44,7 +44,7 @@ TARGET = Target()
 BRIEF = Effort(seconds=0, least_rounds=2)
 
 
-@pytest.mark.parametrize("text", ["cpu", "ort"])
+@pytest.mark.parametrize("text", ["cpu", "ort", "ort-int8"])
 def test_a_table_is_measured_once_and_kept(tmp_path: Path, text: str) -> None:
     target, progress = parse_target(text), []
     found = open_table(SPACE, target, tmp_path, on_progress=lambda done, total: progress.append((done, total)), effort=BRIEF)
@@ -134,7 +134,7 @@ def test_what_was_measured_elsewhere_or_at_another_speed_or_is_damaged_is_measur
         assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu:2t:bs2", "cpu:bf16", "ort", "ort:2t"])
+@pytest.mark.parametrize("text", ["cpu", "cpu:2t:bs2", "cpu:bf16", "ort", "ort:2t", "ort-int8:bs2"])
 def test_an_architecture_is_measured(text: str) -> None:
     found = measure_architecture(SPACE.smallest(), parse_target(text), BRIEF)
     assert found.nanoseconds > 1000
@@ -147,6 +147,15 @@ def test_what_is_measured_is_the_network(text: str) -> None:
     images = torch.randn(1, 3, 32, 32)
     network = build_network(SPACE.largest()).fuse()
     torch.testing.assert_close(ran(text, network, images), network(images), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_measured_in_int8_is_the_network_in_eight_bits() -> None:
+    images = torch.randn(2, 3, 32, 32)
+    network = build_network(SPACE.largest()).fuse()
+    expected = network(images)
+    error = (ran("ort-int8:bs2", network, images) - expected).abs().max() / expected.abs().max()
+    # Less than a step of its range for each of a few layers, and not what floating point leaves.
+    assert 1e-4 < error < 0.1
 
 
 def test_a_network_that_the_backend_cannot_run_is_left_out_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,8 +204,8 @@ def test_what_is_compiled_computes_the_same() -> None:
     torch.testing.assert_close(ran("compile", module, x), module(x))
 
 
-@pytest.mark.parametrize("target", ["cpu", "ort"])
-def test_parts_of_several_maps_run_on_all_of_them(target: str) -> None:
+@pytest.mark.parametrize(("target", "atol"), [("cpu", 1e-4), ("ort", 1e-4), ("ort-int8", 0.3)])
+def test_parts_of_several_maps_run_on_all_of_them(target: str, atol: float) -> None:
     member = DENSE.largest()
     backend = backend_of(parse_target(target))
     for part in (part for part in member.parts if part.maps):
@@ -204,7 +213,7 @@ def test_parts_of_several_maps_run_on_all_of_them(target: str) -> None:
         with backend.running():
             y = backend.tried(module, maps, part.path)(backend.value(maps))
         got = y if isinstance(y, Tensor) else torch.from_numpy(y.numpy())
-        torch.testing.assert_close(got, module(maps), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(got, module(maps), rtol=1e-4, atol=atol)
 
 
 def test_the_latency_of_a_segmentation_network_is_measured_and_predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,8 +264,9 @@ def test_without_a_compiler_or_onnxruntime_it_is_said_what_to_install(monkeypatc
     with pytest.raises(TargetError, match="no-such-compiler"):
         backend_of(parse_target("compile"))
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(TargetError, match="pip install"):
-        backend_of(parse_target("ort"))
+    for text in ("ort", "ort-int8"):
+        with pytest.raises(TargetError, match="pip install"):
+            backend_of(parse_target(text))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
