@@ -44,14 +44,14 @@ def _fold_norms_of(sequence: nn.Sequential) -> None:
 
 def fold_norm_after(layer: nn.Linear | nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Fold a batch norm into the layer before it."""
-    scale, shift = _affine(norm)
+    scale, shift = affine(norm)
     scale_output(layer, scale)
     _set(layer, layer.weight, shift if layer.bias is None else layer.bias + shift)
 
 
 def fold_norm_before(norm: nn.BatchNorm2d, layer: nn.Linear) -> None:
     """Fold a batch norm into the linear layer after it."""
-    scale, shift = _affine(norm)
+    scale, shift = affine(norm)
     offset = layer.weight.double() @ shift
     _set(layer, layer.weight * scale, offset if layer.bias is None else layer.bias + offset)
 
@@ -72,7 +72,7 @@ def merged(*layers: nn.Module) -> nn.Linear:
     return together
 
 
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """A batch norm's factor and offset in evaluation, in double precision."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

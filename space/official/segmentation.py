@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from space.architecture import Architecture
 from space.errors import SpaceError
 from space.official.checkpoint_format import CheckpointFormat
-from space.official.conversion import Children, Conversion, pointwise, renamed, same
+from space.official.conversion import Children, Conversion, Weights, pointwise, renamed, same
+from space.operators.heads.upernet import POOLED_SIDES
 
 Backbone = Callable[[Architecture], Children]
 """The children of an official backbone without its classifier."""
@@ -40,6 +43,39 @@ def fpn_head(num_levels: int) -> Conversion:
     return renamed({**convs, "conv_seg": ("fc", pointwise)})
 
 
+def concatenated(in_dims: Sequence[int]) -> Conversion:
+    """A `ConvModule` of 3x3 on concatenated maps becomes a convolution a map, here of so many channels each."""
+    total = sum(in_dims)
+
+    def convert(weights: Weights) -> dict[str, Tensor]:
+        fits = all(value.ndim > 1 and value.shape[1] == total for value in weights.values())
+        return {
+            f"{i}.{key}": part for key, value in weights.items()
+            for i, part in enumerate(value.split(tuple(in_dims), 1) if fits else [value] * len(in_dims))
+        }
+
+    convs = Conversion(convert, lambda name: name.partition(".")[2] or None)
+    return renamed({"conv": ("convs", convs), "bn": ("bn", same)})
+
+
+def uper_head(last_dim: int, width: int, num_levels: int) -> Conversion:
+    """`UPerHead` as the children `taps` and `head` of a network. Its auxiliary `FCNHead` has no place.
+
+    Args:
+        last_dim: channels of the last feature map.
+        width: of the head.
+    """
+    last = num_levels - 1
+    return renamed({
+        **{f"lateral_convs.{i}": (f"taps.{i}.lateral", conv_bn) for i in range(last)},
+        **{f"psp_modules.{i}.1": (f"taps.{last}.pools.{i}", conv_bn) for i in range(len(POOLED_SIDES))},
+        "bottleneck": (f"taps.{last}.bottleneck", concatenated([last_dim] + [width] * len(POOLED_SIDES))),
+        **{f"fpn_convs.{i}": (f"head.levels.{i}", concatenated([width])) for i in range(last)},
+        "fpn_bottleneck": ("head.bottleneck", concatenated([width] * num_levels)),
+        "conv_seg": ("head.fc", pointwise),
+    })
+
+
 def _semantics_injection(architecture: Architecture) -> tuple[Children, Children]:
     num_taps = len(architecture.reductions) - 2
     # The largest scale has no injection.
@@ -56,8 +92,14 @@ def _semantic_fpn(architecture: Architecture) -> tuple[Children, Children]:
     return {}, {"neck": ("", renamed(neck)), "decode_head": ("head", fpn_head(len(levels)))}
 
 
+def _upernet(architecture: Architecture) -> tuple[Children, Children]:
+    widths = [stage.width for stage in architecture.stages]
+    head = uper_head(widths[-1], architecture.head.options["width"], len(widths))
+    return {}, {"decode_head": ("", head)}
+
+
 _HEADS: dict[str, Callable[[Architecture], tuple[Children, Children]]] = {
-    "semantics_injection": _semantics_injection, "semantic_fpn": _semantic_fpn,
+    "semantics_injection": _semantics_injection, "semantic_fpn": _semantic_fpn, "upernet": _upernet,
 }
 """By head: what the backbone holds of it, and the rest."""
 

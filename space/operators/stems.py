@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from space.kinds import STEMS
+from space.operators.adaptive_pooling import averaged
 from space.operators.inverted_residual import InvertedResidual
 from space.operators.layers import (
     ChannelsFirst,
@@ -185,7 +185,7 @@ class TokenPyramid(nn.Module):
             return channels_last(maps_BCHW[-1])
         height, width = maps_BCHW[-1].shape[2], maps_BCHW[-1].shape[3]
         height, width = (height - 1) // self.pool_stride + 1, (width - 1) // self.pool_stride + 1
-        return torch.cat([channels_last(_averaged(map_BCHW, height, width)) for map_BCHW in maps_BCHW], -1)
+        return torch.cat([channels_last(averaged(map_BCHW, height, width)) for map_BCHW in maps_BCHW], -1)
 
     @staticmethod
     def check(
@@ -207,24 +207,6 @@ class TokenPyramid(nn.Module):
     def pyramid_shapes(dim: int, height: int, width: int, *, widths: Sequence[int], **_: object) -> tuple[Shape, ...]:
         dealt = enumerate(_deal(dim, widths), start=2)
         return tuple((-(-height // 2**power), -(-width // 2**power), channels) for power, channels in dealt)
-
-
-@torch.fx.wrap
-def _averaged(x_BCHW: Tensor, height: int, width: int) -> Tensor:
-    """The map, averaged to another size by adaptive pooling."""
-    # Tensors, with the example's values, are what torch.jit traces.
-    if isinstance(height, (int, Tensor)) and isinstance(width, (int, Tensor)):
-        return F.adaptive_avg_pool2d(x_BCHW, (height, width))
-    # An ONNX graph of adaptive pooling is right for the example's size alone.
-    rows, columns = _averaging(x_BCHW.shape[2], height, x_BCHW), _averaging(x_BCHW.shape[3], width, x_BCHW)
-    return rows @ x_BCHW @ columns.transpose(0, 1)
-
-
-def _averaging(length: int, averages: int, like: Tensor) -> Tensor:
-    """Adaptive pooling of a line as a matrix (averages, length): average i is over j from i * length / averages on, rounded outwards."""
-    i, j = torch.arange(averages, device=like.device)[:, None], torch.arange(length, device=like.device)
-    covered = ((i * length < (j + 1) * averages) & (j * averages < (i + 1) * length)).to(like.dtype)
-    return covered / covered.sum(1, keepdim=True)
 
 
 def _deal(dim: int, widths: Sequence[int]) -> list[int]:

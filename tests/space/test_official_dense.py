@@ -16,6 +16,7 @@ from space import Architecture, BlockSpec, StageSpec, build_network
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS, TAPS
 from space.official import davit, load_official, segmentation, uniformer
 from space.official.conversion import Conversion, renamed
+from space.taps import taps_of
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "dense"
 
@@ -119,6 +120,21 @@ def test_semantic_fpn() -> None:
     head.load_state_dict(ours)
     for inputs, (*_, expected) in cases:
         assert_same(head([lateral([last(x)]) for lateral, x in zip(laterals, inputs, strict=True)]), expected)
+
+
+def test_upernet() -> None:
+    weights, cases = load("upernet_head")
+    widths = (8, 12, 16, 24)
+    head = HEADS("upernet", width=16, norm=NORMS("none"))
+    sizes = [(32 >> i, 32 >> i, width) for i, width in enumerate(widths)]
+    parts = nn.ModuleDict({
+        "taps": nn.ModuleList(tap.spec.build(width, tap.width) for tap, width in zip(taps_of(head, sizes), widths, strict=True)),
+        "head": head.build(*[16] * 4, 11),
+    })
+    filled(parts, segmentation.uper_head(24, 16, 4), weights)
+    for inputs, (expected,) in cases:
+        maps = [tap([last(x)]) for tap, x in zip(parts["taps"], inputs, strict=True)]
+        assert_same(parts["head"](maps), expected)
 
 
 def test_a_windowed_block() -> None:

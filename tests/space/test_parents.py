@@ -42,6 +42,8 @@ MEASURED_AT_512 = {
     "uniformer-s-h14-fpn": (25_299_926, 44_040_613_888, 46.3),
     "davit-t-fpn": (31_965_654, 45_364_470_720, None),
     "shunted-t-fpn": (15_290_838, 35_951_484_928, None),
+    # Without the auxiliary classifier, of 923,798 parameters, that the official network has in training.
+    "davit-t-upernet": (60_013_676 - 923_798, 236_005_159_872, 46.3),
 }
 
 
