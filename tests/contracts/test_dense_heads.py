@@ -87,5 +87,5 @@ def test_narrower_maps_and_options_take_leading_slices(dense_head_spec: Spec) ->
 def test_where_it_does_not_fit_the_heads_that_do_are_named() -> None:
     staged = architecture_of(HEADS("norm_pool_head"))
     refusal = r"^architecture: head: semantics_injection: got feature maps of 64, 64 channels, expected "
-    with pytest.raises(SpaceError, match=refusal + ".*; segmentation heads that fit: semantic_fpn"):
+    with pytest.raises(SpaceError, match=refusal + ".*; segmentation heads that fit: semantic_fpn, upernet"):
         staged.replace(head=HEADS("semantics_injection"))

@@ -135,7 +135,7 @@ def test_stems_and_heads_that_do_not_go_together_are_refused() -> None:
     classifier = load_space("hybrid-224")
     message = refused(classifier, head="semantics_injection")
     assert re.fullmatch(r"hybrid-224: head: semantics_injection: got feature maps of 64, 128, 256, 384 channels, expected .*"
-                        r"; segmentation heads that fit: semantic_fpn", message)
+                        r"; segmentation heads that fit: semantic_fpn, upernet", message)
     assert refused(classifier, head=["norm_pool_head", "semantic_fpn"]) == (
         "hybrid-224: head: got heads for classification and segmentation, expected heads for one task")
     assert refused(classifier, stem=[{"type": "conv_stem", "stride": 2}, {"type": "conv_stem", "stride": 4}]) == (
