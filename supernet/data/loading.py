@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,12 +71,16 @@ class ImageLoader(Dataset):
         self._part = part
 
     def batches(self, samples: Iterable[list[Sample]], num_workers: int, pinned: bool = False) -> Iterator[Loaded]:
-        """Load some lists of samples in order; what cannot be read is noted in the set, and too much of it is a DataError."""
+        """Load some lists of samples in order; what cannot be read is noted in the set, and too much of it is a DataError.
+
+        Args:
+            num_workers: worker processes that load; a daemonic process, which must not start any, loads by itself.
+        """
         loader = DataLoader(
             self,
             batch_sampler=samples,
             collate_fn=_unchanged,
-            num_workers=num_workers,
+            num_workers=0 if multiprocessing.current_process().daemon else num_workers,
             worker_init_fn=_ignore_interrupts,
             pin_memory=pinned,
             # Without a generator of its own, a DataLoader advances the caller's.

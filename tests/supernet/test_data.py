@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import random
 import threading
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,6 +213,22 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path: Path, augmentation: Au
         assert torch.equal(ours[1], theirs[1])
     other = next(Batches(images, indices, 6, 32, 8, augmentation).stream(0, 1))
     assert not torch.equal(other[0], whole[0][0])
+
+
+def _load(source: str, loaded: Any) -> None:
+    loaded.put([images_BCHW.sum().item() for images_BCHW, _ in evaluation_batches(open_images(source), range(18), 96, 6, 2)])
+
+
+def test_a_daemonic_process_loads_by_itself(tmp_path: Path) -> None:
+    source = str(write_pictures(tmp_path / "set"))
+    context = multiprocessing.get_context("spawn")
+    loaded = context.Queue()
+    process = context.Process(target=_load, args=(source, loaded), daemon=True)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    ours = [images_BCHW.sum().item() for images_BCHW, _ in evaluation_batches(open_images(source), range(18), 96, 6)]
+    assert loaded.get(timeout=60) == pytest.approx(ours, rel=1e-4)
 
 
 def test_loading_leaves_the_callers_random_numbers_alone() -> None:
