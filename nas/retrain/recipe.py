@@ -29,6 +29,8 @@ class Recipe(Value):
         epochs: times that all images are seen; or else
         steps: updates of the weights, with `warmup_steps` in place of `warmup_epochs`.
         optimizer, ..., precision: as in `supernet.training.config.TrainConfig`; `lr` is that of this recipe's batch size.
+        decay_epochs: length of a stair of the schedule `step`; it may end within an epoch.
+        dropout: share of the classifier's inputs that are dropped.
         drop_path: stochastic depth of the last block.
         ema_decay: as there; the averaged weights are then the result.
         accumulate: as there; less memory, but batch norms see one part at a time.
@@ -50,9 +52,12 @@ class Recipe(Value):
     steps: PositiveInt | None = None
     batch_size: Annotated[int, Field(ge=2)]
     optimizer: str = "adamw"
+    optimizer_eps: PositiveFloat | None = None
     lr: PositiveFloat
     weight_decay: NonNegative = 0.05
-    schedule: Literal["cosine", "poly"] = "cosine"
+    schedule: Literal["cosine", "poly", "step"] = "cosine"
+    decay_epochs: PositiveFloat = 1.0
+    decay_rate: Annotated[float, Field(gt=0, lt=1)] = 0.97
     head_lr: PositiveFloat = 1.0
     decay_all: bool = False
     warmup_epochs: NonNegative = 0.0
@@ -62,6 +67,7 @@ class Recipe(Value):
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
     mix_prob: Annotated[float, Field(ge=0, le=1)] = 1.0
+    dropout: Share = 0.0
     drop_path: Share = 0.0
     ema_decay: Share | None = None
     accumulate: PositiveInt = 1
@@ -91,6 +97,8 @@ class Recipe(Value):
             raise ValueError("got both or none of epochs and steps, expected one of them")
         if (self.warmup_steps and self.steps is None) or (self.warmup_epochs and self.epochs is None):
             raise ValueError("expected the warm-up in epochs beside epochs, in steps beside steps")
+        if self.schedule != "step" and self.model_fields_set & {"decay_epochs", "decay_rate"}:
+            raise ValueError(f"got decay_epochs or decay_rate with the schedule {self.schedule}, expected them with step alone")
         return self
 
     @property
@@ -132,7 +140,9 @@ class Recipe(Value):
         return policy
 
     def adapted(self, epochs: int | None = None, batch_size: int | None = None, **others: object) -> Recipe:
-        """The recipe with other values, where they are not None; warm-up and learning rate follow epochs and batch size in proportion.
+        """The recipe with other values, where they are not None.
+
+        Warm-up and stairs follow the epochs in proportion, and the learning rate the batch size.
 
         Raises:
             UserError: weights or a kind of distillation are given without a teacher.
@@ -141,6 +151,8 @@ class Recipe(Value):
         if epochs is not None:
             share = self.warmup_epochs / self.epochs if self.epochs is not None else self.warmup_steps / (self.steps or 1)
             changes |= {"epochs": epochs, "warmup_epochs": share * epochs, "steps": None, "warmup_steps": 0}
+            if self.schedule == "step" and self.epochs is not None:
+                changes["decay_epochs"] = self.decay_epochs * epochs / self.epochs
         if batch_size is not None:
             changes = {"batch_size": batch_size, "lr": self.lr * batch_size / self.batch_size} | changes
         recipe = Recipe(**(self.model_dump(exclude_unset=True) | changes))

@@ -107,12 +107,13 @@ class Retraining:
     def train_config(self) -> TrainConfig:
         recipe, steps_per_epoch = self.recipe, self.batches.steps_per_epoch
         names = (
-            "optimizer", "lr", "weight_decay", "schedule", "head_lr", "decay_all", "clip_grad", "label_smoothing", "mixup", "cutmix",
+            "optimizer", "optimizer_eps", "lr", "weight_decay", "schedule", "decay_rate", "head_lr", "decay_all", "clip_grad", "label_smoothing", "mixup", "cutmix",
             "mix_prob", "ema_decay", "accumulate", "precision",
         )  # fmt: skip
         return TrainConfig(
             steps=recipe.num_steps(steps_per_epoch),
             warmup_steps=recipe.num_warmup_steps(steps_per_epoch),
+            decay_steps=max(1, round(recipe.decay_epochs * steps_per_epoch)),
             seed=self.seed,
             **{name: getattr(recipe, name) for name in names},
         )
@@ -164,7 +165,7 @@ class Retraining:
 
     def _initial_network(self, say: Callable[[str], None]) -> nn.Module:
         with seeded("weights", self.seed):
-            network = build_network(self.architecture, self.recipe.drop_path)
+            network = build_network(self.architecture, self.recipe.drop_path, drop_rate=self.recipe.dropout)
         if self.inherit is not None and load_weights(network, self.inherit, other_classes=True):
             say(f"{self.inherit}: its head is for other classes and begins at random")
         # The memory format of the maps inside: convolutions need not convert their weights.

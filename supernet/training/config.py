@@ -28,8 +28,9 @@ class TrainConfig:
     Args:
         steps: updates of the weights in all.
         optimizer: a name of `timm.optim`.
-        lr: the highest learning rate; it rises over `warmup_steps`, then falls to zero along `schedule`.
-        schedule: a cosine, or a straight line (`poly` with power 1).
+        optimizer_eps: epsilon of the optimizer; None is timm's.
+        lr: the highest learning rate; it rises over `warmup_steps`, then falls along `schedule`.
+        schedule: a cosine or a straight line (`poly` with power 1) to zero, or stairs (`step`): times `decay_rate` every `decay_steps`.
         head_lr: factor of the learning rate for the parameters of the head.
         decay_all: whether weights of norms, and biases, decay as well.
         clip_grad: greatest norm of all gradients together; none does not clip.
@@ -43,9 +44,12 @@ class TrainConfig:
 
     steps: int
     optimizer: str = "adamw"
+    optimizer_eps: float | None = None
     lr: float = 1e-3
     weight_decay: float = 0.05
-    schedule: Literal["cosine", "poly"] = "cosine"
+    schedule: Literal["cosine", "poly", "step"] = "cosine"
+    decay_steps: int = 1
+    decay_rate: float = 0.97
     head_lr: float = 1.0
     decay_all: bool = False
     warmup_steps: int = 0
@@ -91,10 +95,11 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     groups: dict[str, Any] = {}
     if config.head_lr != 1 or config.decay_all:
         groups["param_group_fn"] = lambda whole: _groups(whole, config)
+    eps = {} if config.optimizer_eps is None else {"eps": config.optimizer_eps}
     try:
         # A step on hundreds of small tensors is four times as fast fused.
         fused: dict[str, Any] = {"fused": True} if config.optimizer in FUSED else {}
-        optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **(fused | groups))
+        optimizer = create_optimizer_v2(model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **(fused | groups | eps))
     except (ValueError, AssertionError) as error:
         raise TrainingError(f"optimizer: got {config.optimizer!r}, expected a name of timm's ({one_line(error):.120})") from None
     if getattr(optimizer, "is_second_order", False):

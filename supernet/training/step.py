@@ -85,8 +85,9 @@ class TrainStep:
         self._parts = parts
         self._scheduler, _ = create_scheduler_v2(
             state.optimizer, config.schedule, num_epochs=config.steps, warmup_epochs=config.warmup_steps, warmup_lr=config.lr / 100,
-            # The power of `poly`.
-            decay_rate=1.0, step_on_epochs=False, updates_per_epoch=1,
+            # A decay rate is the power of `poly`.
+            decay_epochs=config.decay_steps, decay_rate=config.decay_rate if config.schedule == "step" else 1.0,
+            step_on_epochs=False, updates_per_epoch=1,
         )  # fmt: skip
         self._mixup = Mixup(config.mixup, config.cutmix, prob=config.mix_prob, label_smoothing=config.label_smoothing,
                             num_classes=num_classes) if config.is_mixed else None  # fmt: skip

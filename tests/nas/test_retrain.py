@@ -403,7 +403,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["none.yaml"], "none.yaml: cannot be read"),
         (["tiny.yaml", "--data", "none"], "none: no such file or folder"),
         (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such file or folder"),
-        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, seg-short, short"),
+        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, seaformer, seg-short, short"),
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
         (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: got no file"),
         (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
@@ -440,6 +440,8 @@ def test_recipes_that_come_with_the_package(name: str) -> None:
     share = recipe.num_warmup_steps(1000) / recipe.num_steps(1000)
     assert half.num_warmup_steps(1000) / half.num_steps(1000) == pytest.approx(share, rel=1e-3)
     assert half.lr == recipe.lr / 2
+    if recipe.schedule == "step":
+        assert half.decay_epochs / 10_000 == pytest.approx(recipe.decay_epochs / (recipe.epochs or 0))
     assert recipe.adapted(batch_size=recipe.batch_size // 2, lr=0.5).lr == 0.5
 
 
@@ -455,6 +457,7 @@ def test_the_policy_that_is_not_checked_is_one_of_timms() -> None:
         ("lr: fast", "lr: got 'fast', expected"),
         ("mix_prob: 2.0", "mix_prob: got 2.0, expected"),
         ("auto_augment: wild-m9", "auto_augment: got 'wild-m9', expected a policy of timm's"),
+        ("decay_rate: 0.5", "got decay_epochs or decay_rate with the schedule cosine, expected them with step alone"),
     ],
 )
 def test_a_mistake_in_a_recipe_has_an_address(tmp_path: Path, line: str, said: str) -> None:

@@ -56,6 +56,7 @@ class SummedConvs(nn.Module):
     def init_weights(self) -> None:
         """As in mmsegmentation; `fan_out` does not depend on how many maps there are."""
         for conv in self.convs:
+            assert isinstance(conv.weight, Tensor)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
 
