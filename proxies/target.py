@@ -1,4 +1,4 @@
-"""What a latency is measured on: device, backend, threads, batch size and precision."""
+"""What a latency is measured on: device, backend, threads, batch size and precision, and whether it is that of class maps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ BACKENDS = ("eager", "compile", "ort", INT8_BACKEND)
 """PyTorch as it is, `torch.compile`, ONNX Runtime, ONNX Runtime on INT8 graphs."""
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
+OUTPUTS = ("logits", "argmax")
 EXPECTED = (
     f"a device ({' or '.join(DEVICES)}) or a backend ({', '.join(BACKENDS[1:])}), then threads, batch and precision where they are not "
-    f"one thread, one image and fp32: cpu, cpu:1t:bs1, ort:2t, {INT8_BACKEND}, compile:cuda:bs8:{PRECISIONS[1]}"
+    f"one thread, one image and fp32: cpu, cpu:1t:bs1, ort:2t, {INT8_BACKEND}, compile:cuda:bs8:{PRECISIONS[1]}; "
+    f"for networks that label pixels also {OUTPUTS[1]}: cpu:1t:{OUTPUTS[1]}"
 )
 _COUNT = re.compile(r"(?:(?P<threads>[1-9]\d{0,3})t|bs(?P<batch>[1-9]\d{0,4}))", re.ASCII)
 
@@ -33,6 +35,8 @@ class Target:
         threads: of the processor; on `cuda` they only feed the device.
         batch: images a pass.
         precision: of weights and images; with `ort-int8` of what stays in floating point.
+        output: `logits`, as the network returns them; or `argmax`, the likeliest class of every pixel of the image, for which
+            logits are interpolated to the image's size.
     """
 
     device: str = "cpu"
@@ -40,11 +44,13 @@ class Target:
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
+    output: str = "logits"
 
     def __str__(self) -> str:
         backend = [] if self.backend == "eager" else [self.backend]
         precision = [] if self.is_int8 else [self.precision]
-        return ":".join([*backend, self.device, f"{self.threads}t", f"bs{self.batch}", *precision])
+        output = [] if self.output == "logits" else [self.output]
+        return ":".join([*backend, self.device, f"{self.threads}t", f"bs{self.batch}", *precision, *output])
 
     @property
     def is_int8(self) -> bool:
@@ -79,7 +85,7 @@ def parse_target(text: str) -> Target:
 
 
 def _read_word(word: str) -> tuple[str, str | int]:
-    for key, known in (("device", DEVICES), ("backend", BACKENDS), ("precision", PRECISIONS)):
+    for key, known in (("device", DEVICES), ("backend", BACKENDS), ("precision", PRECISIONS), ("output", OUTPUTS)):
         if word in known:
             return key, word
     match = _COUNT.fullmatch(word)

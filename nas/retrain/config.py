@@ -41,7 +41,8 @@ def _inherited(value: Any) -> Path | None:
 class RecipeChoice(Config):
     """A recipe, by name or file, and changes to it; the other fields are those of `nas.retrain.recipe.Recipe`."""
 
-    recipe: str | None = option(None, "short, deit, seaformer, seg-short, topformer-ade or a YAML file (short, or seg-short for masks)", group=RECIPE)
+    recipe: str | None = option(None, "short, deit, seaformer, seg-short, topformer-ade or a YAML file (short, or seg-short for masks)",
+                                group=RECIPE)  # fmt: skip
     epochs: int | None = option(None, "times that all images are seen; the warm-up follows", group=RECIPE, at_least=1)
     batch_size: int | None = option(None, "images a step, on all GPUs together; the learning rate follows", group=RECIPE, at_least=2)
     lr: float | None = option(None, "peak learning rate", group=RECIPE, above=0, below=10)

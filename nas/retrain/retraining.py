@@ -107,8 +107,8 @@ class Retraining:
     def train_config(self) -> TrainConfig:
         recipe, steps_per_epoch = self.recipe, self.batches.steps_per_epoch
         names = (
-            "optimizer", "optimizer_eps", "lr", "weight_decay", "schedule", "decay_rate", "head_lr", "decay_all", "clip_grad", "label_smoothing", "mixup", "cutmix",
-            "mix_prob", "ema_decay", "accumulate", "precision",
+            "optimizer", "optimizer_eps", "lr", "weight_decay", "schedule", "decay_rate", "head_lr", "decay_all", "clip_grad",
+            "label_smoothing", "mixup", "cutmix", "mix_prob", "ema_decay", "accumulate", "precision",
         )  # fmt: skip
         return TrainConfig(
             steps=recipe.num_steps(steps_per_epoch),

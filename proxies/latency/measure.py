@@ -18,6 +18,7 @@ import torch
 
 from proxies.band.space_cost import Keys
 from proxies.latency.backends import Backend, BackendError, Clock, Run, backend_of
+from proxies.latency.class_maps import check_output, with_output
 from proxies.latency.reference_clock import Measured, ReferenceClock, Repeats, Timer
 from proxies.macs import cost_of
 from proxies.target import Target
@@ -116,15 +117,18 @@ def measure_rounds(
         earlier: rounds that another process has measured, and their repeats; used where the machine is as fast as then.
         save: called every few seconds, between rounds, with all that was measured.
 
-    Raises BackendError where the backend cannot run a part, the reference, or any of the networks.
+    Raises BackendError where the backend cannot run a part, the reference, or any of the networks, and TargetError where these have
+    another output than the target.
     """
     backend = backend_of(target)
+    check_output(target, architectures)
+    side = architectures[0].image_size
     num_prepared = len(parts) + len(architectures)
     with torch.random.fork_rng(devices=[]), backend.running():
         torch.manual_seed(0)
         runs: dict[str, Run] = {}
         for key, part in parts.items():
-            runs[key] = _prepared_part(part, backend, key)
+            runs[key] = _prepared_part(part, backend, key, side)
             on_progress(len(runs), num_prepared + effort.most_rounds)
         networks: dict[int, Run] = {}
         failures: dict[int, BackendError] = {}
@@ -218,17 +222,25 @@ def _random_maps(part: Part, batch: int) -> list[torch.Tensor]:
     return [torch.randn(batch, *shape) for shape in part.inputs]
 
 
-def _prepared_part(part: Part, backend: Backend, key: str) -> Run:
-    """A part, fused. One that takes a list of maps, from anywhere before it, ignores its argument and runs on the same maps always."""
+def _prepared_part(part: Part, backend: Backend, key: str, side: int) -> Run:
+    """A part, fused. One that takes a list of maps, from anywhere before it, ignores its argument and runs on the same maps always.
+
+    Args:
+        side: of the image, in pixels.
+    """
     maps = _random_maps(part, backend.target.batch)
+    module = fuse(build_part(part))
+    if part.path == "head":
+        module = with_output(module, backend.target, side, is_head=True)
     if not part.maps:
-        return backend.tried(fuse(build_part(part)), maps[0], key)
-    run, values = backend.tried(fuse(build_part(part)), maps, key), backend.value(maps)
+        return backend.tried(module, maps[0], key)
+    run, values = backend.tried(module, maps, key), backend.value(maps)
     return lambda _: run(values)
 
 
 def _prepared_network(architecture: Architecture, backend: Backend) -> Run:
     """A network that ignores its argument and always runs on the same images."""
     images_BCHW = torch.randn(backend.target.batch, architecture.in_chans, *(architecture.image_size,) * 2)
-    run, images = backend.tried(build_network(architecture).fuse(), images_BCHW, architecture.name), backend.value(images_BCHW)
+    network = with_output(build_network(architecture).fuse(), backend.target, architecture.image_size)
+    run, images = backend.tried(network, images_BCHW, architecture.name), backend.value(images_BCHW)
     return lambda _: run(images)

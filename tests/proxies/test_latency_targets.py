@@ -14,7 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from proxies.band.space_cost import SpaceParts
-from proxies.latency import BackendError, Measured, measure, measure_architecture, measure_architectures, open_table, table, table_path
+from proxies.latency import (
+    BackendError,
+    Measured,
+    class_maps,
+    measure,
+    measure_architecture,
+    measure_architectures,
+    open_table,
+    table,
+    table_path,
+)
 from proxies.latency.backends import Backend, CudaClock, Run, backend_of
 from proxies.latency.measure import Effort
 from proxies.latency.table import LatencyError, Unfinished, unfinished_path
@@ -222,6 +232,37 @@ def test_the_latency_of_a_segmentation_network_is_measured_and_predicted(tmp_pat
     assert all(found.predict(DENSE.sample(random.Random(seed))) > 0 for seed in range(5))
     assert any("semantic_fpn" in key for key in found.record.parts)
     assert any("lateral" in key for key in found.record.parts)
+
+
+@pytest.mark.parametrize("text", ["cpu:argmax", "ort:argmax"])
+def test_a_latency_may_include_the_map_of_classes(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, shapes = parse_target(text), {}
+    assert parse_target(str(target)) == target
+
+    def note(self: Backend, module: nn.Module, example: Tensor | list[Tensor], name: str) -> Run:
+        run = tried(self, module, example, name)
+        value = run(self.value(example))
+        shapes[name] = tuple(value.shape() if callable(value.shape) else value.shape)
+        return run
+
+    tried = Backend.tried
+    monkeypatch.setattr(Backend, "tried", note)
+    monkeypatch.setitem(table.NUM_NETWORKS, target.backend, 4)
+    open_table(DENSE, target, tmp_path, effort=BRIEF)
+    outputs = {name: shape for name, shape in shapes.items() if "semantic_fpn" in name or name.startswith(DENSE.name)}
+    assert len(outputs) > 2
+    assert set(outputs.values()) == {(1, 64, 64)}
+
+
+def test_the_map_of_classes_is_interpolated_first() -> None:
+    network, images = build_network(DENSE.largest()).eval(), torch.randn(1, 3, 64, 64)
+    expected = nn.functional.interpolate(network(images), (64, 64), mode="bilinear").argmax(1)
+    assert torch.equal(class_maps.with_output(network, parse_target("cpu:argmax"), 64)(images), expected)
+
+
+def test_networks_that_classify_images_have_no_map_of_classes() -> None:
+    with pytest.raises(TargetError, match=r"^cpu:1t:bs1:fp32:argmax: got networks that classify whole images, expected argmax for "):
+        measure_architecture(SPACE.smallest(), parse_target("cpu:argmax"))
 
 
 def ran(text: str, module: nn.Module, x: Tensor) -> Tensor:
