@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def run(config: ConvertConfig, console: Console) -> None:
     from space.files import dump_architecture, load_architecture, write_atomically
     from space.network import build_network
     from space.official import load_official
+    from space.pretrained.loading import check_head_size
     from space.weights import read_weights
 
     architecture = load_architecture(config.parent)
@@ -43,6 +45,7 @@ def run(config: ConvertConfig, console: Console) -> None:
     network = build_network(architecture)
     try:
         placed = load_official(network, weights)
+        check_head_size(architecture, config.weights, partial(console.print, soft_wrap=True, highlight=False, markup=False))
     except SpaceError as error:
         raise SpaceError(f"{config.weights}: {error}") from None
     if config.output.exists() and not config.output.is_dir():

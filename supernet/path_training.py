@@ -13,6 +13,7 @@ from supernet.network import Supernet
 from supernet.paths import Paths, Strategy
 from supernet.sampling_domain import SamplingDomain
 from supernet.slices import Slices
+from supernet.teachers import Teachers
 from supernet.training.losses import Distilled, Output
 
 
@@ -23,6 +24,7 @@ class PathTraining(nn.Module):
 
     Args:
         seed: of the paths.
+        teachers: of strategies that do not distil themselves.
 
     Attributes:
         slices: the slices of the shared tensors that the paths run; `train_network` updates these alone.
@@ -30,11 +32,12 @@ class PathTraining(nn.Module):
 
     counts: Tensor
 
-    def __init__(self, supernet: Supernet, strategy: Strategy, domain: SamplingDomain, seed: int) -> None:
+    def __init__(self, supernet: Supernet, strategy: Strategy, domain: SamplingDomain, seed: int, teachers: Teachers | None = None) -> None:
         super().__init__()
         self.supernet = supernet
         self._paths: Paths = strategy.paths(domain, seed)
         self._distils = strategy.distils
+        self._teachers = teachers
         self.slices = Slices()
         self._index = {operator: index for index, operator in enumerate(_operators(supernet.space))}
         self.register_buffer("counts", torch.zeros(len(self._index), dtype=torch.int64))
@@ -46,6 +49,9 @@ class PathTraining(nn.Module):
             weights = self.supernet.weights(architecture, self.slices.leaf)
             logits = self.supernet(images_BCHW, architecture, weights=weights)
             self._count(architecture)
+            if self._teachers is not None:
+                yield self._teachers.distil(architecture, logits, images_BCHW)
+                continue
             yield logits if target is None else Distilled(logits, target)
             if self._distils and target is None:
                 target = logits.detach().float().softmax(1)

@@ -71,7 +71,7 @@ class Slices:
         leaves = self._leaves.setdefault(id(parameter), {})
         # The slices of a parameter that has moved to another device are outdated.
         if shape not in leaves or leaves[shape].device != parameter.device:
-            leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_()
+            leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_(parameter.requires_grad)
         return leaves[shape]
 
     def with_gradients(self, parameters: Mapping[str, nn.Parameter]) -> list[SlicedParameter]:

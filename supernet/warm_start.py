@@ -1,97 +1,129 @@
-"""Initial weights from trained networks: shared tensors are filled where a network has the same operator."""
+"""Initial weights from trained networks: shared tensors are inherited where a network has the same operator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from space.architecture import Part
-from space.errors import SpaceError, one_line
-from space.files import load_architecture
-from space.network import TokenMixerNet, build_network
-from space.official import load_official
-from space.weights import read_weights
+from space.architecture import Architecture, Part
+from space.errors import SpaceError
+from space.network import TokenMixerNet
+from space.search_space import SearchSpace
 from supernet.network import Supernet
 from supernet.sharing import leading_slice, shared_name
 
 
-def warm_start(supernet: Supernet, sources: Sequence[str]) -> list[str]:
-    """Fill a supernet; a line for each source that says how much it filled.
+@dataclass(frozen=True)
+class Inherited:
+    """What was inherited from one network.
 
     Args:
-        sources: `NAME=FILE`, a published network's name or an architecture's file, and its weights: official, or as
-            `nas.convert` writes them.
+        architecture: the network's.
+        slices: the shapes of the leading slices that it filled, by shared name.
+        of_others: names of tensors that would have fitted, too, but are an earlier network's.
     """
-    return [
-        f"{source}: filled {filled.num_tensors} shared tensors, {filled.share:.1%} of the supernet's parameters"
-        for source, filled in zip(sources, fill(supernet, *load_networks(sources)), strict=True)
-    ]
 
+    architecture: Architecture
+    slices: Mapping[str, torch.Size]
+    of_others: frozenset[str]
 
-def load_networks(sources: Sequence[str]) -> list[TokenMixerNet]:
-    """The networks of the sources, with their weights; SpaceError where one cannot be read."""
-    return [_load_network(*source.split("=", 1)) for source in sources]
-
-
-class Filled(NamedTuple):
-    """What was filled from one network: tensors, and their share of the supernet's parameters."""
-
-    num_tensors: int
-    share: float
+    @property
+    def num_params(self) -> int:
+        """Of the slices."""
+        return sum(shape.numel() for shape in self.slices.values())
 
 
 @torch.no_grad()
-def fill(supernet: Supernet, *networks: TokenMixerNet) -> list[Filled]:
-    """Fill the shared tensors from networks; where two networks have a tensor, the first one's is taken.
+def inherit(shared: Mapping[str, Tensor], in_chans: int, num_classes: int, networks: Sequence[TokenMixerNet]) -> list[Inherited]:
+    """Fill shared tensors from networks.
 
-    A tensor fits where path and operator are the same. From a wider or narrower one the common leading slice is taken, which two
-    widths of a supernet share as well. A stem for other channels and a classifier for other classes are left out.
+    A tensor fits where path and operator are the same. From a wider or narrower one the common leading slice is taken, which two widths
+    of a supernet share as well. A stem for other channels and a classifier for other classes are left out. Where two networks have a
+    tensor, all of it is the first one's: a slice of one network inside another's would be neither's. Networks that share an operator
+    therefore cannot both keep their outputs; the order decides.
+
+    Args:
+        shared: by shared name; changed in place.
+        in_chans, num_classes: of the images.
     """
-    total = sum(tensor.numel() for tensor in supernet.shared.values())
     taken: set[str] = set()
-    filled = []
+    found = []
     for network in networks:
-        sources = {name: tensor for name, tensor in _tensors(supernet, network).items() if name not in taken}
-        taken |= sources.keys()
-        numbers = 0
-        for name, source in sources.items():
-            common = torch.Size(map(min, zip(source.shape, supernet.shared[name].shape, strict=True)))
-            leading_slice(supernet.shared[name], common).copy_(leading_slice(source, common))
-            numbers += common.numel()
-        filled.append(Filled(len(sources), numbers / total))
-    return filled
+        fitting = {name: tensor for name, tensor in _tensors(network, in_chans, num_classes) if name in shared}
+        of_others = frozenset(fitting.keys() & taken)
+        slices = {}
+        for name in fitting.keys() - of_others:
+            slices[name] = torch.Size(map(min, zip(fitting[name].shape, shared[name].shape, strict=True)))
+            leading_slice(shared[name], slices[name]).copy_(leading_slice(fitting[name], slices[name]))
+        taken |= slices.keys()
+        found.append(Inherited(network.architecture, {name: slices[name] for name in fitting if name in slices}, of_others))
+    return found
 
 
-def _tensors(supernet: Supernet, network: TokenMixerNet) -> dict[str, Tensor]:
-    """A network's tensors that fit, by shared name."""
-    return {
-        shared: tensor
-        for part in network.architecture.parts
-        for name, tensor in network.get_submodule(part.path).named_parameters()
-        if (shared := shared_name(part, name)) in supernet.shared and _is_same_task(supernet, network, part, name)
-    }
+def warm_start(supernet: Supernet, networks: Sequence[TokenMixerNet]) -> list[Inherited]:
+    """Let a supernet begin as its parents: `inherit` for its shared tensors.
+
+    A network that is a member of the space, and all of whose tensors were filled, gives its own outputs as a path, up to a classifier
+    for other classes: no other initial weight takes part in that path.
+    """
+    space = supernet.space
+    return inherit(dict(supernet.shared.items()), space.in_chans, space.num_classes, networks)
 
 
-def _is_same_task(supernet: Supernet, network: TokenMixerNet, part: Part, name: str) -> bool:
-    if part.path == "stem":
-        return network.in_chans == supernet.space.in_chans
-    return not name.startswith("fc.") or network.num_classes == supernet.space.num_classes
+def report(space: SearchSpace, shared: Mapping[str, Tensor], inherited: Sequence[Inherited]) -> Iterator[str]:
+    """Lines on what was inherited: from each network and whether it keeps its outputs, then by stage."""
+    total = sum(tensor.numel() for tensor in shared.values())
+    for one in inherited:
+        share = f"{len(one.slices)} shared tensors, {one.num_params / total:.1%} of the supernet's parameters"
+        yield f"{one.architecture.name}: filled {share}; {_exactness(space, one)}"
+    filled = {name for one in inherited for name in one.slices}
+    of_stages, of_filled = Counter(map(_stage, shared)), Counter(map(_stage, filled))
+    counts = ", ".join(f"{stage} {of_filled[stage]} of {number}" for stage, number in sorted(of_stages.items(), key=_place))
+    yield f"inherited tensors by stage: {counts}"
 
 
-def _load_network(name: str, file: str) -> TokenMixerNet:
-    network = build_network(load_architecture(name))
-    weights = read_weights(Path(file))
+def _exactness(space: SearchSpace, inherited: Inherited) -> str:
+    architecture = inherited.architecture
+    if inherited.of_others:
+        return f"{len(inherited.of_others)} more are those of a network named before it, so its own path does not keep its outputs"
     try:
-        if weights.keys() == network.state_dict().keys():
-            network.load_state_dict(weights)
-        else:
-            load_official(network, weights)
-    except SpaceError as error:
-        raise SpaceError(f"{file}: {error}") from None
-    except RuntimeError as error:
-        raise SpaceError(f"{file}: got weights of other shapes than {name}'s ({one_line(error):.100})") from None
-    return network
+        like_space = architecture.replace(image_size=space.image_size, in_chans=space.in_chans, num_classes=space.num_classes)
+    except SpaceError:
+        return "it cannot run at the space's image size"
+    if not space.contains(like_space):
+        return "it is no member of the space, so operators were inherited one by one"
+    if architecture.in_chans != space.in_chans:
+        return "its stem is for other images, so its own path does not keep its outputs"
+    if architecture.num_classes != space.num_classes:
+        return f"its own path keeps its features; its classifier, of {architecture.num_classes} classes, begins at random"
+    return "its own path keeps its outputs"
+
+
+def _stage(name: str) -> str:
+    """Of a shared tensor: `stem`, `stage 1`, ..., `head`."""
+    first, second, *_ = name.split("/")
+    return f"stage {int(second) + 1}" if first == "stages" else first
+
+
+def _place(stage: tuple[str, int]) -> tuple[int, str]:
+    """Orders stages as an image passes them."""
+    name, _ = stage
+    return {"stem": 0, "head": 2}.get(name, 1), name
+
+
+def _tensors(network: TokenMixerNet, in_chans: int, num_classes: int) -> Iterator[tuple[str, Tensor]]:
+    """A network's parameters by shared name, without those for other images or classes."""
+    for part in network.architecture.parts:
+        for name, tensor in network.get_submodule(part.path).named_parameters():
+            if _is_for(network, in_chans, num_classes, part, name):
+                yield shared_name(part, name), tensor
+
+
+def _is_for(network: TokenMixerNet, in_chans: int, num_classes: int, part: Part, name: str) -> bool:
+    if part.path == "stem":
+        return network.in_chans == in_chans
+    return not name.startswith(("fc.", "aux.")) or network.num_classes == num_classes

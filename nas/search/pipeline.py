@@ -53,7 +53,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     check_run(config.out, resolved, config.may_change())
     corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
-        check_warm_start(config, supernet_run)
+        check_warm_start(config, supernet_run, console)
     _introduce(console, config, band, budget, supernet_run)
     if config.dry_run:
         from nas.cli.plan import print_plan

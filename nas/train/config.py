@@ -9,17 +9,17 @@ from typing import Any
 
 from nas.cli.data_option import HELP, TargetChoice, source_named
 from nas.cli.options import Derived, Group, OptionError, option
+from nas.runs.records.search_options import OF_WARM_START
+from space.pretrained.fetching import NamedWeights
 
 WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
 PATHS = ("uniform", "fair", "sandwich")
 SCOPES = ("space", "band")
 
 
-def _weights_source(value: Any) -> str:
-    name, sign, file = str(value).partition("=")
-    if not (name and sign and file):
-        raise ValueError(f"got {value!r:.80}, expected NAME=FILE, such as davit-t=weights.safetensors")
-    return f"{name}={Path(file).resolve()}"
+def weights_source(value: Any) -> str:
+    """A network's name, or `NAME=FILE` with the absolute path of its weights; ValueError for anything else."""
+    return str(NamedWeights.parse(str(value)))
 
 
 def _default_out(config: SupernetConfig) -> Path:
@@ -46,15 +46,35 @@ class SupernetConfig(TargetChoice):
     paths: str = option(PATHS[0], "what a step of supernet training runs", group=HOW, choices=PATHS)
     scope: str = option(SCOPES[0], "train in the whole space or in the budget's band", group=HOW, choices=SCOPES)
     warm_start: tuple[str, ...] = option(
-        (), "begin with published networks' weights: davit-t=weights.safetensors uniformer-s=...",
-        group=HOW, convert=_weights_source, metavar="NAME=FILE",
+        (), "begin with published networks' weights: davit-t (found by name) uniformer-s=weights.pth",
+        group=HOW, convert=weights_source, metavar="NAME[=FILE]",
     )  # fmt: skip
+    weights_folder: Path | None = option(None, "where to look for weights by name before the Hugging Face hub", group=HOW, metavar="FOLDER",
+                                         convert=lambda value: Path(value).resolve(), may_change=True)  # fmt: skip
+    inherited_lr: float = option(0.1, "factor of the learning rate for weights of --warm-start", group=HOW, at_least=0, below=10)
+    freeze_stem: bool = option(False, "keep the stem that was inherited as it is", group=HOW)
+    teacher: bool = option(False, "the networks of --warm-start, if of the data's classes, teach the paths most like them", group=HOW)
     seed: int = option(0, "of weights, data order, paths and proposals", group=HOW)
     out: Path = option(
         Derived(_default_out), "the run's directory (runs/SPACE-BUDGET-DATA)", group=WHERE, convert=lambda value: Path(value).resolve()
     )
     latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", group=WHERE, metavar="FOLDER",
                                          may_change=True)  # fmt: skip
+
+
+    def check(self) -> None:
+        super().check()
+        if not self.warm_start:
+            for name in sorted(OF_WARM_START):
+                if name in self.given:
+                    raise OptionError(name, "has no effect without warm_start")
+        if self.teacher and self.paths == "sandwich":
+            raise OptionError("teacher", "not with paths=sandwich, where the largest path teaches the others")
+
+    @property
+    def initial_weights(self) -> tuple[NamedWeights, ...]:
+        """What the supernet begins with, in the order in which it was named."""
+        return tuple(map(NamedWeights.parse, self.warm_start))
 
 
 @dataclass(frozen=True, kw_only=True)

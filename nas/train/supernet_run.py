@@ -80,11 +80,6 @@ class SupernetRun:
         return self.folder / "supernet.checkpoint.safetensors"
 
     @property
-    def has_begun(self) -> bool:
-        """Whether there is a training to resume, or its result."""
-        return self.weights_file.exists() or self.checkpoint_file.exists()
-
-    @property
     def task(self) -> Task:
         """What the supernet is trained and judged for."""
         return task_of_images(self.images()[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -22,16 +23,23 @@ from nas.train.view import training_view
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget, without_latency
 from space.files import load_space
+from space.network import TokenMixerNet
+from space.pretrained.fetching import find_weights
+from space.pretrained.loading import load_named, load_pretrained
 from supernet.network import Supernet
 from supernet.path_training import PathTraining
 from supernet.paths import strategy
+from supernet.teachers import Teachers
 from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from supernet.training.checkpointer import remove_checkpoint
 from supernet.training.config import TrainConfig, check_training
 from supernet.training.distributed import is_first, num_processes, own_device
 from supernet.training.loop import train_network
 from supernet.training.step import StepReport
-from supernet.warm_start import load_networks, warm_start
+from supernet.warm_start import report, warm_start
+
+WARMUP, INHERITED_WARMUP = 20, 5
+"""The learning rate rises over one so-manieth of the steps: from random weights, and with inherited ones."""
 
 
 def run_training(config: TrainingConfig, console: Console, data: Any = None) -> TrainedSupernet | None:
@@ -52,7 +60,7 @@ def train_run(config: TrainingConfig, console: Console, data: Any = None) -> Tra
     """
     supernet_run, budget, band = open_training(config, data)
     # What cannot be trained is refused before a directory is made for it.
-    resolved = _checked(config, supernet_run)
+    resolved = _checked(config, supernet_run, console)
     print_data(console, *supernet_run.images())
     if config.dry_run:
         from nas.cli.plan import print_plan
@@ -75,10 +83,28 @@ def train_run(config: TrainingConfig, console: Console, data: Any = None) -> Tra
     return TrainedSupernet(supernet_run, facts)
 
 
-def check_warm_start(config: SupernetConfig, supernet_run: SupernetRun) -> None:
-    """UserError where a training that has not begun would begin with weights that cannot be read."""
-    if config.warm_start and not supernet_run.has_begun:
-        load_networks(config.warm_start)
+def check_warm_start(config: SupernetConfig, supernet_run: SupernetRun, console: Console) -> None:
+    """Find the weights that a training would begin with, and say where they are from; a dry run fetches none.
+
+    UserError where they cannot be found or read, or a network cannot teach.
+    """
+    if not config.warm_start or supernet_run.weights_file.exists():
+        return
+    say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    networks = []
+    for wanted in config.initial_weights:
+        file = find_weights(wanted, config.weights_folder, say, fetches=not config.dry_run)
+        if file is not None:
+            networks.append(load_pretrained(wanted.name, file, say))
+    _teachers(config, supernet_run, networks)
+
+
+def _teachers(config: SupernetConfig, supernet_run: SupernetRun, networks: Sequence[TokenMixerNet]) -> Teachers | None:
+    if not config.teacher or not networks:
+        return None
+    if not supernet_run.task.per_image:
+        raise RunError(f"--teacher: got a space for {supernet_run.task.name}, expected one that gives one answer an image")
+    return Teachers(networks, supernet_run.space.num_classes, supernet_run.space.in_chans, supernet_run.image_size)
 
 
 def train_supernet(
@@ -131,7 +157,7 @@ def open_training(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budge
     return supernet_run, budget, ArchitectureBand(supernet_run.space, without_latency(budget))
 
 
-def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any]:
+def _checked(config: TrainingConfig, supernet_run: SupernetRun, console: Console) -> dict[str, Any]:
     """The resolved config, as the run's directory keeps it; UserError where it is impossible, or the directory holds another run."""
     resolved = config.values() | {"image_size": supernet_run.image_size}
     if config.budget is None:
@@ -139,7 +165,7 @@ def _checked(config: TrainingConfig, supernet_run: SupernetRun) -> dict[str, Any
         del resolved["budget"], resolved["floor"]
     check_run(config.out, resolved, config.may_change())
     check_training(config.batch_size, _train_config(config))
-    check_warm_start(config, supernet_run)
+    check_warm_start(config, supernet_run, console)
     return resolved
 
 
@@ -163,16 +189,25 @@ def _train(
 ) -> Mapping[str, Any]:
     images, splits = supernet_run.images()
     supernet = Supernet(supernet_run.space, supernet_run.seed)
-    if config.warm_start and not supernet_run.checkpoint_file.exists():
-        for line in warm_start(supernet, config.warm_start):
-            console.print(line, soft_wrap=True)
-    training = PathTraining(supernet, strategy(config.paths), sampling_domain(supernet_run.space, band), supernet_run.seed)
+    networks = [load_named(wanted, config.weights_folder) for wanted in config.initial_weights]
+    inherited = warm_start(supernet, networks)
+    if networks and not supernet_run.checkpoint_file.exists():
+        for line in report(supernet.space, dict(supernet.shared.items()), inherited):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    names = {name for one in inherited for name in one.slices}
+    if config.freeze_stem:
+        for name in names:
+            if name.startswith("stem/"):
+                supernet.shared[name].requires_grad_(False)
+    teachers = _teachers(config, supernet_run, networks)
+    training = PathTraining(supernet, strategy(config.paths), sampling_domain(supernet_run.space, band), supernet_run.seed, teachers)
     state = train_network(
         training,
         training,
         supernet_run.task.training_batches(images, splits.train, config.batch_size, supernet_run.image_size, supernet_run.seed),
         _train_config(config),
         slices=training.slices,
+        lr_scales={f"supernet.shared.{name}": config.inherited_lr for name in names},
         checkpoint=supernet_run.checkpoint_file,
         max_seconds=max_seconds,
         on_step=on_step,
@@ -187,4 +222,6 @@ def _train(
 
 
 def _train_config(config: SupernetConfig) -> TrainConfig:
-    return TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=config.steps // 20, label_smoothing=0.0, seed=config.seed)
+    # Beside inherited weights, new ones send large gradients back at first.
+    warmup_steps = config.steps // (WARMUP if not config.warm_start else INHERITED_WARMUP)
+    return TrainConfig(steps=config.steps, lr=config.lr, warmup_steps=warmup_steps, label_smoothing=0.0, seed=config.seed)

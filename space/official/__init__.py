@@ -72,6 +72,16 @@ def load_official(network: TokenMixerNet, state_dict: Weights) -> int:
     return len(used)
 
 
+def official_tensor(architecture: Architecture, state_dict: Weights, name: str) -> Tensor | None:
+    """The official tensor that becomes one of ours; None where there is none."""
+    try:
+        official = _format_of(state_dict).conversion(architecture).official_name(name)
+    except SpaceError:
+        # `load_official` says what does not fit.
+        return None
+    return None if official is None else state_dict.get(official)
+
+
 def _format_of(keys: Collection[str]) -> CheckpointFormat:
     for form in FORMATS:
         if form.matches(keys):

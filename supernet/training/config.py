@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,15 +87,22 @@ def num_parts(batch_size: int, config: TrainConfig) -> int:
     return parts
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of a model's parameters; TrainingError where timm has none of that name, or it cannot be used here."""
+def make_optimizer(model: nn.Module, config: TrainConfig, lr_scales: Mapping[str, float] | None = None) -> torch.optim.Optimizer:
+    """The optimizer of a model's parameters that have gradients.
+
+    Args:
+        lr_scales: factors of the learning rate by parameter name; 1 for the others.
+
+    Raises:
+        TrainingError: timm has no optimizer of that name, or it cannot be used here.
+    """
     # Imported here: it takes seconds, and many who name a recipe do not train.
     from timm.optim import create_optimizer_v2
 
     # timm's schedulers multiply the rate of a group by its scale.
     groups: dict[str, Any] = {}
-    if config.head_lr != 1 or config.decay_all:
-        groups["param_group_fn"] = lambda whole: _groups(whole, config)
+    if config.head_lr != 1 or config.decay_all or lr_scales:
+        groups["param_group_fn"] = lambda whole: _groups(whole, config, lr_scales or {})
     eps = {} if config.optimizer_eps is None else {"eps": config.optimizer_eps}
     try:
         # A step on hundreds of small tensors is four times as fast fused.
@@ -107,18 +115,17 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return optimizer
 
 
-def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Groups of parameters, those of the head apart; norms and biases apart, too, where they do not decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+def _groups(model: nn.Module, config: TrainConfig, lr_scales: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Groups of parameters by learning rate; norms and biases apart, where they do not decay."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("head."), config.decay_all or parameter.ndim > 1), []).append(parameter)
+        if parameter.requires_grad:
+            scale = lr_scales.get(name, 1.0) * (config.head_lr if name.startswith("head.") else 1.0)
+            groups.setdefault((scale, config.decay_all or parameter.ndim > 1), []).append(parameter)
     return [
-        {
-            "params": parameters, "weight_decay": config.weight_decay if decays else 0.0,
-            **({"lr_scale": config.head_lr} if of_head else {}),
-        }
-        for (of_head, decays), parameters in groups.items()
-    ]  # fmt: skip
+        {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, **({"lr_scale": scale} if scale != 1 else {})}
+        for (scale, decays), parameters in groups.items()
+    ]
 
 
 def precision_of(device: torch.device) -> Precision:

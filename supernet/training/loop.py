@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def train_network(
     checkpoint: Path | None = None,
     slices: Slices | None = None,
     extra: dict[str, Any] | None = None,
+    lr_scales: Mapping[str, float] | None = None,
     max_seconds: float | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     is_read_at: Callable[[int], bool] = lambda step: False,
@@ -57,6 +58,7 @@ def train_network(
         checkpoint: the file that is written now and then, with a rollback checkpoint beside it; `remove_checkpoint` removes both.
         slices: the parameter slices that `forward` runs, where it runs parts of parameters.
         extra: what `on_step` collects, in terms of JSON; checkpoints hold it, and resuming puts it back.
+        lr_scales: factors of the learning rate by parameter name; 1 for the others.
         max_seconds: stop after this time; that of earlier runs is not counted.
         on_step: called for every step in order, but on a GPU only when results are read.
         is_read_at: whether results are read just after a step, so that `on_step` finds the model as this step leaves it.
@@ -72,7 +74,7 @@ def train_network(
     """
     device, parts = own_device(), num_parts(batches.batch_size, config)
     precision = precision_of(device) if config.precision == "auto" else config.precision
-    state = TrainState(model.to(device).train(), config, precision, {} if extra is None else extra)
+    state = TrainState(model.to(device).train(), config, precision, {} if extra is None else extra, lr_scales)
     own_parts = range(process_index(), parts, num_processes())
     train_step = TrainStep(state, forward, config, slices or Slices(), task_of_images(batches.images), batches.num_classes, own_parts)
     checkpointer = Checkpointer(checkpoint, _settings(config, batches, parts), on_save)

@@ -44,11 +44,14 @@ class TrainState:
         extra: what the caller of `train` collects, in terms of JSON.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, precision: Precision, extra: dict[str, Any]) -> None:
+    def __init__(
+        self, model: nn.Module, config: TrainConfig, precision: Precision, extra: dict[str, Any],
+        lr_scales: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self.model = model
         # Once: walking through a supernet takes milliseconds.
         self.parameters = dict(model.named_parameters())
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, lr_scales)
         self.average: dict[str, Tensor] | None = None
         if config.ema_decay is not None:
             self.average = {name: tensor.detach().clone() for name, tensor in self._weights().items()}

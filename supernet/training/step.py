@@ -117,7 +117,8 @@ class TrainStep:
         state.optimizer.zero_grad(set_to_none=True)
         self._slices.clear()
         state.counters.step += 1
-        return StepResult(state.counters.step, state.optimizer.param_groups[0]["lr"], torch.stack([loss, skipped]))
+        first = state.optimizer.param_groups[0]
+        return StepResult(state.counters.step, first["lr"] / first.get("lr_scale", 1.0), torch.stack([loss, skipped]))
 
     def _set_lr(self, state: TrainState) -> None:
         self._scheduler.step_update(state.counters.step)
