@@ -67,7 +67,7 @@ class SupernetConfig(TargetChoice):
         if not self.warm_start:
             for name in sorted(OF_WARM_START):
                 if name in self.given:
-                    raise OptionError(name, "has no effect without warm_start")
+                    raise OptionError(name, "has no effect without warm_start=NAME")
         if self.teacher and self.paths == "sandwich":
             raise OptionError("teacher", "not with paths=sandwich, where the largest path teaches the others")
 

@@ -117,8 +117,8 @@ class TrainStep:
         state.optimizer.zero_grad(set_to_none=True)
         self._slices.clear()
         state.counters.step += 1
-        first = state.optimizer.param_groups[0]
-        return StepResult(state.counters.step, first["lr"] / first.get("lr_scale", 1.0), torch.stack([loss, skipped]))
+        rates = (group["lr"] / scale for group in state.optimizer.param_groups if (scale := group.get("lr_scale", 1.0)))
+        return StepResult(state.counters.step, next(rates, 0.0), torch.stack([loss, skipped]))
 
     def _set_lr(self, state: TrainState) -> None:
         self._scheduler.step_update(state.counters.step)
