@@ -74,6 +74,26 @@ def warm_start(supernet: Supernet, networks: Sequence[TokenMixerNet]) -> list[In
     return inherit(dict(supernet.shared.items()), space.in_chans, space.num_classes, networks)
 
 
+@torch.no_grad()
+def inherit_network(network: TokenMixerNet, other: TokenMixerNet) -> Inherited:
+    """`inherit` for a single network, which takes over the statistics of batch norms, too."""
+    parts = network.architecture.parts
+    own = {shared_name(part, name): tensor for part in parts for name, tensor in network.get_submodule(part.path).named_parameters()}
+    (inherited,) = inherit(own, network.in_chans, network.num_classes, [other])
+    statistics = {
+        shared_name(part, name): tensor
+        for part in other.architecture.parts
+        for name, tensor in other.get_submodule(part.path).named_buffers()
+    }
+    for part in parts:
+        for name, tensor in network.get_submodule(part.path).named_buffers():
+            source = statistics.get(shared_name(part, name))
+            if source is not None:
+                common = torch.Size(map(min, zip(source.shape, tensor.shape, strict=True)))
+                leading_slice(tensor, common).copy_(leading_slice(source, common))
+    return inherited
+
+
 def report(space: SearchSpace, shared: Mapping[str, Tensor], inherited: Sequence[Inherited]) -> Iterator[str]:
     """Lines on what was inherited: from each network and whether it keeps its outputs, then by stage."""
     total = sum(tensor.numel() for tensor in shared.values())

@@ -50,7 +50,8 @@ class ConfigParser(argparse.ArgumentParser, Generic[ConfigT]):
 
 def _for_argparse(name: str, rule: OptionRule) -> dict[str, Any]:
     is_shown = isinstance(rule.default, str | int | float) and not isinstance(rule.default, bool)
-    settings = {"help": (f"{rule.help} ({rule.default})" if is_shown else rule.help).replace("%", "%%"), "default": argparse.SUPPRESS}
+    text = f"{rule.help} ({rule.default})" if is_shown else rule.help
+    settings = {"help": text.replace("%", "%%"), "default": argparse.SUPPRESS} | ({} if rule.is_positional else {"dest": name})
     if rule.kind is bool:
         return settings | {"action": argparse.BooleanOptionalAction if rule.default is True else "store_true"}
 
@@ -66,7 +67,8 @@ def _for_argparse(name: str, rule: OptionRule) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    # Words of Python's own have an underscore behind them there.
+    return f"--{name.removesuffix('_').replace('_', '-')}"
 
 
 def command_of(module: str, config: Config) -> str:

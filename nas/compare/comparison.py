@@ -79,7 +79,7 @@ class EqualConditions:
         """One retraining, not begun."""
         architecture = contender.architecture
         return Retraining(
-            architecture, self.recipe, self.images, self.test_images, self.image_size, seed, inherit=None,
+            architecture, self.recipe, self.images, self.test_images, self.image_size, seed, origin=None,
             out=self.folder / f"{architecture.fingerprint}-{seed}",
             # Loading in other processes would take the cores of other trainings.
             num_workers=0,

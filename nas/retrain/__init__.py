@@ -29,8 +29,8 @@ def retrain(
         test_data: likewise; by default the test part of `data`, where that has one.
         recipe: a name or a YAML file; by default that of the data's task.
         progress: whether to print progress and results.
-        options: the fields of `nas.retrain.config.RetrainConfig` but `dry_run`, which are the command's options. `inherit=True` begins
-            with the weights beside the file, or with those of `found.best`.
+        options: the fields of `nas.retrain.config.RetrainConfig` but `dry_run`, which are the command's options. `from_="supernet"`
+            begins with the weights beside the file, or with those of `found.best`; `from_="davit-t"` with a published network's.
 
     Raises:
         UserError: an argument is impossible; one line says what was expected.

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from nas.cli.data_option import HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
+from space.pretrained.fetching import NamedWeights
+from space.pretrained.sources import SOURCES
 
 if TYPE_CHECKING:
+    from nas.retrain.origin import Origin
     from nas.retrain.recipe import Recipe
     from supernet.tasks.task import Task
 
 TEACHER_FOLDER = "local-dir:"
 """Prefix of a teacher's folder, as in timm."""
 RECIPE = Group("recipe", "what is not given here is as the recipe says")
-BESIDE_ARCHITECTURE = Path()
+SCRATCH, SUPERNET = "scratch", "supernet"
+"""Begin with random weights; with those that a search wrote beside its winner."""
+FINETUNING = "finetune-short"
+"""The recipe where a training begins with trained weights."""
 
 
 def _absolute(value: Any) -> str:
@@ -29,20 +35,22 @@ def _teacher(value: Any) -> str:
     return str(value) if folder == str(value) else TEACHER_FOLDER + _absolute(folder)
 
 
-def _inherited(value: Any) -> Path | None:
-    if isinstance(value, bool):
-        return BESIDE_ARCHITECTURE if value else None
-    if not isinstance(value, str | Path):
-        raise ValueError(f"got {value!r:.80}, expected a safetensors file, or True for the one beside the architecture")
-    return Path(value) if value == BESIDE_ARCHITECTURE else Path(value).resolve()
+def _origin(value: Any) -> str:
+    """`scratch`, `supernet`, a published network's name, `NAME=FILE`, or the absolute path of a file."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"got {value!r:.80}, expected {SCRATCH}, {SUPERNET}, a published network's name, NAME=FILE or a file of weights")
+    text = str(value)
+    if text in (SCRATCH, SUPERNET) or text in SOURCES:
+        return text
+    return str(NamedWeights.parse(text)) if "=" in text and not Path(text).exists() else _absolute(text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeChoice(Config):
     """A recipe, by name or file, and changes to it; the other fields are those of `nas.retrain.recipe.Recipe`."""
 
-    recipe: str | None = option(None, "short, deit, seaformer, seg-short, topformer-ade or a YAML file (short, or seg-short for masks)",
-                                group=RECIPE)  # fmt: skip
+    recipe: str | None = option(None, "short, finetune-short, finetune, deit, seaformer, seg-short, topformer-ade or a YAML file "
+                                "(short, finetune-short from trained weights, seg-short for masks)", group=RECIPE)  # fmt: skip
     epochs: int | None = option(None, "times that all images are seen; the warm-up follows", group=RECIPE, at_least=1)
     batch_size: int | None = option(None, "images a step, on all GPUs together; the learning rate follows", group=RECIPE, at_least=2)
     lr: float | None = option(None, "peak learning rate", group=RECIPE, above=0, below=10)
@@ -85,10 +93,12 @@ class RetrainConfig(RecipeChoice, TargetChoice):
     image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
     minutes: float | None = option(None, "end training after this time at the latest; a later run has as long again", at_least=0, below=1e6,
                                    may_change=True)  # fmt: skip
-    inherit: Path | None = option(
-        None, "begin with the supernet's weights: a safetensors file, by default the one beside the YAML",
-        nargs="?", const=BESIDE_ARCHITECTURE, convert=_inherited, metavar="FILE",
+    from_: str = option(
+        SCRATCH, "weights to begin with: random ones, those beside the YAML (supernet), a published network's (davit-t or davit-t=FILE), "
+        "or a file of this architecture's", convert=_origin, metavar="WEIGHTS",
     )  # fmt: skip
+    weights_folder: Path | None = option(None, "where to look for weights by name before the Hugging Face hub", metavar="FOLDER",
+                                         convert=lambda value: Path(value).resolve(), may_change=True)  # fmt: skip
     out: Path = option(
         Derived(lambda config: (Path("runs") / f"retrain-{Path(name_of(config.architecture)).stem}").resolve()),
         "the run's directory (runs/retrain-ARCHITECTURE)", convert=lambda value: Path(value).resolve(),
@@ -97,16 +107,28 @@ class RetrainConfig(RecipeChoice, TargetChoice):
 
     def check(self) -> None:
         super().check()
-        if self.inherit == BESIDE_ARCHITECTURE and self.inherited_file is None:
-            raise OptionError("inherit", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
+        if self.from_ == SUPERNET and weights_file_of(self.architecture) is None:
+            raise OptionError("from_", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
+
+    def recipe_name(self, task: Task) -> str:
+        if self.recipe is None and self.from_ != SCRATCH and task.per_image:
+            return FINETUNING
+        return super().recipe_name(task)
 
     @property
-    def inherited_file(self) -> Path | None:
+    def origin(self) -> Origin | None:
         """The initial weights; none for random ones."""
-        if self.inherit == BESIDE_ARCHITECTURE:
-            found = weights_file_of(self.architecture)
-            return None if found is None else found.resolve()
-        return self.inherit
+        from nas.retrain.origin import Origin
+
+        if self.from_ == SCRATCH:
+            return None
+        if self.from_ == SUPERNET:
+            beside = weights_file_of(self.architecture)
+            assert beside is not None
+            return Origin(beside.resolve())
+        named = NamedWeights.parse(self.from_)
+        is_named = named.file is not None or named.name in SOURCES
+        return Origin(named if is_named else Path(self.from_), self.weights_folder)
 
     def values(self) -> dict[str, Any]:
-        return super().values() | {"architecture": name_of(self.architecture), "inherit": self.inherited_file}
+        return super().values() | {"architecture": name_of(self.architecture), "from_": self.from_}

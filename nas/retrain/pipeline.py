@@ -30,7 +30,7 @@ def run_retraining(
     Args:
         images, test_images: a caller's, open; by default the config names them.
     """
-    retraining, resolved = _checked(config, images, test_images)
+    retraining, resolved = _checked(config, console, images, test_images)
     if config.dry_run:
         from nas.cli.plan import print_plan
         from nas.retrain.plan import plan_retraining
@@ -44,12 +44,14 @@ def run_retraining(
         _introduce(console, config, retraining)
         with phase(f"training {retraining.architecture.name}", retraining.train_config.steps, console) as advance:
             seconds = None if config.minutes is None else 60 * config.minutes
-            retrained = retraining.run(seconds, lambda step, note: advance(at=step, note=note), partial(console.print, soft_wrap=True))
+            retrained = retraining.run(seconds, lambda step, note: advance(at=step, note=note))
     _show_results(console, retrained)
     return retrained
 
 
-def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageSet | None) -> tuple[Retraining, dict[str, Any]]:
+def _checked(
+    config: RetrainConfig, console: Console, images: ImageSet | None, test_images: ImageSet | None
+) -> tuple[Retraining, dict[str, Any]]:
     """The retraining, and the resolved config as the directory keeps it; UserError where it is impossible, or another run is there."""
     architecture = architecture_of(config.architecture)
     images = open_images(config.data, config.targets) if images is None else images
@@ -61,11 +63,11 @@ def _checked(config: RetrainConfig, images: ImageSet | None, test_images: ImageS
     resolved = config.values() | {"image_size": image_size, "recipe": recipe.model_dump(), "fingerprint": architecture.fingerprint}
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(
-        architecture, recipe, images, test_images, image_size, config.seed, config.inherited_file, config.out,
+        architecture, recipe, images, test_images, image_size, config.seed, config.origin, config.out,
         provenance=provenance_of(config.architecture),
     )  # fmt: skip
     check_run(config.out, resolved, config.may_change())
-    retraining.check()
+    retraining.check(partial(console.print, soft_wrap=True, highlight=False, markup=False), fetches=not config.dry_run)
     return retraining, resolved
 
 

@@ -31,6 +31,7 @@ class Recipe(Value):
         optimizer, ..., precision: as in `supernet.training.config.TrainConfig`; `lr` is that of this recipe's batch size.
         decay_epochs: length of a stair of the schedule `step`; it may end within an epoch.
         dropout: share of the classifier's inputs that are dropped.
+        layer_decay: factor of the learning rate from each block to the one before it; 1 trains all alike.
         drop_path: stochastic depth of the last block.
         ema_decay: as there; the averaged weights are then the result.
         accumulate: as there; less memory, but batch norms see one part at a time.
@@ -59,6 +60,7 @@ class Recipe(Value):
     decay_epochs: PositiveFloat = 1.0
     decay_rate: Annotated[float, Field(gt=0, lt=1)] = 0.97
     head_lr: PositiveFloat = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay_all: bool = False
     warmup_epochs: NonNegative = 0.0
     warmup_steps: NonNegativeInt = 0

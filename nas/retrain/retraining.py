@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from nas.cli.tensorboard import FOLDER, VALIDATION, Scalars
+from nas.retrain.layer_decay import layer_lr_scales
 from nas.retrain.measuring import measure
+from nas.retrain.origin import Origin
 from nas.retrain.recipe import Recipe
 from nas.retrain.retrained import (
     ARCHITECTURE,
@@ -34,8 +36,7 @@ from nas.runs.records.role import role_of
 from space.architecture import Architecture
 from space.errors import one_line
 from space.files import dump_architecture
-from space.network import build_network
-from space.weights import load_weights
+from space.network import TokenMixerNet, build_network
 from supernet.data.batches import TrainingBatches
 from supernet.data.images import ImageSet
 from supernet.data.splits import Splits, split
@@ -60,7 +61,7 @@ class Retraining:
     Args:
         architecture: with the classes of `images`.
         test_images: read once, after training; none where there are none.
-        inherit: a safetensors file with weights to begin with.
+        origin: of the weights to begin with; none for random ones.
         out: the run's directory, which exists.
         num_workers: processes that load images; by default as `supernet.data.loading.default_workers` says.
         provenance: of the architecture, for its YAML.
@@ -72,7 +73,7 @@ class Retraining:
     test_images: ImageSet | None
     image_size: int
     seed: int
-    inherit: Path | None
+    origin: Origin | None
     out: Path
     num_workers: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -133,29 +134,32 @@ class Retraining:
         earlier = Retrained.read(self.out, self.architecture)
         return earlier is not None and earlier.finished
 
-    def check(self) -> None:
-        """UserError where `run` would fail before its first step, so that no directory is made for an impossible training."""
+    def check(self, say: Callable[[str], None] = lambda line: None, fetches: bool = True) -> None:
+        """UserError where `run` would fail before its first step, so that no directory is made for an impossible training.
+
+        Args:
+            say: is told where initial weights come from, and how they fit.
+            fetches: whether weights may be fetched; a dry run fetches none.
+        """
         check_training(self.recipe.batch_size, self.train_config)
         _ = self.teacher
-        if self.inherit is not None:
-            load_weights(build_network(self.architecture), self.inherit, other_classes=True)
+        if self.origin is not None and not self.is_done:
+            self.origin.fill(build_network(self.architecture), say, fetches)
 
     def run(
         self,
         max_seconds: float | None = None,
         on_step: OnStep = lambda steps, note: None,
-        say: Callable[[str], None] = lambda line: None,
     ) -> Retrained:
         """Train or resume, and write everything; what an earlier run has finished is not done again.
 
         Args:
             max_seconds: time limit of this run; earlier runs are not counted.
-            say: receives remarks.
         """
         checkpoint = self.out / "checkpoint.safetensors"
         found = Retrained.read(self.out, self.architecture)
         if found is None or not found.finished:
-            network = self._initial_network(say)
+            network = self._initial_network()
             provenance = {**self.provenance, PROVENANCE: self.metadata.document}
             write_from_first(self.out / ARCHITECTURE, dump_architecture(self.architecture, provenance))
             found = self._measured(network, self._train(network, checkpoint, max_seconds, on_step))
@@ -163,15 +167,15 @@ class Retraining:
             remove_checkpoint(checkpoint)
         return found
 
-    def _initial_network(self, say: Callable[[str], None]) -> nn.Module:
+    def _initial_network(self) -> TokenMixerNet:
         with seeded("weights", self.seed):
             network = build_network(self.architecture, self.recipe.drop_path, drop_rate=self.recipe.dropout)
-        if self.inherit is not None and load_weights(network, self.inherit, other_classes=True):
-            say(f"{self.inherit}: its head is for other classes and begins at random")
+        if self.origin is not None:
+            self.origin.fill(network, lambda line: None)
         # The memory format of the maps inside: convolutions need not convert their weights.
         return network.to(memory_format=torch.channels_last)
 
-    def _train(self, network: nn.Module, checkpoint: Path, max_seconds: float | None, on_step: OnStep) -> TrainState:
+    def _train(self, network: TokenMixerNet, checkpoint: Path, max_seconds: float | None, on_step: OnStep) -> TrainState:
         scalars = Scalars(self.out / FOLDER, self.train_config.steps, self.recipe.batch_size)
         steps_per_epoch = self.batches.steps_per_epoch
         # Checkpoints hold it, so an interrupted training comes to the same metrics.
@@ -210,6 +214,7 @@ class Retraining:
                 self.train_config,
                 checkpoint=checkpoint,
                 extra=extra,
+                lr_scales=layer_lr_scales(network, self.recipe.layer_decay) if self.recipe.layer_decay < 1 else None,
                 max_seconds=max_seconds,
                 on_step=follow,
                 is_read_at=lambda step: step % steps_per_epoch == 0,

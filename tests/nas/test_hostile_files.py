@@ -65,7 +65,7 @@ def hand_to_convert(folder: Path, file: Path) -> int:
 
 
 def hand_to_retrain(folder: Path, file: Path) -> int:
-    return retrain.main([architecture(folder), "--data", str(folder / "images"), "--inherit", str(file), "--out", str(folder / "run")])
+    return retrain.main([architecture(folder), "--data", str(folder / "images"), "--from", str(file), "--out", str(folder / "run")])
 
 
 def hand_to_warm_start(folder: Path, file: Path) -> int:

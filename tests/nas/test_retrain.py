@@ -219,8 +219,8 @@ def test_minutes_are_those_of_one_run(work: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        (["--inherit", "5.safetensor"], ["--inherit", "5.safetensors"]),
-        (["--inherit"], []),
+        (["--from", "5.safetensor"], ["--from", "5.safetensors"]),
+        (["--from", "supernet"], []),
         (["--batch-size", "7"], ["--batch-size", "8"]),
         (["--accumulate", "4"], ["--accumulate", "3"]),
         (["--recipe", "odd.yaml"], []),
@@ -294,12 +294,12 @@ def test_inheriting_takes_the_weights_of_a_result(work: Path) -> None:
         weights_file: Path | None
 
     save_file(build_network(TINY).state_dict(), work / "found.safetensors")
-    how = {"data": "set", "recipe": "recipe.yaml", "epochs": 1, "inherit": True}
+    how = {"data": "set", "recipe": "recipe.yaml", "epochs": 1, "from_": "supernet"}
     found = retrain(Found(TINY, work / "found.safetensors"), out="found", **how)
     shutil.copy(work / "found.safetensors", work / "tiny.safetensors")
     retrain("tiny.yaml", out="file", **how)
     same_weights(found.folder, work / "file")
-    for given, said in ((TINY, "inherit: got no weights beside tiny"), (Found(TINY, None), "inherit: got no weights beside tiny")):
+    for given, said in ((TINY, "from_: got no weights beside tiny"), (Found(TINY, None), "from_: got no weights beside tiny")):
         with pytest.raises(UserError, match=said):
             retrain(given, out="other", **how)
     with pytest.raises(UserError, match="architecture: got int, expected a YAML file"):
@@ -365,7 +365,7 @@ def test_inherited_weights_are_the_initial_ones(work: Path, capsys: pytest.Captu
         assert name.startswith("head.fc.") or torch.equal(tensor, inherited[name])
     assert torch.equal(network.state_dict()["head.fc.weight"], head)
     # With a learning rate of next to nothing, the trained weights are the inherited ones.
-    assert main([*COMMAND, "--inherit", "5.safetensors", "--lr", "1e-12", "--epochs", "1", "--out", "run"]) == 0
+    assert main([*COMMAND, "--from", "5.safetensors", "--lr", "1e-12", "--epochs", "1", "--out", "run"]) == 0
     assert "its head is for other classes" in capsys.readouterr().out
     trained = load_file(work / "run" / "weights.safetensors")
     torch.testing.assert_close(trained["stem.conv1.weight"], inherited["stem.conv1.weight"])
@@ -403,10 +403,10 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["none.yaml"], "none.yaml: cannot be read"),
         (["tiny.yaml", "--data", "none"], "none: no such file or folder"),
         (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such file or folder"),
-        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, seaformer, seg-short, short"),
+        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, finetune, finetune-short, seaformer"),
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
-        (["tiny.yaml", "--data", "set", "--inherit", "none.safetensors"], "none.safetensors: got no file"),
-        (["tiny.yaml", "--data", "set", "--inherit", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
+        (["tiny.yaml", "--data", "set", "--from", "none.safetensors"], "none.safetensors: got no file"),
+        (["tiny.yaml", "--data", "set", "--from", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
         (["tiny.yaml", "--data", "set", "--recipe", "recipe.yaml", "--batch-size", "7"], "batch size: got 7, expected a multiple of 2"),
         (["tiny.yaml", "--data", "set", "--out", "set"], "set: not empty and not a run's directory"),
     ],
@@ -482,4 +482,4 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "--inherit" in done.stdout
+    assert "--from" in done.stdout
