@@ -24,13 +24,13 @@ BOXES = {
     "sampler": (7.2, 2.25, COUNTED, "sampler", "proposes from the band,\nnone of them twice"),
     "evaluation": (7.2, 0, LEARNT, "evaluation", "views of shared weights,\nbatch norms calibrated"),
     "study": (10.8, 2.25, FOUND, "Optuna study", "every trial: choices,\ncosts, score"),
-    "halving": (10.8, 0, FOUND, "successive halving", "the best, a random one and\npublished networks, alone"),
+    "halving": (10.8, 0, FOUND, "successive halving", "the best, a random one and a\npublished network, alone"),
     "best": (14.4, 1.125, FOUND, "best.yaml", "retrain, compare,\nexport, draw"),
 }
 ARROWS = (
     ("space", "band", ""), ("budget", "band", ""), ("space", "supernet", ""), ("data", "supernet", "train"), ("band", "sampler", ""),
     ("sampler", "evaluation", "architecture"), ("supernet", "evaluation", "weights"), ("evaluation", "study", "score"),
-    ("study", "sampler", ""), ("study", "halving", "the best 4"), ("halving", "best", ""),
+    ("study", "sampler", ""), ("study", "halving", "the best"), ("halving", "best", ""),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.cli.command import Command
-from nas.cli.data_option import HELP, TargetChoice, source_named
+from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.options import REQUIRED, option
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ScoreConfig(TargetChoice):
         REQUIRED, "a YAML file, or the name of a published network", is_positional=True, metavar="architecture"
     )
     scores: tuple[str, ...] = option((), "names of scores (all)", metavar="SCORE")
-    data: str = option("digits", HELP, convert=source_named)
+    data: str = option(DEFAULT, HELP, convert=source_named)
     batch_size: int = option(64, "images to score on", at_least=1)
     image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
     seed: int = option(0, "of weights and of the choice of images")

@@ -19,6 +19,8 @@ HELP = (
     "folder or tar with a folder a class, or with images/ and annotations/, .csv, .parquet, .npz, the name of a set (torch/..., hfds/...), "
     "digits, scattered-digits, synthetic or scenes"
 )
+DEFAULT = "scattered-digits"
+"""Comes with the package, and its classes need the mixers: see docs/decisions/embedded-data-sets.md."""
 TARGETS = Group("images and masks", "where the data do not tell how they are read")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -27,7 +27,7 @@ from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import write_atomically
 from space.network import build_network
-from supernet.data.images import ImageSet
+from supernet.data.images import ImageSet, open_test_images
 from supernet.data.splits import Splits
 from supernet.evaluation import judge
 from supernet.score import Score
@@ -58,12 +58,14 @@ class Training:
         steps: updates of the weights; the learning rate has fallen to zero at the last one.
         seed: of the initial weights, the order of images and their augmentation.
         curve: steps after which to score; the last one is scored always.
+        tests: whether the trained network is also judged on the test part of the data.
     """
 
     architecture: Architecture
     steps: int
     seed: int
     curve: tuple[int, ...] = ()
+    tests: bool = False
 
     def __str__(self) -> str:
         return f"training {self.architecture.name} for {self.steps} steps, seed {self.seed}"
@@ -77,6 +79,7 @@ class Trained:
         score: on the search images, after the last step.
         curve: the same after earlier steps, by step.
         core_seconds: processor time of training and scoring, that of interrupted attempts included up to their checkpoints.
+        test: the score on the test images, where these were asked for and there are some.
     """
 
     fingerprint: str
@@ -85,6 +88,7 @@ class Trained:
     score: Score
     curve: Mapping[int, Score]
     core_seconds: float
+    test: Score | None = None
 
 
 _TRAINED = TypeAdapter(Trained)
@@ -127,7 +131,7 @@ class Conditions:
         conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
             "batch_size": self.batch_size, "augmentation": asdict(run.task.augmentation), "curve": training.curve,
             "data": run.data, "image_size": run.image_size, "splits": run.seed, **run.targets.of_masks,
-        }  # fmt: skip
+        } | ({"tests": True} if training.tests else {})  # fmt: skip
         digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{fingerprint}-{training.steps}-{training.seed}-{digest}.json"
 
@@ -213,28 +217,29 @@ def train_alone(conditions: Conditions, training: Training) -> Trained:
 def _train(conditions: Conditions, training: Training) -> Trained:
     last = time.process_time()
     images, splits, search = _load(conditions.run)
+    task = conditions.run.task
     with seeded("weights", training.seed):
         network = build_network(training.architecture)
     # Checkpoints hold it.
     extra: dict[str, Any] = {"curve": {}, "core_seconds": 0.0}
 
-    def score() -> Score:
+    def score(batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
         network.eval()
         with autocast(own_device(), conditions.precision):
-            found = judge(network, search, conditions.run.task).score
+            found = judge(network, batches, task).score
         network.train()
         return found
 
     def follow(report: StepReport) -> None:
         nonlocal last
         if report.step in training.curve and report.step < training.steps:
-            extra["curve"][str(report.step)] = asdict(score())
+            extra["curve"][str(report.step)] = asdict(score(search))
         now = time.process_time()
         extra["core_seconds"] += now - last
         last = now
 
     # Processes that load images would take the cores of other trainings.
-    batches = conditions.run.task.training_batches(
+    batches = task.training_batches(
         images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, num_workers=0
     )
     train_network(
@@ -247,10 +252,12 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         on_step=follow,
         is_read_at=training.curve.__contains__,
     )
-    final = score()
+    final, test = score(search), None
+    if training.tests and (tested := open_test_images(images, None, images.class_names)) is not None:
+        test = score(task.evaluation_batches(tested, range(len(tested)), conditions.run.image_size, device=own_device()))
     curve = {int(step): Score.parsed(fields) for step, fields in extra["curve"].items()}
     core_seconds = extra["core_seconds"] + time.process_time() - last
-    return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3))
+    return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3), test)
 
 
 @lru_cache(maxsize=1)

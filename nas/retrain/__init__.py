@@ -14,12 +14,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.data_option import DEFAULT
+
 if TYPE_CHECKING:
     from nas.retrain.retrained import Retrained
 
 
 def retrain(
-    architecture: Any, *, data: Any = "digits", test_data: Any = None, recipe: str | None = None, progress: bool = False, **options: Any
+    architecture: Any, *, data: Any = DEFAULT, test_data: Any = None, recipe: str | None = None, progress: bool = False, **options: Any
 ) -> Retrained:
     """Train an architecture alone, as `python -m nas.retrain` does; either one resumes an interrupted training where `out` is the same.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas.cli.data_option import HELP, TargetChoice, source_named
+from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
 from space.pretrained.fetching import NamedWeights
@@ -88,7 +88,7 @@ class RetrainConfig(RecipeChoice, TargetChoice):
         REQUIRED, "YAML file, such as a search's best.yaml, or a published network's name", is_positional=True, convert=given_architecture,
         may_change=True,
     )  # fmt: skip
-    data: str = option("digits", HELP, convert=source_named)
+    data: str = option(DEFAULT, HELP, convert=source_named)
     test_data: str | None = option(None, "images to test on, likewise (the test part of --data, such as its val/)", convert=source_named)
     image_size: int | None = option(None, "side in pixels (the data's own)", at_least=32)
     minutes: float | None = option(None, "end training after this time at the latest; a later run has as long again", at_least=0, below=1e6,

@@ -32,7 +32,7 @@ def search(budget: str, *, data: Any = None, progress: bool = False, **options: 
     Args:
         budget: hard limits, such as `4.5GFLOPs`, `25Mparams` or `4.5GFLOPs 12ms@cpu`.
         data: a folder, a tar or a name, as `--data` takes it, or a map-style data set of (image, class or mask) with `classes`; by
-            default `digits`, or the data of the `supernet`.
+            default embedded scenes of digits, or the data of the `supernet`.
         progress: whether progress and tables are printed.
         options: the fields of `nas.search.config.SearchConfig`, which are the command's options. `evaluator` may also be a function
             that takes an architecture and gives a `Score` or a number, greater for the better.

@@ -19,7 +19,7 @@ EVALUATORS = ("supernet", "standalone")
 OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's stand-alone trainings."""
-CANDIDATES = 4
+CANDIDATES = 1
 OF_SPACE = frozenset({"space", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"})
 """Options that a trained supernet has decided."""
 HALVING_SHARE = 0.25
@@ -46,7 +46,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
     )  # fmt: skip
     supernet: Path | None = option(None, "directory of a trained supernet to search, which stays as it is (one is trained)", group=WHAT,
                                    convert=lambda value: Path(value).resolve(), metavar="DIR")  # fmt: skip
-    trials: int = option(120, "architectures to evaluate", group=HOW, at_least=1, may_change=True)
+    trials: int = option(60, "architectures to evaluate", group=HOW, at_least=1, may_change=True)
     sampler: str = option(SAMPLERS[0], "what proposes architectures", group=HOW, choices=SAMPLERS)
     race: bool = option(False, "stop evaluating what is surely not among the best that are kept", group=HOW)
     subtract_bias: bool = option(False, "correct scores by what nas.audit found of this run's supernet", group=HOW)
@@ -59,7 +59,7 @@ class SearchConfig(BackendOptions, SupernetConfig):
         f"how many of the best train alone at the end, by successive halving; 0 for none ({CANDIDATES})",
         group=HOW, at_least=0, may_change=True,
     )  # fmt: skip
-    halving_steps: int = option(100, "steps of training in the last rung of successive halving; half as many in each before", group=HOW,
+    halving_steps: int = option(60, "steps of training in the last rung of successive halving; half as many in each before", group=HOW,
                                at_least=1)  # fmt: skip
     workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
                                  group=BACKEND, at_least=1, may_change=True)  # fmt: skip

@@ -34,6 +34,9 @@ from proxies.reference import count_network
 from space.network import build_network
 from supernet.data.own_dataset import OF_CALLER
 
+RETRAINING_MINUTES = 8
+"""Of the retraining that the end of a search proposes."""
+
 
 def finish(
     screen: Screen, config: SearchConfig, study: ArchitectureStudy, budget: Budget, tables: Mapping[str, LatencyTable],
@@ -97,10 +100,8 @@ def finish(
     if failures := study.summary().failures:
         number, reason = next(iter(failures.items()))
         console.print(f"{len(failures)} evaluations failed, the first (trial {number}) since {reason}", soft_wrap=True)
-    console.print(f"report, for any browser: {write_report(config.out, study)}", soft_wrap=True)
-    console.print(f"winner: {config.out / 'best.yaml'}; retrain it:", soft_wrap=True)
-    source = "..." if supernet_run.data.startswith(OF_CALLER) else f"{supernet_run.data}{supernet_run.targets.flags}"
-    console.print(f"  {sys.executable} -m nas.retrain {config.out / 'best.yaml'} --data {source}", soft_wrap=True)
+    write_report(config.out, study)
+    _print_next_steps(console, config, supernet_run)
     return [one.result for one in best], halving
 
 
@@ -114,7 +115,7 @@ def _train_alone(
     # Where a latency is promised, none drawn at random takes part: nobody has measured it.
     drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
     candidates = candidates_of(best, drawn, parents, study.results(), supernet_run)
-    steps = steps_of_rungs(config.halving_steps)
+    steps = steps_of_rungs(config.halving_steps, len(candidates))
     conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
     with (
         phase("successive halving", num_steps(len(candidates), steps), console) as advance,
@@ -131,6 +132,22 @@ def _train_alone(
         by_fingerprint[drawn.architecture.fingerprint] = MeasuredResult(drawn)
     ranked = [by_fingerprint[one.fingerprint] for one in record.candidates if one.competes]
     return [*ranked, *(one for one in measured if one not in ranked)], record
+
+
+def _print_next_steps(console: Console, config: SearchConfig, supernet_run: SupernetRun) -> None:
+    """The winner's files, and commands that each end within ten minutes, whatever the data."""
+    winner, python = config.out / "best.yaml", f"{sys.executable} -m"
+    source = "..." if supernet_run.data.startswith(OF_CALLER) else f"{supernet_run.data}{supernet_run.targets.flags}"
+    retraining = f"{python} nas.retrain {winner} --data {source} --minutes {RETRAINING_MINUTES}"
+    steps = {"why it won, in any browser": str(config.out / "report.html"), f"train it, {RETRAINING_MINUTES} minutes at most": retraining}
+    if config.judged_by == "supernet":
+        weights = config.out / "best.safetensors"
+        steps["export it as it is, a minute"] = f"{python} nas.export {winner} --weights {weights} --format onnx"
+    else:
+        steps["draw it, seconds"] = f"{python} nas.draw {winner} -o {config.out / 'best.svg'}"
+    console.print(f"winner: {winner}. Next:", soft_wrap=True)
+    for what, step in steps.items():
+        console.print(f"  {what}:\n    {step}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _recount(best: Result) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.cli.console import table_of
+from nas.report.final_training import outcome_in_words
 from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
@@ -147,6 +148,8 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
         console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the search's score decides.", soft_wrap=True)
     if published := [one.label for one in record.candidates if one.label in record.tied and not one.competes]:
         console.print(f"The search has found nothing that is surely better than {', '.join(published)}.", soft_wrap=True)
+    if sentence := outcome_in_words(record):
+        console.print(f"\n{sentence}", soft_wrap=True, highlight=False)
     console.print()
 
 

@@ -17,11 +17,14 @@ from nas.runs.records.halving import read_halving
 from nas.runs.sizes import ARTIFACTS_BYTES, CONFIG_BYTES, EXAMPLES_BYTES, REPORT_BYTES, RESULT_BYTES, STUDY_BYTES, TABLE_BYTES, YAML_BYTES
 from nas.runs.storage_url import file_of, without_password
 from nas.search.config import SearchConfig
-from nas.search.successive_halving import num_steps, steps_of_rungs
+from nas.search.successive_halving import num_steps, num_tests, steps_of_rungs
 from nas.train.plan import SAMPLES, latency_phases, training_phase
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
+from proxies.cost import parse_budget
+from proxies.published import parents_within
 from proxies.target import Target
+from supernet.data.images import open_test_images
 
 
 def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[Target], supernet_run: SupernetRun) -> Plan:
@@ -40,7 +43,7 @@ def plan_search(config: SearchConfig, band: ArchitectureBand, targets: Sequence[
         passing = shared.checkpoint_bytes
     phases.append(_search_phase(config, drawn, supernet_run, _seconds_of_evaluations(config)))
     if config.halving_candidates:
-        phases.append(_halving_phase(config, drawn))
+        phases.append(_halving_phase(config, band, drawn, supernet_run))
     memory["for each worker"] = _worker_bytes(config, drawn, shared, supernet_run)
     note = "" if config.minutes is None else f"; --minutes ends it after {config.minutes:g}"
     return Plan(tuple(phases), memory, _files(config, drawn, shared, supernet_run), passing, note)
@@ -82,12 +85,18 @@ def _search_phase(config: SearchConfig, drawn: Workload, supernet_run: SupernetR
     return Phase("search", what, seconds * missing if missing else None)
 
 
-def _halving_phase(config: SearchConfig, drawn: Workload) -> Phase:
-    steps = num_steps(config.halving_candidates, steps_of_rungs(config.halving_steps))
-    done = read_halving(config.out)
+def _halving_phase(config: SearchConfig, band: ArchitectureBand, drawn: Workload, supernet_run: SupernetRun) -> Phase:
+    # Beside the best, one drawn at random and the best published network.
+    budget = parse_budget(config.budget, config.floor)
+    candidates = config.halving_candidates + (not budget.targets) + bool(parents_within(band.space, budget))
+    rungs = steps_of_rungs(config.halving_steps, candidates)
+    steps, done = num_steps(candidates, rungs), read_halving(config.out)
     workers = config.resources
-    seconds = drawn.training_seconds(steps, BATCH_SIZE) * slower_by(workers.num_workers * workers.cpus)
-    what = f"the best train alone, {steps} steps, and published networks, {workers.num_workers} at a time"
+    images = supernet_run.images()[0]
+    tested = open_test_images(images, None, images.class_names)
+    seconds = drawn.training_seconds(steps, BATCH_SIZE) + drawn.passing_seconds(num_tests(candidates, rungs) * len(tested or ()))
+    seconds *= slower_by(workers.num_workers * workers.cpus)
+    what = f"{candidates} networks train alone, {steps} steps in all, {workers.num_workers} at a time"
     is_done = done is not None and done.finished == len(done.steps)
     return Phase("halving", what, None if is_done else seconds)
 

@@ -2,7 +2,8 @@
 
 All candidates train for few steps. After each rung the better half trains again from the start, for twice as many steps
 (https://arxiv.org/abs/1502.07943). In the last rung everyone trains with two seeds, so that the differences between networks can be held
-against the differences between seeds. The config alone decides the rungs; a deadline may end them early, then the finished rungs decide.
+against the differences between seeds, and is also measured on the test images, which decide nothing. The number of candidates and the
+config decide the rungs; a deadline may end them early, then the finished rungs decide.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nas.train.supernet_run import SupernetRun
     from proxies.published import Parent
 
-RUNGS = 3
+MOST_RUNGS = 3
 LEAST_KEPT = 3
 LAST_SEEDS = 2
 TIED = 2.0
@@ -62,9 +63,10 @@ class Candidate:
 def candidates_of(
     best: Sequence[Result], drawn: Result | None, parents: Sequence[Parent], results: Sequence[Result], run: SupernetRun
 ) -> list[Candidate]:
-    """The best of a search, one drawn at random, and the published networks that work at the data's image size.
+    """The best of a search, one drawn at random, and the best published network that works at the data's image size.
 
     Args:
+        parents: the most accurate as published first.
         results: of the search, where a published network may be among them.
     """
     found = [Candidate(f"trial {one.number}", one.architecture, one.score) for one in best]
@@ -78,12 +80,16 @@ def candidates_of(
             parent.architecture.replace(image_size=run.image_size)
             if all(fingerprint != one.fingerprint for one in found):
                 found.append(Candidate(parent.architecture.name, parent.architecture, scores.get(fingerprint), competes=False))
+            break
     return found
 
 
-def steps_of_rungs(last: int) -> tuple[int, ...]:
-    """Steps of the rungs, each half of the next one's, `last` in the last."""
-    return tuple(max(last >> (RUNGS - 1 - rung), 1) for rung in range(RUNGS))
+def steps_of_rungs(last: int, candidates: int) -> tuple[int, ...]:
+    """Steps of the rungs, each half of the next one's, `last` in the last; one rung alone where it would drop none of the candidates."""
+    rungs = 1
+    while candidates > LEAST_KEPT and rungs < MOST_RUNGS:
+        candidates, rungs = _num_kept(candidates), rungs + 1
+    return tuple(max(last >> (rungs - 1 - rung), 1) for rung in range(rungs))
 
 
 def num_steps(candidates: int, steps: Sequence[int]) -> int:
@@ -93,6 +99,13 @@ def num_steps(candidates: int, steps: Sequence[int]) -> int:
         total += candidates * of_rung * len(_seeds(rung, steps))
         candidates = _num_kept(candidates)
     return total
+
+
+def num_tests(candidates: int, steps: Sequence[int]) -> int:
+    """Trained networks that are measured on the test images."""
+    for _ in steps[:-1]:
+        candidates = _num_kept(candidates)
+    return candidates * LAST_SEEDS
 
 
 def halve(
@@ -111,13 +124,15 @@ def halve(
         JobError, WorkersError: all trainings of a rung failed.
     """
     left, eliminated = list(candidates), list[Candidate]()
-    failures, rungs = dict[str, str](), list[RungScores]()
+    failures, rungs, tests = dict[str, str](), list[RungScores](), dict[str, tuple[Score, ...]]()
     for rung, of_rung in enumerate(steps):
         seeds = _seeds(rung, steps)
-        trainings = [Training(one.architecture, of_rung, seed) for seed in seeds for one in left]
+        is_last = rung == len(steps) - 1
+        trainings = [Training(one.architecture, of_rung, seed, tests=is_last) for seed in seeds for one in left]
         jobs = train_all(conditions, trainings, workers, on_result, deadline)
         failed = {trainings[key].architecture.fingerprint: failure.reason for key, failure in jobs.failures.items()}
-        scores = {one.fingerprint: _scores(conditions, one, of_rung, seeds) for one in left}
+        results = {one.fingerprint: _results(conditions, one, of_rung, seeds, is_last) for one in left}
+        scores = {fingerprint: tuple(result.score for result in of_one) for fingerprint, of_one in results.items()}
         complete = {fingerprint: of_one for fingerprint, of_one in scores.items() if len(of_one) == len(seeds)}
         if scores.keys() - complete.keys() - failed.keys():
             # The deadline came before the rung was over.
@@ -126,16 +141,18 @@ def halve(
             jobs.check()
         failures |= failed
         rungs.append(complete)
+        tests = {key: tuple(one.test for one in of_one if one.test is not None) for key, of_one in results.items()}
         eliminated[:0] = [one for one in left if one.fingerprint not in complete]
         left = sorted((one for one in left if one.fingerprint in complete), key=lambda one: -_mean(rungs[-1], one))
-        if rung < len(steps) - 1:
+        if not is_last:
             kept = _num_kept(len(left))
             eliminated[:0], left = left[kept:], left[:kept]
     tied, others = _ties(left, rungs)
     records = []
     for one in (*tied, *others, *eliminated):
         scored = tuple(of_rung[one.fingerprint] for of_rung in rungs if one.fingerprint in of_rung)
-        records.append(CandidateRecord(one.label, one.fingerprint, one.competes, scored, failures.get(one.fingerprint, "")))
+        test, failure = tests.get(one.fingerprint, ()), failures.get(one.fingerprint, "")
+        records.append(CandidateRecord(one.label, one.fingerprint, one.competes, scored, failure, test))
     return HalvingRecord(tuple(steps), len(rungs), tuple(records), tuple(one.label for one in tied))
 
 
@@ -148,9 +165,9 @@ def _num_kept(candidates: int) -> int:
     return max(min(candidates, LEAST_KEPT), math.ceil(candidates / 2))
 
 
-def _scores(conditions: Conditions, candidate: Candidate, steps: int, seeds: range) -> tuple[Score, ...]:
-    found = (conditions.result_of(Training(candidate.architecture, steps, seed)) for seed in seeds)
-    return tuple(result.score for result in found if result is not None)
+def _results(conditions: Conditions, candidate: Candidate, steps: int, seeds: range, tests: bool) -> list[Trained]:
+    found = (conditions.result_of(Training(candidate.architecture, steps, seed, tests=tests)) for seed in seeds)
+    return [result for result in found if result is not None]
 
 
 def _mean(scores: RungScores, candidate: Candidate) -> float:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.data_option import DEFAULT
+
 if TYPE_CHECKING:
     from nas.train.supernet_run import TrainedSupernet
 
 
-def train(budget: str | None = None, *, data: Any = "digits", progress: bool = False, **options: Any) -> TrainedSupernet:
+def train(budget: str | None = None, *, data: Any = DEFAULT, progress: bool = False, **options: Any) -> TrainedSupernet:
     """Train a supernet, as `python -m nas.train` does; either one resumes an interrupted training where `out` is the same.
 
     Args:

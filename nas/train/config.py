@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cli.data_option import HELP, TargetChoice, source_named
+from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.options import Derived, Group, OptionError, option
 from nas.runs.records.search_options import OF_WARM_START
 from space.pretrained.fetching import NamedWeights
@@ -34,14 +34,14 @@ class SupernetConfig(TargetChoice):
     budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
     space: str = option("hybrid-224", "the name of a space, such as hybrid-32 or tiny-seg, or a YAML file", group=WHAT)
     floor: float = option(0.9, "least share of the budget to use", group=WHAT, at_least=0, below=1)
-    data: str = option("digits", HELP, group=WHAT, convert=source_named)
+    data: str = option(DEFAULT, HELP, group=WHAT, convert=source_named)
     image_size: int | None = option(None, "side in pixels for training and judging the supernet (the data's own)", group=WHAT, at_least=32)
     minutes: float | None = option(
         None, "end after this time at the latest; a later run has as long again; in a search, half of it goes to training",
         group=HOW, at_least=0, below=1e6, may_change=True,
     )  # fmt: skip
     steps: int = option(250, "steps of supernet training", group=HOW, at_least=1)
-    batch_size: int = option(64, "images a step", group=HOW, at_least=2)
+    batch_size: int = option(32, "images a step", group=HOW, at_least=2)
     lr: float = option(1e-3, "peak learning rate", group=HOW, at_least=0, below=10)
     paths: str = option(PATHS[0], "what a step of supernet training runs", group=HOW, choices=PATHS)
     scope: str = option(SCOPES[0], "train in the whole space or in the budget's band", group=HOW, choices=SCOPES)

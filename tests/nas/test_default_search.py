@@ -19,12 +19,12 @@ from space.files import load_architecture
 from tests.killing import running
 from tests.nas.small_search import rows_of
 
-TRAINING, EVALUATING, IN_HALVING = 1, 12, 7
+TRAINING, EVALUATING, IN_HALVING = 1, 14, 5
 """Kills: while the supernet trains, while architectures are evaluated, and between the last of these and the end.
 
 One in training: it is waited for a checkpoint, and a training that continues may end before its next one.
 """
-TRIALS, TRAININGS = 120, 20
+TRIALS, TRAININGS = 60, 6
 """Those of the search, and so many trainings at the least of its successive halving."""
 LIMIT_SECONDS = 3600.0
 COMMAND = ["--budget", "4.5GFLOPs"]

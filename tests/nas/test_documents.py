@@ -67,7 +67,7 @@ class Small:
 SMALL = {
     "make search": Small(f"{TRIALS} {SUPERNET} --workers 1 --out runs/made", is_long=True),
     "make test": Small("tests/test_citation.py", is_long=True),
-    f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-digits/best.yaml -o best.svg": Small(),
+    f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-scattered-digits/best.yaml -o best.svg": Small(),
     f"{SEARCH_MINE} --dry-run": Small(f"{TRIALS} --out runs/new"),
     SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
     RETRAIN_MINE: Small(EPOCH),
@@ -135,7 +135,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for command in (SEARCH_MINE, RETRAIN_MINE):
             run(command, SMALL[command].options)
         save_for_hf(timm.create_model("test_resnet", num_classes=3), "exported/davit", safe_serialization=True)
-    shutil.copytree(place / "runs" / "mine", place / "runs" / "hybrid-224-4.5GFLOPs-digits")
+    shutil.copytree(place / "runs" / "mine", place / "runs" / "hybrid-224-4.5GFLOPs-scattered-digits")
     return place
 
 

@@ -24,7 +24,7 @@ def numbers_of(name: str, text: str) -> list[str]:
 
 
 def test_a_row_has_every_score_and_its_seconds(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(path), "topformer-t", "--batch-size", "4"]) == 0
+    assert main([str(path), "topformer-t", "--data", "digits", "--batch-size", "4"]) == 0
     text = capsys.readouterr().out
     assert "at 32x32 on 4 images of digits, seed 0" in text
     assert all(name in text for name in SCORES)
@@ -51,7 +51,7 @@ def test_chosen_scores_come_in_their_order_and_depend_on_the_seed_alone(path: Pa
     (["davit"], "got 'davit', expected one of container"),
     (["davit-t", "--scores", "snap"], "score: got 'snap', expected one of az_expressivity"),
     (["topformer-t", "--scores", "naswot", "--batch-size", "1"], "naswot: got a batch of 1, expected 2 images or more"),
-    (["topformer-t", "--batch-size", "5000"], "--batch-size: got 5000, expected at most the 1004 training images of digits"),
+    (["topformer-t", "--data", "digits", "--batch-size", "5000"], "--batch-size: got 5000, expected at most the 1004 training images of digits"),
     (["topformer-t", "--image-size", "8"], "--image-size: got '8', expected a whole number, 32 or more"),
     (["topformer-t", "--data", "nowhere"], "nowhere: no such file or folder"),
 ])

@@ -15,9 +15,10 @@ from nas.evaluators.standalone import Conditions, Trained, Training, training_al
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
-from nas.runs.records.halving import HalvingRecord, read_halving
+from nas.report.final_training import outcome_in_words
+from nas.runs.records.halving import CandidateRecord, HalvingRecord, read_halving
 from nas.search import __main__ as search
-from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, steps_of_rungs
+from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, num_tests, steps_of_rungs
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
 from space.files import load_architecture, load_provenance, load_space
@@ -62,11 +63,16 @@ def held(
         return halve(conditions, taking_part, steps, workers, deadline, note), done
 
 
-def test_rungs_follow_from_the_number_of_steps_alone() -> None:
-    assert steps_of_rungs(100) == (25, 50, 100)
-    assert steps_of_rungs(3) == (1, 1, 3)
+def test_rungs_follow_from_the_numbers_of_steps_and_candidates_alone() -> None:
+    assert steps_of_rungs(100, 7) == (25, 50, 100)
+    assert steps_of_rungs(3, 7) == (1, 1, 3)
+    # Where three go on from every rung, only the last one is of use.
+    assert [len(steps_of_rungs(40, candidates)) for candidates in range(1, 9)] == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert steps_of_rungs(100, 1000) == (25, 50, 100)
     # Seven train, four go on, three go on and train with two seeds.
     assert num_steps(7, (25, 50, 100)) == 7 * 25 + 4 * 50 + 3 * 2 * 100
+    assert num_tests(7, (25, 50, 100)) == 3 * 2
+    assert num_tests(2, (40,)) == 2 * 2
 
 
 def test_the_better_half_goes_on_and_the_last_rung_has_more_seeds(conditions: Conditions) -> None:
@@ -83,6 +89,8 @@ def test_the_better_half_goes_on_and_the_last_rung_has_more_seeds(conditions: Co
         assert all(one.log_likelihood(number) <= worst for one in before if one not in after)
     assert {one.fingerprint: one.label for one in found.candidates} == {one.architecture.fingerprint: one.label for one in taking_part}
     assert set(found.candidates[:LEAST_KEPT]) == set(of_rungs[-1])
+    # These pictures have no test part.
+    assert not any(one.test for one in found.candidates)
     assert found.winner is found.candidates[0]
     assert found.winner.label == found.tied[0]
 
@@ -167,16 +175,39 @@ def test_a_published_network_may_come_first_but_does_not_win(conditions: Conditi
     assert found.winner.label == found.candidates[1].label
 
 
+def record_of(*shares: float) -> HalvingRecord:
+    """A record of candidates with these accuracies on 400 test images, the winner first; the second is a published network."""
+    scores = [Score(share, (share * (1 - share) / 400) ** 0.5, -1.0, 0.1, 400) for share in shares]
+    labels = ("trial 7", "uniformer-s-plus", "trial 1, random")
+    last = ((score(-1.0), score(-1.1)),)
+    candidates = [
+        CandidateRecord(label, label, label != labels[1], last, test=(one, one)) for label, one in zip(labels, scores, strict=False)
+    ]  # fmt: skip
+    return HalvingRecord((40,), 1, tuple(candidates), labels[:1])
+
+
+def test_a_sentence_says_how_the_winner_does_on_test_images() -> None:
+    assert outcome_in_words(record_of(0.7, 0.5, 0.4)) == (
+        "Trained alike from scratch for 40 steps with 2 seeds, accuracy on 400 test images (95 %): the winner, trial 7, 70.0 % (65.3 to "
+        "74.3); uniformer-s-plus 50.0 % (45.1 to 54.9); trial 1, random 40.0 % (35.3 to 44.9). The winner leads."
+    )
+    assert outcome_in_words(record_of(0.7, 0.69, 0.4)).endswith("). The winner and uniformer-s-plus cannot be told apart.")
+    assert outcome_in_words(record_of(0.7, 0.9, 0.4)).endswith("). uniformer-s-plus did better than the winner.")
+    # At the ends of the range no interval is empty.
+    assert "100.0 % (99.0 to 100.0)" in outcome_in_words(record_of(1.0))
+
+
 def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "140")
-    arguments = command(folder, "--halving-candidates", "2", "--halving-steps", "4")
+    write_pictures(folder / "images" / "val", count=5)
+    arguments = command(folder, "--halving-candidates", "3", "--halving-steps", "4")
     assert search.main(arguments) == 0
     out = capsys.readouterr().out
     assert "Successive halving: trained alone" in out
-    assert all(f" {steps} steps" in out for steps in (1, 2, 4))
+    assert all(f" {steps} steps" in out for steps in (2, 4))
     best, record = load_architecture(folder / "run" / "best.yaml"), read_halving(folder / "run")
     assert record is not None
-    assert (record.steps, record.finished) == ((1, 2, 4), 3)
+    assert (record.steps, record.finished) == ((2, 4), 2)
     assert record.winner.fingerprint == best.fingerprint
     labels = [candidate.label for candidate in record.candidates]
     rows = out.partition("Successive halving: trained alone")[2].splitlines()
@@ -184,7 +215,11 @@ def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.M
     printed = load_provenance(folder / "run" / "best.yaml")["halving"]
     scored = zip(record.steps, record.winner.rungs, strict=True)
     assert printed == {steps: [round(one.log_likelihood, 4) for one in scores] for steps, scores in scored}
-    assert [len(scores) for scores in printed.values()] == [1, 1, 2]
+    assert [len(scores) for scores in printed.values()] == [1, 2]
+    in_last_rung = [one for one in record.candidates if len(one.rungs) == 2]
+    assert [len(one.test) for one in record.candidates] == [2] * len(in_last_rung) + [0] * (len(record.candidates) - len(in_last_rung))
+    assert {score.num_images for one in in_last_rung for score in one.test} == {15}
+    assert outcome_in_words(record) in out
     assert best.fingerprint in {trial.user_attrs["fingerprint"] for trial in trials_of(folder)}
     done = {file.name: file.stat().st_mtime_ns for file in (folder / "run" / "standalone").iterdir()}
     assert search.main(arguments) == 0
@@ -250,13 +285,14 @@ def test_successive_halving_without_time_is_told_of_and_continues(folder: Path, 
 def test_a_dry_run_tells_of_trainings(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     alone = ["--evaluator", "standalone", "--standalone-steps", "7"]
-    assert search.main(command(folder, "--dry-run", "--halving-candidates", "8", *alone, trains=False)) == 0
+    assert search.main(command(folder, "--dry-run", "--halving-candidates", "8", "--halving-steps", "100", *alone, trains=False)) == 0
     out = capsys.readouterr().out
-    assert f"the best train alone, {num_steps(8, steps_of_rungs(100))} steps" in out
+    # The best eight, one drawn at random, and TopFormer-T.
+    assert f"10 networks train alone, {num_steps(10, steps_of_rungs(100, 10))} steps in all" in out
     assert "7 steps of training alone" in out
     assert "training " not in [line[:9] for line in out.splitlines()]
     assert search.main(command(folder, "--dry-run")) == 0
-    assert "the best train alone" not in capsys.readouterr().out
+    assert "networks train alone" not in capsys.readouterr().out
 
 
 def test_a_front_has_no_successive_halving(folder: Path, mistaken: Mistaken) -> None:

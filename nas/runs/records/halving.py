@@ -22,6 +22,7 @@ class CandidateRecord:
         competes: whether it may be the winner; a published network is there to compare with.
         rungs: its scores on the search images, by rung and seed; shorter where it was eliminated.
         failure: why its training was given up, if it was.
+        test: its scores on the test images by seed, after the last rung; empty where it did not reach that, or there are no such images.
     """
 
     label: str
@@ -29,6 +30,7 @@ class CandidateRecord:
     competes: bool
     rungs: tuple[tuple[Score, ...], ...]
     failure: str = ""
+    test: tuple[Score, ...] = ()
 
     def log_likelihood(self, rung: int) -> float:
         """Its mean over seeds in a rung that it finished, counted from 0."""
