@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
     parser.add_argument("--only", choices=[case.name for case in CASES], action="append", help="time only this one; may be repeated")
     parser.add_argument("--runs", type=int, help="of each command; by default five or what suits it")
-    parser.add_argument("--run", type=Path, default=Path("runs/hybrid-224-4.5GFLOPs-scattered-digits"), help="a search's directory (%(default)s)")
+    searched = Path("runs/hybrid-224-4.5GFLOPs-scattered-digits")
+    parser.add_argument("--run", type=Path, default=searched, help="a search's directory (%(default)s)")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only is None or case.name in arguments.only]
     with tempfile.TemporaryDirectory() as folder:

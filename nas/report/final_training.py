@@ -19,9 +19,15 @@ def figure_of(scores: Sequence[Score]) -> Interval:
     return over_images(mean(one.value for one in scores), scores[0].num_images, mean(one.stderr for one in scores))
 
 
+def is_ahead(record: HalvingRecord) -> bool:
+    """Whether the winner's test figure is surely above that of all others that were measured."""
+    winner, others = record.winner, _others(record)
+    return bool(winner.test and others) and all(lead < -margin for lead, margin in _leads(winner, others).values())
+
+
 def outcome_in_words(record: HalvingRecord) -> str:
     """The test figures after the last rung, and whether the winner leads; empty where the winner's was not measured."""
-    winner, others = record.winner, [one for one in record.candidates if one.test and one is not record.winner]
+    winner, others = record.winner, _others(record)
     if not winner.test:
         return ""
     first = winner.test[0]
@@ -31,23 +37,33 @@ def outcome_in_words(record: HalvingRecord) -> str:
     return f"{how} {'; '.join(shown)}.{_conclusion(winner, others)}"
 
 
+def _others(record: HalvingRecord) -> list[CandidateRecord]:
+    return [one for one in record.candidates if one.test and one is not record.winner]
+
+
 def _shown(one: CandidateRecord) -> str:
     found = figure_of(one.test)
     return f"{100 * found.share:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def _conclusion(winner: CandidateRecord, others: Sequence[CandidateRecord]) -> str:
-    """Who leads. Seeds' variance is pooled over networks, since two seeds of one say little."""
-    if not others:
-        return ""
+    leads = _leads(winner, others)
+    if better := [label for label, (lead, margin) in leads.items() if lead > margin]:
+        return f" {' and '.join(better)} did better than the winner."
+    if tied := [label for label, (lead, margin) in leads.items() if lead >= -margin]:
+        return f" The winner and {' and '.join(tied)} cannot be told apart."
+    return " The winner leads." if others else ""
+
+
+def _leads(winner: CandidateRecord, others: Sequence[CandidateRecord]) -> dict[str, tuple[float, float]]:
+    """By label how far others' test figures lie above the winner's, and how far they must lie apart to be told apart.
+
+    The variance of seeds is pooled over networks, since two seeds of one say little.
+    """
     tested = [one.test for one in (winner, *others)]
     of_images = mean(score.stderr**2 for scores in tested for score in scores)
     several = [scores for scores in tested if len(scores) > 1]
     of_seeds = mean(variance(score.value for score in scores) / len(scores) for scores in several) if several else 0.0
     margin = TIED * math.sqrt(2 * (of_images + of_seeds))
-    leads = {one.label: figure_of(one.test).share - figure_of(winner.test).share for one in others}
-    if better := [label for label, lead in leads.items() if lead > margin]:
-        return f" {' and '.join(better)} did better than the winner."
-    if tied := [label for label, lead in leads.items() if lead >= -margin]:
-        return f" The winner and {' and '.join(tied)} cannot be told apart."
-    return " The winner leads."
+    own = figure_of(winner.test).share
+    return {one.label: (figure_of(one.test).share - own, margin) for one in others}

@@ -51,7 +51,7 @@ def test_chosen_scores_come_in_their_order_and_depend_on_the_seed_alone(path: Pa
     (["davit"], "got 'davit', expected one of container"),
     (["davit-t", "--scores", "snap"], "score: got 'snap', expected one of az_expressivity"),
     (["topformer-t", "--scores", "naswot", "--batch-size", "1"], "naswot: got a batch of 1, expected 2 images or more"),
-    (["topformer-t", "--data", "digits", "--batch-size", "5000"], "--batch-size: got 5000, expected at most the 1004 training images of digits"),
+    (["topformer-t", "--batch-size", "5000"], "--batch-size: got 5000, expected at most the 2100 training images of scattered-digits"),
     (["topformer-t", "--image-size", "8"], "--image-size: got '8', expected a whole number, 32 or more"),
     (["topformer-t", "--data", "nowhere"], "nowhere: no such file or folder"),
 ])

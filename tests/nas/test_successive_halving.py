@@ -15,7 +15,7 @@ from nas.evaluators.standalone import Conditions, Trained, Training, training_al
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
-from nas.report.final_training import outcome_in_words
+from nas.report.final_training import is_ahead, outcome_in_words
 from nas.runs.records.halving import CandidateRecord, HalvingRecord, read_halving
 from nas.search import __main__ as search
 from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, num_tests, steps_of_rungs
@@ -193,6 +193,8 @@ def test_a_sentence_says_how_the_winner_does_on_test_images() -> None:
     )
     assert outcome_in_words(record_of(0.7, 0.69, 0.4)).endswith("). The winner and uniformer-s-plus cannot be told apart.")
     assert outcome_in_words(record_of(0.7, 0.9, 0.4)).endswith("). uniformer-s-plus did better than the winner.")
+    assert is_ahead(record_of(0.7, 0.5, 0.4))
+    assert not any(is_ahead(record_of(*shares)) for shares in ((0.7, 0.69, 0.4), (0.7, 0.9, 0.4), (0.7,)))
     # At the ends of the range no interval is empty.
     assert "100.0 % (99.0 to 100.0)" in outcome_in_words(record_of(1.0))
 
