@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from rich.table import Table
 from nas.cli.options import OptionError
 from nas.cli.progress import duration
 
+BUSY = 0.5
+"""Share of the cores that other programs may use before a plan says so."""
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
@@ -60,6 +63,11 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
     total = sum(phase.seconds or 0.0 for phase in plan.phases)
     console.print(f"expected in all: {duration(total)}, within a factor of three{plan.note}", soft_wrap=True)
+    cores, busy = os.cpu_count() or 1, os.getloadavg()[0]
+    if total and busy > BUSY * cores:
+        # As many programs as there are cores leave this one half of them.
+        beside = f"{busy:.1f} programs compute on its {cores} cores now, beside which it takes about {duration(total * (1 + busy / cores))}"
+        console.print(f"that is on an idle machine: {beside}", soft_wrap=True)
     memory = ", ".join(f"{amount / 2**30:.1f} GiB {when}" for when, amount in plan.memory.items())
     console.print(f"expected memory: {memory}", soft_wrap=True)
     disk = _size(sum(plan.files.values()))

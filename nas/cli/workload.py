@@ -1,4 +1,8 @@
-"""Rough estimates for dry runs: seconds from a few measured steps of a network on this machine, bytes from weights and maps."""
+"""Rough estimates for dry runs: seconds from a few measured steps of a network on this machine, bytes from weights and maps.
+
+On a CPU the steps are timed in one thread's processor time, which other programs do not take part of: the estimate is that of an idle
+machine, also on a busy one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from functools import lru_cache
 
 import torch
 
+from nas.execution.resources import threads
 from proxies.macs import part_activations, part_cost
 from space.architecture import Architecture
 from space.network import build_network
@@ -20,6 +25,8 @@ from supernet.training.config import precision_of
 EFFICIENCY = {"cpu": 0.3, "cuda": 0.1}
 """The share of a large matrix product's speed that whole networks reach, where none is measured."""
 MATRIX, REPEATS = 512, 5
+SCALING = 0.8
+"""The speed of all cores together, as a share of so many times that of one."""
 TRAINING_PASSES = 3
 """A training step takes about as long as so many forward passes, where none is measured."""
 MEASURED_STEPS = 3
@@ -115,37 +122,49 @@ def _measured_speed(architecture: Architecture, image_size: int, batch_size: int
     if batch_size < 2:
         return None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with seeded("workload"):
+    with seeded("workload"), threads(1):
         try:
             network = build_network(architecture).to(device).train(trains)
             images = torch.randn(batch_size, architecture.in_chans, image_size, image_size, device=device)
             seconds = []
             for _ in range(MEASURED_STEPS):
-                start = time.perf_counter()
+                start = _clock()
                 with torch.set_grad_enabled(trains), torch.autocast(device.type, torch.bfloat16, enabled=precision_of(device) == "bf16"):
                     mean = network(images).float().logsumexp(1).mean()
                 if trains:
                     # Without the optimizer: torch's import a compiler, which takes seconds.
                     mean.backward()
                 mean.item()
-                seconds.append(time.perf_counter() - start)
+                seconds.append(_clock() - start)
         except RuntimeError:  # Out of memory.
             return None
     macs = sum(part_cost(part).macs for part in architecture.parts_at(image_size, image_size))
-    return batch_size * macs / min(seconds[1:])
+    return _on_all_cores(batch_size * macs / min(seconds[1:]))
 
 
 @lru_cache(maxsize=1)
 def macs_per_second() -> float:
     """The estimated speed of networks on all cores or on the GPU, from that of a matrix product."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    matrix = torch.randn(MATRIX, MATRIX, device=device)
-    (matrix @ matrix).sum().item()
-    start = time.perf_counter()
-    for _ in range(REPEATS):
-        product = matrix @ matrix
-    product.sum().item()
-    return EFFICIENCY[device.type] * REPEATS * MATRIX**3 / (time.perf_counter() - start)
+    with threads(1):
+        matrix = torch.randn(MATRIX, MATRIX, device=device)
+        (matrix @ matrix).sum().item()
+        start = _clock()
+        for _ in range(REPEATS):
+            product = matrix @ matrix
+        product.sum().item()
+        return _on_all_cores(EFFICIENCY[device.type] * REPEATS * MATRIX**3 / (_clock() - start))
+
+
+def _clock() -> float:
+    """Seconds of this thread on a processor; of the clock where a GPU computes."""
+    return time.perf_counter() if torch.cuda.is_available() else time.thread_time()
+
+
+def _on_all_cores(speed: float) -> float:
+    """The speed of all cores from that of one; a GPU's as it is."""
+    cores = os.cpu_count() or 1
+    return speed if torch.cuda.is_available() or cores == 1 else SCALING * cores * speed
 
 
 def slower_by(threads: int) -> float:

@@ -253,7 +253,7 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         is_read_at=training.curve.__contains__,
     )
     final, test = score(search), None
-    if training.tests and (tested := open_test_images(images, None, images.class_names)) is not None:
+    if training.tests and (tested := _test_images(conditions.run)) is not None:
         test = score(task.evaluation_batches(tested, range(len(tested)), conditions.run.image_size, device=own_device()))
     curve = {int(step): Score.parsed(fields) for step, fields in extra["curve"].items()}
     core_seconds = extra["core_seconds"] + time.process_time() - last
@@ -265,3 +265,10 @@ def _load(run: SupernetRun) -> tuple[ImageSet, Splits, list[tuple[Tensor, Tensor
     """Images, their splits, and the search images as tensors, once per process."""
     images, splits = run.images()
     return images, splits, run.search_batches()
+
+
+@lru_cache(maxsize=1)
+def _test_images(run: SupernetRun) -> ImageSet | None:
+    """The test part of the data, once per process; None where there is none."""
+    images, _ = run.images()
+    return open_test_images(images, None, images.class_names)

@@ -40,7 +40,7 @@ class SupernetConfig(TargetChoice):
         None, "end after this time at the latest; a later run has as long again; in a search, half of it goes to training",
         group=HOW, at_least=0, below=1e6, may_change=True,
     )  # fmt: skip
-    steps: int = option(250, "steps of supernet training", group=HOW, at_least=1)
+    steps: int = option(200, "steps of supernet training", group=HOW, at_least=1)
     batch_size: int = option(32, "images a step", group=HOW, at_least=2)
     lr: float = option(1e-3, "peak learning rate", group=HOW, at_least=0, below=10)
     paths: str = option(PATHS[0], "what a step of supernet training runs", group=HOW, choices=PATHS)

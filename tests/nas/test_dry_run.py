@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import io
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from nas.cli import workload
 from nas.cli.command import exit_code_of
+from nas.cli.plan import Phase, Plan, print_plan
 from nas.cli.workload import workload_of
 from nas.train.plan import shared_params
 from proxies.macs import cost_of
@@ -59,6 +63,17 @@ def test_a_dry_run_tells_time_memory_and_disk_and_writes_nothing(
     assert re.search(r"^expected memory: \d+\.\d GiB", out, re.MULTILINE)
     assert re.search(r"^expected on disk: (nothing|[\d.]+(e\+\d+)? [kMG]B)", out, re.MULTILINE)
     assert out.endswith("nothing was written\n")
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.1, ""), (2.0, "2.0 programs compute on its 2 cores now, beside which it takes about 20 s")])
+def test_a_plan_notices_load(load: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(console, Plan((Phase("training", "steps", 10.0),), {}))
+    out = console.file.getvalue()
+    assert "expected in all: 10 s, within a factor of three" in out
+    assert said in out if said else "idle" not in out
 
 
 def test_a_supernet_is_as_large_as_foretold() -> None:
