@@ -107,15 +107,21 @@ def report(space: SearchSpace, shared: Mapping[str, Tensor], inherited: Sequence
 
 
 def _exactness(space: SearchSpace, inherited: Inherited) -> str:
+    others = f"{len(inherited.of_others)} more are those of a network named before it; " if inherited.of_others else ""
+    return others + _kept(space, inherited)
+
+
+def _kept(space: SearchSpace, inherited: Inherited) -> str:
+    """What a network's own path keeps of it, in words."""
     architecture = inherited.architecture
-    if inherited.of_others:
-        return f"{len(inherited.of_others)} more are those of a network named before it, so its own path does not keep its outputs"
     try:
         like_space = architecture.replace(image_size=space.image_size, in_chans=space.in_chans, num_classes=space.num_classes)
     except SpaceError:
         return "it cannot run at the space's image size"
     if not space.contains(like_space):
         return "it is no member of the space, so operators were inherited one by one"
+    if inherited.of_others:
+        return "so its own path does not keep its outputs"
     if architecture.in_chans != space.in_chans:
         return "its stem is for other images, so its own path does not keep its outputs"
     if architecture.num_classes != space.num_classes:

@@ -403,7 +403,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, spoil: object, said: str) -> No
         (["none.yaml"], "none.yaml: cannot be read"),
         (["tiny.yaml", "--data", "none"], "none: no such file or folder"),
         (["tiny.yaml", "--data", "set", "--test-data", "none"], "none: no such file or folder"),
-        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, finetune, finetune-short, seaformer"),
+        (["tiny.yaml", "--data", "set", "--recipe", "none"], "recipe: got 'none', expected one of deit, finetune, finetune-short"),
         (["tiny.yaml", "--data", "set", "--recipe", "tiny.yaml"], "tiny.yaml: schema: got 'architecture/1', expected 'recipe/1'"),
         (["tiny.yaml", "--data", "set", "--from", "none.safetensors"], "none.safetensors: got no file"),
         (["tiny.yaml", "--data", "set", "--from", "tiny.yaml"], "tiny.yaml: cannot be read as weights"),
