@@ -67,8 +67,8 @@ def inherit(shared: Mapping[str, Tensor], in_chans: int, num_classes: int, netwo
 def warm_start(supernet: Supernet, networks: Sequence[TokenMixerNet]) -> list[Inherited]:
     """Let a supernet begin as its parents: `inherit` for its shared tensors.
 
-    A network that is a member of the space, and all of whose tensors were filled, gives its own outputs as a path, up to a classifier
-    for other classes: no other initial weight takes part in that path.
+    A network that is a member of the space, and all of whose tensors were filled, gives its own outputs as a path with its batch norm
+    statistics, up to a classifier for other classes: no other initial weight takes part in that path.
     """
     space = supernet.space
     return inherit(dict(supernet.shared.items()), space.in_chans, space.num_classes, networks)

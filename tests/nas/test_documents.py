@@ -42,6 +42,7 @@ SUPERNET = "--steps 2 --batch-size 8"
 EPOCH = "--epochs 1 --batch-size 16"
 SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/mine"
 RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
+TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetensors"
 EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/retrain-best/weights.safetensors"
 SEARCH_STREETS = f"{PYTHON}search --space tiny-seg --budget 250MFLOPs --data path/to/streets --out runs/streets"
 RETRAIN_STREETS = f"{PYTHON}retrain runs/streets/best.yaml --data path/to/streets"
@@ -88,6 +89,14 @@ SMALL = {
     f"{PYTHON}train --budget 4.5GFLOPs --data path/to/train --paths fair --out runs/fair": Small(f"{IN_SPACE} {SUPERNET}"),
     f"{PYTHON}search --budgets 1.5,3,4.5GFLOPs --data path/to/train --out runs/budgets": Small(
         f"--space tiny.yaml --budgets 2.5,3MFLOPs --floor 0.5 --trials 2 --halving-candidates 0 {SUPERNET} --workers 1"
+    ),
+    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --warm-start uniformer-s-plus davit-t --out runs/from-weights": Small(
+        f"{TRIALS} {SUPERNET} --workers 1 --warm-start runs/mine/best.yaml=runs/mine/best.safetensors"
+    ),
+    f"{PYTHON}train --data path/to/train --warm-start {TUNED} --teacher --out runs/taught-supernet": Small(f"--space tiny.yaml {SUPERNET}"),
+    f"{RETRAIN_MINE} --from supernet --out runs/tuned": Small(EPOCH),
+    f"{PYTHON}retrain davit-t --data path/to/train --test-data path/to/val --from davit-t --out runs/davit-t": Small(
+        "--from scratch --dry-run"
     ),
     f"{PYTHON}convert --parent davit-t --weights davit_tiny.safetensors --output davit-t": Small(is_long=True),
     f"{PYTHON}profile runs/mine/best.yaml davit-t": Small(),
