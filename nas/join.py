@@ -76,7 +76,7 @@ def run(config: JoinConfig, console: Console) -> None:
 
     from nas.cli.screen import Screen
     from nas.execution.loop import Deadline
-    from nas.latency import limited, tables_of_run
+    from nas.latency.tables import limited, tables_of_run
     from nas.runs.records.audit import corrections_of
     from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
     from proxies.published import parents_within

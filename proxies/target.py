@@ -10,14 +10,17 @@ from space.errors import UserError
 INT8_BACKEND = "ort-int8"
 BACKENDS = ("eager", "compile", "ort", INT8_BACKEND)
 """PyTorch as it is, `torch.compile`, ONNX Runtime, ONNX Runtime on INT8 graphs."""
+IMPORTED = "imported"
+"""The backend of a device that has only a name here: its latencies were measured elsewhere."""
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
 OUTPUTS = ("logits", "argmax")
 EXPECTED = (
     f"a device ({' or '.join(DEVICES)}) or a backend ({', '.join(BACKENDS[1:])}), then threads, batch and precision where they are not "
     f"one thread, one image and fp32: cpu, cpu:1t:bs1, ort:2t, {INT8_BACKEND}, compile:cuda:bs8:{PRECISIONS[1]}; "
-    f"for networks that label pixels also {OUTPUTS[1]}: cpu:1t:{OUTPUTS[1]}"
+    f"for networks that label pixels also {OUTPUTS[1]}: cpu:1t:{OUTPUTS[1]}; or the name of a device whose latencies were imported"
 )
+_NAME = re.compile(r"[a-z][a-z0-9._-]{0,39}", re.ASCII)
 _COUNT = re.compile(r"(?:(?P<threads>[1-9]\d{0,3})t|bs(?P<batch>[1-9]\d{0,4}))", re.ASCII)
 
 
@@ -30,8 +33,8 @@ class Target:
     """Where and how a network runs when its latency is measured.
 
     Args:
-        device: `cpu` or `cuda`.
-        backend: `eager`, `compile`, `ort` or `ort-int8`.
+        device: `cpu`, `cuda`, or the name of a device whose latencies were imported.
+        backend: one of `BACKENDS`, or `IMPORTED`.
         threads: of the processor; on `cuda` they only feed the device.
         batch: images a pass.
         precision: of weights and images; with `ort-int8` of what stays in floating point.
@@ -47,10 +50,17 @@ class Target:
     output: str = "logits"
 
     def __str__(self) -> str:
+        if self.is_imported:
+            return self.device
         backend = [] if self.backend == "eager" else [self.backend]
         precision = [] if self.is_int8 else [self.precision]
         output = [] if self.output == "logits" else [self.output]
         return ":".join([*backend, self.device, f"{self.threads}t", f"bs{self.batch}", *precision, *output])
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is a device that this machine cannot measure on."""
+        return self.backend == IMPORTED
 
     @property
     def is_int8(self) -> bool:
@@ -64,10 +74,13 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Read `cpu:1t:bs1`, `ort:1t:bs1`, `compile:cuda:bs8:bf16`: words in any order, each kind at most once.
+    """Read `cpu:1t:bs1`, `ort:1t:bs1`, `compile:cuda:bs8:bf16`: words in any order, each kind at most once. Any other single word
+    is the name of an imported device.
 
     Raises TargetError for an unknown or repeated word, and where neither device nor backend is named.
     """
+    if _NAME.fullmatch(text.lower()) and not _read_word(text.lower())[0]:
+        return Target(text.lower(), IMPORTED)
     fields: dict[str, str | int] = {}
     for word in text.lower().split(":"):
         key, value = _read_word(word)

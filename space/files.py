@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from space import yaml_text
 from space.architecture import Architecture
-from space.errors import SpaceError, explain
+from space.errors import SpaceError, explain, one_line
 from space.published import Published
 from space.registry import Value
 from space.search_space import SearchSpace
@@ -51,6 +52,15 @@ def load_published(name_or_path: str | Path) -> Published | None:
 def load_value(model: type[Model], path: Path, schema: str) -> Model:
     """Read any other value from its YAML file; SpaceError names the file and the key path of the first mistake."""
     return _validate(model, _read(path, schema), str(path))
+
+
+def load_json(model: type[Model], path: Path, schema: str) -> Model:
+    """Read any other value from its JSON file; SpaceError as of `load_value`."""
+    try:
+        document = from_json(_content(path), allow_inf_nan=False)
+    except ValueError as error:
+        raise SpaceError(f"{path}: got no JSON: {one_line(error)}, expected that of {schema}") from None
+    return _validate(model, _of_schema(document, str(path), schema), str(path))
 
 
 def load_provenance(name_or_path: str | Path) -> dict[str, Any]:
@@ -196,6 +206,14 @@ def _validate(model: type[Model], document: object, where: str) -> Model:
 
 def _read(path: Path | Traversable, schema: str) -> dict[str, Any]:
     try:
+        text = _content(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise SpaceError(f"{path}: cannot be read: not UTF-8 text") from None
+    return _of_schema(yaml_text.parse(text, str(path)), str(path), schema)
+
+
+def _content(path: Path | Traversable) -> bytes:
+    try:
         # A pipe's or a device's size is reported as zero, so the limit is on what is read.
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -203,11 +221,7 @@ def _read(path: Path | Traversable, schema: str) -> dict[str, Any]:
         raise SpaceError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
         raise SpaceError(f"{path}: got a larger file, expected at most {MAX_FILE_BYTES} bytes")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SpaceError(f"{path}: cannot be read: not UTF-8 text") from None
-    return _of_schema(yaml_text.parse(text, str(path)), str(path), schema)
+    return content
 
 
 def _of_schema(document: object, where: str, schema: str) -> dict[str, Any]:

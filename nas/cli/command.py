@@ -31,6 +31,7 @@ class Command:
         config_class: whose options are the command's; `dry_run` is one of them.
         run: `module:function` of a config and a console. It is imported after the command line was read: `--help` loads no library.
         on_several_gpus: as of `exit_code_of`.
+        word: that chooses it in a `CommandGroup`.
     """
 
     config_class: type[Config]
@@ -38,9 +39,10 @@ class Command:
     description: str
     epilog: str | None = None
     on_several_gpus: bool = False
+    word: str = ""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
-        prog = f"python -m {'.'.join(self.run.partition(':')[0].split('.')[:2])}"
+        prog = " ".join(filter(None, (_program(self.run), self.word)))
         config = ConfigParser(self.config_class, prog=prog, description=self.description, epilog=self.epilog).read(argv)
         return exit_code_of(partial(self._run, config), is_short=config.dry_run, on_several_gpus=self.on_several_gpus)
 
@@ -48,6 +50,33 @@ class Command:
         from nas.cli.console import open_console
 
         resolve_name(self.run)(config, open_console())
+
+
+class CommandGroup:
+    """The `main` of a command whose first argument chooses one of several commands."""
+
+    def __init__(self, description: str, *commands: Command) -> None:
+        self._description = description
+        self._commands = {command.word: command for command in commands}
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        words = sys.argv[1:] if argv is None else argv
+        if words and words[0] in self._commands:
+            return self._commands[words[0]](words[1:])
+        prog = _program(next(iter(self._commands.values())).run)
+        if words and words[0] in ("-h", "--help"):
+            print(f"usage: {prog} COMMAND ...\n\n{self._description}\n")
+            for word, command in self._commands.items():
+                print(f"  {prog} {word} --help\n      {command.description}")
+            return OK
+        got = repr(words[0])[:60] if words else "none"
+        print(f"error: command: got {got}, expected one of {', '.join(self._commands)}; see {prog} --help", file=sys.stderr)
+        return FAILED
+
+
+def _program(run: str) -> str:
+    """How the command of a function in a folder or file of `nas` is started."""
+    return f"python -m {'.'.join(run.partition(':')[0].split('.')[:2])}"
 
 
 def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_several_gpus: bool = False) -> int:

@@ -23,7 +23,7 @@ from nas.compare.config import CompareConfig
 from nas.compare.outputs import comparison_table, record_of, write_comparison
 from nas.compare.plan import plan_comparison
 from nas.execution.workers import open_workers
-from nas.latency import limited, tables_of_run
+from nas.latency.tables import limited, tables_of_run
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
 from nas.runs.records.comparison import write_comparison_record
 from nas.runs.records.data import write_data

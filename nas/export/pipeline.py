@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from nas.export.config import YAML, ExportConfig
 from nas.export.format import ExportedNetwork, ExportError, Format, differences, image_sizes
 from nas.runs.records.metadata import PROVENANCE, NetworkMetadata, parse_metadata, read_metadata
 from nas.runs.records.role import role_of
+from nas.runs.whole_folder import check_new_folder, folder_written_whole
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from space.files import dump_architecture, load_published, write_atomically
@@ -80,8 +77,7 @@ def _write_yaml(config: ExportConfig, console: Console, architecture: Architectu
 
 
 def _write_folder(config: ExportConfig, console: Console, architecture: Architecture, provenance: dict[str, Any]) -> tuple[Path, ...]:
-    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise ExportError(f"out: got {config.out}, which is there already, expected a new or an empty folder")
+    check_new_folder(config.out)
     form = format_named(config.format)
     form.check()
     metadata = _metadata(config, architecture, provenance)
@@ -95,7 +91,7 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
         _print_plan(console, "exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
         return ()
     start = time.perf_counter()
-    with _folder_written_whole(config.out) as folder:
+    with folder_written_whole(config.out) as folder:
         form.write(exported, folder)
         for shape, difference in differences(form, exported, folder):
             console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
@@ -169,15 +165,3 @@ def _text(path: Path) -> str:
         raise ExportError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ExportError(f"{path}: cannot be read: not UTF-8 text") from None
-
-
-@contextmanager
-def _folder_written_whole(output: Path) -> Iterator[Path]:
-    """A folder with a temporary name, which becomes the output's when nothing has failed."""
-    folder = output.absolute().with_name(f".{output.name}.{os.getpid()}.tmp")
-    folder.mkdir()
-    try:
-        yield folder
-        folder.replace(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -92,9 +92,11 @@ def measure_best(
 
 
 def measured_latencies(architecture: Architecture, tables: Mapping[str, LatencyTable]) -> dict[str, Measured]:
-    """Measure an architecture's network on the tables' targets; BackendError where one cannot run it."""
+    """Measure an architecture's network on the tables' targets but for imported devices; BackendError where one cannot run it."""
     measured = {}
     for quantity, table in tables.items():
+        if table.target.is_imported:
+            continue
         (found,) = table.measure([architecture])
         if isinstance(found, BackendError):
             raise found

@@ -79,7 +79,8 @@ def print_best(
         judged_by: where the scores come from, in words.
         ranking: how well these rank, as far as it is known.
     """
-    winner, targets = best[0].result, list(best[0].measured)
+    winner = best[0].result
+    targets = [quantity for quantity in winner.costs if target_of(quantity)]
     has_images = winner.score.num_images > 0
     metric = winner.score.metric
     title = f"{sentence_case(metric)} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
@@ -120,6 +121,9 @@ def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: st
     if ranking:
         yield ranking
     for quantity in targets:
+        if quantity not in best[0].measured:
+            yield f"ms: predicted for {target_of(quantity)}; python -m nas.latency verify writes what measures these there."
+            continue
         spread = max(one.measured[quantity].spread for one in best)
         slowest = max(one.measured[quantity].slowness for one in best)
         yield (

@@ -50,6 +50,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     # Mistakes end here, before the directory is taken.
     objectives_of(config.objectives, budget)
+    if budget.targets:
+        from nas.latency.tables import check_imported
+
+        check_imported(supernet_run.space, budget, config.latency_tables, config.out)
     check_run(config.out, resolved, config.may_change())
     corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
@@ -63,7 +67,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         return None
 
     from nas.cli.screen import Screen
-    from nas.latency import within_latencies
+    from nas.latency.tables import within_latencies
     from nas.report.wording import names_of_files
     from nas.runs.records.data import write_data
     from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search

@@ -13,7 +13,7 @@ from nas.cli.data_option import print_data
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.cli.tensorboard import FOLDER, Scalars
-from nas.latency import within_latencies
+from nas.latency.tables import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
 from nas.runs.records.data import write_data
 from nas.train.config import SupernetConfig, TrainingConfig

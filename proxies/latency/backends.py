@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from proxies.latency.int8 import int8_graph
 from proxies.latency.memory import kept_memory
-from proxies.target import INT8_BACKEND, Target, TargetError
+from proxies.target import DEVICES, INT8_BACKEND, Target, TargetError
 from space.errors import UserError, one_line
 
 Run = Callable[[Any], Any]
@@ -37,6 +37,8 @@ class BackendError(UserError):
 
 def backend_of(target: Target) -> Backend:
     """The backend of a target; TargetError where this machine does not have it."""
+    if target.is_imported:
+        raise TargetError(f"{target}: got an imported device, which this machine cannot measure on, expected {' or '.join(DEVICES)}")
     kinds: dict[str, Callable[[Target], Backend]]
     kinds = {"eager": Eager, "compile": Compiled, "ort": OnnxRuntime, INT8_BACKEND: OnnxRuntimeInt8}
     return kinds[target.backend](target)
@@ -229,14 +231,7 @@ class OnnxRuntime(Backend):
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.target.device)
 
     def _exported(self, module: nn.Module, example: Example) -> bytes:
-        dtype = _DTYPES[self.target.precision]
-        typed = [tensor.to(dtype) for tensor in example] if isinstance(example, list) else example.to(dtype)
-        with TemporaryDirectory() as folder, warnings.catch_warnings():
-            # The exporter by tracing is deprecated; it takes a tenth of the other's time, and a table needs two hundred graphs.
-            warnings.simplefilter("ignore")
-            path = Path(folder) / "graph.onnx"
-            torch.onnx.export(module.to(dtype), (typed,), path, input_names=_names(example), output_names=["y"], dynamo=False)
-            return path.read_bytes()
+        return onnx_graph(module, example, _DTYPES[self.target.precision])
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
@@ -245,6 +240,17 @@ class OnnxRuntimeInt8(OnnxRuntime):
     def _exported(self, module: nn.Module, example: Example) -> bytes:
         arrays = [tensor.numpy() for tensor in (example if isinstance(example, list) else [example])]
         return int8_graph(super()._exported(module, example), dict(zip(_names(example), arrays, strict=True)))
+
+
+def onnx_graph(module: nn.Module, example: Example, dtype: torch.dtype = torch.float32) -> bytes:
+    """A module as an ONNX graph for inputs shaped as the example, `x` or `x0`, `x1`, ..., with the output `y`."""
+    typed = [tensor.to(dtype) for tensor in example] if isinstance(example, list) else example.to(dtype)
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The exporter by tracing is deprecated; it takes a tenth of the other's time, and a table needs two hundred graphs.
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(module.to(dtype), (typed,), path, input_names=_names(example), output_names=["y"], dynamo=False)
+        return path.read_bytes()
 
 
 def _names(example: Example) -> list[str]:

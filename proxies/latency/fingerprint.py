@@ -15,14 +15,22 @@ from space.search_space import SearchSpace
 
 
 def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
-    """Facts by name, readable. A table is good where all are equal."""
+    """Facts by name, readable. A table is good where all are equal; an imported table is good on any machine."""
+    if target.is_imported:
+        return subject_of(space, target)
     libraries = ["torch"] + (["onnxruntime"] if target.is_onnx else [])
     return subject_of(space, target) | {"device": _device_name(target)} | {library: version(library) for library in libraries}
 
 
 def subject_of(space: SearchSpace, target: Target) -> dict[str, str]:
     """The entries of a fingerprint that do not depend on the machine: target and space."""
-    return {"target": str(target), "space": f"{space.name} {_digest(space.model_dump(exclude={'name'}))}"}
+    named = name_on_any_data(space) if target.is_imported else f"{space.name} {_digest(space.model_dump(exclude={'name'}))}"
+    return {"target": str(target), "space": named}
+
+
+def name_on_any_data(space: SearchSpace) -> str:
+    """A space's name and digest whatever classes and channels it has: imported latencies were measured before anyone knew the data."""
+    return f"{space.name} {_digest(space.model_dump(exclude={'name', 'num_classes', 'in_chans'}))}"
 
 
 def key_of_fingerprint(fingerprint: dict[str, str]) -> str:

@@ -23,7 +23,7 @@ from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import SHORT, Effort, OnProgress, label_of, measure_architectures, measure_rounds
 from proxies.latency.reference_clock import BUSY, Measured, Nanoseconds, ReferenceClock, Repeats
-from proxies.target import Target
+from proxies.target import DEVICES, Target
 from space.architecture import Architecture
 from space.errors import SpaceError, UserError
 from space.files import load_value, write_atomically
@@ -77,18 +77,21 @@ class Record(Value):
         parts: nanoseconds by part.
         networks: whole networks that the sums are fitted to.
         failures: why other networks, drawn for the same purpose, could not run on the target.
-        reference: what all latencies are scaled by.
+        reference: what all latencies are scaled by; none of an imported table.
         drift: by how much the machine's speed changed meanwhile, relative.
         fitted: what all hosts predict with; by default each host fits by itself.
+        num_classes, in_chans: of the measured networks, in an imported table.
     """
 
     fingerprint: dict[str, str]
-    reference: ReferenceClock
+    reference: ReferenceClock | None = None
     drift: Annotated[float, Field(ge=0)]
     parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=MIN_NETWORKS, strict=False)]
     failures: Annotated[tuple[str, ...], Field(strict=False)] = ()
     fitted: Fitted | None = None
+    num_classes: Annotated[int, Field(ge=1)] | None = None
+    in_chans: Annotated[int, Field(ge=1)] | None = None
 
 
 class Unfinished(Value):
@@ -119,7 +122,7 @@ class LatencyTable:
     """Predicts latencies of a space's members on a target.
 
     Attributes:
-        space, target: what the table is for.
+        space, target: what the table is for; an imported table's space has the classes and channels that were measured.
         quantity: of the latencies, as budgets name it.
         cost: the predictions as terms over the space's slots; a member's sum is what `predict` says.
         errors: of predictions for each measured network by a fit to the others.
@@ -167,6 +170,8 @@ class LatencyTable:
 
     def predict(self, architecture: Architecture) -> int:
         """Nanoseconds that a member's network takes; SpaceError for what is no member."""
+        if self.target.is_imported:
+            architecture = architecture.replace(num_classes=self.space.num_classes, in_chans=self.space.in_chans)
         try:
             return self._constant + sum(self._costs[key_of(part)] for part in architecture.parts)
         except KeyError as error:
@@ -206,13 +211,16 @@ def open_table(
         draw: draws the networks that the sums are fitted to; by default evenly from the space.
         seed: for these draws, and for the order of measurements.
 
-    Raises LatencyError for a file from another device, library or space, TargetError where this machine lacks the target, and
-    BackendError where the backend cannot run a part of the space.
+    Raises LatencyError for a file from another device, library or space, and where the latencies of a named device were not imported,
+    TargetError where this machine lacks the target, and BackendError where the backend cannot run a part of the space.
     """
-    backend_of(target)
+    if not target.is_imported:
+        backend_of(target)
     path = table_path(space, target, place)
     if path.exists():
         return read_table(space, target, path, fingerprint_of(space, target))
+    if target.is_imported:
+        raise LatencyError(_not_imported(space, target, path))
     parts = SpaceParts(space)
     # A folder that cannot be written to is an error here, before anything slow.
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +240,12 @@ def read_table(space: SearchSpace, target: Target, path: Path, expected: Mapping
 
     Raises LatencyError for another fingerprint or other parts, SpaceError for a file that holds no table.
     """
-    record, parts = load_value(Record, path, SCHEMA), SpaceParts(space)
+    record = load_value(Record, path, SCHEMA)
+    if target.is_imported != (record.reference is None):
+        raise LatencyError(f"{path}: reference: got {'none' if record.reference is None else 'one'}, expected the table of {target}")
+    if record.num_classes is not None and record.in_chans is not None:
+        space = space.replace(num_classes=record.num_classes, in_chans=record.in_chans)
+    parts = SpaceParts(space)
     differing = [name for name in expected if record.fingerprint.get(name) != expected[name]]
     if differing or record.parts.keys() != parts.parts.keys():
         name = differing[0] if differing else "parts"
@@ -271,6 +284,14 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
 def unfinished_path(path: Path) -> Path:
     """The file of an unfinished table."""
     return path.with_name(f"{path.stem}.unfinished.json")
+
+
+def _not_imported(space: SearchSpace, target: Target, path: Path) -> str:
+    """That there are no latencies of a named device, what there is instead, and what to do."""
+    others = sorted({file.name.split(f"-{target}-")[0] for file in path.parent.glob(f"*-{target}-*.json")})
+    there = f" but of {', '.join(others)}" if others else ""
+    known = f"{' or '.join(DEVICES)}, or latencies imported before: python -m nas.latency import FILE --name {target}"
+    return f"{target}: got no latencies of the space {space.name} on a device of this name{there}, expected {known}"
 
 
 def _measured_record(

@@ -22,8 +22,10 @@ import torch
 from safetensors.torch import save_file
 from timm.models import save_for_hf
 
+from space.files import load_space
 from tests.commands import COMMANDS, ROOT, exit_code
 from tests.documents import commands, links, snippets
+from tests.nas.kits import made_up_report, write_report
 from tests.nas.small_search import BUDGET, SPACE
 from tests.pictures import write_pictures
 from tests.postgresql import free_port
@@ -47,6 +49,9 @@ EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/ret
 SEARCH_STREETS = f"{PYTHON}search --space tiny-seg --budget 250MFLOPs --data path/to/streets --out runs/streets"
 RETRAIN_STREETS = f"{PYTHON}retrain runs/streets/best.yaml --data path/to/streets"
 SCENES = "--trials 2 --steps 2 --batch-size 4 --workers 1 --halving-candidates 0 --floor 0.4 --image-size 64"
+IMPORT_PHONE = f"{PYTHON}latency import latencies.json --name pixel8"
+IMPORT_SMALL = "--space tiny.yaml --latency-tables tables"
+SEARCH_PHONE = f"{PYTHON}search --budget \"4.5GFLOPs 90ms@pixel8\" --data path/to/train --out runs/phone"
 SEARCH_SHARED = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out shared/mine --storage {DOCUMENTED_STORAGE}"
 
 
@@ -78,6 +83,11 @@ SMALL = {
     f"{PYTHON}search --budget \"4.5GFLOPs 90ms@cpu:1t:bs1\" --data path/to/train --out runs/fast": Small(
         f"{TRIALS} {SUPERNET} --workers 1 --latency-tables tables --budget '{BUDGET} 90ms@cpu:1t:bs1'", is_long=True
     ),
+    f"{PYTHON}latency kit --space hybrid-224 --out kit": Small("--space tiny.yaml --networks 4"),
+    IMPORT_PHONE: Small(IMPORT_SMALL),
+    SEARCH_PHONE: Small(f"{TRIALS} {SUPERNET} --workers 1 --latency-tables tables --budget '{BUDGET} 90ms@pixel8'"),
+    f"{PYTHON}latency verify runs/phone --out kit-of-winners": Small("--out winners", after=SEARCH_PHONE),
+    f"{PYTHON}latency import kit-of-winners/latencies.json": Small(),
     f"{PYTHON}search --budget 4.5GFLOPs --objectives accuracy params --data path/to/train --out runs/front": Small(
         f"{IN_SPACE} --trials 3 {SUPERNET} --workers 1", is_long=True
     ),
@@ -141,11 +151,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_ade20k(place / "path" / "to" / "streets", {"training": 20, "validation": 4})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        for command in (SEARCH_MINE, RETRAIN_MINE):
+        write_reports(place)
+        for command in (SEARCH_MINE, RETRAIN_MINE, IMPORT_PHONE):
             run(command, SMALL[command].options)
         save_for_hf(timm.create_model("test_resnet", num_classes=3), "exported/davit", safe_serialization=True)
     shutil.copytree(place / "runs" / "mine", place / "runs" / "hybrid-224-4.5GFLOPs-scattered-digits")
     return place
+
+
+def write_reports(place: Path) -> None:
+    """What a device's owner copies back: latencies of the space's parts, and of a search's winners."""
+    report = made_up_report(load_space(place / "tiny.yaml"))
+    write_report(place / "latencies.json", report)
+    network = report["networks"]["network-0"] | {"predicted_ms": 1.0, "limit_ms": 2.0}
+    (place / "kit-of-winners").mkdir()
+    verified = report | {"parts": {}, "networks": {"best": network}, "verifies": "pixel8"}
+    write_report(place / "kit-of-winners" / "latencies.json", verified)
 
 
 def run(command: str, options: str) -> None:

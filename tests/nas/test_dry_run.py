@@ -32,6 +32,7 @@ ARGUMENTS = {
     "draw": "run/best.yaml",
     "export": "run/best.yaml --weights run/best.safetensors --format timm",
     "join": "run",
+    "latency": "kit --space tiny.yaml --networks 4 --out kit",
     "profile": "run/best.yaml --parents",
     "report": "run --ablation",
     "retrain": "run/best.yaml --data images --epochs 1 --batch-size 8",

@@ -16,7 +16,7 @@ from rich.console import Console
 from nas import join
 from nas.cli.screen import Screen
 from nas.execution.loop import Deadline
-from nas.latency import LATENCY_FOLDER, keep_tables, limited, tables_of_run, within_latencies
+from nas.latency.tables import LATENCY_FOLDER, keep_tables, limited, tables_of_run, within_latencies
 from nas.runs.directory import open_run
 from nas.search.config import search_config_of
 from nas.search.evaluation import evaluate_proposals, evaluator_of, open_search
@@ -143,6 +143,8 @@ def test_joining_processes_predict_by_the_searchs_table(
 
 class OtherwiseFine:
     """A table on a device that cannot run some architectures, and takes 1 ms for any other."""
+
+    target = TARGET
 
     def __init__(self, *failing: Architecture) -> None:
         self.failing = failing

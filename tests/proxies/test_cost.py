@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxies.cost import Budget, BudgetError, Cost, latency_on, parse_budget
-from proxies.target import Target, TargetError, parse_target
+from proxies.target import IMPORTED, Target, TargetError, parse_target
 
 LIMITS = st.integers(1, 10**17)
 BUDGETS = st.one_of(
@@ -66,6 +66,8 @@ def test_what_is_no_budget_is_refused_with_the_units_there_are(text: str) -> Non
         ("250us@ort:2t", 250_000, Target(backend="ort", threads=2)),
         ("6ms@ort-int8:1t:bs1", 6_000_000, Target(backend="ort-int8")),
         ("3ms@bs4:compile:cuda", 3_000_000, Target("cuda", "compile", batch=4)),
+        ("20ms@Pixel8", 20_000_000, Target("pixel8", IMPORTED)),
+        ("20ms@jetson-nano_2.1", 20_000_000, Target("jetson-nano_2.1", IMPORTED)),
     ],
 )
 def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target) -> None:
@@ -76,8 +78,9 @@ def test_a_latency_names_its_target(text: str, nanoseconds: int, target: Target)
 
 
 @pytest.mark.parametrize(
-    "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0",
-             "12ms@cpu:fp16", "12ms@cpu:1t:2t", "12ms@ort-int8:cuda", "12ms@ort-int8:bf16"]
+    "text", ["12ms", "1\nms", "1ms@" + "c" * 5000, "12ms@", "12ms@1t:bs1", "12ms@tpu:1t", "12ms@cpu:cuda", "12ms@cpu:0t", "12ms@cpu:bs0",
+             "12ms@cpu:fp16", "12ms@cpu:1t:2t", "12ms@ort-int8:cuda", "12ms@ort-int8:bf16", "12ms@-", "12ms@a/b", "12ms@2t",
+             "12ms@" + "a" * 41]
 )
 def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
     with pytest.raises(BudgetError, match=r"^budget: got .*expected .*cpu") as error:
@@ -125,7 +128,7 @@ def test_a_decimal_comma_is_answered_with_a_point(text: str, meant: str) -> None
         parse_budget(text)
 
 
-TARGET_WORDS = st.sampled_from(["cpu", "cuda", "ort", "ort-int8", "1t", "2,5t", "bs1", "bs", "fp16", ""])
+TARGET_WORDS = st.sampled_from(["cpu", "cuda", "ort", "ort-int8", "pixel8", "1t", "2,5t", "bs1", "bs", "fp16", ""])
 
 
 @given(st.text(max_size=40) | st.lists(TARGET_WORDS).map(":".join))

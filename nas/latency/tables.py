@@ -70,6 +70,17 @@ def keep_tables(run: Path, tables: Mapping[str, LatencyTable]) -> None:
         write_table(table, _file(run, table.target))
 
 
+def check_imported(space: SearchSpace, budget: Budget, folder: Path | None, run: Path) -> None:
+    """LatencyError where a budget names a device whose latencies were not imported; nothing is measured.
+
+    Args:
+        folder, run: as of `within_latencies`.
+    """
+    for target in budget.targets.values():
+        if target.is_imported and not _file(run, target).exists():
+            open_table(space, target, folder)
+
+
 def tables_of_run(run: Path, space: SearchSpace, budget: Budget) -> dict[str, LatencyTable]:
     """The tables of a search, for every latency of its budget, by quantity; none for a budget without latencies.
 

@@ -1,0 +1,1 @@
+"""Latencies in budgets: tables that predict them, and kits that measure them on devices without this package."""

@@ -1,0 +1,98 @@
+"""`latencies.json`: what a kit's script, or another runtime's benchmark, reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from proxies.latency import LatencyError
+from proxies.latency.reference_clock import Measured
+from space.architecture import Architecture
+from space.errors import invalid
+from space.files import load_json
+from space.names import Name
+from space.registry import Value
+
+SCHEMA = "latencies/1"
+Milliseconds = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class Latency(Value):
+    """A graph's latency.
+
+    Args:
+        median_ms: of the repeats, milliseconds a pass of one image.
+        q1_ms, q3_ms: their quartiles; by default the median.
+        repeats: how many there were.
+    """
+
+    median_ms: Milliseconds
+    q1_ms: Milliseconds | None = None
+    q3_ms: Milliseconds | None = None
+    repeats: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Latency:
+        low, high = self.q1_ms or self.median_ms, self.q3_ms or self.median_ms
+        if not low <= self.median_ms <= high:
+            raise invalid(f"got the quartiles {low:g}, {self.median_ms:g} and {high:g} ms, expected them in rising order")
+        return self
+
+    @property
+    def measured(self) -> Measured:
+        """The latency as tables have it: the first quartile, and how much longer the median is."""
+        low = self.q1_ms or self.median_ms
+        return Measured(max(round(low * 1e6), 1), self.median_ms / low - 1, self.repeats)
+
+
+class NetworkLatency(Latency):
+    """A whole network's.
+
+    Args:
+        predicted_ms, limit_ms: in the report of a kit that verifies a search.
+    """
+
+    architecture: Architecture
+    predicted_ms: Milliseconds | None = None
+    limit_ms: Milliseconds | None = None
+
+
+class LatencyReport(Value):
+    """What a file holds.
+
+    Args:
+        space: its name and digest, see `name_on_any_data`.
+        device: facts about it, for people.
+        drift: by how much the device's pace changed meanwhile, relative; times are scaled to its faster phases.
+        parts, networks: by the names in the kit's manifest.
+        verifies: the device whose predictions are verified; by default the report is for a table.
+    """
+
+    space: str
+    device: dict[str, str | int | float]
+    drift: Annotated[float, Field(ge=0)] = 0.0
+    parts: dict[str, Latency]
+    networks: Annotated[dict[str, NetworkLatency], Field(min_length=1)]
+    verifies: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_predictions(self) -> LatencyReport:
+        for name, network in self.networks.items() if self.verifies else ():
+            if network.predicted_ms is None or network.limit_ms is None:
+                raise invalid(f"networks.{name:.60}: got no prediction and limit, expected predicted_ms and limit_ms as in the manifest")
+        return self
+
+
+def read_report(path: Path) -> LatencyReport:
+    """Read a report; SpaceError names the file and the key path of the first mistake."""
+    return load_json(LatencyReport, path, SCHEMA)
+
+
+def check_names(path: Path, group: str, found: set[str], expected: set[str]) -> None:
+    """LatencyError where a report lacks a graph, or has one that its kit has not."""
+    for names, got in ((expected - found, "no latency of"), (found - expected, "a latency of")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise LatencyError(f"{path}: {group}: got {got} {min(names)!r:.100}{more}, expected one of each of the {len(expected)} {group}")
