@@ -22,6 +22,7 @@ import numpy as np
 from nas.latency.__main__ import main as latency
 from nas.latency.importing import fitted_table
 from nas.latency.report import LatencyReport, read_report
+from nas.latency.verification import slowness_of, verified
 from nas.runs.records.tables import markdown_table
 from nas.search import search
 from proxies.band.architecture_band import ArchitectureBand
@@ -113,15 +114,13 @@ def results(
     name: str, budget: str, report: LatencyReport, winners: LatencyReport, table: LatencyTable, loads: Sequence[float]
 ) -> list[str]:
     """The section of a case."""
-    networks = winners.networks
-    predicted = np.array([network.predicted_ms for network in networks.values()], dtype=float)
-    found = np.array([network.measured.nanoseconds / 1e6 for network in networks.values()])
-    limits = np.array([network.limit_ms for network in networks.values()], dtype=float)
-    error, own = errors(predicted, found), table.errors
+    found = verified(winners)
+    error, own = errors(*(np.array([getattr(one, key) for one in found]) for key in ("predicted_ms", "measured_ms"))), table.errors
+    holding = sum(one.holds for one in found)
     rows = [
-        [label, f"{cost_of(network.architecture).macs / 1e6:,.1f}", f"{before:.3f}", f"{after:.3f}", f"{after / before - 1:+.1%}",
-         "yes" if after <= limit else "no"]
-        for (label, network), before, after, limit in zip(networks.items(), predicted, found, limits, strict=True)
+        [one.name, f"{cost_of(one.architecture).macs / 1e6:,.1f}", f"{one.predicted_ms:.3f}", f"{one.measured_ms:.3f}",
+         f"{one.measured_ms / one.predicted_ms - 1:+.1%}", "yes" if one.holds else "no"]
+        for one in found
     ]  # fmt: skip
     return [
         "",
@@ -129,12 +128,13 @@ def results(
         "",
         ", ".join(f"{key} {value}" for key, value in report.device.items())
         + f". The machine's load average was {', '.join(f'{load:.1f}' for load in loads)} before the kit, after it, and at the end. "
-        f"The pace of the reference network changed by {report.drift:.0%} in the first kit and by {winners.drift:.0%} in the second.",
+        f"The pace of the reference network changed by {report.drift:.0%} in the first kit and by {winners.drift:.0%} in the second, "
+        f"where it took {slowness_of(winners):.2f} times as long; latencies are scaled to the pace of the first.",
         "",
         f"The kit: {len(report.parts)} parts, {len(report.networks)} networks. Its own networks, each left out in turn: {own.mean:.1%} "
         f"mean error, rho {own.rank_correlation:.3f}; margin {table.margin():.3f}.",
         "",
-        f"**{(found <= limits).sum()} of {len(found)} found architectures hold the limit ({(found <= limits).mean():.0%}).** Predictions "
+        f"**{holding} of {len(found)} found architectures hold the limit ({holding / len(found):.0%}).** Predictions "
         f"err by {error.mean:.1%} on average.",
         "",
         *markdown_table(("", "MFLOPs", "predicted ms", "measured ms", "difference", "holds"), rows),

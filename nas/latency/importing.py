@@ -13,6 +13,7 @@ from nas.latency.verification import print_verification
 from proxies.band.space_cost import SpaceParts, key_of
 from proxies.latency import LatencyError, LatencyTable, table_path, write_table
 from proxies.latency.fingerprint import name_on_any_data, subject_of
+from proxies.latency.reference_clock import ReferenceClock
 from proxies.latency.table import MIN_NETWORKS, NetworkRecord, Record
 from proxies.target import Target, parse_target
 from space.files import load_space
@@ -67,10 +68,12 @@ def fitted_table(report: LatencyReport, space: SearchSpace, target: Target, path
     check_names(path, "parts", set(report.parts), set(parts.parts))
     if len(report.networks) < MIN_NETWORKS:
         raise LatencyError(f"{path}: networks: got {len(report.networks)}, expected {MIN_NETWORKS} or more")
+    reference = report.reference_network
     record = Record(
         fingerprint={name: str(fact) for name, fact in report.device.items()} | subject_of(space, target),
         parts={key: latency.measured.nanoseconds for key, latency in report.parts.items()},
         networks=tuple(_network_record(name, network, parts, path) for name, network in report.networks.items()),
+        reference=ReferenceClock(architecture=reference.architecture, nanoseconds=reference.measured.nanoseconds),
         drift=report.drift,
         num_classes=space.num_classes,
         in_chans=space.in_chans,

@@ -67,7 +67,9 @@ class LatencyReport(Value):
         device: facts about it, for people.
         drift: by how much the device's pace changed meanwhile, relative; times are scaled to its faster phases.
         parts, networks: by the names in the kit's manifest.
+        reference: name of the network whose time is compared where the device is measured again; by default the first one.
         verifies: the device whose predictions are verified; by default the report is for a table.
+        reference_ms: what the reference took when the table was measured, where one is verified.
     """
 
     space: str
@@ -75,14 +77,26 @@ class LatencyReport(Value):
     drift: Annotated[float, Field(ge=0)] = 0.0
     parts: dict[str, Latency]
     networks: Annotated[dict[str, NetworkLatency], Field(min_length=1)]
+    reference: str | None = None
     verifies: Name | None = None
+    reference_ms: Milliseconds | None = None
 
     @model_validator(mode="after")
-    def _check_predictions(self) -> LatencyReport:
-        for name, network in self.networks.items() if self.verifies else ():
-            if network.predicted_ms is None or network.limit_ms is None:
+    def _check_networks(self) -> LatencyReport:
+        if self.reference is not None and self.reference not in self.networks:
+            raise invalid(f"reference: got {self.reference!r:.60}, expected the name of one of the networks")
+        found = [name for name in self.networks if name != self.reference]
+        for name in found if self.verifies else ():
+            if self.networks[name].predicted_ms is None or self.networks[name].limit_ms is None:
                 raise invalid(f"networks.{name:.60}: got no prediction and limit, expected predicted_ms and limit_ms as in the manifest")
+        if self.verifies and not found:
+            raise invalid("networks: got the reference alone, expected what a search found")
         return self
+
+    @property
+    def reference_network(self) -> NetworkLatency:
+        """The network whose time tells how fast the device is."""
+        return self.networks[self.reference or next(iter(self.networks))]
 
 
 def read_report(path: Path) -> LatencyReport:

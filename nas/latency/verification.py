@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from nas.cli.console import table_of
 from nas.cli.progress import phase
@@ -20,8 +20,7 @@ from nas.runs.whole_folder import check_new_folder
 from proxies.cost import parse_budget
 from proxies.latency import LatencyError
 from proxies.latency.fingerprint import name_on_any_data
-from proxies.latency.fit import errors
-from proxies.macs import cost_of
+from space.architecture import Architecture
 from space.files import load_architecture, load_space
 
 if TYPE_CHECKING:
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
 
     from nas.latency.kit_folder import Graph
     from proxies.cost import Budget
-    from space.architecture import Architecture
 
+REFERENCE = "reference"
+"""Name of the network that was measured with the table, too."""
 FOUND = re.compile(r"best|(?:next|front)-(?P<rank>\d+)")
 """Names of the files in which a search writes what it found."""
 
@@ -54,11 +54,14 @@ def run_verify(config: VerifyConfig, console: Console) -> None:
         for name, architecture in found.items():
             yield graph_of_network(name, architecture, {"predicted_ms": table.predict(architecture) / 1e6, "limit_ms": limit_ms})
             advance()
+        yield graph_of_network(REFERENCE, table.reference.architecture)
+        advance()
 
-    median = sorted(found, key=lambda name: cost_of(found[name]).macs)[len(found) // 2]
-    answer = {"space": name_on_any_data(space), "verifies": str(table.target)}
-    with phase("graphs", len(found), console) as advance:
-        written = write_kit(config.out, graphs(), answer, median)
+    answer = {
+        "space": name_on_any_data(space), "verifies": str(table.target), "reference_ms": table.reference.nanoseconds / 1e6
+    }  # fmt: skip
+    with phase("graphs", len(found) + 1, console) as advance:
+        written = write_kit(config.out, graphs(), answer, REFERENCE)
     say_how_to_measure(console, config.out, written)
     console.print(f"then, here: python -m nas.latency import {config.out.name}/latencies.json", soft_wrap=True)
 
@@ -82,20 +85,51 @@ def _found_in(run: Path) -> dict[str, Architecture]:
     return {names[rank].stem: load_architecture(names[rank]) for rank in sorted(names, key=lambda rank: rank or 0)}
 
 
+@dataclass(frozen=True)
+class Verified:
+    """An architecture that a search found; milliseconds.
+
+    Args:
+        measured_ms: at the pace that the device had when its table was measured.
+    """
+
+    name: str
+    architecture: Architecture
+    predicted_ms: float
+    measured_ms: float
+    limit_ms: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within the limit."""
+        return self.measured_ms <= self.limit_ms
+
+
+def slowness_of(report: LatencyReport) -> float:
+    """How many times as long the device took as when its table was measured."""
+    return 1.0 if report.reference_ms is None else report.reference_network.measured.nanoseconds / 1e6 / report.reference_ms
+
+
+def verified(report: LatencyReport) -> list[Verified]:
+    """The architectures in the report of a kit that verifies a search."""
+    slowness, found = slowness_of(report), []
+    for name, network in report.networks.items():
+        if network.predicted_ms is not None and network.limit_ms is not None:
+            milliseconds = network.measured.nanoseconds / 1e6 / slowness
+            found.append(Verified(name, network.architecture, network.predicted_ms, milliseconds, network.limit_ms))
+    return found
+
+
 def print_verification(console: Console, report: LatencyReport) -> None:
     """Print predicted and measured latencies, and the share that keeps the limit."""
-    headings = ("", "predicted ms", "measured ms", "limit ms", "holds")
+    headings, found = ("", "predicted ms", "measured ms", "limit ms", "holds"), verified(report)
     table = table_of(headings, f"Predicted for {report.verifies}, measured there", texts=("", "holds"))
-    predicted, measured, holds = [], [], []
-    for name, network in report.networks.items():
-        assert network.predicted_ms is not None
-        assert network.limit_ms is not None
-        milliseconds = network.measured.nanoseconds / 1e6
-        predicted.append(network.predicted_ms)
-        measured.append(milliseconds)
-        holds.append(milliseconds <= network.limit_ms)
-        cells = (f"{network.predicted_ms:.3g}", f"{milliseconds:.3g}", f"{network.limit_ms:.3g}", "yes" if holds[-1] else "no")
-        table.add_row(name, *cells)
+    for one in found:
+        milliseconds = (f"{value:.3g}" for value in (one.predicted_ms, one.measured_ms, one.limit_ms))
+        table.add_row(one.name, *milliseconds, "yes" if one.holds else "no")
     console.print(table)
-    found = errors(np.array(predicted), np.array(measured))
-    console.print(f"{sum(holds)} of {len(holds)} hold the limit ({np.mean(holds):.0%}); predictions err by {found.mean:.1%} on average")
+    num_holding, off = sum(one.holds for one in found), [abs(one.predicted_ms / one.measured_ms - 1) for one in found]
+    share = f"{num_holding} of {len(found)} hold the limit ({num_holding / len(found):.0%})"
+    console.print(f"{share}; predictions err by {mean(off):.1%} on average", soft_wrap=True)
+    pace = "measured at the pace that the device had when its table was measured"
+    console.print(f"{pace}; now it takes {slowness_of(report):.2f} times as long", soft_wrap=True)

@@ -77,14 +77,14 @@ class Record(Value):
         parts: nanoseconds by part.
         networks: whole networks that the sums are fitted to.
         failures: why other networks, drawn for the same purpose, could not run on the target.
-        reference: what all latencies are scaled by; none of an imported table.
+        reference: what all latencies are scaled by.
         drift: by how much the machine's speed changed meanwhile, relative.
         fitted: what all hosts predict with; by default each host fits by itself.
         num_classes, in_chans: of the measured networks, in an imported table.
     """
 
     fingerprint: dict[str, str]
-    reference: ReferenceClock | None = None
+    reference: ReferenceClock
     drift: Annotated[float, Field(ge=0)]
     parts: dict[str, Nanoseconds]
     networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=MIN_NETWORKS, strict=False)]
@@ -241,8 +241,6 @@ def read_table(space: SearchSpace, target: Target, path: Path, expected: Mapping
     Raises LatencyError for another fingerprint or other parts, SpaceError for a file that holds no table.
     """
     record = load_value(Record, path, SCHEMA)
-    if target.is_imported != (record.reference is None):
-        raise LatencyError(f"{path}: reference: got {'none' if record.reference is None else 'one'}, expected the table of {target}")
     if record.num_classes is not None and record.in_chans is not None:
         space = space.replace(num_classes=record.num_classes, in_chans=record.in_chans)
     parts = SpaceParts(space)

@@ -31,7 +31,7 @@ def bare_python(folder: Path) -> Path:
 def measured(python: Path, kit: Path, *options: str) -> str:
     """Run a kit's script to its end; what it printed."""
     done = subprocess.run(
-        [python, "-I", str(kit / "measure.py"), *options], capture_output=True, text=True, timeout=120, check=False
+        [python, "-I", str(kit / "measure.py"), *options], capture_output=True, text=True, timeout=280, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -97,6 +97,8 @@ BAD: dict[str, tuple[Change, str]] = {
     "a network of no architecture": (lambda document: document["networks"]["network-0"].pop("architecture"), "missing key 'architecture'"),
     "a network of another space": (set_at("networks/network-0/architecture/num_classes", 77), "networks.network-0: got the part '"),
     "an unknown key": (set_at("colour", "red"), "unknown key 'colour'"),
+    "a reference that is not there": (set_at("reference", "magic"), "reference: got 'magic', expected the name of one of the networks"),
+    "a verification without predictions": (set_at("verifies", "pixel8"), "networks.network-0: got no prediction and limit, expected"),
     "a list": (set_at("parts", []), "parts: got [], expected a mapping"),
     "a drift below none": (set_at("drift", -0.5), "drift: got -0.5, expected a value greater than or equal to 0"),
 }

@@ -36,7 +36,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space, pictures, and the space's kit."""
     place = filled(tmp_path_factory.mktemp("kit"))
-    assert main(["kit", "--space", str(place / "tiny.yaml"), "--networks", "6", "--out", str(place / "kit")]) == 0
+    assert main(["kit", "--space", str(place / "tiny.yaml"), "--networks", "5", "--out", str(place / "kit")]) == 0
     return place
 
 
@@ -74,10 +74,12 @@ def test_a_search_keeps_the_latency_of_a_device_that_only_a_kit_has_met(
 
 def test_a_killed_measurement_continues(place: Path, python: Path) -> None:
     script, unfinished = place / "kit" / SCRIPT, place / "kit" / "latencies.unfinished.json"
+    unfinished.unlink(missing_ok=True)
     with subprocess.Popen([python, "-I", script, "--minutes", "9"], stdout=subprocess.DEVNULL) as process:
-        for _ in range(1200):
+        for _ in range(5000):
             if unfinished.exists():
                 break
+            assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     done = json.loads(unfinished.read_text())["rounds"]
