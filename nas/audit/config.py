@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nas.cli.backend_options import BackendOptions
-from nas.cli.options import REQUIRED, Derived, option
+from nas.cli.options import REQUIRED, Derived, option, quick_option
 
 
 def _resolved(value: Any) -> Path:
@@ -18,6 +19,9 @@ def _resolved(value: Any) -> Path:
 class AuditConfig(BackendOptions):
     """Everything that an audit depends on."""
 
+    of_quick: ClassVar[Mapping[str, Any]] = {"architectures": 8, "seeds": 1, "steps": 60, "long": 0.0, "short": (20,)}
+
+    quick: bool = quick_option("8 architectures and 60 steps, about 4 minutes on two cores after the default search")
     run: Path = option(REQUIRED, "directory of a search, or of a supernet's training", convert=_resolved)
     bench: Path = option(
         Derived(lambda config: config.run / "audit"), "folder of the sample and its trainings, which several runs may share (RUN/audit)",

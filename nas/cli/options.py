@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 from space.errors import UserError
 
 REQUIRED = MISSING
 """The default of an option that has to be given."""
+LAST = {"quick": 1, "dry_run": 2}
+"""Options that stand at the end of help, in their order."""
 
 
 class OptionError(UserError):
@@ -147,9 +149,20 @@ def option(default: Any, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"option": OptionRule(default=default, help=help, **more)})
 
 
+def quick_option(cost: str) -> Any:
+    """The field `quick` of a `Config` that has `of_quick`; `cost` says in words what such a run does and takes."""
+    return option(False, f"a small run, to try the command: {cost}; options that are given as well win", may_change=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The options of a command; its fields are made by `option`. OptionError where a value cannot be."""
+    """The options of a command; its fields are made by `option`. OptionError where a value cannot be.
+
+    Attributes:
+        of_quick: values of options that are not given, where `quick` is.
+    """
+
+    of_quick: ClassVar[Mapping[str, Any]] = {}
 
     dry_run: bool = option(False, "say what would be done, what it costs in time, memory and disk, and stop", may_change=True)
 
@@ -168,6 +181,11 @@ class Config:
         derived = {name for name, rule in options.items() if isinstance(rule.default, Derived) and name not in self.given}
         for name in options.keys() - derived:
             object.__setattr__(self, name, checked(name, options[name], getattr(self, name)))
+        if getattr(self, "quick", False):
+            quick = {name: value for name, value in self.of_quick.items() if name not in self.given}
+            derived -= quick.keys()
+            for name, value in quick.items():
+                object.__setattr__(self, name, checked(name, options[name], value))
         for name in (name for name in options if name in derived):
             object.__setattr__(self, name, options[name].default.value(self))
         self.check()
@@ -200,9 +218,9 @@ class Config:
 
 
 def options_of(kind: type[Config]) -> dict[str, OptionRule]:
-    """The options of a config by name, in order; `dry_run`, which all commands share, comes last."""
+    """The options of a config by name, in order; `quick` and `dry_run`, which commands share, come last."""
     hints = get_type_hints(kind)
-    described = sorted((each for each in fields(kind) if "option" in each.metadata), key=lambda each: each.name == "dry_run")
+    described = sorted((each for each in fields(kind) if "option" in each.metadata), key=lambda each: LAST.get(each.name, 0))
     return {each.name: _typed(each.metadata["option"], hints[each.name]) for each in described}
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nas.cli.backend_options import BackendOptions
 from nas.cli.data_option import TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of
-from nas.cli.options import REQUIRED, Derived, OptionError, option
+from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
 from nas.retrain.config import RecipeChoice
 
 
@@ -23,6 +24,9 @@ def _default_out(config: CompareConfig) -> Path:
 class CompareConfig(BackendOptions, RecipeChoice, TargetChoice):
     """Everything that a comparison depends on."""
 
+    of_quick: ClassVar[Mapping[str, Any]] = {"epochs": 1, "seeds": 1}
+
+    quick: bool = quick_option("an epoch, a seed and one random network, about 4 minutes on two cores after the default search")
     subject: Any = option(
         REQUIRED, "directory of a search that has ended, or an architecture: a YAML file, or a published network's name",
         is_positional=True, convert=given_architecture, may_change=True,
@@ -34,8 +38,8 @@ class CompareConfig(BackendOptions, RecipeChoice, TargetChoice):
     image_size: int | None = option(None, "side in pixels (the search's, or the data's own)", at_least=32)
     seeds: int = option(3, "retrainings of each", at_least=1, may_change=True)
     random: int = option(
-        Derived(lambda config: 5 if config.run is not None else 0), "how many to draw at random inside the budget of a search (5)",
-        at_least=0, may_change=True,
+        Derived(lambda config: 0 if config.run is None else 1 if config.quick else 5),
+        "how many to draw at random inside the budget of a search (5)", at_least=0, may_change=True,
     )  # fmt: skip
     latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", metavar="FOLDER", may_change=True)
     out: Path = option(Derived(_default_out), "the comparison's directory (RUN/comparison)", convert=lambda value: Path(value).resolve())

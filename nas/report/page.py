@@ -13,6 +13,7 @@ from markupsafe import Markup
 from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
 from nas.report.figures import Series
+from nas.report.final_training import outcome_in_words
 from nas.report.findings import Findings, read_findings
 from nas.report.importance import LEAST_TRIALS
 from nas.report.wording import mixers_in_words, sentence_case
@@ -43,6 +44,7 @@ def page_of(findings: Findings) -> str:
     return template.render(
         found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words,
         sentence_case=sentence_case,
+        outcome=outcome_in_words(findings.halving) if findings.halving and findings.halving.finished else "",
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
-from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
+from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option, quick_option
 from space.pretrained.fetching import NamedWeights
 from space.pretrained.sources import SOURCES
 
@@ -84,6 +85,9 @@ class RecipeChoice(Config):
 class RetrainConfig(RecipeChoice, TargetChoice):
     """Everything that a retraining depends on."""
 
+    of_quick: ClassVar[Mapping[str, Any]] = {"epochs": 3}
+
+    quick: bool = quick_option("3 epochs, about 2 minutes on two cores with the default data")
     architecture: Any = option(
         REQUIRED, "YAML file, such as a search's best.yaml, or a published network's name", is_positional=True, convert=given_architecture,
         may_change=True,

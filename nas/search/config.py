@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.cli.backend_options import WHERE as BACKEND
 from nas.cli.backend_options import BackendOptions
-from nas.cli.options import REQUIRED, Derived, OptionError, option
+from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
 from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
 from nas.runs.storage_url import checked_url, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
@@ -37,6 +37,9 @@ class SearchConfig(BackendOptions, SupernetConfig):
     """Everything that a search depends on."""
 
     of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "gpus_per_worker")
+    of_quick: ClassVar[Mapping[str, Any]] = {"steps": 60, "trials": 16, "halving_steps": 20, "standalone_steps": 20}
+
+    quick: bool = quick_option("60 steps, 16 trials, about 2 minutes on two cores with the default data")
 
     budget: str = option(REQUIRED, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
     objectives: tuple[str, ...] = option(("accuracy",), "accuracy, and costs to trade it against", group=WHAT, choices=OBJECTIVES)

@@ -113,7 +113,9 @@ def _train_alone(
     best = [one.result for one in measured[: config.halving_candidates]]
     numbers = {one.result.number for one in measured}
     # Where a latency is promised, none drawn at random takes part: nobody has measured it.
-    drawn = None if study.band.budget.targets else next((one for one in study.random_draws() if one.number not in numbers), None)
+    draws = [] if study.band.budget.targets else [one for one in study.random_draws() if one.number not in numbers]
+    # The first, not the best of them: that would be no random one.
+    drawn = min(draws, key=lambda one: one.index, default=None)
     candidates = candidates_of(best, drawn, parents, study.results(), supernet_run)
     steps = steps_of_rungs(config.halving_steps, len(candidates))
     conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)

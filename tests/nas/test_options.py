@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
+from nas.audit.config import AuditConfig
 from nas.cli.command_line import ConfigParser
-from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option
+from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option, options_of, quick_option
+from nas.compare.config import CompareConfig
+from nas.retrain.config import RetrainConfig
+from nas.search.config import SearchConfig
 from tests.test_layers import modules_loaded_by
 
 HOW = Group("how", "and for how long")
@@ -25,6 +31,9 @@ def even(value: Any) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Baking(Config):
+    of_quick: ClassVar[Mapping[str, Any]] = {"loaves": 1, "out": "shelf"}
+
+    quick: bool = quick_option("a loaf, ten minutes")
     bread: Path = option(REQUIRED, "what to bake", is_positional=True)
     others: tuple[str, ...] = option((), "what else", is_positional=True, nargs="*", metavar="bread")
     loaves: int = option(2, "how many", group=HOW, at_least=1)
@@ -92,7 +101,7 @@ def test_a_command_line_and_a_caller_make_the_same_config() -> None:
 def test_what_is_not_given_is_as_declared() -> None:
     assert line("rye").values() == Baking(bread=Path("rye")).values() == {
         "bread": Path("rye"), "others": (), "loaves": 2, "share": 0.5, "minutes": None, "oven": "gas", "logs": None, "seeds": (1,),
-        "cover": True, "toppings": (), "dark": False, "dry_run": False, "out": Path("oven/rye"),
+        "cover": True, "toppings": (), "dark": False, "quick": False, "dry_run": False, "out": Path("oven/rye"),
     }  # fmt: skip
     assert Baking(bread="rye", minutes=None, out=None).given == {"bread"}
 
@@ -151,6 +160,23 @@ def test_commands_share_options_and_may_have_their_own_defaults() -> None:
 def test_an_unknown_option_is_refused_with_those_there_are() -> None:
     with pytest.raises(OptionError, match=r"^loafs: got an option that there is not, expected one of bread, others, loaves"):
         Baking(bread="rye", loafs=3)
+
+
+def test_a_quick_run_is_small_where_nothing_else_is_asked_for() -> None:
+    assert (Baking(bread="rye").loaves, Baking(bread="rye", quick=True).loaves) == (2, 1)
+    assert Baking(bread="rye", quick=True, loaves=2).loaves == 2
+    # Also in place of a default that is computed, and what it sets is not taken for given.
+    quick = Baking(bread="rye", quick=True)
+    assert (quick.out, quick.given) == (Path("shelf"), {"bread", "quick"})
+    assert Baking.restored(quick.values()) == quick
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, RetrainConfig, CompareConfig, AuditConfig], ids=lambda kind: kind.__name__)
+def test_long_commands_say_what_their_quick_runs_take(kind: type[Config]) -> None:
+    options = options_of(kind)
+    assert kind.of_quick
+    assert kind.of_quick.keys() <= options.keys()
+    assert re.search(r"about \d+ minutes on two cores", options["quick"].help)
 
 
 def test_help_tells_groups_defaults_and_choices() -> None:

@@ -136,6 +136,7 @@ def test_a_search_ends_with_a_page_about_it(searched: Path) -> None:
     page = page_of(searched / "run")
     assert "was not measured; nas.audit does that" in page.text
     assert "Successive halving: trained alone" in page.text
+    assert "Trained alike from scratch for 2 steps with 2 seeds, accuracy on 12 test images" in page.text
     assert page.tags["svg"] >= 4
 
 

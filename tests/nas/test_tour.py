@@ -1,4 +1,4 @@
-"""From a folder of photographs to a class name in foreign code: search, retrain, export, and what the export's README says."""
+"""From a folder of photographs to a class name in foreign code, and the quick start, which writes its own page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from docs import quick_start
 from nas.export.__main__ import main as export
 from nas.retrain.__main__ import main as retrain
 from nas.search.__main__ import main as search
@@ -93,3 +94,20 @@ def test_a_stranger_reads_the_class_names_of_photographs(photographs: Path, tmp_
         )  # fmt: skip
         assert run_alone.stderr == ""
         assert run_alone.stdout.strip() == scene
+
+
+@pytest.mark.soak
+def test_the_quick_start_leads_to_an_onnx_file_and_writes_its_page(tmp_path: Path) -> None:
+    (tmp_path / "tour.yaml").write_text(SPACE)
+    search = f"--space {tmp_path}/tour.yaml --budget 2MFLOPs --floor 0.3 --trials 3 --steps 2 --batch-size 8 --data digits"
+    arguments = ["--folder", str(tmp_path / "tour"), "--page", str(tmp_path / "page.md")]
+    arguments += ["--search", f"{search} --halving-steps 2 --out {quick_start.RUN}", "--retrain", "--data digits --epochs 1"]
+    quick_start.main(arguments)
+    assert list((tmp_path / "tour").rglob("*.onnx"))
+    page = (tmp_path / "page.md").read_text()
+    assert re.findall(r"^\$ (.+)", page, re.MULTILINE)[1:] == [step.command for step in quick_start.STEPS]
+    assert str(tmp_path) not in page.replace(search, "")
+    # What was done is not done again.
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "tour").rglob("*")}
+    quick_start.main(arguments)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "tour").rglob("*")} == before
