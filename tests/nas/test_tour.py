@@ -97,11 +97,12 @@ def test_a_stranger_reads_the_class_names_of_photographs(photographs: Path, tmp_
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_the_quick_start_leads_to_an_onnx_file_and_writes_its_page(tmp_path: Path) -> None:
     (tmp_path / "tour.yaml").write_text(SPACE)
     search = f"--space {tmp_path}/tour.yaml --budget 2MFLOPs --floor 0.3 --trials 3 --steps 2 --batch-size 8 --data digits"
     arguments = ["--folder", str(tmp_path / "tour"), "--page", str(tmp_path / "page.md")]
-    arguments += ["--search", f"{search} --halving-steps 2 --out {quick_start.RUN}", "--retrain", "--data digits --epochs 1"]
+    arguments += ["--search", f"{search} --halving-steps 2 --workers 1 --out {quick_start.RUN}", "--retrain", "--data digits --epochs 1"]
     quick_start.main(arguments)
     assert list((tmp_path / "tour").rglob("*.onnx"))
     page = (tmp_path / "page.md").read_text()
