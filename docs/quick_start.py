@@ -51,8 +51,8 @@ STEPS = (
     ),
     Step("Look at the winner", f"{PYTHON} -m nas.draw {RUN}/best.yaml -o best.svg", "Rows are stages, boxes are blocks."),
     Step(
-        "Train it", f"{PYTHON} -m nas.retrain {RUN}/best.yaml --epochs 3",
-        "Three epochs are for the tour. Leave out `--epochs 3` for the thirty of the recipe.",
+        "Train it", f"{PYTHON} -m nas.retrain {RUN}/best.yaml --quick",
+        "Three epochs are for the tour. Leave out `--quick` for the thirty of the recipe.",
     ),
     Step(
         "Export it",
