@@ -34,6 +34,8 @@ from supernet.slices import update
 CASES = ("hybrid-32:32", "hybrid-32:64", "hybrid-32:128", "hybrid-224:32")
 NUM_ARCHITECTURES = 20
 """More than a supernet caches, so that every step prepares its path."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of logits and targets; a scalar."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,13 @@ def measure(case: str, args: argparse.Namespace) -> Row:
     return Row(case, 1000 * statistics.median(plain for _, plain in pairs), median, (low, high), memory, len(pairs))
 
 
-def step_of_network(architecture: Architecture, images: Tensor, labels: Tensor) -> Callable[[], None]:
+def step_of_network(architecture: Architecture, images: Tensor, targets: Tensor, loss: Loss = F.cross_entropy) -> Callable[[], None]:
     """One step of a plain network, as anyone would write it."""
     network = build_network(architecture).to(images.device).train()
     optimizer = create_optimizer_v2(network, "adamw", lr=1e-4, weight_decay=0.05, fused=True)
 
     def step() -> None:
-        F.cross_entropy(network(images), labels).backward()
+        loss(network(images), targets).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
