@@ -23,13 +23,26 @@ SUM_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
+class SourceTrials:
+    """Completed trials of another study with the same space and the same evaluator, in another budget for instance.
+
+    Args:
+        members: canonical rows (n, slots); they may lie outside the band.
+        values: (n, objectives), as Optuna has them.
+    """
+
+    members: Members
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class ObservedTrials:
     """What one proposal may know of its study.
 
     Args:
         study: the same object for all that one sampler observes of one study.
         index: of the proposal.
-        indices: proposal indices of the completed trials that it may know, (n,), ascending.
+        indices: proposal indices of the completed trials that it may know, (n,), ascending. Source trials come first, below 0.
         members: of these trials, (n, slots).
         values: of these trials, (n, objectives), as Optuna has them.
         directions: of the objectives.
@@ -54,6 +67,11 @@ class ObservedTrials:
     rng: random.Random
     earlier: Callable[[int], ObservedTrials]
 
+    @property
+    def num_source(self) -> int:
+        """How many of the members are those of source trials."""
+        return int(np.searchsorted(self.indices, 0))
+
     def is_taken(self, key: bytes) -> bool:
         """Whether any trial has the member with this key."""
         return key in self.finished or key in self.unfinished
@@ -74,9 +92,12 @@ class TrialReader:
         directions: of the study's objectives.
         seed: of the proposals' generators.
         staleness: proposal N knows the values of the trials up to N - staleness.
+        source: what every proposal knows besides.
     """
 
-    def __init__(self, rows: Rows, directions: Sequence[StudyDirection], seed: int, staleness: int = 1) -> None:
+    def __init__(
+        self, rows: Rows, directions: Sequence[StudyDirection], seed: int, staleness: int = 1, source: SourceTrials | None = None
+    ) -> None:
         self._rows = rows
         self._directions = tuple(directions)
         self._seed = seed
@@ -89,10 +110,10 @@ class TrialReader:
         # Of finished trials.
         self._finished: dict[bytes, int] = {}
         self._by_index: dict[int, Members] = {}
-        # Of completed trials, by proposal index.
-        self._indices = np.empty(0, dtype=np.int64)
-        self._members = np.empty((0, len(rows.names)), dtype=np.int64)
-        self._values = np.empty((0, len(self._directions)))
+        # Of completed trials, by proposal index; those of source trials are negative.
+        self._members = np.empty((0, len(rows.names)), dtype=np.int64) if source is None else source.members
+        self._values = np.empty((0, len(self._directions))) if source is None else source.values
+        self._indices = np.arange(-len(self._members), 0)
 
     def observe(self, trials: Sequence[FrozenTrial], index: int, own: int | None = None) -> ObservedTrials:
         """What a proposal may know.

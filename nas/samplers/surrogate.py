@@ -116,7 +116,7 @@ class SurrogateSampler(InBandSampler):
         seed = trials.rng.getrandbits(64)
         key = trials.study, trials.index, len(trials.members), trials.pending.tobytes()
         if self._last_start is None or self._last_start[0] != key:
-            observed, count = _best_and_latest(trials.scores, MAX_OBSERVED), len(trials.members)
+            observed, count = _best_and_latest(trials.scores, trials.num_source, MAX_OBSERVED), len(trials.members)
             factor = CholeskyFactor.of(self._features(trials.members[observed]), self._kernel(trials))
             posterior, parents = self._posterior(trials, observed, count, factor)
             rng = np.random.default_rng(seed)
@@ -138,8 +138,9 @@ class SurrogateSampler(InBandSampler):
         if len(added):
             factor = factor.extended(self._features(added))
         observed = np.concatenate((observed, np.arange(num_completed, len(trials.members))))
-        posterior = GaussianProcess(factor, _standardised(trials.scores)[observed])
-        return posterior, trials.members[observed[np.argsort(-posterior.fitted, kind="stable")[:PARENTS]]]
+        posterior = GaussianProcess(factor, _standardised(trials.scores, trials.num_source)[observed])
+        best_first = trials.members[observed[np.argsort(-posterior.fitted, kind="stable")]]
+        return posterior, best_first[self.band.admits(best_first)][:PARENTS]
 
     def _maximise_acquisition(
         self, posterior: GaussianProcess, parents: Members, pool: Members, generations: int, trials: ObservedTrials,
@@ -168,8 +169,9 @@ class SurrogateSampler(InBandSampler):
         key = trials.study, count, int(trials.indices[count - 1]), trials.index if len(trials.directions) > 1 else None
         if self._last_kernel[0] != key:
             members, scores = trials.members[:count], trials.scores[:count]
-            observed = _best_and_latest(scores, MAX_FITTED)
-            self._last_kernel = key, fit_kernel(self._features(members[observed]), _standardised(scores)[observed])
+            num_source = min(trials.num_source, count)
+            observed = _best_and_latest(scores, num_source, MAX_FITTED)
+            self._last_kernel = key, fit_kernel(self._features(members[observed]), _standardised(scores, num_source)[observed])
         return self._last_kernel[1]
 
     @cached_property
@@ -184,22 +186,38 @@ class SurrogateSampler(InBandSampler):
         return np.array([self.band.sample(rng) for _ in range(RANDOM_POOL)])
 
 
-def _standardised(scores: Floats) -> Floats:
-    """Scores (n,) with the median at 0, in standard deviations as the better half has them, not below WORST."""
+def _standardised(scores: Floats, num_source: int) -> Floats:
+    """Scores (n,) with the median at 0, in standard deviations as the better half has them. None lies below WORST in its own study."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return np.zeros(len(scores))
-    median, high = np.interp((0.5, 0.9), np.linspace(0, 1, len(finite)), np.sort(finite))
+    parts = [_clipped(part) for part in np.split(scores, [num_source])]
+    median, deviation = _median_and_deviation(np.concatenate(parts))
+    return (np.concatenate(parts) - median) / deviation
+
+
+def _clipped(scores: Floats) -> Floats:
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return scores
+    median, deviation = _median_and_deviation(finite)
+    return np.clip(scores, median + WORST * deviation, finite.max())
+
+
+def _median_and_deviation(scores: Floats) -> tuple[float, float]:
+    median, high = np.interp((0.5, 0.9), np.linspace(0, 1, len(scores)), np.sort(scores)).tolist()
     # The 0.9 quantile of a normal distribution lies 1.28 standard deviations above its median.
-    deviation = (high - median) / 1.28 or 1.0
-    return np.maximum((np.minimum(scores, finite.max()) - median) / deviation, WORST)
+    return median, (high - median) / 1.28 or 1.0
 
 
-def _best_and_latest(scores: Floats, count: int) -> Indices:
-    """Indices of at most `count` scores, in order: the latest, as half of them, and the best of the others."""
-    num_others = max(len(scores) - count // 2, 0)
-    best = np.argsort(-scores[:num_others], kind="stable")[: count - count // 2]
-    return np.concatenate((np.sort(best), np.arange(num_others, len(scores))))
+def _best_and_latest(scores: Floats, num_source: int, count: int) -> Indices:
+    """Indices of at most `count` scores, in order. Of the study's own: the latest, as half of them, and the best of the others. Where that
+    leaves places, the best of source trials, which come first among the scores."""
+    num_others = max(len(scores) - count // 2, num_source)
+    best = num_source + np.argsort(-scores[num_source:num_others], kind="stable")[: count - count // 2]
+    own = np.concatenate((np.sort(best), np.arange(num_others, len(scores))))
+    source = np.argsort(-scores[:num_source], kind="stable")[: count - len(own)]
+    return np.concatenate((np.sort(source), own))
 
 
 def _unseen(members: Members, seen: set[bytes], trials: ObservedTrials) -> Members:
