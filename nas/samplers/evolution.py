@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas.samplers.in_band import Candidates, InBandSampler
-from nas.samplers.observed_trials import ObservedTrials
+from nas.samplers.observed_trials import ObservedTrials, SourceTrials
 from nas.samplers.variation import offspring
 from proxies.band.band import Band
 
@@ -24,10 +24,10 @@ class AgingEvolutionSampler(InBandSampler):
     """
 
     def __init__(
-        self, band: Band, seed: int, *, staleness: int = 1, population: int = 32, tournament: int = 8, crossover: float = 0.25,
-        max_edits: int = 3,
+        self, band: Band, seed: int, *, staleness: int = 1, source: SourceTrials | None = None, population: int = 32,
+        tournament: int = 8, crossover: float = 0.25, max_edits: int = 3,
     ) -> None:  # fmt: skip
-        super().__init__(band, seed, staleness=staleness)
+        super().__init__(band, seed, staleness=staleness, source=source)
         self.population = population
         self.tournament = tournament
         self.crossover = crossover

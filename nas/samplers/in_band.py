@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 from threadpoolctl import ThreadpoolController
 
-from nas.samplers.observed_trials import Members, ObservedTrials, TrialReader, index_of
+from nas.samplers.observed_trials import Members, ObservedTrials, SourceTrials, TrialReader, index_of
 from proxies.band.band import Band
 from space.errors import UserError
 
@@ -67,12 +67,14 @@ class InBandSampler(BaseSampler, ABC):
         band: the members that may be proposed. `proxies.band.enumerated.band_of` makes one of a space, a cost and a budget.
         seed: of all randomness.
         staleness: at least 1.
+        source: trials of another study that proposals are learnt from, too. They are not members that the study has.
     """
 
-    def __init__(self, band: Band, seed: int, *, staleness: int = 1) -> None:
+    def __init__(self, band: Band, seed: int, *, staleness: int = 1, source: SourceTrials | None = None) -> None:
         self.band = band
         self.seed = seed
         self.staleness = staleness
+        self.source = source
         self._distributions = {name: CategoricalDistribution(options) for name, options in band.space.slots.items()}
         self.__setstate__({})
 
@@ -140,7 +142,7 @@ class InBandSampler(BaseSampler, ABC):
 
     def _reader(self, study: Study) -> TrialReader:
         if study not in self._readers:
-            self._readers[study] = TrialReader(self.band.rows, study.directions, self.seed, self.staleness)
+            self._readers[study] = TrialReader(self.band.rows, study.directions, self.seed, self.staleness, self.source)
         return self._readers[study]
 
     def __getstate__(self) -> dict[str, Any]:

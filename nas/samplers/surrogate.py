@@ -5,8 +5,8 @@
    count with their posterior mean, so that parallel proposals do not crowd ("kriging believer").
 2. The acquisition function is the upper confidence bound, posterior mean + beta * posterior standard deviation. Beta is 0.35 for each
    active slot, 4.5 at most: as in GP-UCB (Srinivas et al., https://arxiv.org/abs/0912.3995), more members need more exploration. An
-   evolutionary search maximises the bound: it starts from the trials with the highest posterior mean, and every member that it visits
-   lies in the band.
+   evolutionary search maximises the bound: it starts from the trials in the band with the highest posterior mean, and every member that
+   it visits lies in the band.
 3. The best candidate that no trial has is proposed.
 
 Each step is a function of the seed, of N and of these trials, not of what else has finished. So any number of workers, and a search
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from nas.samplers.gaussian_process import CholeskyFactor, Features, Floats, GaussianProcess, Kernel, fit_kernel
 from nas.samplers.in_band import Candidates, InBandSampler
-from nas.samplers.observed_trials import Members, ObservedTrials, keys_of
+from nas.samplers.observed_trials import Members, ObservedTrials, SourceTrials, keys_of
 from nas.samplers.variation import offspring
 from proxies.band.band import Band
 
@@ -74,7 +74,7 @@ class WarmStart:
 class SurrogateSampler(InBandSampler):
     """Proposes the member with the highest upper confidence bound under a Gaussian process.
 
-    It learns from all completed trials, enqueued ones included: architectures known to be good save evaluations.
+    It learns from all completed trials, enqueued ones and those of a source included: what is known beforehand saves evaluations.
 
     Args:
         n_startup_trials: completed trials before the first model, but no more than the space has slots; until then members are drawn at
@@ -85,10 +85,10 @@ class SurrogateSampler(InBandSampler):
     """
 
     def __init__(
-        self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10, max_beta: float = 4.5, generations: int = 5,
-        num_offspring: int = 150,
+        self, band: Band, seed: int, *, staleness: int = 1, source: SourceTrials | None = None, n_startup_trials: int = 10,
+        max_beta: float = 4.5, generations: int = 5, num_offspring: int = 150,
     ) -> None:  # fmt: skip
-        super().__init__(band, seed, staleness=staleness)
+        super().__init__(band, seed, staleness=staleness, source=source)
         self.n_startup_trials = min(n_startup_trials, len(band.rows.names))
         self.max_beta = max_beta
         self.generations = generations
@@ -128,7 +128,7 @@ class SurrogateSampler(InBandSampler):
     def _posterior(
         self, trials: ObservedTrials, observed: Indices, num_completed: int, factor: CholeskyFactor
     ) -> tuple[GaussianProcess, Members]:
-        """The Gaussian process given the completed trials, and the PARENTS of them with the highest posterior mean.
+        """The Gaussian process given the completed trials, and the PARENTS of them in the band with the highest posterior mean.
 
         Args:
             observed: indices of the trials that the factor is of.

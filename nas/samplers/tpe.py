@@ -14,7 +14,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers.in_band import Candidates, InBandSampler
-from nas.samplers.observed_trials import ObservedTrials
+from nas.samplers.observed_trials import ObservedTrials, SourceTrials
 from nas.samplers.variation import nearest_members
 from proxies.band.band import Band
 
@@ -28,8 +28,10 @@ class InBandTPESampler(InBandSampler):
         n_startup_trials: completed trials before the first model; until then members are drawn at random.
     """
 
-    def __init__(self, band: Band, seed: int, *, staleness: int = 1, n_startup_trials: int = 10) -> None:
-        super().__init__(band, seed, staleness=staleness)
+    def __init__(
+        self, band: Band, seed: int, *, staleness: int = 1, source: SourceTrials | None = None, n_startup_trials: int = 10
+    ) -> None:
+        super().__init__(band, seed, staleness=staleness, source=source)
         self.n_startup_trials = n_startup_trials
         self._copy: optuna.Study | None = None
         self._copied: ObservedTrials | None = None

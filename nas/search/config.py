@@ -51,6 +51,10 @@ class SearchConfig(BackendOptions, SupernetConfig):
                                    convert=lambda value: Path(value).resolve(), metavar="DIR")  # fmt: skip
     trials: int = option(60, "architectures to evaluate", group=HOW, at_least=1, may_change=True)
     sampler: str = option(SAMPLERS[0], "what proposes architectures", group=HOW, choices=SAMPLERS)
+    learn_from: tuple[Path, ...] = option(
+        (), "directories of earlier searches, such as of another budget, whose scores by the same supernet the sampler learns from",
+        group=HOW, convert=lambda value: Path(value).resolve(), metavar="DIR",
+    )  # fmt: skip
     race: bool = option(False, "stop evaluating what is surely not among the best that are kept", group=HOW)
     subtract_bias: bool = option(False, "correct scores by what nas.audit found of this run's supernet", group=HOW)
     evaluator: str | Callable[..., Any] = option(
@@ -84,6 +88,10 @@ class SearchConfig(BackendOptions, SupernetConfig):
             for name in sorted(OF_SPACE | OF_TRAINING):
                 if name in self.given:
                     raise OptionError(name, f"is that of the supernet in {self.supernet}; leave it out, or leave out supernet")
+        if self.learn_from and self.sampler == "random":
+            raise OptionError("learn_from", "has no effect with sampler=random; expected another sampler")
+        if self.learn_from and self.judged_by == "supernet" and self.supernet is None:
+            raise OptionError("learn_from", "expected supernet=DIR beside it: scores of different supernets do not compare")
         if self.judged_by != "standalone" and "standalone_steps" in self.given:
             raise OptionError("standalone_steps", "has no effect without evaluator=standalone")
         if not self.halving_candidates and "halving_steps" in self.given:

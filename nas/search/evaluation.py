@@ -18,6 +18,7 @@ from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline, run_jobs
 from nas.execution.workers import open_workers
 from nas.runs.storage_url import StorageError
+from nas.samplers.observed_trials import SourceTrials
 from nas.search.config import SearchConfig
 from nas.search.proposals import Proposals
 from nas.search.view import search_view
@@ -31,24 +32,26 @@ from proxies.published import Parent
 
 
 def open_search(
-    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: Sequence[Parent]
-) -> ArchitectureStudy:
+    config: SearchConfig, supernet_run: SupernetRun, band: ArchitectureBand, budget: Budget, parents: Sequence[Parent],
+    source: SourceTrials | None = None,
+) -> ArchitectureStudy:  # fmt: skip
     """The study of a search, created where it is new.
 
     Args:
         supernet_run: trained, if that is what judges.
         band: what may be proposed; its latencies are limited more tightly than the budget's.
         parents: published networks; those in the band are evaluated first.
+        source: what a new study's sampler learns from besides.
     """
     first = [parent for parent in parents if band.contains(parent.architecture)]
     objectives = objectives_of(config.objectives, budget)
     return ArchitectureStudy(
         config.storage_url, config.study_name, band, budget, objectives, config.sampler, config.seed, config.parallel, first,
-        _judge(config, supernet_run), config.artifacts_folder,
+        judge_of(config, supernet_run), config.artifacts_folder, source,
     )  # fmt: skip
 
 
-def _judge(config: SearchConfig, supernet_run: SupernetRun) -> str:
+def judge_of(config: SearchConfig, supernet_run: SupernetRun) -> str:
     """Where the scores come from: a study refuses scores of another evaluator."""
     if config.judged_by == "caller":
         return f"the caller's {config.evaluator_name}"

@@ -45,6 +45,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     resolved = _resolved(config, supernet_run)
 
+    from nas.search.learning import learned_from
     from nas.study.objectives import objectives_of
     from nas.train.training import check_warm_start, train_supernet
 
@@ -58,7 +59,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
         check_warm_start(config, supernet_run, console)
+    source = learned_from(config, resolved, supernet_run, band)
     _introduce(console, config, band, budget, supernet_run)
+    if source is not None:
+        console.print(f"the sampler learns from {len(source.members)} architectures evaluated before\n", soft_wrap=True)
     if config.dry_run:
         from nas.cli.plan import print_plan
         from nas.search.plan import plan_search
@@ -95,7 +99,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
             seconds = None if config.minutes is None else 30 * config.minutes
             train_supernet(screen, config, supernet_run, band if config.scope == "band" else None, seconds)
         parents = parents_within(supernet_run.space, budget)
-        study = open_search(config, supernet_run, band, budget, parents)
+        study = open_search(config, supernet_run, band, budget, parents, source)
         evaluate_proposals(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
         best, halving = finish(screen, config, study, budget, tables, supernet_run, parents, Deadline(minutes_end))
     if not best:

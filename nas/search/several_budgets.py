@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.runs.directory import CONFIG, config_of_run
 from nas.runs.records.tables import write_csv
 from nas.search.command_config import SearchCommandConfig
 from nas.search.config import SearchConfig
@@ -13,7 +15,7 @@ from proxies.cost import parse_budget, without_latency
 from space.files import load_space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -35,7 +37,7 @@ def run(config: SearchCommandConfig, console: Console) -> None:
 def run_searches(config: SearchCommandConfig, console: Console, data: Any = None) -> dict[str, Found]:
     """Train a supernet where none is given, search it in each budget, and write a table of the winners.
 
-    Nothing that an earlier run finished is done again; another budget may be added to the list.
+    Each search learns from those before it. Nothing that an earlier run finished is done again; another budget may be added to the list.
 
     Args:
         data: a data set of the caller's; by default the config names it.
@@ -55,19 +57,27 @@ def run_searches(config: SearchCommandConfig, console: Console, data: Any = None
     from nas.search.pipeline import run_search
     from nas.train.training import train_run
 
-    has_begun = any((search.out / "config.json").exists() for search in searches.values())
+    has_begun = any((search.out / CONFIG).exists() for search in searches.values())
     if config.supernet is None and not has_begun:
         train_run(_training(config), console, data)
     found = {}
     for budget, search in searches.items():
         console.print(f"\n[bold]{budget}[/bold]", soft_wrap=True)
-        one = run_search(search, console, data)
+        one = run_search(_learning(search, [run.folder for run in found.values()]), console, data)
         if one is not None:
             found[budget] = one
     if found:
         config.out.mkdir(parents=True, exist_ok=True)
         _show_winners(config, found, console)
     return found
+
+
+def _learning(search: SearchConfig, found: Sequence[Path]) -> SearchConfig:
+    """A search whose sampler learns from those before it, or, where it has begun, from what it learned from then."""
+    if search.sampler == "random" or "learn_from" in search.given:
+        return search
+    learn_from = config_of_run(search.out).get("learn_from", ()) if (search.out / CONFIG).exists() else found
+    return SearchConfig(**{name: getattr(search, name) for name in search.given}, learn_from=tuple(learn_from))
 
 
 def _training(config: SearchCommandConfig) -> TrainingConfig:

@@ -24,13 +24,14 @@ from nas.runs.process_id import ProcessId, this_process_id
 from nas.runs.storage_url import without_password
 from nas.samplers.by_name import make_sampler
 from nas.samplers.in_band import Chosen
-from nas.samplers.observed_trials import PROPOSAL_INDEX
+from nas.samplers.observed_trials import PROPOSAL_INDEX, SourceTrials
 from nas.study import trial_attributes as attr
 from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
 from nas.study.objectives import Objective
 from nas.study.record import Proposal, Result, StudyError, StudyRecord, StudySummary
 from nas.study.schedule import Next, next_proposal
+from nas.study.source_trials import SOURCE, as_attribute, source_in
 from nas.study.storage import open_storage, storage_errors
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget
@@ -55,6 +56,7 @@ class ArchitectureStudy(StudyRecord):
         published: networks in the band to evaluate before anything that the sampler proposes.
         judge: name of what gives the scores. Scores of different judges do not belong into one study.
         artifacts: folder for the files that the dashboard shows of every trial; without it there are none.
+        source: what the sampler of a new study learns from besides; a study that exists keeps its own.
 
     Raises:
         StudyError: the study was made with other settings.
@@ -64,6 +66,7 @@ class ArchitectureStudy(StudyRecord):
     def __init__(
         self, storage: str, name: str, band: ArchitectureBand, budget: Budget, objectives: Sequence[Objective], sampler: str, seed: int,
         staleness: int = 1, published: Sequence[Parent] = (), judge: str = "", artifacts: Path | None = None,
+        source: SourceTrials | None = None,
     ) -> None:  # fmt: skip
         self._url = storage
         opened = open_storage(storage)
@@ -73,12 +76,12 @@ class ArchitectureStudy(StudyRecord):
             "staleness": staleness, "judge": judge, "objectives": [asdict(objective) for objective in objectives],
         }  # fmt: skip
         with storage_errors(storage), self._lock():
-            super().__init__(_create_or_continue(self._optuna, name, objectives, settings, without_password(storage)))
+            super().__init__(_create_or_continue(self._optuna, name, objectives, settings, source, without_password(storage)))
+            self._sampler = make_sampler(sampler, band, seed, staleness, source_in(self.study.user_attrs))
         self.band = band
         self._published = tuple(published)
         self._staleness = staleness
         self._artifacts = None if artifacts is None else Artifacts(artifacts, name, self._optuna)
-        self._sampler = make_sampler(sampler, band, seed, staleness)
         self._study_id = self._optuna.get_study_id_from_name(name)
         self._heartbeat = Heartbeat(self._optuna, self._study_id)
         # Numbers of the trials that this process evaluates.
@@ -217,13 +220,16 @@ class ArchitectureStudy(StudyRecord):
 
 
 def _create_or_continue(
-    storage: optuna.storages.BaseStorage, name: str, objectives: Sequence[Objective], settings: Mapping[str, Any], where: str
-) -> optuna.Study:
-    """A study with these settings as user attributes; StudyError if it exists with others."""
+    storage: optuna.storages.BaseStorage, name: str, objectives: Sequence[Objective], settings: Mapping[str, Any],
+    source: SourceTrials | None, where: str,
+) -> optuna.Study:  # fmt: skip
+    """A study with these settings as user attributes, and with a source if it is new; StudyError if it exists with other settings."""
     directions = [objective.direction for objective in objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     found = study.user_attrs
-    for key, value in settings.items():
+    # The attribute "version" comes last: a study without it is new, or its process was killed here.
+    new = {} if "version" in found or SOURCE in found else as_attribute(source)
+    for key, value in (settings | new).items():
         if key not in found:
             study.set_user_attr(key, value)
         elif found[key] != value:
@@ -232,6 +238,6 @@ def _create_or_continue(
         # Experimental in Optuna; the dashboard shows these names.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.name for objective in objectives])
-    # Last: `open_study` takes a study without it for unfinished.
+    # `open_study` takes a study without it for unfinished.
     study.set_user_attr("version", __version__)
     return study

@@ -20,11 +20,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from experiments.benchmarks.cell_problems import cell_problem
-from experiments.benchmarks.sampler_problems import GENTLE, staged_problem
+from experiments.benchmarks.sampler_problems import GENTLE, all_rows, staged_problem
 from nas.samplers.by_name import make_sampler, sampler_names
 from nas.samplers.evolution import AgingEvolutionSampler
 from nas.samplers.in_band import InBandSampler, SamplerError, SpaceExhausted
-from nas.samplers.observed_trials import TrialReader
+from nas.samplers.observed_trials import SourceTrials, TrialReader
 from nas.samplers.surrogate import SurrogateSampler
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.band import Band
@@ -404,6 +404,41 @@ def test_the_surrogate_learns_from_enqueued_trials() -> None:
     own = search(study, band, 20, score_of)[10:]
     assert make_sampler("surrogate", band, 0).choose(study, study.trials[:10], 10).proposed_by == "surrogate"
     assert np.mean([score_of(row) for row in own]) > np.quantile(truth, 0.9)
+
+
+def source_of(limits: float) -> SourceTrials:
+    """Members of the mini-space between the budget and some times as much, with their values."""
+    band = mini_band()
+    members = all_rows(band.rows)
+    shares = (band.costs(members) / np.array(list(band.budget.limits.values()))).max(axis=1)
+    members = members[(shares > 1) & (shares < limits)][::200]
+    return SourceTrials(members, np.array([[score_of(row)] for row in members]))
+
+
+@every_sampler
+def test_source_trials_are_learnt_from_and_never_proposed(name: str) -> None:
+    band, source = mini_band(), source_of(1.5)
+    assert len(source.members) > 40
+    assert not band.admits(source.members).any()
+    found = {}
+    for known in (None, source):
+        study = optuna.create_study(sampler=make_sampler(name, band, 0, source=known), direction="maximize")
+        found[known is None] = search(study, band, 20, score_of)
+        assert len(study.trials) == 20
+        assert band.admits(np.array(found[known is None])).all()
+    drawn, learnt = found[True], found[False]
+    assert same(drawn, learnt) == (name == "random")
+    assert name == "random" or np.mean([score_of(row) for row in learnt]) > np.mean([score_of(row) for row in drawn]) + 0.5
+
+
+def test_members_of_the_band_among_source_trials_may_be_proposed() -> None:
+    """Their scores are known, but they are no trials of this study, which has to find the best of them, too."""
+    band = mini_band()
+    members = np.array(list(band.members(10**6)))
+    best = members[np.argsort(-mini().truth(members))[:40]]
+    source = SourceTrials(best, np.array([[score_of(row)] for row in best]))
+    study = optuna.create_study(sampler=make_sampler("surrogate", band, 0, source=source), direction="maximize")
+    assert distinct(search(study, band, 30, score_of)) & distinct(list(best))
 
 
 def test_the_surrogate_draws_no_more_starts_than_the_space_has_slots() -> None:

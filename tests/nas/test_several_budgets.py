@@ -10,6 +10,7 @@ import pytest
 from nas.search import __main__ as command_line
 from nas.search import search_budgets
 from nas.search.command_config import SearchCommandConfig
+from nas.study.source_trials import SOURCE
 from proxies.cost import parse_budget
 from proxies.macs import cost_of
 from space import load_architecture
@@ -48,6 +49,8 @@ def test_one_supernet_gives_a_winner_for_each_budget_and_another_one_later(folde
     assert command_line.main(command(folder, "2.2,3,4MFLOPs")) == 0
     assert list(winners(folder)) == ["2.2MFLOPs", "3MFLOPs", "4MFLOPs"]
     assert {budget: row for budget, row in winners(folder).items() if budget in rows} == rows
+    known = {budget: study_of(folder / "run" / budget).user_attrs.get(SOURCE, {"values": []})["values"] for budget in winners(folder)}
+    assert [len(values) for values in known.values()] == [0, 3, 6]
     assert (folder / "run" / "supernet.safetensors").read_bytes() == weights
     assert [trial.datetime_complete for trial in study_of(folder / "run" / "3MFLOPs").trials] == trials
 
