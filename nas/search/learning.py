@@ -14,7 +14,7 @@ from nas.search.config import SearchConfig
 from nas.search.evaluation import judge_of
 from nas.study.objectives import objectives_of
 from nas.study.record import StudyRecord, open_study
-from nas.study.source_trials import source_of
+from nas.study.source_trials import source_trials_of
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
@@ -36,7 +36,7 @@ def learned_from(
         RunError: a run whose scores do not compare with this search's, or that has none.
     """
     studies = [_study_of(run, config, resolved, supernet_run, band) for run in config.learn_from]
-    return source_of(studies, band.rows)
+    return source_trials_of(studies, band.rows)
 
 
 def _study_of(

@@ -45,7 +45,6 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     band = ArchitectureBand(supernet_run.space, without_latency(budget))
     resolved = _resolved(config, supernet_run)
 
-    from nas.search.learning import learned_from
     from nas.study.objectives import objectives_of
     from nas.train.training import check_warm_start, train_supernet
 
@@ -59,7 +58,11 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
         check_warm_start(config, supernet_run, console)
-    source = learned_from(config, resolved, supernet_run, band)
+    source = None
+    if config.learn_from:
+        from nas.search.learning import learned_from
+
+        source = learned_from(config, resolved, supernet_run, band)
     _introduce(console, config, band, budget, supernet_run)
     if source is not None:
         console.print(f"the sampler learns from {len(source.members)} architectures evaluated before\n", soft_wrap=True)

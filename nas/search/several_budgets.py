@@ -60,7 +60,7 @@ def run_searches(config: SearchCommandConfig, console: Console, data: Any = None
     has_begun = any((search.out / CONFIG).exists() for search in searches.values())
     if config.supernet is None and not has_begun:
         train_run(_training(config), console, data)
-    found = {}
+    found: dict[str, Found] = {}
     for budget, search in searches.items():
         console.print(f"\n[bold]{budget}[/bold]", soft_wrap=True)
         one = run_search(_learning(search, [run.folder for run in found.values()]), console, data)

@@ -229,7 +229,7 @@ def _create_or_continue(
     found = study.user_attrs
     # The attribute "version" comes last: a study without it is new, or its process was killed here.
     new = {} if "version" in found or SOURCE in found else as_attribute(source)
-    for key, value in (settings | new).items():
+    for key, value in {**settings, **new}.items():
         if key not in found:
             study.set_user_attr(key, value)
         elif found[key] != value:

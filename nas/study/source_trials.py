@@ -16,7 +16,7 @@ SOURCE = "source"
 """The study's user attribute."""
 
 
-def source_of(studies: Sequence[StudyRecord], rows: Rows) -> SourceTrials | None:
+def source_trials_of(studies: Sequence[StudyRecord], rows: Rows) -> SourceTrials | None:
     """The evaluated trials of studies with the same space, objectives and evaluator, each member once; None if there are none.
 
     Args:
