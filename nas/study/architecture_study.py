@@ -30,7 +30,7 @@ from nas.study.artifacts import Artifacts
 from nas.study.heartbeat import Heartbeat
 from nas.study.objectives import Objective
 from nas.study.record import Proposal, Result, StudyError, StudyRecord, StudySummary
-from nas.study.schedule import Next, next_proposal
+from nas.study.schedule import Next, Schedule
 from nas.study.source_trials import SOURCE, as_attribute, source_in
 from nas.study.storage import open_storage, storage_errors
 from proxies.band.architecture_band import ArchitectureBand
@@ -80,7 +80,7 @@ class ArchitectureStudy(StudyRecord):
             self._sampler = make_sampler(sampler, band, seed, staleness, source_in(self.study.user_attrs))
         self.band = band
         self._published = tuple(published)
-        self._staleness = staleness
+        self._schedule = Schedule(staleness)
         self._artifacts = None if artifacts is None else Artifacts(artifacts, name, self._optuna)
         self._study_id = self._optuna.get_study_id_from_name(name)
         self._heartbeat = Heartbeat(self._optuna, self._study_id)
@@ -122,9 +122,8 @@ class ArchitectureStudy(StudyRecord):
             SpaceExhausted: the study has every member of the band.
         """
         with self._lock():
-            trials = self._without_abandoned(self._trials())
-            self._num_results = sum(trial.state is TrialState.COMPLETE for trial in trials)
-            following = next_proposal(trials, num_results, self._staleness)
+            trials = self._read()
+            following = self._schedule.next(num_results)
             return None if following is None else self._begin(following, trials)
 
     def tell(self, proposal: Proposal, score: Score, seconds: float) -> Result | None:
@@ -191,12 +190,18 @@ class ArchitectureStudy(StudyRecord):
                 proposal = self._proposal(trial)
                 self._artifacts.restore(missing, proposal, self.provenance(proposal))
 
-    def _without_abandoned(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """The trials, after those that a dead process was evaluating have become interrupted ones."""
-        abandoned = [trial for trial in trials if trial.state is TrialState.RUNNING and self._is_abandoned(trial)]
+    def _read(self) -> list[FrozenTrial]:
+        """All trials, as the schedule knows them, after those that a dead process was evaluating have become interrupted ones."""
+        trials = self._trials()
+        self._schedule.read(trials)
+        abandoned = [trial for trial in self._schedule.running if self._is_abandoned(trial)]
         for trial in abandoned:
             self._end(trial.number, {attr.FAILURE: attr.INTERRUPTED}, TrialState.FAIL)
-        return self._trials() if abandoned else trials
+        if abandoned:
+            trials = self._trials()
+            self._schedule.read(trials)
+        self._num_results = self._schedule.num_complete
+        return trials
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         process = ProcessId(**trial.user_attrs[attr.PROCESS]) if attr.PROCESS in trial.user_attrs else None
