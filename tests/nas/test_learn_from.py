@@ -52,7 +52,7 @@ def test_scores_that_do_not_compare_are_refused(place: Path, mistaken: Mistaken)
     assert "--learn-from: expected --supernet DIR beside it" in mistaken(
         search.main, ["--budget", BUDGET, "--learn-from", str(place / "run")]
     )
-    assert "--learn-from: has no effect with sampler=random" in mistaken(search.main, learning(place, "--sampler", "random"))
+    assert "--learn-from: has no effect with --sampler random" in mistaken(search.main, learning(place, "--sampler", "random"))
     assert "got no run's directory" in mistaken(search.main, learning(place, "--learn-from", str(place / "images")))
     assert "its objectives differs" in mistaken(search.main, learning(place, "--objectives", "accuracy", "macs"))
     assert "got race False, expected True" in mistaken(search.main, learning(place, "--race"))
