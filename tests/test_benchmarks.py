@@ -49,6 +49,8 @@ FEW: dict[str, str] = {
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
     "synthetic": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
+    "sampler_objectives": "--instances 1 --slow-instances 0 --samplers random --max-trials 5",
+    "sampler_sources": "--instances 1 --source-trials 4 --trials 4",
     "samplers": "--instances 1 --cell-instances 1 --staged-instances 1 --sizes-instances 1 "
     "--max-trials 5 --samplers random --finished 50 60 --processes 1"
     f" --output {PAGE}",

@@ -2,9 +2,9 @@
 
     python -m experiments.benchmarks.sampler_objectives
 
-Searches of `sampler_problems.py` and `cell_problems.py` whose members are all known, without a lower limit on cost. The figure is the hypervolume of
-what was evaluated, as a share of that of the true front; its reference point is the worst accuracy on the front, and the limit. Optuna's samplers
-know no budget. "Strict" charges each of their trials, "lenient" those alone that are new and inside. Counts do not depend on the machine.
+Searches of `sampler_problems.py` and `cell_problems.py` whose members are all known, without a lower limit on cost. The figure is the
+hypervolume of what was evaluated, as a share of that of the true front; its reference point is the worst accuracy on the front, and the
+limit. Optuna's samplers know no budget. "Strict" charges each of their trials, "lenient" those alone that are new and inside.
 """
 
 from __future__ import annotations
