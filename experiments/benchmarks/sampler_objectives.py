@@ -26,7 +26,7 @@ from proxies.cost import Budget
 
 EVALUATIONS = 200
 MAX_TRIALS = 400
-DIRECTIONS = ("maximize", "minimize")
+DIRECTIONS = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
 PROBLEMS: Mapping[str, Callable[[int], Problem]] = {
     "mini-space: accuracy, FLOPs": lambda instance: mini_problem(instance, ("macs",)),
     "cell: accuracy, latency": lambda instance: cell_problem(instance, ("macs", "latency"), "large"),
