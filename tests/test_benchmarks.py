@@ -45,6 +45,7 @@ FEW: dict[str, str] = {
     "gpu": f"--cases tiny.yaml:{BUDGET} --batch-size 2 --image-size 32 --architectures 1 --rounds 1 --steps 2 --images 60 --side 32"
     f" --trials 1 --compile off --threads 1 --device cpu --output {PAGE}",
     "imagenet": "--batch-size 1",
+    "int8": f"--data digits --networks {RUN}/best.yaml --folder trainings --output {PAGE}",
     "kit": f"--cases tiny.yaml:{BUDGET} --num 2 --trials 4 --minutes 0 --networks 4 --folder kits --output {PAGE}",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",

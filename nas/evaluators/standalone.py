@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from nas.evaluators.int8 import int8_scores
 from nas.execution.jobs import JobFunction, Workers
 from nas.execution.loop import Deadline, JobList, run_jobs
 from nas.execution.resources import threads
@@ -80,6 +81,7 @@ class Trained:
         curve: the same after earlier steps, by step.
         core_seconds: processor time of training and scoring, that of interrupted attempts included up to their checkpoints.
         test: the score on the test images, where these were asked for and there are some.
+        int8: scores in floating point and in INT8, on the same images; None where the conditions ask for none.
     """
 
     fingerprint: str
@@ -89,6 +91,7 @@ class Trained:
     curve: Mapping[int, Score]
     core_seconds: float
     test: Score | None = None
+    int8: tuple[Score, Score] | None = None
 
 
 _TRAINED = TypeAdapter(Trained)
@@ -105,6 +108,7 @@ class Conditions:
         lr: the highest learning rate.
         precision: of training and scoring. The process that makes the conditions decides, not the device of each worker, so that all
             trainings are comparable and all processes agree on the files of the results.
+        int8: whether networks are scored in INT8 as well.
     """
 
     run: SupernetRun
@@ -112,6 +116,7 @@ class Conditions:
     folder: Path
     lr: float = 1e-3
     precision: Precision = field(default_factory=lambda: precision_of(own_device()))
+    int8: bool = False
 
     def recipe(self, training: Training) -> TrainConfig:
         """AdamW, warm-up and cosine."""
@@ -131,7 +136,7 @@ class Conditions:
         conditions = {name: getattr(recipe, name) for name in DECISIVE} | {
             "batch_size": self.batch_size, "augmentation": asdict(run.task.augmentation), "curve": training.curve,
             "data": run.data, "image_size": run.image_size, "splits": run.seed, **run.targets.of_masks,
-        } | ({"tests": True} if training.tests else {})  # fmt: skip
+        } | ({"int8": True} if self.int8 else {}) | ({"tests": True} if training.tests else {})  # fmt: skip
         digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{fingerprint}-{training.steps}-{training.seed}-{digest}.json"
 
@@ -257,7 +262,9 @@ def _train(conditions: Conditions, training: Training) -> Trained:
         test = score(task.evaluation_batches(tested, range(len(tested)), conditions.run.image_size, device=own_device()))
     curve = {int(step): Score.parsed(fields) for step, fields in extra["curve"].items()}
     core_seconds = extra["core_seconds"] + time.process_time() - last
-    return Trained(training.architecture.fingerprint, training.steps, training.seed, final, curve, round(core_seconds, 3), test)
+    int8 = int8_scores(network, conditions.run) if conditions.int8 else None
+    fingerprint, seconds = training.architecture.fingerprint, round(core_seconds, 3)
+    return Trained(fingerprint, training.steps, training.seed, final, curve, seconds, test, int8)
 
 
 @lru_cache(maxsize=1)

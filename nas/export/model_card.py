@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import ModelCardData
@@ -20,9 +20,9 @@ OF_SCORE = score_facts()
 
 
 def model_card(
-    form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], published: Published | None
+    form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], published: Published | None, more: Sequence[str] = ()
 ) -> str:
-    """The text of the file."""
+    """The text of the file; `more` are further sections, after the results."""
     data = ModelCardData(
         license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
         tags=["image-classification", "token-mixer-nas"],
@@ -33,6 +33,7 @@ def model_card(
     sections.append(f"## Use\n\n```python\n{form.usage(exported)}```")
     if lines := list(_results(exported.metadata)):
         sections.append("## Results\n\n" + "\n".join(lines))
+    sections += more
     if lines := list(_lineage(provenance, published)):
         sections.append("## Where it comes from\n\n" + "\n".join(lines))
     sections.append(

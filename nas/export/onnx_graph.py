@@ -55,12 +55,17 @@ class OnnxGraph(GraphFormat):
         graph.save(folder / self.files[0])
 
     def load(self, folder: Path) -> Callable[[Tensor], Tensor]:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        session = onnxruntime.InferenceSession(folder / self.files[0], options, providers=["CPUExecutionProvider"])
-        return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        return run_of_file(folder / self.files[0])
 
     def usage(self, exported: ExportedNetwork) -> str:
         return USAGE + ('print(about["class_names"][logits[0].argmax()])\n' if exported.metadata.class_names else "")
+
+
+def run_of_file(file: Path) -> Callable[[Tensor], Tensor]:
+    """A graph from `images` to `logits`, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])

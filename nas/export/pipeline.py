@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from nas.cli.console import table_of
 from nas.cli.given_architecture import architecture_of, provenance_of
 from nas.cli.plan import Phase, Plan, memory_so_far, print_plan
 from nas.cli.progress import duration
 from nas.draw.rendering import render
+from nas.export import int8
 from nas.export.by_name import format_named
 from nas.export.config import YAML, ExportConfig
 from nas.export.format import ExportedNetwork, ExportError, Format, differences, image_sizes
+from nas.export.held_out import HeldOut, open_held_out
 from nas.runs.records.metadata import PROVENANCE, NetworkMetadata, parse_metadata, read_metadata
 from nas.runs.records.role import role_of
 from nas.runs.whole_folder import check_new_folder, folder_written_whole
@@ -83,25 +87,42 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
     metadata = _metadata(config, architecture, provenance)
     network = _network(config, architecture)
     exported = ExportedNetwork(network.fuse() if config.fuse else network, metadata, config.fuse)
+    held_out = open_held_out(*config.held_out_images, exported) if config.int8 else None
     sizes = ", ".join(f"{height}x{width}" for height, width in image_sizes(exported))
     if config.dry_run:
         weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
         what = f"{config.format}, and comparing its logits with the network's for images of {sizes}"
-        written = {f"{config.out}/{{{','.join((*form.files, *DOCUMENTS))}}}": weights + DOCUMENTS_BYTES}
-        _print_plan(console, "exporting", what, form.seconds_a_block * architecture.depth, written, 2.0 * weights)
+        files, seconds = [*form.files, *DOCUMENTS], form.seconds_a_block
+        if held_out is not None:
+            calibration, search = len(held_out.splits.calibration), len(held_out.splits.search)
+            what += f"; in INT8 as well, calibrated on {calibration} images and judged on {search}"
+            files, seconds = [*files, int8.FILE], seconds + int8.SECONDS_A_BLOCK
+        written = {f"{config.out}/{{{','.join(files)}}}": weights + DOCUMENTS_BYTES}
+        _print_plan(console, "exporting", what, seconds * architecture.depth, written, 2.0 * weights)
         return ()
     start = time.perf_counter()
     with folder_written_whole(config.out) as folder:
         form.write(exported, folder)
         for shape, difference in differences(form, exported, folder):
             console.print(f"{shape} images: logits differ from the network's by {difference:.2g} at most", soft_wrap=True)
-        _write_documents(config, form, exported, provenance, folder)
+        sections = [] if held_out is None else [_write_int8(console, form, exported, held_out, folder)]
+        _write_documents(config, form, exported, provenance, folder, sections)
         names = sorted(file.name for file in folder.iterdir())
         sizes_of_files = [f"{name} ({(folder / name).stat().st_size / 1e6:.2f} MB)" for name in names]
     side = exported.image_size
     console.print(f"it takes images of {side}x{side} {form.sizes(exported)}, any number at a time", soft_wrap=True)
     console.print(f"wrote {', '.join(sizes_of_files)} into {config.out} in {duration(time.perf_counter() - start)}", soft_wrap=True)
     return tuple(config.out / name for name in names)
+
+
+def _write_int8(console: Console, form: Format, exported: ExportedNetwork, held_out: HeldOut, folder: Path) -> str:
+    """Write the INT8 graph beside the graph, and print how both compare; returns the section of the model card."""
+    found = int8.write_int8(exported, folder, folder / form.files[0], held_out, lambda line: console.print(line, soft_wrap=True))
+    table = table_of(("", form.files[0], int8.FILE), "INT8")
+    for row in found.rows:
+        table.add_row(*row)
+    console.print(table)
+    return found.section
 
 
 def _network(config: ExportConfig, architecture: Architecture) -> TokenMixerNet:
@@ -119,13 +140,13 @@ def _print_plan(console: Console, name: str, what: str, seconds: float, files: d
 
 
 def _write_documents(
-    config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], folder: Path
+    config: ExportConfig, form: Format, exported: ExportedNetwork, provenance: dict[str, Any], folder: Path, sections: Sequence[str]
 ) -> None:
     # Imported here: it takes a second, and a dry run needs none.
     from nas.export.model_card import model_card
 
     published = load_published(config.architecture) if isinstance(config.architecture, str) else None
-    (folder / "README.md").write_text(model_card(form, exported, provenance, published), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(form, exported, provenance, published, sections), encoding="utf-8")
     provenance = provenance | {PROVENANCE: exported.metadata.document}
     (folder / "architecture.yaml").write_text(dump_architecture(exported.architecture, provenance), encoding="utf-8")
     (folder / "architecture.svg").write_bytes(render(exported.architecture, "svg"))

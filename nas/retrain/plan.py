@@ -5,8 +5,9 @@ from __future__ import annotations
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.tensorboard import FOLDER, num_bytes
 from nas.cli.workload import Workload, workload_of
-from nas.retrain.retrained import BEST, RESULT, WEIGHTS
+from nas.retrain.retrained import BEST, RESULT
 from nas.retrain.retraining import Retraining
+from nas.runs.records.retraining import WEIGHTS
 from supernet.training.distributed import num_processes
 
 SMALL_FILES = 2e4

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from nas.runs.directory import RunError
 from nas.runs.records.metadata import MeasuredFigure, NetworkMetadata, read_metadata
+from nas.runs.records.retraining import ARCHITECTURE, WEIGHTS
 from space.architecture import Architecture
 from space.files import load_provenance, write_atomically
 from space.network import TokenMixerNet, build_network
 from space.weights import load_weights
 from supernet.training.distributed import is_first
 
-WEIGHTS, BEST, RESULT, METRICS = "weights.safetensors", "best.safetensors", "result.json", "metrics.csv"
-"""The trained weights; the weights of the best epoch on the validation images; what was measured; a row an epoch."""
-ARCHITECTURE = "architecture.yaml"
+BEST, RESULT, METRICS = "best.safetensors", "result.json", "metrics.csv"
+"""The weights of the best epoch on the validation images; what was measured; a row an epoch."""
 
 
 @dataclass(frozen=True)

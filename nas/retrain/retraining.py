@@ -19,19 +19,10 @@ from nas.retrain.layer_decay import layer_lr_scales
 from nas.retrain.measuring import measure
 from nas.retrain.origin import Origin
 from nas.retrain.recipe import Recipe
-from nas.retrain.retrained import (
-    ARCHITECTURE,
-    RESULT,
-    WEIGHTS,
-    Retrained,
-    best_epoch,
-    keep_best,
-    write_from_first,
-    write_metrics,
-    write_weights,
-)  # fmt: skip
+from nas.retrain.retrained import RESULT, Retrained, best_epoch, keep_best, write_from_first, write_metrics, write_weights
 from nas.retrain.teacher import Teacher, open_teacher
 from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, MeasuredFigure, NetworkMetadata
+from nas.runs.records.retraining import ARCHITECTURE, WEIGHTS
 from nas.runs.records.role import role_of
 from space.architecture import Architecture
 from space.errors import one_line

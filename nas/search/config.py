@@ -20,6 +20,9 @@ OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's stand-alone trainings."""
 CANDIDATES = 1
+INT8, INT8_CANDIDATES, MAX_INT8_DROP = "ort-int8", 3, 1.0
+"""The device of INT8 graphs; with it, how many train alone, since some may be passed over, and the points that INT8 may take from a
+winner."""
 OF_SPACE = frozenset({"space", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"})
 """Options that a trained supernet has decided."""
 HALVING_SHARE = 0.25
@@ -62,12 +65,18 @@ class SearchConfig(BackendOptions, SupernetConfig):
     )
     standalone_steps: int = option(100, "steps of such a training, with --evaluator standalone", group=HOW, at_least=1)
     halving_candidates: int = option(
-        Derived(lambda config: CANDIDATES if len(config.objectives) == 1 and config.judged_by != "caller" else 0),
-        f"how many of the best train alone at the end, by successive halving; 0 for none ({CANDIDATES})",
+        Derived(lambda config: config.default_candidates()),
+        f"how many of the best train alone at the end, by successive halving; 0 for none ({CANDIDATES}; {INT8_CANDIDATES} within "
+        f"milliseconds of {INT8})",
         group=HOW, at_least=0, may_change=True,
     )  # fmt: skip
     halving_steps: int = option(60, "steps of training in the last rung of successive halving; half as many in each before", group=HOW,
                                at_least=1)  # fmt: skip
+    max_int8_drop: float | None = option(
+        Derived(lambda config: MAX_INT8_DROP if config.halving_candidates and config.is_int8 else None),
+        f"points of accuracy (or mIoU) that INT8 may take from a winner of successive halving ({MAX_INT8_DROP:g} with a budget of {INT8})",
+        group=HOW, at_least=0, below=100, may_change=True,
+    )  # fmt: skip
     workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
                                  group=BACKEND, at_least=1, may_change=True)  # fmt: skip
     cpus_per_worker: int = option(1, "threads of each worker, on which the last digits of a score depend", group=BACKEND, at_least=1,
@@ -96,6 +105,8 @@ class SearchConfig(BackendOptions, SupernetConfig):
             raise OptionError("standalone_steps", "has no effect without evaluator=standalone")
         if not self.halving_candidates and "halving_steps" in self.given:
             raise OptionError("halving_steps", "has no effect without halving_candidates; leave it out, or ask for some")
+        if not self.halving_candidates and "max_int8_drop" in self.given:
+            raise OptionError("max_int8_drop", "has no effect without halving_candidates; leave it out, or ask for some")
         if self.race and self.subtract_bias:
             raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
         if len(self.objectives) > 1 and self.halving_candidates:
@@ -129,6 +140,17 @@ class SearchConfig(BackendOptions, SupernetConfig):
     def share_of_search(self) -> float:
         """Of `minutes`, what training and search may take."""
         return 1 - HALVING_SHARE if self.halving_candidates else 1.0
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the budget limits a latency of INT8 graphs."""
+        return INT8 in self.budget.lower()
+
+    def default_candidates(self) -> int:
+        """None where a front or a caller's function leaves no winner to train."""
+        if len(self.objectives) > 1 or self.judged_by == "caller":
+            return 0
+        return INT8_CANDIDATES if self.is_int8 else CANDIDATES
 
     def default_workers(self) -> int:
         """One in a race, whose scores depend on the order of evaluations, and for a caller's function, which may not be picklable."""

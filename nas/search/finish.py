@@ -21,6 +21,7 @@ from nas.runs.records.audit import ranking_in_words
 from nas.runs.records.halving import HalvingRecord, write_halving
 from nas.runs.records.role import Role
 from nas.search.config import SearchConfig
+from nas.search.int8 import check_int8
 from nas.search.measured import MeasuredResult, measure_best, measured_latencies
 from nas.search.outputs import print_best, print_halving, write_architectures, write_trials
 from nas.search.successive_halving import candidates_of, halve, num_steps, steps_of_rungs
@@ -118,7 +119,7 @@ def _train_alone(
     drawn = min(draws, key=lambda one: one.index, default=None)
     candidates = candidates_of(best, drawn, parents, study.results(), supernet_run)
     steps = steps_of_rungs(config.halving_steps, len(candidates))
-    conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
+    conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder, int8=config.max_int8_drop is not None)
     with (
         phase("successive halving", num_steps(len(candidates), steps), console) as advance,
         open_workers(partial(training_alone, conditions), config.resources, config.out / "ray") as workers,
@@ -127,13 +128,15 @@ def _train_alone(
         def on_result(training: Training, result: Trained) -> None:
             advance(training.steps, f"{training.steps} steps: {result.score.in_words}")
 
-        record = halve(conditions, candidates, steps, workers, deadline, on_result)
+        record = halve(conditions, candidates, steps, workers, deadline, on_result, config.max_int8_drop)
     write_halving(config.out, record)
+    check_int8(record)
     by_fingerprint = {one.result.architecture.fingerprint: one for one in measured}
     if drawn is not None:
         by_fingerprint[drawn.architecture.fingerprint] = MeasuredResult(drawn)
-    ranked = [by_fingerprint[one.fingerprint] for one in record.candidates if one.competes]
-    return [*ranked, *(one for one in measured if one not in ranked)], record
+    ranked = [by_fingerprint[one.fingerprint] for one in record.eligible]
+    took_part = {one.fingerprint for one in record.candidates}
+    return [*ranked, *(one for one in measured if one.result.architecture.fingerprint not in took_part)], record
 
 
 def _print_next_steps(console: Console, config: SearchConfig, supernet_run: SupernetRun) -> None:

@@ -14,6 +14,7 @@ from nas.report.final_training import outcome_in_words
 from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
+from nas.search.int8 import int8_cell, int8_notes
 from nas.search.measured import MeasuredResult
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
@@ -37,11 +38,12 @@ def write_architectures(folder: Path, study: StudyRecord, best: Sequence[Measure
 
 def _provenance(halving: HalvingRecord | None, fingerprint: str) -> dict[str, Any]:
     """Log-likelihoods of successive halving by steps, for an architecture's file; nothing where it took no part."""
-    rungs = next((one.rungs for one in halving.candidates if one.fingerprint == fingerprint), None) if halving else None
-    if halving is None or rungs is None:
+    found = next((one for one in halving.candidates if one.fingerprint == fingerprint), None) if halving else None
+    if halving is None or found is None:
         return {}
-    by_steps = zip(halving.steps, rungs, strict=False)
-    return {"halving": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in by_steps}}
+    by_steps = zip(halving.steps, found.rungs, strict=False)
+    scores = {"halving": {steps: [round(score.log_likelihood, 4) for score in scores] for steps, scores in by_steps}}
+    return scores if found.int8_values is None else scores | {"int8_drop": round(found.int8_drop, 2)}
 
 
 def write_trials(file: Path, study: StudyRecord, results: Sequence[Result]) -> None:
@@ -139,15 +141,22 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
     if not record.finished:
         console.print("Successive halving ended before its first rung was over: the winner is the search's choice.\n", soft_wrap=True)
         return
-    table = table_of(("", *(f"{steps} steps" for steps in record.steps[: record.finished])), "Successive halving: trained alone")
+    int8 = [] if record.max_int8_drop is None else ["INT8"]
+    headings = ("", *(f"{steps} steps" for steps in record.steps[: record.finished]), *int8)
+    table = table_of(headings, "Successive halving: trained alone")
     for one in record.candidates:
-        table.add_row(one.label, *map(_mean_score, one.rungs), *(["failed"] if one.failure else []))
+        rungs = [*map(_mean_score, one.rungs), *(["failed"] if one.failure else [])]
+        blank = [""] * (record.finished - len(rungs))
+        table.add_row(one.label, *rungs, *([*blank, int8_cell(one)] if int8 else []))
     console.print(table)
     metric = sentence_case(record.metric)
     console.print(f"{metric} in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
     if record.finished < len(record.steps):
         console.print(f"--minutes ended successive halving after {record.finished} of {len(record.steps)} rungs.", soft_wrap=True)
-    best, *others = record.tied
+    for note in int8_notes(record):
+        console.print(note, soft_wrap=True)
+    passed_over = {one.label for one in record.candidates if record.is_passed_over(one)}
+    best, *others = [label for label in record.tied if label not in passed_over] or [""]
     if others:
         console.print(f"{best} cannot be told apart from {', '.join(others)}; among them the search's score decides.", soft_wrap=True)
     if published := [one.label for one in record.candidates if one.label in record.tied and not one.competes]:

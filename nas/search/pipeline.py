@@ -47,9 +47,13 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
 
     from nas.study.objectives import objectives_of
     from nas.train.training import check_warm_start, train_supernet
+    from proxies.latency.backends import backend_of
+    from proxies.target import INT8_BACKEND, parse_target
 
     # Mistakes end here, before the directory is taken.
     objectives_of(config.objectives, budget)
+    if config.max_int8_drop is not None:
+        backend_of(parse_target(INT8_BACKEND))
     if budget.targets:
         from nas.latency.tables import check_imported
 

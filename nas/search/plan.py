@@ -97,6 +97,8 @@ def _halving_phase(config: SearchConfig, band: ArchitectureBand, drawn: Workload
     seconds = drawn.training_seconds(steps, BATCH_SIZE) + drawn.passing_seconds(num_tests(candidates, rungs) * len(tested or ()))
     seconds *= slower_by(workers.num_workers * workers.cpus)
     what = f"{candidates} networks train alone, {steps} steps in all, {workers.num_workers} at a time"
+    if config.max_int8_drop is not None:
+        what += ", and are judged in INT8 as well"
     is_done = done is not None and done.finished == len(done.steps)
     return Phase("halving", what, None if is_done else seconds)
 

@@ -110,7 +110,7 @@ def num_tests(candidates: int, steps: Sequence[int]) -> int:
 
 def halve(
     conditions: Conditions, candidates: Sequence[Candidate], steps: Sequence[int], workers: Workers, deadline: Deadline,
-    on_result: Callable[[Training, Trained], None],
+    on_result: Callable[[Training, Trained], None], max_int8_drop: float | None = None,
 ) -> HalvingRecord:  # fmt: skip
     """Train rung by rung.
 
@@ -119,12 +119,14 @@ def halve(
         steps: of the rungs.
         workers: that do trainings.
         deadline: after which no training is begun.
+        max_int8_drop: see `HalvingRecord`; the conditions say whether it is measured.
 
     Raises:
         JobError, WorkersError: all trainings of a rung failed.
     """
     left, eliminated = list(candidates), list[Candidate]()
     failures, rungs, tests = dict[str, str](), list[RungScores](), dict[str, tuple[Score, ...]]()
+    int8 = dict[str, tuple[tuple[Score, Score], ...]]()
     for rung, of_rung in enumerate(steps):
         seeds = _seeds(rung, steps)
         is_last = rung == len(steps) - 1
@@ -141,6 +143,7 @@ def halve(
             jobs.check()
         failures |= failed
         rungs.append(complete)
+        int8 |= {key: tuple(one.int8 for one in of_one if one.int8 is not None) for key, of_one in results.items()}
         tests = {key: tuple(one.test for one in of_one if one.test is not None) for key, of_one in results.items()}
         eliminated[:0] = [one for one in left if one.fingerprint not in complete]
         left = sorted((one for one in left if one.fingerprint in complete), key=lambda one: -_mean(rungs[-1], one))
@@ -152,8 +155,10 @@ def halve(
     for one in (*tied, *others, *eliminated):
         scored = tuple(of_rung[one.fingerprint] for of_rung in rungs if one.fingerprint in of_rung)
         test, failure = tests.get(one.fingerprint, ()), failures.get(one.fingerprint, "")
-        records.append(CandidateRecord(one.label, one.fingerprint, one.competes, scored, failure, test))
-    return HalvingRecord(tuple(steps), len(rungs), tuple(records), tuple(one.label for one in tied))
+        records.append(
+            CandidateRecord(one.label, one.fingerprint, one.competes, scored, failure, test, int8.get(one.fingerprint, ()))
+        )
+    return HalvingRecord(tuple(steps), len(rungs), tuple(records), tuple(one.label for one in tied), max_int8_drop)
 
 
 def _seeds(rung: int, steps: Sequence[int]) -> range:

@@ -111,19 +111,24 @@ class SupernetRun:
     @cached_property
     def _images_and_splits(self) -> tuple[ImageSet, Splits]:
         images = open_images(self.data, self.targets) if self.opened is None else self.opened
-        task = task_of_images(images)
-        num_search = min(len(images) // 5, task.max_search_images)
-        num_calibration = min(len(images) // 10, task.max_calibration_images)
-        if num_calibration > task.calibration_batch:
-            # Whole batches: statistics are averaged batch by batch.
-            num_calibration -= num_calibration % task.calibration_batch
-        return images, split(images, self.seed, num_search, num_calibration)
+        return images, search_splits(images, self.seed)
 
     def __getstate__(self) -> dict[str, Any]:
         # The splits follow from the rest.
         state = self.__dict__.copy()
         found = state.pop("_images_and_splits", None)
         return state if found is None else state | {"opened": found[0]}
+
+
+def search_splits(images: ImageSet, seed: int) -> Splits:
+    """The parts of a training part as searches split it."""
+    task = task_of_images(images)
+    num_search = min(len(images) // 5, task.max_search_images)
+    num_calibration = min(len(images) // 10, task.max_calibration_images)
+    if num_calibration > task.calibration_batch:
+        # Whole batches: statistics are averaged batch by batch.
+        num_calibration -= num_calibration % task.calibration_batch
+    return split(images, seed, num_search, num_calibration)
 
 
 @dataclass(frozen=True)

@@ -199,10 +199,10 @@ class OnnxRuntime(Backend):
         return (*super().failures, OnnxExporterError, *of_runtime)
 
     def prepared(self, module: nn.Module, example: Example) -> Run:
-        return self.run_of(self._exported(module, example), _names(example))
+        return self.run_of(self._exported(module, example))
 
-    def run_of(self, graph: bytes, inputs: Sequence[str]) -> Run:
-        """A graph, ready to run on a value of its backend, or on a list of them, one an input."""
+    def run_of(self, graph: bytes) -> Run:
+        """A graph of one output, ready to run on a value of this backend, or on a list of them, one an input."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -213,7 +213,7 @@ class OnnxRuntime(Backend):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = onnxruntime.InferenceSession(graph, options, providers=[self.provider])
         binding = session.io_binding()
-        (output,) = (one.name for one in session.get_outputs())
+        inputs, (output,) = ([one.name for one in ends] for ends in (session.get_inputs(), session.get_outputs()))
 
         def run(x: Any) -> Any:
             for name, value in zip(inputs, x if isinstance(x, list) else [x], strict=True):

@@ -19,7 +19,7 @@ def fingerprint_of(space: SearchSpace, target: Target) -> dict[str, str]:
     if target.is_imported:
         return subject_of(space, target)
     libraries = ["torch"] + (["onnxruntime"] if target.is_onnx else [])
-    return subject_of(space, target) | {"device": _device_name(target)} | {library: version(library) for library in libraries}
+    return subject_of(space, target) | {"device": device_name(target)} | {library: version(library) for library in libraries}
 
 
 def subject_of(space: SearchSpace, target: Target) -> dict[str, str]:
@@ -42,7 +42,8 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _device_name(target: Target) -> str:
+def device_name(target: Target) -> str:
+    """The processor or GPU that a target is measured on."""
     if target.device == "cuda":
         return torch.cuda.get_device_name()
     # On Linux, the platform module knows only the processor's architecture.

@@ -7,7 +7,6 @@ x86 processors with VNNI (https://onnxruntime.ai/docs/performance/model-optimiza
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 
 CONVOLUTIONS, DEPTHWISE, LINEAR, PRODUCTS = "convolutions", "depthwise convolutions", "linear layers", "products of activations"
+MOVES = "moves of data"
 WITH_WEIGHTS = (LINEAR, CONVOLUTIONS, DEPTHWISE)
 """The kinds of nodes that hold nearly all weights and multiply-adds: what latencies of INT8 graphs are measured with."""
 _PRODUCTS = ("MatMul", "Gemm")
+_MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Pad", "Split", "Gather", "Concat", "Resize")
 
 Feed = Mapping[str, np.ndarray]
 """What a graph takes, by the names of its inputs."""
@@ -34,7 +35,8 @@ class CalibratedGraph:
         folder: exists; for the prepared graph and the ranges.
 
     Attributes:
-        kinds: names of nodes by kind: those of `WITH_WEIGHTS`, `PRODUCTS`, and by ONNX operator, such as `Softmax`.
+        kinds: names of the nodes that can be INT8, by kind: `WITH_WEIGHTS` first, then `PRODUCTS`, `MOVES`, and ONNX operators such as
+            `Softmax`.
     """
 
     def __init__(self, graph: Path, feeds: Iterable[Feed], folder: Path) -> None:
@@ -72,13 +74,15 @@ def int8_graph(graph: bytes, feed: Feed) -> bytes:
 
 def _kinds_of(file: Path) -> dict[str, tuple[str, ...]]:
     import onnx
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     graph = onnx.load(file).graph
     weights = {one.name for one in graph.initializer} | {name for node in graph.node if node.op_type == "Constant" for name in node.output}
-    kinds: dict[str, list[str]] = defaultdict(list)
+    kinds: dict[str, list[str]] = {kind: [] for kind in (*WITH_WEIGHTS, PRODUCTS, MOVES)}
     for node in graph.node:
-        kinds[_kind_of(node, weights)].append(node.name)
-    return {kind: tuple(names) for kind, names in kinds.items()}
+        if node.op_type in QDQRegistry or node.op_type in QLinearOpsRegistry:
+            kinds.setdefault(_kind_of(node, weights), []).append(node.name)
+    return {kind: tuple(names) for kind, names in kinds.items() if names}
 
 
 def _kind_of(node: Any, weights: Collection[str]) -> str:
@@ -87,7 +91,7 @@ def _kind_of(node: Any, weights: Collection[str]) -> str:
         return DEPTHWISE if groups > 1 else CONVOLUTIONS
     if node.op_type in _PRODUCTS:
         return LINEAR if any(name in weights for name in node.input[:2]) else PRODUCTS
-    return str(node.op_type)
+    return MOVES if node.op_type in _MOVES else str(node.op_type)
 
 
 class _Reader:

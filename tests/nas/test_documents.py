@@ -78,6 +78,7 @@ SMALL = {
     SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
     RETRAIN_MINE: Small(EPOCH),
     f"{EXPORT} --format onnx": Small(is_long=True),
+    f"{PYTHON}export runs/retrain-best --format onnx --int8 --output exported/int8": Small(is_long=True, after=RETRAIN_MINE),
     f"{PYTHON}search --budget \"4.5GFLOPs 25Mparams\" --data path/to/train --dry-run": Small(TRIALS),
     f"{PYTHON}export --study runs/mine --trial 2 --output arch.yaml": Small(),
     f"{PYTHON}search --budget \"4.5GFLOPs 90ms@cpu:1t:bs1\" --data path/to/train --out runs/fast": Small(
