@@ -14,17 +14,19 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Protocol
 
+from proxies.memory.moments import ACTIVATIONS, BYTES, EXPECTED, format_memory, is_memory, memory_quantity
 from proxies.target import Target, TargetError, parse_target
 from space.errors import UserError
 
 PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12}
 _QUANTITY_OF = {"flop": "macs", "flops": "macs", "mac": "macs", "macs": "macs", "param": "params", "params": "params"}
-_ORDER = {"macs": 0, "params": 1}
+_ORDER = {"macs": 0, "params": 1, ACTIVATIONS: 3}
+"""Others come third."""
 _POWER_OF_TIME = {"ns": 0, "us": 3, "µs": 3, "ms": 6, "s": 9}
 LATENCY = "latency"
 _KNOWN = (
-    "an amount such as 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams or 12ms@cpu:1t:bs1 "
-    "(units FLOPs, MACs, params with prefixes K, M, G, T; ms, us, s at a device)"
+    "an amount such as 4.5GFLOPs, 450MFLOPs, 4.5GMACs, 25Mparams, 12ms@cpu:1t:bs1 or 64MiB@act "
+    "(units FLOPs, MACs, params with prefixes K, M, G, T; ms, us, s at a device; MiB, GiB, MB at act or train:bs32)"
 )
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)"
 _AMOUNT = re.compile(rf"[\s,]*(?P<number>{_NUMBER})?\s*(?P<unit>[^\s,]*)", re.IGNORECASE)
@@ -64,8 +66,8 @@ class Cost:
 class Budget:
     """Hard limits. The first limited quantity also has a lower bound.
 
-    Quantities are `macs`, `params`, latencies in nanoseconds on one target (`latency@cpu:1t:bs1:fp32`), or those that the terms of
-    another space's cost name.
+    Quantities are `macs`, `params`, latencies in nanoseconds on one target (`latency@cpu:1t:bs1:fp32`), memory in bytes (`memory@act`,
+    `memory@train:bs32`), or those that the terms of another space's cost name.
 
     Args:
         limits: the greatest cost that an architecture may have, by quantity; at least one.
@@ -81,6 +83,8 @@ class Budget:
         for quantity, limit in self.limits.items():
             if limit <= 0:
                 raise BudgetError(f"budget: got {format_amount(limit, quantity)}, expected more than none")
+        if not self.sums:
+            raise BudgetError(f"budget: got {self} alone, expected a limit beside it on what adds up, such as 4.5GFLOPs {self}")
         if not 0 <= self.floor < 1:
             raise BudgetError(f"floor: got {self.floor}, expected at least 0 and less than 1")
 
@@ -94,6 +98,16 @@ class Budget:
         """The lower bound of the primary quantity."""
         # Through the decimal that the user wrote: 0.9 as a binary fraction is a little more than 9/10.
         return math.ceil(Fraction(repr(self.floor)) * self.limits[self.primary])
+
+    @property
+    def sums(self) -> Mapping[str, int]:
+        """The limits on costs that add up over the parts of a network: all but that on the peak of an inference."""
+        return {quantity: limit for quantity, limit in self.limits.items() if quantity != ACTIVATIONS}
+
+    @property
+    def predicted(self) -> Mapping[str, int]:
+        """The limits that need no measurement: all but those on latencies."""
+        return {quantity: limit for quantity, limit in self.limits.items() if target_of(quantity) is None}
 
     @property
     def targets(self) -> dict[str, Target]:
@@ -115,12 +129,13 @@ class Budget:
 
 
 def parse_budget(text: str, floor: float = 0.9) -> Budget:
-    """Read `4.5GFLOPs`, `450MFLOPs`, `4.5GMACs`, `25Mparams`, `12ms@cpu:1t:bs1`, or several with spaces or commas between them.
+    """Read `4.5GFLOPs`, `450MFLOPs`, `4.5GMACs`, `25Mparams`, `12ms@cpu:1t:bs1`, `64MiB@act`, `2GiB@train:bs32`, or several.
 
-    The limits are in the order multiply-adds, parameters, latencies, in whatever order they are written.
+    Spaces or commas are between them. The limits are in the order multiply-adds, parameters, latencies and training memory, memory of an
+    inference, in whatever order they are written.
 
-    Raises BudgetError for a number without a unit, an unknown unit or target, a latency without a target, an amount that
-    is not positive and finite, and for two limits on one quantity.
+    Raises BudgetError for a number without a unit, an unknown unit or target, a latency without a target, memory without a moment, an
+    amount that is not positive and finite, for two limits on one quantity, and for a limit on an inference's memory alone.
     """
     try:
         return Budget(_read_limits(text), floor=floor)
@@ -148,7 +163,7 @@ def _read_limits(text: str) -> dict[str, int]:
         assert match is not None  # every piece of the pattern may be empty, and a unit takes what is left
         word = " ".join(match[0].split()).strip(" ,")
         position = match.end()
-        quantity, power = _read_unit(match["unit"], word)
+        quantity, factor = _read_unit(match["unit"], word)
         if match["number"] is None or quantity is None:
             raise _Unreadable(word, f", expected {_KNOWN}")
         if quantity in limits:
@@ -160,9 +175,9 @@ def _read_limits(text: str) -> dict[str, int]:
             amount = Decimal("Infinity")
         if not amount.is_finite() or amount <= 0:
             raise _Unreadable(word, f", expected a positive finite number in {_KNOWN}")
-        if not 0 <= amount.adjusted() + power < _MAX_DIGITS:
+        if not 0 <= amount.adjusted() + len(str(factor)) - 1 < _MAX_DIGITS or amount * factor < 1:
             raise _Unreadable(word, f", expected between 1 and 1e{_MAX_DIGITS} {_unit_of(quantity)}")
-        limits[quantity] = int(amount.scaleb(power))
+        limits[quantity] = int(amount * factor)
     if not limits:
         raise _Unreadable(text, f", expected {_KNOWN}")
     ordered = sorted(limits, key=lambda quantity: _ORDER.get(quantity, len(_ORDER)))
@@ -171,8 +186,9 @@ def _read_limits(text: str) -> dict[str, int]:
 
 def without_latency(budget: Budget) -> Budget:
     """The limits that need no measurement; where there are none, one that everything meets."""
-    limits = {quantity: limit for quantity, limit in budget.limits.items() if quantity not in budget.targets}
-    return Budget(limits, budget.floor) if limits else Budget({"macs": 10 ** (_MAX_DIGITS - 1)}, floor=0)
+    limits = budget.predicted
+    has_sum = any(quantity in budget.sums for quantity in limits)
+    return Budget(limits, budget.floor) if has_sum else Budget({"macs": 10 ** (_MAX_DIGITS - 1), **limits}, floor=0)
 
 
 def latency_on(target: Target) -> str:
@@ -187,7 +203,9 @@ def target_of(quantity: str) -> Target | None:
 
 
 def format_amount(amount: int, quantity: str) -> str:
-    """Write an amount of a quantity exactly, `4.5GFLOPs`, `12ms@cpu:1t:bs1:fp32`."""
+    """Write an amount of a quantity exactly, `4.5GFLOPs`, `12ms@cpu:1t:bs1:fp32`, `64MiB@act`."""
+    if is_memory(quantity):
+        return format_memory(amount, quantity)
     target = target_of(quantity)
     if target is not None:
         return f"{_decimal(amount, 6)}ms@{target}"
@@ -201,23 +219,29 @@ def _decimal(amount: int, power: int) -> str:
 
 
 def _unit_of(quantity: str) -> str:
-    return {"macs": "FLOPs", "params": "params"}.get(quantity, "ns" if quantity.startswith(LATENCY) else f" {quantity}")
+    return {"macs": "FLOPs", "params": "params"}.get(quantity, "ns" if quantity.startswith(LATENCY) else "bytes" if is_memory(quantity) else f" {quantity}")
 
 
 def _read_unit(unit: str, word: str) -> tuple[str | None, int]:
-    """A unit's quantity, and its power of ten."""
-    time, at, target = unit.partition("@")
-    if time.lower() in _POWER_OF_TIME:
+    """A unit's quantity, and how much of it one unit is."""
+    size, at, where = unit.partition("@")
+    if size.upper() in BYTES:
+        if not at:
+            raise _Unreadable(word, f", memory without a moment, expected one such as {word:.60}@act or {word:.60}@train:bs32; {_KNOWN}")
+        if (quantity := memory_quantity(where)) is None:
+            raise _Unreadable(word, f": got {where!r:.60}, expected {EXPECTED}; {_KNOWN}")
+        return quantity, BYTES[size.upper()]
+    if size.lower() in _POWER_OF_TIME:
         if not at:
             raise _Unreadable(word, f", a latency without a device, expected one such as {word:.60}@cpu:1t:bs1")
         try:
-            return latency_on(parse_target(target)), _POWER_OF_TIME[time.lower()]
+            return latency_on(parse_target(where)), 10 ** _POWER_OF_TIME[size.lower()]
         except TargetError as error:
             raise _Unreadable(word, f": {error}") from None
     for prefix, power in PREFIXES.items():
         if unit.upper().startswith(prefix) and unit[len(prefix):].lower() in _QUANTITY_OF:
-            return _QUANTITY_OF[unit[len(prefix):].lower()], power
-    return None, 0
+            return _QUANTITY_OF[unit[len(prefix):].lower()], 10**power
+    return None, 1
 
 
 def _rounded(amount: int, large: str, small: str) -> str:

@@ -119,14 +119,15 @@ class Rows:
 
 
 class CostTable:
-    """The sum of a cost's terms, for many rows at once.
+    """The sum of a cost's terms, or the greatest of them, for many rows at once.
 
     The costs of all terms are in one array, and a row's places in it are a matrix product: one row costs some
     microseconds, many rows less than one each.
     """
 
-    def __init__(self, rows: Rows, cost: AdditiveCost, quantities: Sequence[str]) -> None:
+    def __init__(self, rows: Rows, cost: AdditiveCost, quantities: Sequence[str], combine: np.ufunc = np.add) -> None:
         self.quantities = tuple(quantities)
+        self._combine = combine
         self._rows = rows
         # A slot with a condition has one more option, for "inactive", at which every cost is zero.
         conditional = np.array([column in rows.conditions for column in range(len(rows.names))], dtype=np.int64)
@@ -147,4 +148,5 @@ class CostTable:
     def __call__(self, rows: NDArray[np.int64]) -> Costs:
         """Costs (n, quantities) of canonical rows (n, slots)."""
         options = np.where(self._rows.active(rows), rows, self._rows.sizes)
-        return self._costs[(options @ self._strides).astype(np.int64) + self._starts].sum(axis=1)
+        terms = self._costs[(options @ self._strides).astype(np.int64) + self._starts]
+        return self._combine.reduce(terms, axis=1)

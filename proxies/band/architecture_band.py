@@ -12,7 +12,9 @@ import numpy as np
 from proxies.band.additive_cost import AdditiveCost, CostTable, Row
 from proxies.band.band import Band
 from proxies.band.space_cost import space_cost
+from proxies.band.space_memory import space_peaks
 from proxies.cost import Budget
+from proxies.memory.moments import ACTIVATIONS
 from space.architecture import Architecture, BlockSpec, StageSpec
 from space.errors import SpaceError
 from space.search_space import SearchSpace
@@ -22,14 +24,15 @@ class ArchitectureBand(Band):
     """The architectures of a search space that a budget admits.
 
     Args:
-        latencies: further costs over the space's slots, for limits on quantities other than `macs` and `params`.
+        latencies: further costs over the space's slots, for limits on quantities other than `macs`, `params` and memory.
     """
 
     space: SearchSpace
 
     def __init__(self, space: SearchSpace, budget: Budget, latencies: Sequence[AdditiveCost] = ()) -> None:
         self._latencies = tuple(latencies)
-        super().__init__(space, (*space_cost(space), *(term for latency in latencies for term in latency)), budget)
+        peaks = space_peaks(space) if ACTIVATIONS in budget.limits else ()
+        super().__init__(space, (*space_cost(space), *(term for latency in latencies for term in latency)), budget, peaks)
         # Stem and head come first where there are several, then stage by stage: width, depth and feed-forward network, then two a block.
         self._surroundings = [(name, getattr(space, name)) for name in ("stem", "head") if name in space.slots]
         first = len(self._surroundings)
@@ -67,8 +70,9 @@ class ArchitectureBand(Band):
             return False
 
     def costs_of(self, row: Row) -> dict[str, int]:
-        """What the member of a canonical row costs: `macs`, `params` and every latency."""
-        return dict(zip(self._all_costs.quantities, self._all_costs(row[None])[0].tolist(), strict=True))
+        """What the member of a canonical row costs: `macs`, `params`, every latency, and memory where the budget limits it."""
+        tables = [self._all_costs, *([self._peak_table] if self._peak_table else [])]
+        return {quantity: int(cost) for table in tables for quantity, cost in zip(table.quantities, table(row[None])[0], strict=True)}
 
     @cached_property
     def _all_costs(self) -> CostTable:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from proxies.band import counts as counting
 from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, CostTable, Row, Rows
 from proxies.band.extremes import nearest, some_costs
-from proxies.band.factorisation import CouplingError, Indices, factorise
+from proxies.band.factorisation import CouplingError, Indices, Section, factorise
 from proxies.band.quantisation import Grid
+from proxies.band.restrictions import candidates_of, restrictions_of
 from proxies.band.sampling import ShapeSampler
 from proxies.cost import Budget, BudgetError, format_amount
 
@@ -51,11 +53,12 @@ class Band:
     """The members of a space whose cost a budget admits. Tables for draws are made at the first draw, some seconds for a large space.
 
     Args:
-        cost: its terms name every limited quantity.
+        cost: its terms name every limited quantity that adds up.
+        peaks: terms of the others, of which a member needs the greatest.
 
     Attributes:
         rows: the encoding of members; all rows here are canonical rows of it.
-        reachable: by limited quantity, the costs of a member that costs least of the primary quantity, and of one that costs most.
+        reachable: by limited quantity that adds up, the costs of a member that costs least of the primary quantity, and of one that costs most.
 
     Raises BudgetError where nothing is admitted, with the reachable range and the nearest reachable cost, where a limited quantity is
     unknown, and where the terms couple too many slots.
@@ -63,26 +66,33 @@ class Band:
 
     reachable: tuple[Mapping[str, int], Mapping[str, int]]
 
-    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget) -> None:
+    def __init__(self, space: CategoricalSpace, cost: AdditiveCost, budget: Budget, peaks: AdditiveCost = ()) -> None:
         self.space = space
         self.cost = cost
+        self.peaks = peaks
         self.budget = budget
         self.rows = Rows(space)
-        known = dict.fromkeys(quantity for term in cost for quantity in term.costs)
+        known = dict.fromkeys(quantity for term in (*cost, *peaks) for quantity in term.costs)
         for quantity in budget.limits:
             if quantity not in known:
                 raise BudgetError(f"budget: got a limit on {quantity}, expected one on {', '.join(known)}, what costs are known of here")
+        # What adds up comes first in a budget.
+        self._sums = Budget(budget.sums, budget.floor)
         self._limits = np.array(list(budget.limits.values()), dtype=np.int64)
-        self._table = CostTable(self.rows, cost, list(budget.limits))
+        self._table = CostTable(self.rows, cost, list(budget.sums))
+        self._peak_limits = {quantity: limit for quantity, limit in budget.limits.items() if quantity not in budget.sums}
+        self._peak_table = CostTable(self.rows, peaks, list(self._peak_limits), np.maximum) if self._peak_limits else None
         self._build()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is built anew: tables are large, and quickly made."""
-        return type(self), (self.space, self.cost, self.budget)
+        return type(self), (self.space, self.cost, self.budget, self.peaks)
 
     def _build(self) -> None:
         """Find out what is reachable, and that something is admitted."""
-        self._sections = factorise(self.space, self.rows, self.cost, list(self.budget.limits))
+        self._sections = self._sections_below(self._peak_limits)
+        if not self._sections:
+            self._refuse_peak()
         self._sampler_of = lru_cache(maxsize=None)(self._make_sampler)
         costs = some_costs(self._sections, MAX_WITNESSES)
         self._set_reachable(costs)
@@ -91,15 +101,27 @@ class Band:
         if self._limits[0] < smallest or self.budget.least > largest:
             self._refuse(np.array([smallest if self._limits[0] < smallest else largest]))
         # Mostly one of a few costs lies inside. Only where none does, tables have to tell.
-        if not self._fits(costs).any() and ((self._limits < costs.min(axis=0)).any() or self._shows_no_member()):
-            found = nearest(self._sections, self.budget)
+        if not self._fits(costs).any() and ((self._limits[: costs.shape[1]] < costs.min(axis=0)).any() or self._shows_no_member()):
+            found = nearest(self._sections, self._sums)
             # Draws may miss what is there; a member that is known is proof.
             if not self._fits(found[None])[0]:
                 self._refuse(found)
 
+    def _sections_below(self, limits: Mapping[str, int]) -> list[Section]:
+        """The sections of the members whose peaks do not exceed limits; none where there are no such members."""
+        sizes = dict(zip(self.rows.names, self.rows.sizes.tolist(), strict=True))
+        return factorise(self.space, self.rows, self.cost, list(self._sums.limits), restrictions_of(self.peaks, limits, sizes))
+
+    def _refuse_peak(self) -> NoReturn:
+        ((quantity, limit),) = self._peak_limits.items()
+        candidates = [candidate for candidate in candidates_of(self.peaks, quantity) if candidate > limit]
+        least = candidates[bisect_left(candidates, True, key=lambda candidate: bool(self._sections_below({quantity: candidate})))]
+        raise BudgetError(
+            f"budget: got {self.budget}, expected at least {format_amount(least, quantity)}, the least that {self.space.name} needs")
+
     def _set_reachable(self, costs: Costs) -> None:
         ends = costs[:, 0].argmin(), costs[:, 0].argmax()
-        least, most = (dict(zip(self.budget.limits, costs[end].tolist(), strict=True)) for end in ends)
+        least, most = (dict(zip(self._sums.limits, costs[end].tolist(), strict=False)) for end in ends)
         self.reachable = least, most
 
     def _shows_no_member(self) -> bool:
@@ -110,9 +132,10 @@ class Band:
         budget, quantity = self.budget, self.budget.primary
         smallest, largest = (format_amount(cost[quantity], quantity) for cost in self.reachable)
         found = " with ".join(format_amount(cost, name) for cost, name in zip(nearest_cost.tolist(), budget.limits, strict=False))
+        within = "".join(f" within {format_amount(limit, name)}" for name, limit in self._peak_limits.items())
         raise BudgetError(
             f"budget: got {budget}, a band from {format_amount(budget.least, quantity)}; "
-            f"expected something within {smallest} and {largest}, what {self.space.name} reaches; the nearest it has is {found}")
+            f"expected something within {smallest} and {largest}, what {self.space.name} reaches{within}; the nearest it has is {found}")
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
@@ -124,14 +147,16 @@ class Band:
 
     def costs(self, rows: NDArray[np.int64]) -> Costs:
         """Costs (n, limits) of rows (n, slots), in the order of the budget's limits."""
-        return self._table(rows)
+        costs = self._table(rows)
+        return costs if self._peak_table is None else np.concatenate((costs, self._peak_table(rows)), axis=1)
 
     def admits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of rows (n, slots) lie inside all bounds, (n,)."""
-        return self._fits(self._table(rows))
+        return self._fits(self.costs(rows))
 
     def _fits(self, costs: Costs) -> NDArray[np.bool_]:
-        return (costs <= self._limits).all(axis=1) & (costs[:, 0] >= self.budget.least)
+        """Which costs (n, limits), or of the first limits alone, lie inside all of their bounds, (n,)."""
+        return (costs <= self._limits[: costs.shape[1]]).all(axis=1) & (costs[:, 0] >= self.budget.least)
 
     def sample(self, rng: random.Random) -> Row:
         """Draw a shape evenly among those with members, then a member of it evenly.
@@ -175,9 +200,10 @@ class Band:
         return list(self._shapes.counts), list(itertools.accumulate(self._shapes.counts.values()))
 
     def _grid(self, resolutions: Sequence[Sequence[int]]) -> Grid:
-        lower = np.zeros_like(self._limits)
+        upper = self._limits[: len(self._sums.limits)]
+        lower = np.zeros_like(upper)
         lower[0] = self.budget.least
-        return Grid(self._sections, lower, self._limits, self._most, resolutions)
+        return Grid(self._sections, lower, upper, self._most, resolutions)
 
     def _make_sampler(self, shape: Indices) -> Callable[[random.Random], Row] | None:
         """What draws members of a shape evenly; None where the shape shows none.
