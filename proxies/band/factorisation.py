@@ -114,11 +114,17 @@ class _Factorisation:
         self._name, self._rows, self._num_quantities = space.name, rows, len(quantities)
         terms = [(columns := rows.columns(term.slots), term.table(rows.sizes[columns], quantities)) for term in cost]
         self._restrictions: list[Allowed] = [(rows.columns(one.slots), one.allowed) for one in restrictions]
-        scopes = {frozenset(columns) for columns, _ in (*terms, *self._restrictions)}
+        scopes = {frozenset(columns) for columns, _ in terms}
         scopes = {scope for scope in scopes if not any(scope < other for other in scopes)}
         uses = Counter(column for scope in scopes for column in scope)
         self._shape = set(rows.columns(space.shape_slots))
         shared = self._shape | {controller for controller, _ in rows.conditions.values()} | {column for column in uses if uses[column] > 1}
+        # A restriction within one choice, given the shared slots, leaves the choices as they are. Others couple them.
+        within = [scope | shared for scope in scopes]
+        coupling = {frozenset(columns) for columns, _ in self._restrictions if not any(scope.issuperset(columns) for scope in within)}
+        scopes |= coupling
+        uses.update(column for scope in coupling for column in scope)
+        shared |= {column for column in uses if uses[column] > 1}
         # Every other slot occurs in one scope at most.
         free = {scope - shared for scope in scopes} | {frozenset({column}) for column in range(len(rows.names)) if column not in uses}
         free -= {frozenset()} | {frozenset({column}) for column in shared}
