@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from supernet.tasks.task import Task
 
 LEAST_SIDE, GREATEST_SIDE = 32, 4096
-SECONDS_A_NETWORK = 0.3
+SECONDS_A_NETWORK = 2.0
 """About how long counting takes."""
+TRAINING_BATCH = 32
+"""Images of the training step whose memory is printed."""
 
 
 def parse_image_size(size: str | tuple[int, int]) -> tuple[int, int]:
@@ -91,6 +93,7 @@ def run(config: ProfileConfig, console: Console) -> None:
         height, width = config.image_size or (architecture.image_size,) * 2
         title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
         print_profile(console, title, profile(architecture, height, width), total_of(architecture, height, width))
+        console.print(memory_in_words(architecture, height, width), soft_wrap=True)
         if published is not None:
             words = _in_words(published, task_of_head(architecture))
             console.print(f"Published, at {architecture.image_size} px: {words}.", soft_wrap=True)
@@ -124,6 +127,23 @@ def profile(architecture: Architecture, height: int, width: int) -> list[Profile
 def total_of(architecture: Architecture, height: int, width: int) -> ProfileRow:
     """The row of the whole network."""
     return _row("total", 0, architecture.parts_at(height, width), "")
+
+
+def memory_in_words(architecture: Architecture, height: int, width: int) -> str:
+    """The activations of an inference and of a training step, as budgets limit them."""
+    from proxies.memory.inference import peaks_of
+    from proxies.memory.moments import ACTIVATIONS, memory_quantity
+    from proxies.memory.prediction import memory_of
+
+    peaks = peaks_of(architecture, (height, width))
+    worst = max(peaks, key=peaks.__getitem__)
+    of_training = memory_quantity(f"train:bs{TRAINING_BATCH}")
+    assert of_training is not None
+    step = memory_of(architecture, of_training, (height, width))
+    return (
+        f"Activations: {peaks[worst] / 2**20:,.4g} MiB in an inference ({ACTIVATIONS}), most in {worst}; "
+        f"{step / 2**20:,.0f} MiB in a training step of {TRAINING_BATCH} images ({of_training})."
+    )
 
 
 def _stage_rows(stage: StageSpec, parts: dict[str, Part]) -> list[ProfileRow]:

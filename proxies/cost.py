@@ -110,6 +110,11 @@ class Budget:
         return {quantity: limit for quantity, limit in self.limits.items() if target_of(quantity) is None}
 
     @property
+    def memory(self) -> Mapping[str, int]:
+        """The limits on memory, in bytes."""
+        return {quantity: limit for quantity, limit in self.limits.items() if is_memory(quantity)}
+
+    @property
     def targets(self) -> dict[str, Target]:
         """The targets of the latency limits, by quantity."""
         return {quantity: target for quantity in self.limits if (target := target_of(quantity))}
@@ -219,7 +224,9 @@ def _decimal(amount: int, power: int) -> str:
 
 
 def _unit_of(quantity: str) -> str:
-    return {"macs": "FLOPs", "params": "params"}.get(quantity, "ns" if quantity.startswith(LATENCY) else "bytes" if is_memory(quantity) else f" {quantity}")
+    if is_memory(quantity):
+        return "bytes"
+    return {"macs": "FLOPs", "params": "params"}.get(quantity, "ns" if quantity.startswith(LATENCY) else f" {quantity}")
 
 
 def _read_unit(unit: str, word: str) -> tuple[str | None, int]:

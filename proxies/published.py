@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxies.cost import Budget, Cost
 from proxies.macs import cost_of
+from proxies.memory.prediction import predicted_costs
 from space.architecture import Architecture
 from space.errors import SpaceError
 from space.files import load_architecture, load_published, parent_names
@@ -23,7 +24,7 @@ class Parent:
 
 
 def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Parent]:
-    """The published networks for a task that exceed no limit on multiply-adds or parameters, best first; the floor does not matter.
+    """The published networks for a task that exceed no limit but those on latencies, best first; the floor does not matter.
 
     Args:
         like: has the task, and the classes, channels and image size that they are priced with.
@@ -40,6 +41,7 @@ def parents_within(like: SearchSpace | Architecture, budget: Budget) -> list[Par
             # Some work at 224 px only: small images leave their last stages no map to attend to.
             continue
         cost = cost_of(architecture)
-        if all(cost[quantity] <= limit for quantity, limit in budget.limits.items() if quantity not in budget.targets):
+        costs = predicted_costs(architecture, budget.predicted)
+        if all(costs[quantity] <= limit for quantity, limit in budget.predicted.items()):
             parents.append(Parent(architecture, cost, published))
     return sorted(parents, key=lambda parent: parent.published.score or 0.0, reverse=True)

@@ -14,6 +14,7 @@ from nas.evaluators.supernet import SupernetEvaluator
 from nas.runs.records.ablation import AblationRecord, Effect, read_ablation, write_ablation
 from proxies.cost import Budget, Cost
 from proxies.macs import cost_of
+from proxies.memory.prediction import predicted_costs
 from space.architecture import Architecture
 from space.registry import Spec
 from space.search_space import SearchSpace
@@ -83,7 +84,7 @@ def ablation_of(winner: Architecture, space: SearchSpace, budget: Budget) -> Abl
                 one, known = Replacement(i + 1, j + 1, mixer, architecture, cost_of(architecture)), nearest.get(mixer.type)
                 if known is None or abs(one.cost.macs - macs) < abs(known.cost.macs - macs):
                     nearest[mixer.type] = one
-            inside = [one for one in nearest.values() if _is_near(one.cost, budget)]
+            inside = [one for one in nearest.values() if _is_near(one.architecture, budget)]
             by_block.append(sorted(inside, key=lambda one: abs(one.cost.macs - macs)))
     each = max(MAX_REPLACEMENTS // len(by_block), 1)
     taken = [one for of_block in by_block for one in of_block[:each]][:MAX_REPLACEMENTS]
@@ -98,9 +99,10 @@ def with_mixer(architecture: Architecture, stage: int, block: int, mixer: Spec) 
     return architecture.replace(stages=tuple(stages))
 
 
-def _is_near(cost: Cost, budget: Budget) -> bool:
-    """Whether multiply-adds and parameters leave the budget by the slack at most; latencies would have to be predicted."""
-    limits = {quantity: limit for quantity, limit in budget.limits.items() if quantity not in budget.targets}
+def _is_near(architecture: Architecture, budget: Budget) -> bool:
+    """Whether an architecture leaves the budget by the slack at most; latencies would have to be measured."""
+    limits = budget.predicted
+    cost = predicted_costs(architecture, limits)
     if any(cost[quantity] > (1 + SLACK) * limit for quantity, limit in limits.items()):
         return False
     return budget.primary not in limits or cost[budget.primary] >= (1 - SLACK) * budget.least

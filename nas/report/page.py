@@ -42,8 +42,8 @@ def page_of(findings: Findings) -> str:
     template = environment.from_string(files("nas.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     targets = [str(target) for target in findings.search.budget.targets.values()]
     return template.render(
-        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets, mixers_in_words=mixers_in_words,
-        sentence_case=sentence_case,
+        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets,
+        memory=findings.search.budget.memory, mixers_in_words=mixers_in_words, sentence_case=sentence_case,
         outcome=outcome_in_words(findings.halving) if findings.halving and findings.halving.finished else "",
     )
 

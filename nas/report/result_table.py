@@ -18,6 +18,7 @@ from nas.runs.records.search import SearchRecord
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Budget, Cost
 from proxies.macs import cost_of
+from proxies.memory.prediction import memory_of
 from proxies.published import parents_within
 from space.architecture import Architecture
 from space.errors import SpaceError
@@ -32,6 +33,7 @@ class ResultRow:
     Args:
         role: of the architecture; `random` for a median of those drawn at random.
         latencies: milliseconds by target; predicted ones in brackets.
+        memory: MiB by quantity.
         result: of the search.
         test: where it was retrained.
         published: top-1 accuracy on ImageNet, or mean intersection over union on ADE20K, in percent, as its authors report it.
@@ -42,6 +44,7 @@ class ResultRow:
     role: Role
     architecture: Architecture | None = None
     latencies: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, str] = field(default_factory=dict)
     result: Result | None = None
     test: Interval | None = None
     published: float | None = None
@@ -74,7 +77,9 @@ def result_rows(
         # Retrainings have the image size of the search; an architecture that cannot have it was not retrained.
         with suppress(SpaceError):
             test = tests.get(architecture.replace(image_size=image_size).fingerprint)
-        return ResultRow(label, cost_of(architecture), role, architecture, _latencies(budget, result, measured), result, test, published)
+        latencies = _latencies(budget, result, measured)
+        memory = {quantity: f"{memory_of(architecture, quantity) / 2**20:#.4g}" for quantity in budget.memory}
+        return ResultRow(label, cost_of(architecture), role, architecture, latencies, memory, result, test, published)
 
     rows = []
     others, has_one = name_of_others(study), len(study.objectives) == 1

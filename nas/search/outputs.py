@@ -19,6 +19,8 @@ from nas.search.measured import MeasuredResult
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
+from proxies.memory.moments import is_memory, moment_of
+from proxies.memory.prediction import memory_of
 from proxies.published import Parent
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
@@ -83,16 +85,19 @@ def print_best(
     """
     winner = best[0].result
     targets = [quantity for quantity in winner.costs if target_of(quantity)]
+    memory = [quantity for quantity in winner.costs if is_memory(quantity)]
     has_images = winner.score.num_images > 0
     metric = winner.score.metric
     title = f"{sentence_case(metric)} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
     scores = (f"{metric} %", "log-lik." if has_images else "score")
-    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *("ms" for _ in targets), "depths", "published %"), title)
+    limited = (*("ms" for _ in targets), *(f"MiB@{moment_of(quantity)}" for quantity in memory))
+    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited, "depths", "published %"), title)
 
     def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], published: str = "") -> None:
         predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
-        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, _depths(of.architecture), published)
+        needed = (f"{memory_of(of.architecture, quantity) / 2**20:.4g}" for quantity in memory)
+        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, *needed, _depths(of.architecture), published)
 
     for rank, one in enumerate(best, start=1):
         add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)

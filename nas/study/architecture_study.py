@@ -35,7 +35,7 @@ from nas.study.source_trials import SOURCE, as_attribute, source_in
 from nas.study.storage import open_storage, storage_errors
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget
-from proxies.macs import cost_of
+from proxies.memory.prediction import predicted_costs
 from proxies.published import Parent
 from space.files import dump_space
 from supernet.score import Score
@@ -149,8 +149,8 @@ class ArchitectureStudy(StudyRecord):
         chosen = self._choose(following, trials)
         architecture = self.band.architecture(chosen.member)
         # Counted layer by layer, independently of the tables that the sampler uses.
-        cost = cost_of(architecture)
-        costs = self.band.costs_of(chosen.member) | {"macs": cost.macs, "params": cost.params}
+        counted = dict.fromkeys(("macs", "params", *self.band.budget.predicted))
+        costs = self.band.costs_of(chosen.member) | predicted_costs(architecture, counted)
         if not self.band.budget.admits(costs):
             raise AssertionError(f"trial {len(trials)}: {costs} lies outside the band of {self.band.budget}")
         attributes = costs | {

@@ -21,6 +21,7 @@ from nas.study import trial_attributes as attr
 from nas.study.objectives import Objective
 from nas.study.storage import open_storage, storage_errors
 from proxies.cost import Cost, target_of
+from proxies.memory.moments import is_memory, moment_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import parse_space
@@ -145,8 +146,9 @@ class StudyRecord:
         costs, fingerprint = proposal.cost, proposal.architecture.fingerprint
         origin = self._origin | {"trial": proposal.number, "macs": costs.macs, "params": costs.params, "fingerprint": fingerprint}
         predicted = {str(target): cost / 1e6 for quantity, cost in proposal.costs.items() if (target := target_of(quantity))}
+        memory = {moment_of(quantity): cost / 2**20 for quantity, cost in proposal.costs.items() if is_memory(quantity)}
         score = dict(proposal.score.facts) if isinstance(proposal, Result) else {}
-        return origin | ({"predicted_ms": predicted} if predicted else {}) | score
+        return origin | ({"predicted_ms": predicted} if predicted else {}) | ({"memory_mib": memory} if memory else {}) | score
 
     @cached_property
     def _origin(self) -> dict[str, Any]:
@@ -165,7 +167,7 @@ class StudyRecord:
 
     def _proposal(self, trial: FrozenTrial) -> Proposal:
         attributes = trial.user_attrs
-        costs = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key)}
+        costs = {key: attributes[key] for key in attributes if key in ("macs", "params") or target_of(key) or is_memory(key)}
         # The space wants an option for inactive slots, too.
         architecture = self.space.replay({slot: options[0] for slot, options in self.space.slots.items()} | trial.params)
         return Proposal(trial.number, index_of(trial), trial.params, architecture, costs, attributes[attr.PROPOSED_BY])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -11,10 +12,10 @@ import numpy as np
 
 from proxies.band.additive_cost import AdditiveCost, CostTable, Row
 from proxies.band.band import Band
-from proxies.band.space_cost import space_cost
+from proxies.band.space_cost import space_cost, space_training_memory
 from proxies.band.space_memory import space_peaks
 from proxies.cost import Budget
-from proxies.memory.moments import ACTIVATIONS
+from proxies.memory.moments import ACTIVATIONS, batch_of
 from space.architecture import Architecture, BlockSpec, StageSpec
 from space.errors import SpaceError
 from space.search_space import SearchSpace
@@ -32,7 +33,11 @@ class ArchitectureBand(Band):
     def __init__(self, space: SearchSpace, budget: Budget, latencies: Sequence[AdditiveCost] = ()) -> None:
         self._latencies = tuple(latencies)
         peaks = space_peaks(space) if ACTIVATIONS in budget.limits else ()
-        super().__init__(space, (*space_cost(space), *(term for latency in latencies for term in latency)), budget, peaks)
+        of_training = [
+            space_training_memory(space, quantity, batch) for quantity in budget.limits if (batch := batch_of(quantity)) is not None
+        ]
+        further = itertools.chain.from_iterable((*of_training, *latencies))
+        super().__init__(space, (*space_cost(space), *further), budget, peaks)
         # Stem and head come first where there are several, then stage by stage: width, depth and feed-forward network, then two a block.
         self._surroundings = [(name, getattr(space, name)) for name in ("stem", "head") if name in space.slots]
         first = len(self._surroundings)

@@ -58,7 +58,8 @@ class Band:
 
     Attributes:
         rows: the encoding of members; all rows here are canonical rows of it.
-        reachable: by limited quantity that adds up, the costs of a member that costs least of the primary quantity, and of one that costs most.
+        reachable: by limited quantity that adds up, the costs of a member that costs least of the primary quantity, and of one that
+            costs most.
 
     Raises BudgetError where nothing is admitted, with the reachable range and the nearest reachable cost, where a limited quantity is
     unknown, and where the terms couple too many slots.

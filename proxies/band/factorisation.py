@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, Rows

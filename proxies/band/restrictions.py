@@ -6,7 +6,7 @@ and what is left of a space is counted as without the limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,11 @@ def restrictions_of(peaks: AdditiveCost, limits: Mapping[str, int], sizes: Mappi
     """
     for term in peaks:
         costs = term.table([sizes[slot] for slot in term.slots], list(limits))
-        allowed = (costs <= np.array(list(limits.values()))).all(axis=-1)
+        allowed = np.asarray(np.all(costs <= np.array(list(limits.values())), axis=-1))
         axes = [axis for axis in range(allowed.ndim) if (allowed != np.take(allowed, [0], axis)).any()]
         if not allowed.all():
             others = tuple(axis for axis in range(allowed.ndim) if axis not in axes)
-            yield Restriction(tuple(term.slots[axis] for axis in axes), allowed.all(axis=others))
+            yield Restriction(tuple(term.slots[axis] for axis in axes), np.asarray(np.all(allowed, axis=others)))
 
 
 def candidates_of(peaks: AdditiveCost, quantity: str) -> list[int]:

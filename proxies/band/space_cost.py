@@ -16,6 +16,7 @@ import numpy as np
 
 from proxies.band.additive_cost import AdditiveCost, CategoricalOption, Term
 from proxies.macs import part_cost
+from proxies.memory.training import part_memory
 from space.architecture import Architecture, BlockSpec, Part, StageSpec
 from space.registry import Spec
 from space.search_space import SearchSpace
@@ -34,6 +35,13 @@ def space_cost(space: SearchSpace) -> AdditiveCost:
     parts = SpaceParts(space)
     costs = {key: part_cost(part) for key, part in parts.parts.items()}
     return parts.terms({quantity: {key: cost[quantity] for key, cost in costs.items()} for quantity in QUANTITIES})
+
+
+@lru_cache(maxsize=8)
+def space_training_memory(space: SearchSpace, quantity: str, batch: int) -> AdditiveCost:
+    """The memory of training steps, equal to `training_memory_of` for every member of a space."""
+    parts, size = SpaceParts(space), (space.image_size,) * 2
+    return parts.terms({quantity: {key: part_memory(part, batch, size) for key, part in parts.parts.items()}})
 
 
 def key_of(part: Part) -> str:

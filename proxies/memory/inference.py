@@ -40,20 +40,20 @@ def peak_of(architecture: Architecture, image_size: int | tuple[int, int] | None
 def peaks_of(architecture: Architecture, image_size: int | tuple[int, int] | None = None) -> dict[str, int]:
     """The most bytes of activations that are alive while each part runs, by its path."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size or (architecture.image_size,) * 2
-    around, bases = Surroundings(architecture, *size), {}
+    around = Surroundings(architecture, *size)
     peaks: dict[str, int] = {}
-    blocks: dict[str, list[Part]] = {}
+    blocks: dict[tuple[int, int], list[Part]] = {}
     for part in architecture.parts_at(*size):
         match part.path.split("."):
             case ["stages", stage, "blocks", block, _]:
-                bases[f"{stage}.{block}"] = int(stage), int(block)
-                blocks.setdefault(f"{stage}.{block}", []).append(part)
+                blocks.setdefault((int(stage), int(block)), []).append(part)
             case _:
                 peaks[part.path] = around.peak(part)
-    for key, parts in blocks.items():
-        stage, block = bases[key]
-        for part, need in zip(parts, block_needs(parts), strict=True):
-            peaks[part.path] = around.base(stage) - (bytes_of(part.inputs) if stage == block == 0 else 0) + need
+    for (index, number), of_block in blocks.items():
+        # The very first block begins with the map that its stage began with.
+        counted = bytes_of(of_block[0].inputs) if index == number == 0 else 0
+        for part, need in zip(of_block, block_needs(of_block), strict=True):
+            peaks[part.path] = around.base(index) - counted + need
     return peaks
 
 

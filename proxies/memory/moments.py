@@ -32,10 +32,15 @@ def batch_of(quantity: str) -> int | None:
     return int(match["batch"]) if match else None
 
 
+def moment_of(quantity: str) -> str:
+    """`act` or `train:bs32`, the moment of a quantity."""
+    return quantity.partition("@")[2]
+
+
 def format_memory(amount: int, quantity: str) -> str:
     """Write an amount exactly, in the unit that is shortest: `64MiB@act`, `100MB@act`."""
     written = [f"{_decimal(Decimal(amount) / BYTES[unit.upper()])}{unit}" for unit in _WRITTEN]
-    return f"{min(written, key=len)}@{quantity.partition('@')[2]}"
+    return f"{min(written, key=len)}@{moment_of(quantity)}"
 
 
 def _decimal(number: Decimal) -> str:

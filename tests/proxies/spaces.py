@@ -44,6 +44,23 @@ def cost_of_term(term: Term, quantity: str, space: Space, chosen: Mapping[str, C
     return term.costs[quantity][tuple(space.slots[slot].index(chosen[slot]) for slot in term.slots)]
 
 
+def greatest_term(peaks: AdditiveCost, quantity: str, space: Space, chosen: Mapping[str, CategoricalOption]) -> int:
+    return max(int(cost_of_term(term, quantity, space, chosen)) for term in peaks)
+
+
+@st.composite
+def terms_over(draw: st.DrawFn, space: Space, quantity: str) -> AdditiveCost:
+    """Terms over up to three slots of a space."""
+    terms = []
+    for _ in range(draw(st.integers(1, 4))):
+        over = tuple(draw(st.lists(st.sampled_from(list(space.slots)), unique=True, max_size=3)))
+        shape = tuple(len(space.slots[slot]) for slot in over)
+        count = int(np.prod(shape))
+        costs = draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
+        terms.append(Term(over, {quantity: np.array(costs, dtype=np.int64).reshape(shape)}))
+    return terms
+
+
 @st.composite
 def small_spaces(draw: st.DrawFn, quantities: Sequence[str], most: int = 10**6) -> tuple[Space, AdditiveCost]:
     """Up to some hundred members with conditions, some on conditional slots, and terms over up to three slots or none."""

@@ -14,8 +14,9 @@ from proxies.band import counts as counting
 from proxies.band.additive_cost import AdditiveCost, Rows, Term
 from proxies.band.band import Band
 from proxies.band.factorisation import CouplingError
-from proxies.cost import Budget, BudgetError
-from tests.proxies.spaces import Member, Space, members_of, small_spaces, staged_space
+from proxies.cost import Budget, BudgetError, format_amount
+from proxies.memory.moments import ACTIVATIONS
+from tests.proxies.spaces import Member, Space, greatest_term, members_of, small_spaces, staged_space, terms_over
 
 QUANTITIES = ("first", "second", "third")
 
@@ -70,6 +71,37 @@ def test_count_members_and_membership_are_exact(cells: int | None, drawn: tuple[
         rng = random.Random(0)
         for draw in (band.sample, band.sample_uniform):
             assert all(tuple(draw(rng).tolist()) in expected for _ in range(5))
+
+
+@given(bands(), st.data())
+@settings(max_examples=100)
+def test_a_limit_on_a_maximum_leaves_out_members_and_nothing_else(
+    drawn: tuple[Space, AdditiveCost, Budget], data: st.DataObject
+) -> None:
+    """Terms over any slots, of which the greatest counts: they may couple slots that the cost does not."""
+    space, cost, budget = drawn
+    peaks = data.draw(terms_over(space, ACTIVATIONS))
+    sums = members_of(space, cost, list(budget.limits))
+    greatest = {member: greatest_term(peaks, ACTIVATIONS, space, dict(member)) for member in sums}
+    limit = max(1, data.draw(st.sampled_from(sorted(set(greatest.values())))) + data.draw(st.sampled_from([-1, 0])))
+    budget = Budget({**budget.limits, ACTIVATIONS: limit}, budget.floor)
+    costs = {row_of(space, member): dict(zip(budget.limits, (*some, greatest[member]), strict=True)) for member, some in sums.items()}
+    expected = {row for row, some in costs.items() if budget.admits(some)}
+    if not expected:
+        with pytest.raises(BudgetError, match=r"^budget: got .* (the nearest it has is|the least that small needs)") as error:
+            Band(space, cost, budget, peaks)
+        if "the least that" in str(error.value):
+            assert format_amount(min(greatest.values()), ACTIVATIONS) in str(error.value)
+        return
+    band = Band(space, cost, budget, peaks)
+    assert {tuple(row.tolist()) for row in band.members(10**6)} == expected
+    assert band.count_bounds == (len(expected), len(expected))
+    rows = np.array(list(costs))
+    assert band.costs(rows).tolist() == [list(some.values()) for some in costs.values()]
+    assert {tuple(row.tolist()) for row in rows[band.admits(rows)]} == expected
+    rng = random.Random(0)
+    for draw in (band.sample, band.sample_uniform):
+        assert all(tuple(draw(rng).tolist()) in expected for _ in range(5))
 
 
 @given(bands())

@@ -12,6 +12,7 @@ BUDGETS = st.one_of(
     st.builds(Budget, st.fixed_dictionaries({"macs": LIMITS})),
     st.builds(Budget, st.fixed_dictionaries({"params": LIMITS})),
     st.builds(Budget, st.fixed_dictionaries({latency_on(Target("cuda", batch=8)): LIMITS})),
+    st.builds(Budget, st.fixed_dictionaries({"params": LIMITS, "memory@train:bs32": LIMITS, "memory@act": LIMITS})),
     st.builds(
         Budget, st.fixed_dictionaries({"macs": LIMITS, "params": LIMITS, latency_on(Target(threads=2)): LIMITS}),
         floor=st.floats(0, 1, exclude_max=True)),
@@ -87,6 +88,40 @@ def test_a_latency_without_a_target_that_there_is_is_refused(text: str) -> None:
         parse_budget(text)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("64MiB@act 4.5GFLOPs", {"macs": 4_500_000_000, "memory@act": 2**26}),
+        ("1Mparams, 100MB@ACT", {"params": 10**6, "memory@act": 10**8}),
+        ("1.5gib@train:bs32", {"memory@train:bs32": 3 * 2**29}),
+        ("1GFLOPs 2GB@train:BS8 5ms@cpu", {"macs": 10**9, "memory@train:bs8": 2 * 10**9, latency_on(Target()): 5 * 10**6}),
+    ],
+)
+def test_memory_names_its_moment(text: str, limits: dict[str, int]) -> None:
+    budget = parse_budget(text)
+    assert budget.limits == limits
+    assert parse_budget(str(budget)) == budget
+    assert all(quantity.startswith("memory") for quantity in budget.memory)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("1GFLOPs 64MiB", "memory without a moment, expected one such as 64MiB@act"),
+        ("1GFLOPs 64MiB@", "got '', expected act"),
+        ("1GFLOPs 64MiB@train", "got 'train', expected act"),
+        ("1GFLOPs 64MiB@train:bs0", "got 'train:bs0'"),
+        ("64MiB@act", "alone, expected a limit beside it"),
+        ("1GFLOPs 0.1B@act", "expected between 1 and"),
+        ("1GFLOPs 64MiB@act 65MiB@act", "second limit"),
+    ],
+)
+def test_memory_without_a_moment_or_alone_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(BudgetError, match=f"^budget: got .*{complaint}") as error:
+        parse_budget(text)
+    assert "\n" not in str(error.value)
 
 
 def test_multiply_adds_come_first_in_any_order_of_writing() -> None:
