@@ -20,8 +20,7 @@ from space.errors import UserError
 
 PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12}
 _QUANTITY_OF = {"flop": "macs", "flops": "macs", "mac": "macs", "macs": "macs", "param": "params", "params": "params"}
-_ORDER = {"macs": 0, "params": 1, ACTIVATIONS: 3}
-"""Others come third."""
+_ORDER = {"macs": 0, "params": 1}
 _POWER_OF_TIME = {"ns": 0, "us": 3, "µs": 3, "ms": 6, "s": 9}
 LATENCY = "latency"
 _KNOWN = (
@@ -83,6 +82,8 @@ class Budget:
         for quantity, limit in self.limits.items():
             if limit <= 0:
                 raise BudgetError(f"budget: got {format_amount(limit, quantity)}, expected more than none")
+        # What adds up comes first: the limit on a peak is no primary one.
+        object.__setattr__(self, "limits", {**self.sums, **self.limits})
         if not self.sums:
             raise BudgetError(f"budget: got {self} alone, expected a limit beside it on what adds up, such as 4.5GFLOPs {self}")
         if not 0 <= self.floor < 1:

@@ -22,7 +22,7 @@ from proxies.band.additive_cost import AdditiveCost, CategoricalSpace, Costs, Co
 from proxies.band.extremes import nearest, some_costs
 from proxies.band.factorisation import CouplingError, Indices, Section, factorise
 from proxies.band.quantisation import Grid
-from proxies.band.restrictions import candidates_of, restrictions_of
+from proxies.band.restrictions import possible_limits, restrictions_of
 from proxies.band.sampling import ShapeSampler
 from proxies.cost import Budget, BudgetError, format_amount
 
@@ -115,7 +115,7 @@ class Band:
 
     def _refuse_peak(self) -> NoReturn:
         ((quantity, limit),) = self._peak_limits.items()
-        candidates = [candidate for candidate in candidates_of(self.peaks, quantity) if candidate > limit]
+        candidates = [candidate for candidate in possible_limits(self.peaks, quantity) if candidate > limit]
         least = candidates[bisect_left(candidates, True, key=lambda candidate: bool(self._sections_below({quantity: candidate})))]
         raise BudgetError(
             f"budget: got {self.budget}, expected at least {format_amount(least, quantity)}, the least that {self.space.name} needs")

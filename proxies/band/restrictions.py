@@ -40,6 +40,6 @@ def restrictions_of(peaks: AdditiveCost, limits: Mapping[str, int], sizes: Mappi
             yield Restriction(tuple(term.slots[axis] for axis in axes), np.asarray(np.all(allowed, axis=others)))
 
 
-def candidates_of(peaks: AdditiveCost, quantity: str) -> list[int]:
+def possible_limits(peaks: AdditiveCost, quantity: str) -> list[int]:
     """All limits on a quantity that could be the least that leaves a member, in ascending order."""
     return np.unique(np.concatenate([np.ravel(term.costs[quantity]) for term in peaks if quantity in term.costs])).tolist()
