@@ -93,7 +93,7 @@ def run(config: ProfileConfig, console: Console) -> None:
         height, width = config.image_size or (architecture.image_size,) * 2
         title = f"{architecture.name} at {height}x{width}, {architecture.num_classes} classes, fingerprint {architecture.fingerprint}"
         print_profile(console, title, profile(architecture, height, width), total_of(architecture, height, width))
-        console.print(memory_in_words(architecture, height, width), soft_wrap=True)
+        console.print(memory_in_words(architecture, height, width))
         if published is not None:
             words = _in_words(published, task_of_head(architecture))
             console.print(f"Published, at {architecture.image_size} px: {words}.", soft_wrap=True)
