@@ -132,8 +132,8 @@ def total_of(architecture: Architecture, height: int, width: int) -> ProfileRow:
 def memory_in_words(architecture: Architecture, height: int, width: int) -> str:
     """The activations of an inference and of a training step, as budgets limit them."""
     from proxies.memory.inference import peaks_of
-    from proxies.memory.moments import ACTIVATIONS, memory_quantity
     from proxies.memory.prediction import memory_of
+    from proxies.moments import ACTIVATIONS, memory_quantity
 
     peaks = peaks_of(architecture, (height, width))
     worst = max(peaks, key=peaks.__getitem__)

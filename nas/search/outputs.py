@@ -19,8 +19,8 @@ from nas.search.measured import MeasuredResult
 from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
-from proxies.memory.moments import is_memory, moment_of
 from proxies.memory.prediction import memory_of
+from proxies.moments import is_memory, moment_of
 from proxies.published import Parent
 from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically

@@ -13,8 +13,8 @@ from nas.study.architecture_study import ArchitectureStudy
 from nas.study.objectives import objectives_of
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
-from proxies.memory.moments import ACTIVATIONS
 from proxies.memory.prediction import memory_of
+from proxies.moments import ACTIVATIONS
 from proxies.published import parents_within
 from space.files import load_architecture, load_provenance, parse_space
 from supernet.score import Score
