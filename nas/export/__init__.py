@@ -23,7 +23,7 @@ def export(
     Args:
         architecture: an `Architecture`, a YAML file, a published network's name, or a value with an `architecture`, such as
             `retrain`'s result and a search's `found.best`; none with `study` and `trial`.
-        format: `timm`, `onnx`, `torch-export`, `module`, or `yaml`, the architecture alone.
+        format: `timm`, `onnx`, `openvino`, `torch-export`, `module`, or `yaml`, the architecture alone.
         weights: a file; by default those of the value with the architecture. A search's result inherits them from its supernet.
         out: the folder to write, NAME-FORMAT by default; of `yaml`, the file.
         progress: whether to print what was compared and written.

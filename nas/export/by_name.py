@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 FORMATS = {
     "timm": "nas.export.timm_folder:TimmFolder",
     "onnx": "nas.export.onnx_graph:OnnxGraph",
+    "openvino": "nas.export.openvino_model:OpenVinoModel",
     "torch-export": "nas.export.program:Program",
     "module": "nas.export.single_file:SingleFile",
 }
 """Where the class of a format is. It is imported when it is used: each needs a library that takes seconds."""
-FUSABLE = ("onnx", "torch-export", "module")
+FUSABLE = ("onnx", "openvino", "torch-export", "module")
 """The formats that hold an inference network. A timm model can be trained further, so it is not fused."""
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nas.export.format import ExportedNetwork, ExportError
+from nas.export.format import ExportedNetwork, check_installed
 from nas.export.program import GraphFormat
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
+WRITER = ("onnx", "onnxscript")
+"""What PyTorch's exporter needs."""
 ERRORS_ONLY = 3
-
 
 USAGE = """\
 import json
@@ -26,12 +25,19 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("network.onnx")
 about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+"""
+PIXELS = """\
 steps = about["preprocessing"]
 image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
 image = ImageOps.fit(image, (steps["image_size"],) * 2, Image.Resampling.BICUBIC, bleed=(1 - steps["crop_pct"]) / 2)
 pixels = (numpy.asarray(image) / 255 - steps["mean"]) / steps["std"]
-(logits,) = session.run(["logits"], {"images": pixels.transpose(2, 0, 1)[None].astype("float32")})
+images = pixels.transpose(2, 0, 1)[None].astype("float32")
 """
+"""From `image.jpg` and the metadata to the array of one image."""
+LOGITS = """\
+(logits,) = session.run(["logits"], {"images": images})
+"""
+CLASS = 'print(about["class_names"][logits[0].argmax()])\n'
 
 
 class OnnxGraph(GraphFormat):
@@ -41,9 +47,7 @@ class OnnxGraph(GraphFormat):
     seconds_a_block = 12.0
 
     def check(self) -> None:
-        for package in NEEDED:
-            if find_spec(package) is None:
-                raise ExportError(f"--format onnx: got no {package}, expected it installed: pip install 'token-mixer-nas[ort]'")
+        check_installed("onnx", (*WRITER, "onnxruntime"), "ort")
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         program = self.program_of(exported)
@@ -58,7 +62,7 @@ class OnnxGraph(GraphFormat):
         return run_of_file(folder / self.files[0])
 
     def usage(self, exported: ExportedNetwork) -> str:
-        return USAGE + ('print(about["class_names"][logits[0].argmax()])\n' if exported.metadata.class_names else "")
+        return USAGE + PIXELS + LOGITS + (CLASS if exported.metadata.class_names else "")
 
 
 def run_of_file(file: Path) -> Callable[[Tensor], Tensor]:

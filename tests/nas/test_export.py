@@ -17,6 +17,7 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -115,8 +116,22 @@ def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory
 
 
 GRAPHS = [name for name in FORMATS if isinstance(format_named(name), GraphFormat)]
-# An ONNX graph is made of torch.export's.
-GRAPHS_IN_SOAK = [pytest.param(name, marks=() if name == "onnx" else pytest.mark.soak) for name in GRAPHS]
+# An ONNX graph is made of torch.export's; OpenVINO's is made of it, and tested where it is installed.
+GRAPHS_IN_SOAK = [pytest.param(name, marks=pytest.mark.soak if name == "torch-export" else ()) for name in GRAPHS]
+
+
+@pytest.fixture(autouse=True)
+def _skip_without_its_packages(request: pytest.FixtureRequest) -> None:
+    """Skip a test of a format that this environment cannot write."""
+    call = getattr(request.node, "callspec", None)
+    name = call and call.params.get("name")
+    if name in FORMATS:
+        try:
+            format_named(name).check()
+        except ExportError as error:
+            pytest.skip(str(error))
+
+
 FFN_SPECS = tuple(FFNS(name, ratio=1) for name in FFNS.names())
 
 
@@ -264,6 +279,43 @@ for start in (0, 1):
     run_alone(script, tmp_path / "out", "-I")
 
 
+@pytest.mark.parametrize("name", ["openvino"])
+def test_a_stranger_runs_the_model_in_openvino(name: str, weights: Path, sample: Path, tmp_path: Path) -> None:
+    assert export(weights, name, tmp_path / "out") == 0
+    script = f"""
+import sys
+for package in ("space", "nas", "timm", "torch", "onnx"):
+    sys.modules[package] = None
+import numpy, openvino
+network = openvino.Core().compile_model("network.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+images, expected = (numpy.load(f"{sample}/{{name}}.npy") for name in ("images", "logits"))
+for start in (0, 1):
+    numpy.testing.assert_allclose(network(images[start:])["logits"], expected[start:], rtol=1e-4, atol=1e-4)
+"""
+    run_alone(script, tmp_path / "out", "-I")
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_the_code_in_a_graphs_readme_classifies_an_image(name: str, weights: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"class {number}" for number in range(10)))
+    assert export(weights, name, tmp_path / "out", "--labels", str(labels)) == 0
+    Image.new("RGB", (80, 70), "teal").save(tmp_path / "out" / "image.jpg")
+    code = (tmp_path / "out" / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    run_alone(code + "assert logits.shape == (1, 10)\nassert images.shape == (1, 3, 64, 64)", tmp_path / "out", "-I")
+
+
+@pytest.mark.parametrize(("form", "package", "extra"), [("onnx", "onnxruntime", "ort"), ("openvino", "openvino", "openvino")])
+def test_an_absent_package_is_one_line(
+    form: str, package: str, extra: str, weights: Path, tmp_path: Path, mistaken: Mistaken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.export.format.find_spec", lambda asked: None if asked == package else object())
+    arguments = [str(weights.with_name("small.yaml")), "--weights", str(weights), "--format", form, "--output", str(tmp_path / "out")]
+    said = f"--format {form}: got no {package}, expected it installed: pip install 'token-mixer-nas[{extra}]'"
+    assert said in mistaken(main, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_tells_its_story(weights: Path, tmp_path: Path) -> None:
     assert export(weights, "timm", tmp_path / "out") == 0
     card = (tmp_path / "out" / "README.md").read_text()
@@ -320,6 +372,10 @@ def metadata_in(name: str, folder: Path) -> object:
     if name == "onnx":
         session = onnxruntime.InferenceSession(folder / "network.onnx")
         return {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    if name == "openvino":
+        import openvino
+
+        return json.loads(openvino.Core().read_model(folder / "network.xml").get_rt_info("token_mixer_nas").astype(str))
     if name == "torch-export":
         extra = {"metadata.json": ""}
         torch.export.load(folder / "network.pt2", extra_files=extra)
