@@ -111,7 +111,8 @@ class Band:
     def _sections_below(self, limits: Mapping[str, int]) -> list[Section]:
         """The sections of the members whose peaks do not exceed limits; none where there are no such members."""
         sizes = dict(zip(self.rows.names, self.rows.sizes.tolist(), strict=True))
-        return factorise(self.space, self.rows, self.cost, list(self._sums.limits), restrictions_of(self.peaks, limits, sizes))
+        restrictions = restrictions_of(self.peaks, limits, sizes, self.space.conditions)
+        return factorise(self.space, self.rows, self.cost, list(self._sums.limits), restrictions)
 
     def _refuse_peak(self) -> NoReturn:
         ((quantity, limit),) = self._peak_limits.items()

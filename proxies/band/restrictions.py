@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.band.additive_cost import AdditiveCost
+from proxies.band.additive_cost import AdditiveCost, Condition
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,18 +23,28 @@ class Restriction:
     allowed: NDArray[np.bool_]
 
 
-def restrictions_of(peaks: AdditiveCost, limits: Mapping[str, int], sizes: Mapping[str, int]) -> Iterator[Restriction]:
+def restrictions_of(
+    peaks: AdditiveCost, limits: Mapping[str, int], sizes: Mapping[str, int], conditions: Mapping[str, Condition]
+) -> Iterator[Restriction]:
     """What limits allow, for terms whose greatest is what a member needs.
 
-    Slots on which nothing depends are left out: a restriction couples no more slots than it must.
+    Slots on which nothing depends are left out, for a restriction couples no more slots than it must. But of slots that may be
+    inactive one stays for each condition: without them the term does not count.
 
     Args:
         sizes: numbers of options by slot.
+        conditions: of the slots that are not always active.
     """
     for term in peaks:
         costs = term.table([sizes[slot] for slot in term.slots], list(limits))
         allowed = np.asarray(np.all(costs <= np.array(list(limits.values())), axis=-1))
         axes = [axis for axis in range(allowed.ndim) if (allowed != np.take(allowed, [0], axis)).any()]
+        known = {conditions.get(term.slots[axis]) for axis in axes}
+        for axis in range(allowed.ndim):
+            if (condition := conditions.get(term.slots[axis])) is not None and condition not in known:
+                known.add(condition)
+                axes.append(axis)
+        axes.sort()
         if not allowed.all():
             others = tuple(axis for axis in range(allowed.ndim) if axis not in axes)
             yield Restriction(tuple(term.slots[axis] for axis in axes), np.asarray(np.all(allowed, axis=others)))

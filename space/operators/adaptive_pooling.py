@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-@torch.fx.wrap
 def averaged(x_BCHW: Tensor, height: int, width: int) -> Tensor:
-    """The map, averaged to another size by adaptive pooling."""
+    """The map, averaged to another size by adaptive pooling. It branches on sizes, so modules that call it wrap it for torch.fx."""
     # Tensors, with the example's values, are what torch.jit traces.
     sizes = (height, width, x_BCHW.shape[2], x_BCHW.shape[3])
     if all(isinstance(size, (int, Tensor)) for size in sizes):

@@ -26,6 +26,9 @@ from space.operators.layers import (
 )
 from space.taps import Shape
 
+# Traced networks call it whole; torch.fx looks names up where they are called.
+torch.fx.wrap("averaged")
+
 Hidden = Annotated[int, Field(ge=1, le=1024)]
 # Lists in YAML are tuples here: values are hashable.
 Widths = Annotated[tuple[Hidden, ...], Field(strict=False, min_length=1, max_length=8)]

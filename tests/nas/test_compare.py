@@ -162,10 +162,10 @@ def test_a_retraining_that_always_raises_ends_with_its_traceback_and_keeps_the_o
 ) -> None:
     winner, build = load_architecture(searched / "run" / "best.yaml").fingerprint, retraining.build_network
 
-    def fail(architecture: Architecture, *more: float) -> object:
+    def fail(architecture: Architecture, *more: float, **named: float) -> object:
         if architecture.fingerprint == winner:
             raise ArithmeticError("no such number")
-        return build(architecture, *more)
+        return build(architecture, *more, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(retraining, "build_network", fail)

@@ -84,6 +84,9 @@ SMALL = {
     f"{PYTHON}search --budget \"4.5GFLOPs 90ms@cpu:1t:bs1\" --data path/to/train --out runs/fast": Small(
         f"{TRIALS} {SUPERNET} --workers 1 --latency-tables tables --budget '{BUDGET} 90ms@cpu:1t:bs1'", is_long=True
     ),
+    f"{PYTHON}search --budget \"4.5GFLOPs 16MiB@act\" --data path/to/train --out runs/lean": Small(
+        f"{TRIALS} {SUPERNET} --workers 1 --budget '{BUDGET} 16MiB@act'", is_long=True
+    ),
     f"{PYTHON}latency kit --space hybrid-224 --out kit": Small("--space tiny.yaml --networks 4"),
     IMPORT_PHONE: Small(IMPORT_SMALL),
     SEARCH_PHONE: Small(f"{TRIALS} {SUPERNET} --workers 1 --latency-tables tables --budget '{BUDGET} 90ms@pixel8'"),

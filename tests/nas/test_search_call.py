@@ -149,17 +149,18 @@ def test_an_evaluator_that_gives_no_number_is_told(folder: Path) -> None:
 
 
 def test_a_command_opens_its_data_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Path] = []
+    opened: list[tuple[Path, str]] = []
     stored = kinds._stored
 
     def counted(path: Path, part: str, *more: Any) -> Any:
-        opened.append(path)
+        opened.append((path, part))
         return stored(path, part, *more)
 
     monkeypatch.setattr(kinds, "_stored", counted)
     assert command_line.main(command(folder, "--halving-candidates", "2", "--halving-steps", "2")) == 0
-    assert opened == [folder / "images"]
+    # The test part is opened for what the last rung says of test images.
+    assert opened == [(folder / "images", kinds.TRAIN), (folder / "images", kinds.TEST)]
     opened.clear()
     alone = ["--evaluator", "standalone", "--standalone-steps", "1", "--out", str(folder / "alone")]
     assert command_line.main(command(folder, *alone, trains=False)) == 0
-    assert opened == [folder / "images"]
+    assert opened == [(folder / "images", kinds.TRAIN)]

@@ -22,7 +22,8 @@ def official_weights(network: nn.Module, architecture: Architecture) -> dict[str
     for name, modules, change in segmenting(architecture, rows) if architecture.task == "segmentation" else rows:
         for key in [key for key in ours if key == modules[0] or key.startswith(modules[0] + ".")]:
             keys = [module + key.removeprefix(modules[0]) for module in modules]
-            value = ours[key] if len(keys) == 1 else torch.cat([ours[each] for each in keys])
+            # Linear layers are put together by their outputs, convolutions of several maps by their inputs.
+            value = ours[key] if len(keys) == 1 else torch.cat([ours[each] for each in keys], 1 if ours[key].ndim == 4 else 0)
             official[name + key.removeprefix(modules[0])] = change(value)
             used |= set(keys)
     assert used == set(ours)
@@ -193,6 +194,9 @@ def segmenting(architecture: Architecture, backbone: Iterator[Row]) -> Iterator[
                 yield row(f"backbone.SIM.{i + 1}.{official}.conv", f"taps.{i}.{name}.linear", change=conv)
                 yield row(f"backbone.SIM.{i + 1}.{official}.bn", f"taps.{i}.{name}.bn")
         return
+    if architecture.head.type == "upernet":
+        yield from upernet()
+        return
     for i, num_convs in enumerate((1, 1, 2, 3)):
         yield row(f"backbone.norm{i if architecture.name.startswith('davit') else i + 1}", f"taps.{i}.norm")
         yield row(f"neck.lateral_convs.{i}.conv", f"taps.{i}.linear", change=conv)
@@ -200,6 +204,22 @@ def segmenting(architecture: Architecture, backbone: Iterator[Row]) -> Iterator[
         for j in range(num_convs):
             yield row(f"decode_head.scale_heads.{i}.{2 * j}.conv", f"head.levels.{i}.convs.{j}.0")
             yield row(f"decode_head.scale_heads.{i}.{2 * j}.bn", f"head.levels.{i}.convs.{j}.1")
+
+
+def upernet() -> Iterator[Row]:
+    """`UPerHead` on DaViT's output norms."""
+    for i in range(4):
+        yield row(f"backbone.norm{i}", f"taps.{i}.norm")
+        yield row(f"decode_head.psp_modules.{i}.1.conv", f"taps.3.pools.{i}.linear", change=conv)
+        yield row(f"decode_head.psp_modules.{i}.1.bn", f"taps.3.pools.{i}.bn")
+    for i in range(3):
+        yield row(f"decode_head.lateral_convs.{i}.conv", f"taps.{i}.lateral.linear", change=conv)
+        yield row(f"decode_head.lateral_convs.{i}.bn", f"taps.{i}.lateral.bn")
+    inside = {"bottleneck": ("taps.3.bottleneck", 5), "fpn_bottleneck": ("head.bottleneck", 4)}
+    for official, (ours, num_maps) in (inside | {f"fpn_convs.{i}": (f"head.levels.{i}", 1) for i in range(3)}).items():
+        # Our convolutions of several maps are one official convolution of all their channels.
+        yield row(f"decode_head.{official}.conv", *(f"{ours}.convs.{j}" for j in range(num_maps)))
+        yield row(f"decode_head.{official}.bn", f"{ours}.bn")
 
 
 FAMILIES = {"uniformer": uniformer, "container": uniformer, "shunted": shunted, "topformer": topformer, "davit": davit}

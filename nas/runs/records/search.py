@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from nas.runs.directory import CONFIG, RunError
 from nas.runs.records.json_file import read_record
-from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
+from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING, OF_WARM_START
 from proxies.cost import Budget, parse_budget
 from supernet.data.own_dataset import OF_CALLER
 
@@ -28,6 +28,7 @@ class _Options(BaseModel, frozen=True, extra="allow"):
     standalone_steps: int
     supernet: str | None = None
     race: bool = False
+    warm_start: list[str] = []
     halving_candidates: int = 0
 
 
@@ -103,6 +104,8 @@ class SearchRecord:
             without_effect |= OF_TRAINING | OF_SUPERNET
         if self.config.supernet:
             without_effect |= OF_TRAINING | {"space", "image_size"}
+        if not self.config.warm_start:
+            without_effect |= OF_WARM_START
         if self.config.evaluator != "standalone":
             without_effect.add("standalone_steps")
         if not self.config.halving_candidates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from space.operators.adaptive_pooling import averaged
 from space.operators.heads.dense import DenseHead, check_halving, resized
 from space.operators.layers import LinearBN, channels_first, channels_last
 from space.taps import Shape, Source, Tap
+
+# Traced networks call it whole; torch.fx looks names up where they are called.
+torch.fx.wrap("averaged")
 
 Width = Annotated[int, Field(ge=1, le=2048)]
 
