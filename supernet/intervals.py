@@ -29,6 +29,11 @@ class Interval:
     num_images: int | None
     num_seeds: int = 1
 
+    @property
+    def in_percent(self) -> str:
+        """`41.9 [38.9, 45.0]`."""
+        return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * share for share in (self.share, self.low, self.high)))
+
 
 def over_images(share: float, num_images: int, stderr: float | None = None) -> Interval:
     """The figure of one network, with Wilson's interval.

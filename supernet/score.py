@@ -59,22 +59,17 @@ class Score:
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """What a file holds of it, by name: every figure and the log-likelihood, each with its standard error, and the images."""
-        figures = [Figure(self.metric, self.value, self.stderr), *self.others]
-        figures.append(Figure("log_likelihood", self.log_likelihood, self.log_likelihood_stderr))
+        """What a file holds of it, by name: the log-likelihood and every figure, each with its standard error, and the images."""
+        ranked_by = Figure("log_likelihood", self.log_likelihood, self.log_likelihood_stderr)
+        figures = (ranked_by, Figure(self.metric, self.value, self.stderr), *self.others)
         by_name = {one.name.replace(" ", "_"): one for one in figures}
         facts = {f"{name}{end}": value for name, one in by_name.items() for end, value in (("", one.value), ("_stderr", one.stderr))}
         return facts | {"num_images": self.num_images}
 
     @property
     def in_words(self) -> str:
-        """The headline figure in per cent, or the number that stands for the score."""
-        return f"{100 * self.value:.1f} %" if self.num_images else f"{self.log_likelihood:.4g}"
-
-    @property
-    def cell(self) -> str:
-        """The headline figure in per cent and its standard error, for a table; empty where there were no images."""
-        return f"{100 * self.value:.1f} ± {100 * self.stderr:.1f}" if self.num_images else ""
+        """The log-likelihood with the headline figure in per cent, or the number that stands for the score."""
+        return f"log-lik. {self.log_likelihood:.3f} ({100 * self.value:.1f} %)" if self.num_images else f"{self.log_likelihood:.4g}"
 
 
 _SCORE = TypeAdapter(Score)

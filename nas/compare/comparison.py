@@ -22,7 +22,7 @@ from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from supernet.data.images import ImageSet
-from supernet.intervals import difference_over_seeds, over_seeds
+from supernet.intervals import Interval, difference_over_seeds, over_seeds
 from supernet.tasks.task import Task, task_of_images
 
 
@@ -107,11 +107,13 @@ class ContenderResult:
 
     Args:
         by_seed: the task's headline figure.
-        stderr: of the first one, over images; None where it is unknown.
+        num_images: in the test part; None where it is unknown.
+        stderr: of the first figure, over images; None where it is unknown.
     """
 
     contender: Contender
     by_seed: tuple[float, ...]
+    num_images: int | None = None
     stderr: float | None = None
 
     @property
@@ -120,10 +122,9 @@ class ContenderResult:
         return mean(self.by_seed)
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % interval of the mean over seeds (Student's); none of one seed."""
-        over = over_seeds(self.by_seed, None)
-        return None if over is None else (over.low, over.high)
+    def interval(self) -> Interval | None:
+        """The mean with its 95 % interval: over seeds (Student's), or of one seed over images (Wilson's); none where these are unknown."""
+        return over_seeds(self.by_seed, self.num_images, self.stderr)
 
     def lead_of(self, other: ContenderResult) -> tuple[float, tuple[float, float] | None]:
         """By how much the other's mean is greater, and its 95 % interval over seeds (Welch's); none of one seed."""
@@ -156,5 +157,5 @@ def retrain_all(
     rows = []
     for one in contenders:
         tests = [found[one.architecture.fingerprint, seed] for seed in range(seeds)]
-        rows.append(ContenderResult(one, tuple(test.value for test in tests), tests[0].stderr))
+        rows.append(ContenderResult(one, tuple(test.value for test in tests), tests[0].images, tests[0].stderr))
     return sorted(rows, key=lambda row: row.mean, reverse=True)

@@ -18,11 +18,11 @@ def comparison_table(rows: Sequence[ContenderResult], subject: ContenderResult, 
     cells = []
     for row in rows:
         label = f"{row.contender.label} (their median)" if row is median else row.contender.label
-        interval = "" if row.interval is None else " [{:.1f}, {:.1f}]".format(*(100 * end for end in row.interval))
+        reached = f"{100 * row.mean:.1f}" if row.interval is None else row.interval.in_percent
         cost = row.contender.cost
         by_seed = " ".join(f"{100 * value:.1f}" for value in row.by_seed)
         lead = "" if row is subject else _lead_in_words(row, subject)
-        cells.append([label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", f"{100 * row.mean:.1f}{interval}", by_seed, lead])
+        cells.append([label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", reached, by_seed, lead])
     return ["", "MFLOPs", "Mparams", f"test {metric}, %", "by seed", f"{subject.contender.label} leads by"], cells
 
 

@@ -187,7 +187,8 @@ def _report(
     headings, cells = comparison_table(rows, found, metric)
     recipe = conditions.recipe
     how = f"{config.recipe_name(conditions.task)}, {recipe.length}, batches of {recipe.batch_size}, learning rate {recipe.lr:g}"
-    spread = f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)"
+    over_seeds = f"means over {config.seeds} seeds and leads in points, with 95 % intervals over seeds (Student, Welch)"
+    spread = over_seeds if config.seeds > 1 else "one seed, with 95 % intervals over images (Wilson); leads in points"
     about = {
         "made by": f"`{command_of('nas.compare', config)}`",
         "data": f"{data}, at {conditions.image_size} px",

@@ -73,11 +73,6 @@ class Findings:
         return self.results[0].score.num_images > 0
 
     @property
-    def shows_headline(self) -> bool:
-        """Whether charts show the headline figure; those of a front show log-likelihoods."""
-        return self.has_images and not self.is_front
-
-    @property
     def has_line(self) -> bool:
         """Whether the front is a line in a plane."""
         return len(self.study.objectives) == 2

@@ -65,7 +65,7 @@ def millions(amount: int) -> str:
 
 def interval(found: Interval | None) -> str:
     """`41.9 [38.9, 45.0]`, in percent; nothing where there is none."""
-    return "" if found is None else f"{percent(found.share)} [{percent(found.low)}, {percent(found.high)}]"
+    return "" if found is None else found.in_percent
 
 
 def _figures(findings: Findings) -> dict[str, Any]:
@@ -101,22 +101,21 @@ def _mixers_of(winner: Architecture) -> dict[tuple[int, int], str]:
 
 
 def _searched(findings: Findings) -> list[Markup]:
-    """All evaluated: the headline figure against multiply-adds, or with several objectives log-likelihood against each cost."""
+    """All evaluated: log-likelihood or score against multiply-adds, or with several objectives against each cost."""
     objectives = [objective for objective in findings.study.objectives if objective.quantity]
     axes = [(objective.name, objective.quantity, objective.divisor) for objective in objectives] or [("MFLOPs", "macs", 1e6)]
     return [_trade_off(findings, name, quantity, divisor) for name, quantity, divisor in axes if quantity]
 
 
 def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> Markup:
-    """All evaluated architectures in a plane of one cost and the headline figure, log-likelihood or score."""
+    """All evaluated architectures in a plane of one cost and log-likelihood or score."""
     drawn = {result.number for result in findings.drawn}
     written = {row.result.number for row in findings.rows[1:] if row.result and row.role in (Role.NEXT_BEST, Role.FRONT)}
     winner, budget = findings.winner.result, findings.search.budget
     assert winner is not None
 
     def point(result: Result) -> tuple[float, float]:
-        height = 100 * result.score.value if findings.shows_headline else result.score.log_likelihood
-        return result.costs[quantity] / divisor, height
+        return result.costs[quantity] / divisor, result.score.log_likelihood
 
     rest = [result for result in findings.results if result.number not in written | {winner.number}]
     series = [
@@ -126,7 +125,7 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
                figures.ORANGE, "D", 22),
         Series(findings.winner.label, [point(winner)], figures.VERMILION, "*", 90),
     ]  # fmt: skip
-    reached = f"{findings.metric}, %" if findings.shows_headline else "log-likelihood" if findings.has_images else "score"
+    reached = "log-likelihood" if findings.has_images else "score"
     cost = f"{name}, predicted" if quantity in budget.targets else name
     at = f"{findings.winner.label} at {point(winner)[0]:.3g}"
     alt = f"{reached} of {len(findings.results)} evaluated architectures against {cost}; {at}"

@@ -90,7 +90,7 @@ def finish(
         evaluator.write_weights(winner.architecture, config.out / "best.safetensors", metadata)
         record_examples(config.out, evaluator, winner.architecture, supernet_run.images()[0].class_names)
         ranking = ranking_in_words(supernet_run.folder)
-    print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking)
+    print_best(console, study, best, parents, latencies_of_parents, _judge_in_words(config), ranking, halving is not None)
     if halving is not None:
         print_halving(console, halving)
     for one in left_out:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nas.cli.console import table_of
 from nas.report.final_training import outcome_in_words
+from nas.report.score_columns import score_cells, score_headings
 from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
@@ -22,7 +23,6 @@ from proxies.latency import Measured
 from proxies.memory.prediction import memory_of
 from proxies.moments import is_memory, moment_of
 from proxies.published import Parent
-from space.architecture import Architecture
 from space.files import dump_architecture, write_atomically
 from space.names import as_name
 from supernet.score import Score
@@ -73,6 +73,7 @@ def print_best(
     latencies_of_parents: Mapping[str, Mapping[str, Measured]],
     judged_by: str,
     ranking: str,
+    is_trained_alone: bool,
 ) -> None:
     """Print the best beside the median of those drawn at random inside the band, and the published networks.
 
@@ -82,22 +83,24 @@ def print_best(
         latencies_of_parents: measured, by name and quantity.
         judged_by: where the scores come from, in words.
         ranking: how well these rank, as far as it is known.
+        is_trained_alone: whether successive halving has chosen among the best; it says itself who cannot be told apart.
     """
     winner = best[0].result
     targets = [quantity for quantity in winner.costs if target_of(quantity)]
     memory = [quantity for quantity in winner.costs if is_memory(quantity)]
     has_images = winner.score.num_images > 0
     metric = winner.score.metric
-    title = f"{sentence_case(metric)} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
-    scores = (f"{metric} %", "log-lik." if has_images else "score")
+    title = f"Log-likelihood and {metric} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
+    scores = score_headings(metric, has_images)
     limited = (*("ms" for _ in targets), *(f"MiB@{moment_of(quantity)}" for quantity in memory))
-    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited, "depths", "published %"), title)
+    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited, "published %"), title)
 
     def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], published: str = "") -> None:
         predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
         needed = (f"{memory_of(of.architecture, quantity) / 2**20:.4g}" for quantity in memory)
-        table.add_row(label, *_score(result), *_cost(of.cost), *latencies, *needed, _depths(of.architecture), published)
+        scored = (str(result.number), *score_cells(result.score)) if result else [""] * (1 + len(scores))
+        table.add_row(label, *scored, *_cost(of.cost), *latencies, *needed, published)
 
     for rank, one in enumerate(best, start=1):
         add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)
@@ -113,16 +116,20 @@ def print_best(
     console.print(table)
     for line in _notes(best, targets, judged_by if has_images else "", ranking, bool(parents)):
         console.print(line, soft_wrap=True)
+    if has_images and len(study.objectives) == 1 and not is_trained_alone and (sentence := _tied_in_words(best)):
+        console.print(sentence, soft_wrap=True)
     console.print()
 
 
 def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: str, ranking: str, has_parents: bool) -> Iterator[str]:
     winner, metric = best[0].result.architecture, best[0].result.score.metric
     widths = "-".join(str(stage.width) for stage in winner.stages)
-    yield f"The best has widths {widths} and holds {mixers_in_words(winner)}."
+    depths = "-".join(str(len(stage.blocks)) for stage in winner.stages)
+    yield f"The best has depths {depths} and widths {widths}, and holds {mixers_in_words(winner)}."
     if judged_by:
         yield (
-            f"{sentence_case(metric)} {judged_by}, ± one standard error: it ranks architectures and is no test {metric}. "
+            f"The log-likelihood {judged_by} ranks architectures. {sentence_case(metric)} beside it, with its 95 % interval over images, "
+            f"is no test {metric}. "
             "The best of many is also the luckiest; retrain before you compare."
         )
     if ranking:
@@ -154,8 +161,9 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
         blank = [""] * (record.finished - len(rungs))
         table.add_row(one.label, *rungs, *([*blank, int8_cell(one)] if int8 else []))
     console.print(table)
-    metric = sentence_case(record.metric)
-    console.print(f"{metric} in % and log-likelihood on the search images, the mean over seeds where there are several.", soft_wrap=True)
+    console.print(
+        f"Log-likelihood and {record.metric} in % on the search images, the mean over seeds where there are several.", soft_wrap=True
+    )
     if record.finished < len(record.steps):
         console.print(f"--minutes ended successive halving after {record.finished} of {len(record.steps)} rungs.", soft_wrap=True)
     for note in int8_notes(record):
@@ -172,19 +180,22 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
 
 
 def _mean_score(scores: Sequence[Score]) -> str:
-    return f"{100 * mean(score.value for score in scores):.1f} {mean(score.log_likelihood for score in scores):.3f}"
+    return f"{mean(score.log_likelihood for score in scores):.3f} {100 * mean(score.value for score in scores):.1f}"
 
 
-def _score(result: Result | None) -> tuple[str, str, str]:
-    return (str(result.number), result.score.cell, f"{result.score.log_likelihood:.3f}") if result else ("", "", "")
+def _tied_in_words(best: Sequence[MeasuredResult]) -> str:
+    """Which of the next best are as good as the best, as far as the number of images says; empty where none is."""
+    winner = best[0].result.score
+    gaps = [winner.log_likelihood - one.result.score.log_likelihood for one in best[1:]]
+    # Supernets rank far less surely than images do, so the error of one score is no excuse that is too generous.
+    tied = [f"next {rank}" for rank, gap in enumerate(gaps, start=2) if gap <= winner.log_likelihood_stderr]
+    if not tied:
+        return ""
+    return f"The best cannot be told apart from {', '.join(tied)}: the log-likelihoods lie within one standard error."
 
 
 def _cost(cost: Cost) -> tuple[str, str]:
     return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}"
-
-
-def _depths(architecture: Architecture) -> str:
-    return "-".join(str(len(stage.blocks)) for stage in architecture.stages)
 
 
 def _latency(target: str, measured: Mapping[str, Measured], predicted: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""The live screen of a search: the best beside the best published network that fits, counts, the headline figure against trials."""
+"""The live screen of a search: the best beside the best published network that fits, counts, log-likelihoods against trials."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.plot import plot
+from nas.report.score_columns import score_cells, score_headings
 from nas.study.record import Result, StudySummary
 from proxies.published import Parent
-from supernet.score import ACCURACY, Score
+from supernet.score import ACCURACY
 from supernet.tasks.task import task_of_head
 
 TITLES = 2
@@ -33,22 +34,24 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("", no_wrap=True)
     metric = best.score.metric if best else task_of_head(parents[0].architecture).metric if parents else ACCURACY
-    for heading in (f"{metric} %", "log-lik.", "GFLOPs", "Mparams"):
+    has_images = best is None or best.score.num_images > 0
+    scores = score_headings(metric, has_images)
+    for heading in (*scores, "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("published %", justify="right", no_wrap=True)
     if best is not None:
         cost = _cost(best.cost.macs, best.cost.params)
-        table.add_row(f"best: trial {best.number}", *_score(best.score), *cost, "", style="bold")
+        table.add_row(f"best: trial {best.number}", *score_cells(best.score), *cost, "", style="bold")
     if (mark := _mark(summary, parents)) is not None:
         parent, result = mark
-        score = _score(result.score) if result else ("–", "–")
+        score = score_cells(result.score) if result else ["–"] * len(scores)
         published = parent.published.headline
-        table.add_row(f"published: {parent.architecture.name}", *score, *_cost(parent.cost.macs, parent.cost.params), published)
+        table.add_row(parent.architecture.name, *score, *_cost(parent.cost.macs, parent.cost.params), published)
     counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
     if rows < LEAST_ROWS or not summary.results:
         return Group(table, counts)
-    title = Text(f"{metric} % against trials; the line: the best so far", "dim")
+    title = Text(f"{'log-likelihood' if has_images else 'score'} against trials; the line: the best so far", "dim")
     return Group(table, counts, Text(), title, _curve(summary, width, min(rows, MOST_ROWS)))
 
 
@@ -59,10 +62,6 @@ def _mark(summary: StudySummary, parents: Sequence[Parent]) -> tuple[Parent, Res
     if scored:
         return max(scored, key=lambda pair: pair[1].score.log_likelihood)
     return (parents[0], None) if parents else None
-
-
-def _score(score: Score) -> tuple[str, str]:
-    return score.cell, f"{score.log_likelihood:.3f}"
 
 
 def _cost(macs: int, params: int) -> tuple[str, str]:
@@ -79,6 +78,6 @@ def _counts(summary: StudySummary, num_workers: int) -> str:
 
 
 def _curve(summary: StudySummary, width: int, rows: int) -> Text:
-    values = [100 * result.score.value for result in summary.results]
+    values = [result.score.log_likelihood for result in summary.results]
     best_so_far = list(accumulate(values, max))
     return plot(list(enumerate(best_so_far, start=1)), list(enumerate(values, start=1)), width, rows)

@@ -225,7 +225,7 @@ def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) 
     assert compared.subject in compared.rows
     assert found.architectures[1].architecture.name in labels
     assert sorted((row.mean for row in compared.rows), reverse=True) == [row.mean for row in compared.rows]
-    assert all(row.interval is None and len(row.by_seed) == 1 for row in compared.rows)
+    assert all(row.interval and row.interval.num_seeds == len(row.by_seed) == 1 for row in compared.rows)
     of_run = compare_call(found.folder, random=1, **how)
     assert of_run.subject.contender.label == "found"
     assert [row.contender.role for row in of_run.rows].count(Role.RANDOM) == 1
