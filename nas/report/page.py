@@ -16,7 +16,7 @@ from nas.report.figures import Series
 from nas.report.final_training import outcome_in_words
 from nas.report.findings import Findings, read_findings
 from nas.report.importance import LEAST_TRIALS
-from nas.report.wording import mixers_in_words, sentence_case
+from nas.report.wording import mixers_in_words, sentence_case, tied_in_words
 from nas.runs.records.comparison import ComparisonRecord
 from nas.runs.records.role import Role
 from nas.study.record import Result, StudyRecord
@@ -45,7 +45,14 @@ def page_of(findings: Findings) -> str:
         found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets,
         memory=findings.search.budget.memory, mixers_in_words=mixers_in_words, sentence_case=sentence_case,
         outcome=outcome_in_words(findings.halving) if findings.halving and findings.halving.finished else "",
+        tied=_tied_in_words(findings),
     )
+
+
+def _tied_in_words(findings: Findings) -> str:
+    """Who cannot be told apart from the winner; successive halving and a front have their own sentences."""
+    written = [row.result.score for row in findings.rows if row.result and row.role in (Role.WINNER, Role.NEXT_BEST)]
+    return "" if findings.halving or findings.is_front else tied_in_words(written)
 
 
 def _base64(content: bytes) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from nas.runs.records.role import Role
 from nas.study.record import StudyRecord
 from space.architecture import Architecture
+from supernet.score import Score
 
 
 def names_of_files(study: StudyRecord, count: int) -> list[str]:
@@ -27,6 +29,21 @@ def role_of_rank(study: StudyRecord, rank: int) -> Role:
 def sentence_case(metric: str) -> str:
     """A metric's name at the start of a sentence: `Accuracy`, `mIoU`."""
     return metric.capitalize() if metric.islower() else metric
+
+
+def tied_in_words(scores: Sequence[Score]) -> str:
+    """Which of the next best are as good as the best, as far as that many images can say; empty where none is.
+
+    Args:
+        scores: those of the best and of the next best, in this order.
+    """
+    best = scores[0]
+    # The error of one score: paired differences over images are surer, but the ranking of a short training is less sure than either.
+    tied = [rank for rank, one in enumerate(scores[1:], start=2) if best.log_likelihood - one.log_likelihood <= best.log_likelihood_stderr]
+    if not best.num_images or not tied:
+        return ""
+    others = ", ".join(f"next {rank}" for rank in tied)
+    return f"The best cannot be told apart from {others}: their log-likelihoods lie within one standard error of its own."
 
 
 def mixers_in_words(architecture: Architecture) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from nas.cli.console import table_of
 from nas.report.final_training import outcome_in_words
 from nas.report.score_columns import score_cells, score_headings
-from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case
+from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case, tied_in_words
 from nas.runs.records.halving import HalvingRecord
 from nas.runs.records.tables import write_csv
 from nas.search.int8 import int8_cell, int8_notes
@@ -116,7 +116,7 @@ def print_best(
     console.print(table)
     for line in _notes(best, targets, judged_by if has_images else "", ranking, bool(parents)):
         console.print(line, soft_wrap=True)
-    if has_images and len(study.objectives) == 1 and not is_trained_alone and (sentence := _tied_in_words(best)):
+    if len(study.objectives) == 1 and not is_trained_alone and (sentence := tied_in_words([one.result.score for one in best])):
         console.print(sentence, soft_wrap=True)
     console.print()
 
@@ -181,17 +181,6 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
 
 def _mean_score(scores: Sequence[Score]) -> str:
     return f"{mean(score.log_likelihood for score in scores):.3f} {100 * mean(score.value for score in scores):.1f}"
-
-
-def _tied_in_words(best: Sequence[MeasuredResult]) -> str:
-    """Which of the next best are as good as the best, as far as the number of images says; empty where none is."""
-    winner = best[0].result.score
-    gaps = [winner.log_likelihood - one.result.score.log_likelihood for one in best[1:]]
-    # Supernets rank far less surely than images do, so the error of one score is no excuse that is too generous.
-    tied = [f"next {rank}" for rank, gap in enumerate(gaps, start=2) if gap <= winner.log_likelihood_stderr]
-    if not tied:
-        return ""
-    return f"The best cannot be told apart from {', '.join(tied)}: the log-likelihoods lie within one standard error."
 
 
 def _cost(cost: Cost) -> tuple[str, str]:

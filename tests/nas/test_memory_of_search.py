@@ -62,7 +62,7 @@ def test_trials_table_and_files_say_what_memory_architectures_need(study: Archit
         moment: memory_of(winner, f"memory@{moment}") / 2**20 for moment in ("train:bs4", "act")
     }
     printed = io.StringIO()
-    print_best(Console(file=printed, width=200), study, best, (), {}, "by nobody", "")
+    print_best(Console(file=printed, width=200), study, best, (), {}, "by nobody", "", is_trained_alone=False)
     assert "MiB@act" in printed.getvalue()
     assert f"{memory_of(winner, ACTIVATIONS) / 2**20:.4g}" in printed.getvalue()
 
