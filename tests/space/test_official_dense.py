@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from space import Architecture, BlockSpec, StageSpec, build_network
+from space.files import load_architecture
 from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS, POSITIONS, STEMS, TAPS
-from space.official import davit, load_official, segmentation, uniformer
+from space.official import davit, load_official, segmentation, topformer, uniformer
 from space.official.conversion import Conversion, renamed
 from space.taps import taps_of
 
@@ -96,9 +97,28 @@ def test_topformers_head(width: int, classes: int, depthwise: bool) -> None:
         assert_same(head([last(x) for x in inputs]), expected)
 
 
-def test_a_pyramid_pools_at_either_stride() -> None:
-    _, cases = load("topformer_ppa")
-    stem = STEMS("token_pyramid", pool_stride=2).build(3, 28)
+def test_a_token_pyramid() -> None:
+    weights, cases = load("topformer_tpm")
+    ratios = ((4, 3), (3, 3), (3, 3), (6, 6))
+    spec = STEMS("token_pyramid", hidden=8, widths=(8, 16, 24, 32), kernel_sizes=((3, 3), (5, 5), (3, 3), (5, 5)), ratios=ratios)
+    stem = filled(spec.build(3, 80), topformer.token_pyramid(spec, 80), weights)
+    for (images,), expected in cases:
+        for map_BCHW, one in zip(stem.pyramid(last(images)), expected, strict=True):
+            assert_same(last(map_BCHW), one)
+
+
+def test_every_key_of_an_official_segmentation_checkpoint() -> None:
+    """The keys of the official TopFormer-T, in its order, with their shapes."""
+    shapes = json.loads((GOLDENS / "topformer_t_seg_keys.json").read_text())["keys"]
+    network = build_network(load_architecture("topformer-t-seg"))
+    weights = {key: torch.zeros(shape, dtype=torch.long if key.endswith("tracked") else torch.float) for key, shape in shapes.items()}
+    assert load_official(network, weights) == len(shapes) == len(network.state_dict())
+
+
+@pytest.mark.parametrize(("golden", "stride"), [("topformer_ppa_s1", 1), ("topformer_ppa", 2)])
+def test_a_pyramid_pools_at_either_stride(golden: str, stride: int) -> None:
+    _, cases = load(golden)
+    stem = STEMS("token_pyramid", pool_stride=stride).build(3, 28)
     for inputs, (expected,) in cases:
         assert_same(stem.pooled(inputs), expected)
 

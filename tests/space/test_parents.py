@@ -69,6 +69,10 @@ def test_a_segmentation_network_costs_what_its_official_code_does(name: str) -> 
     assert architecture.task == "segmentation"
 
 
+def test_a_segmentation_network_costs_less_at_fewer_pixels() -> None:
+    assert cost_of(load_architecture("topformer-t-seg"), (448, 448)).macs == 408_363_648
+
+
 def test_published_networks_are_compared_within_their_task() -> None:
     budget = parse_budget("1.2GFLOPs")
     for like, expected in (("davit-t", "topformer-b topformer-s topformer-t"), ("topformer-t-seg", "topformer-s-seg topformer-t-seg")):
