@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,13 +78,6 @@ class Format(ABC):
     @abstractmethod
     def usage(self, exported: ExportedNetwork) -> str:
         """How to use the folder: a few lines of Python."""
-
-
-def check_installed(name: str, packages: Iterable[str], extra: str) -> None:
-    """Raise ExportError where a package is absent that a format needs; `extra` is that of this package which installs it."""
-    for package in packages:
-        if find_spec(package) is None:
-            raise ExportError(f"--format {name}: got no {package}, expected it installed: pip install 'token-mixer-nas[{extra}]'")
 
 
 def image_sizes(exported: ExportedNetwork) -> list[tuple[int, int]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.export.format import ExportedNetwork, check_installed
+from nas.cli.packages import check_installed
+from nas.export.format import ExportedNetwork
 from nas.export.program import GraphFormat
 
 WRITER = ("onnx", "onnxscript")
@@ -47,7 +48,7 @@ class OnnxGraph(GraphFormat):
     seconds_a_block = 12.0
 
     def check(self) -> None:
-        check_installed("onnx", (*WRITER, "onnxruntime"), "ort")
+        check_installed("--format onnx", (*WRITER, "onnxruntime"), "ort")
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         program = self.program_of(exported)

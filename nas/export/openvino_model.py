@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from nas.export.format import ExportedNetwork, check_installed
+from nas.cli.packages import check_installed
+from nas.export.format import ExportedNetwork
 from nas.export.onnx_graph import CLASS, PIXELS, WRITER, OnnxGraph
 from nas.export.program import GraphFormat
 
@@ -42,7 +43,7 @@ class OpenVinoModel(GraphFormat):
     seconds_a_block = 13.0
 
     def check(self) -> None:
-        check_installed("openvino", (*WRITER, "openvino"), "openvino")
+        check_installed("--format openvino", (*WRITER, "openvino"), "openvino")
 
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
         import openvino

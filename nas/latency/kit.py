@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from nas.cli.packages import check_installed
 from nas.cli.plan import Phase, Plan, memory_now, print_plan
 from nas.cli.progress import duration, phase
 from nas.latency.config import KitConfig
 from nas.runs.whole_folder import check_new_folder
 from proxies.cost import parse_budget, without_latency
-from space.errors import UserError
 from space.files import load_space
 
 if TYPE_CHECKING:
@@ -27,10 +27,8 @@ SECONDS_A_PART, SECONDS_A_NETWORK = 0.2, 1.5
 """To write a graph, roughly."""
 BYTES_A_PART, BYTES_A_NETWORK = 3e4, 5e5
 """Of graphs without weights."""
-
-
-class KitError(UserError):
-    """A kit that cannot be written."""
+WRITER = ("onnx",)
+"""Packages that write graphs."""
 
 
 def run_kit(config: KitConfig, console: Console) -> None:
@@ -38,7 +36,7 @@ def run_kit(config: KitConfig, console: Console) -> None:
     from proxies.band.architecture_band import ArchitectureBand
     from proxies.band.space_cost import SpaceParts
 
-    check_onnx()
+    check_installed("kit", WRITER, "ort")
     check_new_folder(config.out)
     space = load_space(config.space)
     draw = space.sample if config.budget is None else ArchitectureBand(space, without_latency(parse_budget(config.budget))).draw
@@ -68,14 +66,6 @@ def run_kit(config: KitConfig, console: Console) -> None:
         written = write_kit(config.out, counted(_graphs(parts, networks)), {"space": name_on_any_data(space)}, median)
     say_how_to_measure(console, config.out, written)
     console.print(f"then, here: python -m nas.latency import {config.out.name}/latencies.json --name NAME", soft_wrap=True)
-
-
-def check_onnx() -> None:
-    """KitError where graphs cannot be written."""
-    from importlib.util import find_spec
-
-    if find_spec("onnx") is None:
-        raise KitError("kit: got no onnx, expected it installed: pip install 'token-mixer-nas[ort]'")
 
 
 def say_how_to_measure(console: Console, out: object, num_bytes: int) -> None:

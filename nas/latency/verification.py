@@ -10,9 +10,10 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from nas.cli.console import table_of
+from nas.cli.packages import check_installed
 from nas.cli.progress import phase
 from nas.latency.config import VerifyConfig
-from nas.latency.kit import check_onnx, plan_of_kit, say_how_to_measure
+from nas.latency.kit import WRITER, plan_of_kit, say_how_to_measure
 from nas.latency.report import LatencyReport
 from nas.latency.tables import tables_of_run
 from nas.runs.directory import config_of_run
@@ -37,7 +38,7 @@ FOUND = re.compile(r"best|(?:next|front)-(?P<rank>\d+)")
 
 def run_verify(config: VerifyConfig, console: Console) -> None:
     """Write a kit of the architectures that a search wrote, with what its table predicts of them."""
-    check_onnx()
+    check_installed("kit", WRITER, "ort")
     check_new_folder(config.out)
     searched = config_of_run(config.run)
     space, budget = load_space(searched["space"]), parse_budget(searched["budget"])

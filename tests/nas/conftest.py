@@ -51,3 +51,18 @@ def filled(folder: Path) -> Path:
     (folder / "tiny.yaml").write_text(SPACE)
     write_pictures(folder / "images" / "train", count=20)
     return folder
+
+
+@pytest.fixture
+def _skip_without_packages_of_format(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose parameter `name` is a format that this environment cannot write."""
+    from nas.cli.packages import MissingPackageError
+    from nas.export.by_name import FORMATS, format_named
+
+    call = getattr(request.node, "callspec", None)
+    name = call and call.params.get("name")
+    if name in FORMATS:
+        try:
+            format_named(name).check()
+        except MissingPackageError as error:
+            pytest.skip(str(error))

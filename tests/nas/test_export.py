@@ -2,11 +2,9 @@
 
 import importlib
 import json
-import random
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,172 +13,24 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas.export import export as export_here
 from nas.export.__main__ import main
-from nas.export.by_name import FORMATS, FUSABLE, format_named
-from nas.export.format import ExportedNetwork, ExportError, Format, differences
-from nas.export.program import GraphFormat
-from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, NetworkMetadata, read_metadata
+from nas.export.by_name import FORMATS, format_named
+from nas.export.format import ExportError, differences
+from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, read_metadata
 from nas.runs.records.role import Role
-from space import Architecture, BlockSpec, StageSpec, build_network, dump_architecture, load_architecture, load_provenance
+from space import BlockSpec, build_network, dump_architecture, load_architecture, load_provenance
 from space.errors import UserError
-from space.files import parent_names
-from space.kinds import DOWNSAMPLERS, FFNS, HEADS, MIXERS, NORMS
-from space.network import TokenMixerNet
-from space.registry import Spec
-from supernet.data.preprocessing import preprocessing_at
-from tests.contracts.conftest import specs_of
+from space.kinds import FFNS, MIXERS, NORMS
 from tests.nas.conftest import Mistaken
-from tests.space.examples import SPACES, randomised, shortened
+from tests.nas.exports import SIDE, SMALL, exported_of, metadata_of, of_blocks, round_trip, with_metadata
+from tests.space.examples import randomised
 
-SMALL = SPACES["hybrid-32"].smallest()
-SIDE = 64
-"""Pixels of the images that the weights were trained on."""
-FAMILIES = ("uniformer-s-plus", "shunted-t", "topformer-t", "container-light", "davit-t")
-MIXERS_AND_FFNS = [pytest.param(spec, id=spec.label) for registry in (MIXERS, FFNS) for spec in specs_of(registry)]
-
-
-def of_blocks(*blocks: BlockSpec) -> Architecture:
-    """A network of two stages, half of the blocks in each."""
-    middle = (len(blocks) + 1) // 2
-    stages = [StageSpec(width=64, blocks=blocks[:middle])]
-    if blocks[middle:]:
-        stages.append(StageSpec(width=96, downsample=DOWNSAMPLERS("conv_downsample"), blocks=blocks[middle:]))
-    return Architecture(name="small", image_size=32, num_classes=5, stages=tuple(stages))
-
-
-def with_operator(spec: Spec) -> Architecture:
-    is_mixer = spec.registry.kind == "mixer"
-    return of_blocks(BlockSpec(mixer=spec if is_mixer else "global_mhra", ffn=FFNS("mlp", ratio=2) if is_mixer else spec, layer_scale=0.5))
-
-
-def exported_of(architecture: Architecture, fused: bool = False) -> ExportedNetwork:
-    network = randomised(build_network(architecture)).eval()
-    return with_metadata(network.fuse() if fused else network, fused)
-
-
-def with_metadata(network: TokenMixerNet, fused: bool = False, image_size: int | None = None) -> ExportedNetwork:
-    """A network to write, at its architecture's image size or at another one."""
-    architecture = network.architecture
-    return ExportedNetwork(network, metadata_of(architecture, image_size or architecture.image_size), fused)
-
-
-def metadata_of(architecture: Architecture, image_size: int) -> NetworkMetadata:
-    names = tuple(f"class {number}" for number in range(architecture.num_classes))
-    return NetworkMetadata(architecture.fingerprint, preprocessing_at(image_size), names)
-
-
-def round_trip(form: Format, exported: ExportedNetwork, folder: Path) -> None:
-    """Write, load, compare; `differences` raises where they are not the same."""
-    folder.mkdir()
-    form.write(exported, folder)
-    assert {file.name for file in folder.iterdir()} == set(form.files)
-    shapes = [shape for shape, _ in differences(form, exported, folder)]
-    assert len(shapes) == 9
-
-
-@pytest.mark.parametrize("spec", MIXERS_AND_FFNS)
-@pytest.mark.parametrize("name", ["timm", "module"])
-def test_every_operator_is_exported(name: str, spec: Spec, tmp_path: Path) -> None:
-    architecture = with_operator(spec)
-    round_trip(format_named(name), exported_of(architecture), tmp_path / "plain")
-    if name in FUSABLE:
-        round_trip(format_named(name), exported_of(architecture, fused=True), tmp_path / "fused")
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_kind_of_stem_downsampler_and_head_runs_alone(name: str, tmp_path: Path) -> None:
-    architecture = shortened(name).replace(image_size=64)
-    round_trip(format_named("module"), exported_of(architecture), tmp_path / "plain")
-    round_trip(format_named("module"), exported_of(architecture.replace(head=HEADS("token_label_head")), fused=True), tmp_path / "fused")
-
-
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("name", parent_names("segmentation"))
-def test_networks_that_label_pixels_run_alone(name: str, fused: bool, tmp_path: Path) -> None:
-    architecture = shortened(name).replace(image_size=64)
-    round_trip(format_named("module"), exported_of(architecture, fused), tmp_path / "export")
-
-
-@settings(max_examples=3)
-@given(name=st.sampled_from(sorted(SPACES)), seed=st.integers(0, 2**32))
-def test_any_member_of_a_space_runs_alone(name: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    architecture = SPACES[name].replace(image_size=SPACES["hybrid-32"].image_size).sample(random.Random(seed))
-    round_trip(format_named("module"), exported_of(architecture), tmp_path_factory.mktemp("export") / "plain")
-
-
-GRAPHS = [name for name in FORMATS if isinstance(format_named(name), GraphFormat)]
-# An ONNX graph is made of torch.export's; OpenVINO's is made of it, and tested where it is installed.
-GRAPHS_IN_SOAK = [pytest.param(name, marks=pytest.mark.soak if name == "torch-export" else ()) for name in GRAPHS]
-
-
-@pytest.fixture(autouse=True)
-def _skip_without_its_packages(request: pytest.FixtureRequest) -> None:
-    """Skip a test of a format that this environment cannot write."""
-    call = getattr(request.node, "callspec", None)
-    name = call and call.params.get("name")
-    if name in FORMATS:
-        try:
-            format_named(name).check()
-        except ExportError as error:
-            pytest.skip(str(error))
-
-
-FFN_SPECS = tuple(FFNS(name, ratio=1) for name in FFNS.names())
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", MIXERS.names())
-@pytest.mark.parametrize("name", GRAPHS_IN_SOAK)
-def test_graphs_hold_every_mixer_alone(name: str, kind: str, tmp_path: Path) -> None:
-    spec = next(specs_of_kind(kind))
-    round_trip(format_named(name), exported_of(of_blocks(BlockSpec(mixer=spec, ffn=FFN_SPECS[0]))), tmp_path / "export")
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("fused", [pytest.param(False, marks=pytest.mark.soak, id="plain"), pytest.param(True, id="fused")])
-@pytest.mark.parametrize("name", GRAPHS_IN_SOAK)
-def test_graphs_hold_all_mixers_in_one_network(name: str, fused: bool, tmp_path: Path) -> None:
-    mixers = [next(specs_of_kind(kind)) for kind in MIXERS.names()]
-    blocks = [BlockSpec(position="dpe", mixer=mixer, ffn=FFN_SPECS[i % len(FFN_SPECS)]) for i, mixer in enumerate(mixers)]
-    # Of these sides none is a multiple of the last stride.
-    exported = exported_of(of_blocks(*blocks).replace(image_size=50), fused)
-    round_trip(format_named(name), exported, tmp_path / "export")
-
-
-def specs_of_kind(kind: str) -> Iterator[Spec]:
-    return (spec for spec in specs_of(MIXERS) if spec.type == kind)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("spec", MIXERS_AND_FFNS)
-@pytest.mark.parametrize("name", GRAPHS)
-def test_graphs_hold_every_operator(name: str, spec: Spec, tmp_path: Path) -> None:
-    round_trip(format_named(name), exported_of(with_operator(spec)), tmp_path / "export")
-
-
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed == 1 else pytest.mark.soak) for seed in range(50)])
-def test_graphs_hold_random_architectures(seed: int, tmp_path: Path) -> None:
-    name = sorted(SPACES)[seed % len(SPACES)]
-    exported = with_metadata(build_network(SPACES[name].sample(random.Random(seed))).eval())
-    round_trip(format_named("onnx"), exported, tmp_path / "export")
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("parent", FAMILIES)
-@pytest.mark.parametrize("name", FORMATS)
-def test_published_networks_are_exported(name: str, parent: str, tmp_path: Path) -> None:
-    network = build_network(load_architecture(parent)).eval()
-    round_trip(format_named(name), with_metadata(network), tmp_path / "export")
+pytestmark = pytest.mark.usefixtures("_skip_without_packages_of_format")
 
 
 def test_another_network_is_noticed(tmp_path: Path) -> None:
@@ -309,7 +159,7 @@ def test_the_code_in_a_graphs_readme_classifies_an_image(name: str, weights: Pat
 def test_an_absent_package_is_one_line(
     form: str, package: str, extra: str, weights: Path, tmp_path: Path, mistaken: Mistaken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.export.format.find_spec", lambda asked: None if asked == package else object())
+    monkeypatch.setattr("nas.cli.packages.find_spec", lambda asked: None if asked == package else object())
     arguments = [str(weights.with_name("small.yaml")), "--weights", str(weights), "--format", form, "--output", str(tmp_path / "out")]
     said = f"--format {form}: got no {package}, expected it installed: pip install 'token-mixer-nas[{extra}]'"
     assert said in mistaken(main, arguments)

@@ -21,7 +21,7 @@ from space import build_network, dump_architecture
 from space.architecture import Architecture
 from supernet.data.images import open_images
 from tests.nas.conftest import Mistaken
-from tests.nas.test_export import SMALL, metadata_of
+from tests.nas.exports import SMALL, metadata_of
 from tests.proxies.test_latency_targets import DENSE
 from tests.space.examples import randomised
 

@@ -15,7 +15,7 @@ from proxies.target import Target
 from space import build_network
 from space.kinds import MIXERS
 from tests.contracts.conftest import specs_of
-from tests.nas.test_export import with_operator
+from tests.nas.exports import with_operator
 
 SPECS = {spec.type: spec for spec in specs_of(MIXERS)}
 IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))

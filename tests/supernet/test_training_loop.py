@@ -29,7 +29,7 @@ from supernet.seeding import seed_of, seeded
 from supernet.training import checkpointer, loop
 from supernet.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from supernet.training.checkpointer import Checkpointer
-from supernet.training.config import TrainConfig, TrainingError, make_optimizer, precision_of
+from supernet.training.config import TrainConfig, TrainingError, precision_of
 from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
 from supernet.training.losses import Distilled
@@ -239,20 +239,6 @@ def test_a_diverged_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def diverging(model: nn.Module, bad: Iterator[bool]) -> Callable[[int, Tensor], Tensor]:
     """A forward whose loss is not finite wherever `bad` says so, call by call."""
     return lambda step, images: model(images) * (float("nan") if next(bad, False) else 1.0)
-
-
-def test_a_learning_rate_in_stairs() -> None:
-    config = TrainConfig(7, lr=0.01, warmup_steps=2, schedule="step", decay_steps=2, decay_rate=0.5, precision="fp32")
-    rates: list[float] = []
-    run(make_network(), config, on_step=lambda one: rates.append(one.lr))
-    assert rates[2:] == pytest.approx([0.005, 0.005, 0.0025, 0.0025, 0.00125])
-    assert rates[0] < rates[1] < 0.01
-
-
-def test_the_epsilon_of_an_optimizer() -> None:
-    for optimizer in ("adamw", "rmsproptf"):
-        made = make_optimizer(nn.Linear(2, 2), TrainConfig(1, optimizer=optimizer, optimizer_eps=0.25))
-        assert {group["eps"] for group in made.param_groups} == {0.25}
 
 
 def test_a_diverged_training_is_rolled_back_and_continues_at_a_lower_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
