@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
 from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
 from nas.runs.storage_url import checked_url, journal_url
 from nas.train.config import HOW, WHAT, WHERE, SupernetConfig
+from proxies.cost import BudgetError, parse_budget
+from proxies.target import INT8_BACKEND
 
 SAMPLERS = ("surrogate", "evolution", "tpe", "random")
 EVALUATORS = ("supernet", "standalone")
@@ -20,9 +23,9 @@ OBJECTIVES = ("accuracy", "latency", "macs", "params")
 STANDALONE = "standalone"
 """Folder of a run's stand-alone trainings."""
 CANDIDATES = 1
-INT8, INT8_CANDIDATES, MAX_INT8_DROP = "ort-int8", 3, 1.0
-"""The device of INT8 graphs; with it, how many train alone, since some may be passed over, and the points that INT8 may take from a
-winner."""
+INT8_CANDIDATES, MAX_INT8_DROP = 3, 1.0
+"""Where the budget limits a latency of INT8 graphs: how many train alone, since some may be passed over, and the points that INT8 may take
+from a winner."""
 OF_SPACE = frozenset({"space", "image_size", "task", "ignore_index", "reduce_zero_label", "class_names"})
 """Options that a trained supernet has decided."""
 HALVING_SHARE = 0.25
@@ -67,14 +70,15 @@ class SearchConfig(BackendOptions, SupernetConfig):
     halving_candidates: int = option(
         Derived(lambda config: config.default_candidates()),
         f"how many of the best train alone at the end, by successive halving; 0 for none ({CANDIDATES}; {INT8_CANDIDATES} within "
-        f"milliseconds of {INT8})",
+        f"milliseconds of {INT8_BACKEND})",
         group=HOW, at_least=0, may_change=True,
     )  # fmt: skip
     halving_steps: int = option(60, "steps of training in the last rung of successive halving; half as many in each before", group=HOW,
                                at_least=1)  # fmt: skip
     max_int8_drop: float | None = option(
         Derived(lambda config: MAX_INT8_DROP if config.halving_candidates and config.is_int8 else None),
-        f"points of accuracy (or mIoU) that INT8 may take from a winner of successive halving ({MAX_INT8_DROP:g} with a budget of {INT8})",
+        "points of accuracy (or mIoU) that INT8 may take from a winner of successive halving "
+        f"({MAX_INT8_DROP:g} with a budget of {INT8_BACKEND})",
         group=HOW, at_least=0, below=100, may_change=True,
     )  # fmt: skip
     workers: int | None = option(None, "evaluations and trainings at a time (one a core, at most --parallel; on a GPU, and in a race, one)",
@@ -144,10 +148,13 @@ class SearchConfig(BackendOptions, SupernetConfig):
     @property
     def is_int8(self) -> bool:
         """Whether the budget limits a latency of INT8 graphs."""
-        return INT8 in self.budget.lower()
+        with suppress(BudgetError):
+            return any(target.is_int8 for target in parse_budget(self.budget).targets.values())
+        # The command refuses a budget that cannot be read, and says why.
+        return False
 
     def default_candidates(self) -> int:
-        """None where a front or a caller's function leaves no winner to train."""
+        """How many candidates train alone where it is not said: 0 where a front or a caller's function leaves no winner to train."""
         if len(self.objectives) > 1 or self.judged_by == "caller":
             return 0
         return INT8_CANDIDATES if self.is_int8 else CANDIDATES

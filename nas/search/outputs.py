@@ -155,7 +155,7 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
         return
     int8 = [] if record.max_int8_drop is None else ["INT8"]
     headings = ("", *(f"{steps} steps" for steps in record.steps[: record.finished]), *int8)
-    table = table_of(headings, "Successive halving: trained alone")
+    table = table_of(headings, "Trained alone")
     for one in record.candidates:
         rungs = [*map(_mean_score, one.rungs), *(["failed"] if one.failure else [])]
         blank = [""] * (record.finished - len(rungs))

@@ -205,14 +205,14 @@ def test_a_search_ends_in_successive_halving(folder: Path, monkeypatch: pytest.M
     arguments = command(folder, "--halving-candidates", "3", "--halving-steps", "4")
     assert search.main(arguments) == 0
     out = capsys.readouterr().out
-    assert "Successive halving: trained alone" in out
+    assert "Trained alone" in out
     assert all(f" {steps} steps" in out for steps in (2, 4))
     best, record = load_architecture(folder / "run" / "best.yaml"), read_halving(folder / "run")
     assert record is not None
     assert (record.steps, record.finished) == ((2, 4), 2)
     assert record.winner.fingerprint == best.fingerprint
     labels = [candidate.label for candidate in record.candidates]
-    rows = out.partition("Successive halving: trained alone")[2].splitlines()
+    rows = out.partition("Trained alone")[2].splitlines()
     assert [label for row in rows for label in labels if row.startswith(f"{label} ")][: len(labels)] == labels
     printed = load_provenance(folder / "run" / "best.yaml")["halving"]
     scored = zip(record.steps, record.winner.rungs, strict=True)
