@@ -133,7 +133,7 @@ def memory_in_words(architecture: Architecture, height: int, width: int) -> str:
     """The activations of an inference and of a training step, as budgets limit them."""
     from proxies.memory.inference import peaks_of
     from proxies.memory.prediction import memory_of
-    from proxies.moments import ACTIVATIONS, memory_quantity
+    from proxies.memory_quantity import ACTIVATIONS, memory_quantity
 
     peaks = peaks_of(architecture, (height, width))
     worst = max(peaks, key=peaks.__getitem__)

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Protocol
 
-from proxies.moments import ACTIVATIONS, BYTES, EXPECTED, format_memory, is_memory, memory_quantity
+from proxies.memory_quantity import ACTIVATIONS, BYTES, EXPECTED, format_memory, is_memory, memory_quantity
 from proxies.target import Target, TargetError, parse_target
 from space.errors import UserError
 

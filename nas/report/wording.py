@@ -38,7 +38,7 @@ def tied_in_words(scores: Sequence[Score]) -> str:
         scores: those of the best and of the next best, in this order.
     """
     best = scores[0]
-    # The error of one score: paired differences over images are surer, but the ranking of a short training is less sure than either.
+    # The error of one score. Paired differences over the images would be more certain, but how a short training ranks is not.
     tied = [rank for rank, one in enumerate(scores[1:], start=2) if best.log_likelihood - one.log_likelihood <= best.log_likelihood_stderr]
     if not best.num_images or not tied:
         return ""

@@ -21,7 +21,7 @@ from nas.study.record import Result, StudyRecord
 from proxies.cost import Cost, target_of
 from proxies.latency import Measured
 from proxies.memory.prediction import memory_of
-from proxies.moments import is_memory, moment_of
+from proxies.memory_quantity import is_memory, moment_of
 from proxies.published import Parent
 from space.files import dump_architecture, write_atomically
 from space.names import as_name

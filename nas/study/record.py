@@ -21,7 +21,7 @@ from nas.study import trial_attributes as attr
 from nas.study.objectives import Objective
 from nas.study.storage import open_storage, storage_errors
 from proxies.cost import Cost, target_of
-from proxies.moments import is_memory, moment_of
+from proxies.memory_quantity import is_memory, moment_of
 from space.architecture import Architecture
 from space.errors import UserError
 from space.files import parse_space

@@ -15,7 +15,7 @@ from proxies.band.band import Band
 from proxies.band.space_cost import space_cost, space_training_memory
 from proxies.band.space_memory import space_peaks
 from proxies.cost import Budget
-from proxies.moments import ACTIVATIONS, batch_of
+from proxies.memory_quantity import ACTIVATIONS, batch_of
 from space.architecture import Architecture, BlockSpec, StageSpec
 from space.errors import SpaceError
 from space.search_space import SearchSpace

@@ -26,7 +26,7 @@ class Restriction:
 def restrictions_of(
     peaks: AdditiveCost, limits: Mapping[str, int], sizes: Mapping[str, int], conditions: Mapping[str, Condition]
 ) -> Iterator[Restriction]:
-    """What limits allow, for terms whose greatest is what a member needs.
+    """The combinations of options that limits allow, where a member needs as much as the greatest of its terms.
 
     Slots on which nothing depends are left out, for a restriction couples no more slots than it must. But of slots that may be
     inactive one stays for each condition: without them the term does not count.

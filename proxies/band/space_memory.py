@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from proxies.band.additive_cost import AdditiveCost, Term
 from proxies.cost import BudgetError
 from proxies.memory.inference import Surroundings, block_needs, bytes_of
-from proxies.moments import ACTIVATIONS
+from proxies.memory_quantity import ACTIVATIONS
 from space.architecture import Architecture, BlockSpec, Part, StageSpec
 from space.search_space import SearchSpace
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from proxies.macs import cost_of
 from proxies.memory.inference import peak_of
 from proxies.memory.training import training_memory_of
-from proxies.moments import batch_of, is_memory
+from proxies.memory_quantity import batch_of, is_memory
 from space.architecture import Architecture
 
 

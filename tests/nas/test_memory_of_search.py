@@ -14,7 +14,7 @@ from nas.study.objectives import objectives_of
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, parse_budget
 from proxies.memory.prediction import memory_of
-from proxies.moments import ACTIVATIONS
+from proxies.memory_quantity import ACTIVATIONS
 from proxies.published import parents_within
 from space.files import load_architecture, load_provenance, parse_space
 from supernet.score import Score

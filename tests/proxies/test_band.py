@@ -15,7 +15,7 @@ from proxies.band.additive_cost import AdditiveCost, Rows, Term
 from proxies.band.band import Band
 from proxies.band.factorisation import CouplingError
 from proxies.cost import Budget, BudgetError, format_amount
-from proxies.moments import ACTIVATIONS
+from proxies.memory_quantity import ACTIVATIONS
 from tests.proxies.spaces import Member, Space, greatest_term, members_of, small_spaces, staged_space, terms_over
 
 QUANTITIES = ("first", "second", "third")

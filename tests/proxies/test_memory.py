@@ -14,7 +14,7 @@ from proxies.cost import Budget, BudgetError
 from proxies.memory.inference import peak_of
 from proxies.memory.live import LiveMemory, measured_peak
 from proxies.memory.training import loss_of_logits, training_memory_of
-from proxies.moments import ACTIVATIONS
+from proxies.memory_quantity import ACTIVATIONS
 from space.architecture import Architecture
 from space.files import load_architecture, load_space, parent_names, space_names
 from space.kinds import MIXERS
