@@ -131,12 +131,24 @@ def _train_alone(
         record = halve(conditions, candidates, steps, workers, deadline, on_result, config.max_int8_drop)
     write_halving(config.out, record)
     check_int8(record)
-    by_fingerprint = {one.result.architecture.fingerprint: one for one in measured}
-    if drawn is not None:
-        by_fingerprint[drawn.architecture.fingerprint] = MeasuredResult(drawn)
-    ranked = [by_fingerprint[one.fingerprint] for one in record.eligible]
+    return after_training_alone(record, measured, None if drawn is None else MeasuredResult(drawn)), record
+
+
+def after_training_alone(
+    record: HalvingRecord, measured: Sequence[MeasuredResult], drawn: MeasuredResult | None
+) -> list[MeasuredResult]:
+    """The results in the order of the final training: those that took part first, then the others as the search ranks them.
+
+    Args:
+        measured: the best of the search, best first.
+        drawn: took part although it was drawn at random. Where it comes last it is left out: it was there to be held against.
+    """
+    known = {one.result.architecture.fingerprint: one for one in (*measured, *filter(None, [drawn]))}
+    ranked = [known[one.fingerprint] for one in record.eligible]
+    if drawn is not None and len(ranked) > 1 and ranked[-1] is known[drawn.result.architecture.fingerprint]:
+        ranked.pop()
     took_part = {one.fingerprint for one in record.candidates}
-    return [*ranked, *(one for one in measured if one.result.architecture.fingerprint not in took_part)], record
+    return [*ranked, *(one for one in measured if one.result.architecture.fingerprint not in took_part)]
 
 
 def _print_next_steps(console: Console, config: SearchConfig, supernet_run: SupernetRun) -> None:

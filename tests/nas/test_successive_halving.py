@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,8 @@ from nas.execution.workers import open_workers
 from nas.report.final_training import is_ahead, outcome_in_words
 from nas.runs.records.halving import CandidateRecord, HalvingRecord, read_halving
 from nas.search import __main__ as search
+from nas.search.finish import after_training_alone
+from nas.search.measured import MeasuredResult
 from nas.search.successive_halving import LEAST_KEPT, Candidate, _ties, halve, num_steps, num_tests, steps_of_rungs
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
@@ -173,6 +176,20 @@ def test_a_published_network_may_come_first_but_does_not_win(conditions: Conditi
     assert [one.label for one in found.candidates] == [one.label for one in alike.candidates]
     assert not found.candidates[0].competes
     assert found.winner.label == found.candidates[1].label
+
+
+def test_one_drawn_at_random_that_comes_last_is_no_next_best() -> None:
+    results = [MeasuredResult(SimpleNamespace(architecture=one.architecture)) for one in candidates(4)]  # type: ignore[arg-type]
+    best, second, third, drawn = results
+
+    def order_after(*taking_part: MeasuredResult) -> list[MeasuredResult]:
+        records = [CandidateRecord("", one.result.architecture.fingerprint, True, ()) for one in taking_part]
+        return after_training_alone(HalvingRecord((9,), 1, tuple(records), ()), [best, second, third], drawn)
+
+    assert order_after(best, drawn) == [best, second, third]
+    assert order_after(drawn, best) == [drawn, best, second, third]
+    assert order_after(second, drawn, best) == [second, drawn, best, third]
+    assert order_after(second, best) == [second, best, third]
 
 
 def record_of(*shares: float) -> HalvingRecord:
