@@ -66,7 +66,7 @@ def run(config: JoinConfig, console: Console) -> None:
 
     supernet_run = open_supernet_run(search.out)
     budget = parse_budget(search.budget, search.floor)
-    band = ArchitectureBand(supernet_run.space, without_latency(budget))
+    band = ArchitectureBand(supernet_run.searched_space, without_latency(budget))
     if config.dry_run:
         from nas.cli.plan import print_plan
         from nas.search.plan import plan_join
@@ -88,8 +88,8 @@ def run(config: JoinConfig, console: Console) -> None:
         return
     if budget.targets:
         # The search's own tables: latencies measured on this machine would make another band.
-        band = limited(band, budget, tables_of_run(search.out, supernet_run.space, budget))
-    parents = parents_within(supernet_run.space, budget)
+        band = limited(band, budget, tables_of_run(search.out, supernet_run.searched_space, budget))
+    parents = parents_within(supernet_run.searched_space, budget)
     study = open_search(search, supernet_run, band, budget, parents)
     before = study.num_results
     corrections = corrections_of(supernet_run.folder) if search.subtract_bias else None

@@ -66,12 +66,12 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
     budget, target = parse_budget(text), parse_target(config.latency)
     conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
-    given = {key: found[key] for key in ("space", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
+    given = {key: found[key] for key in ("space", "only", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     resolved = given | asked | {"budget": str(budget)}
     check_run(config.bench, resolved, config.may_change())
     if config.dry_run:
-        drawn = list(draw_sample(supernet_run.space, budget, config.architectures, config.sample_seed))
+        drawn = list(draw_sample(supernet_run.searched_space, budget, config.architectures, config.sample_seed))
         print_plan(console, plan_audit(config, conditions, drawn))
         return None
 
@@ -80,7 +80,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
         if config.folder != config.bench:
             config.folder.mkdir(exist_ok=True)
             held.enter_context(lock(config.folder))
-        members = sample_of(config.bench / "sample", supernet_run.space, budget, config.architectures, config.sample_seed)
+        members = sample_of(config.bench / "sample", supernet_run.searched_space, budget, config.architectures, config.sample_seed)
         # Before anything slow: this machine may lack the device.
         milliseconds: dict[str, Sequence[float]] = {}
         with phase("timing the sample", 1, console) as advance:
@@ -135,7 +135,7 @@ def _report(
 
 def _facts(config: AuditConfig, supernet_run: SupernetRun, results: Mapping[Training, Trained]) -> dict[str, str]:
     """What the report is of, in words."""
-    space, (images, splits) = supernet_run.space, supernet_run.images()
+    space, (images, splits) = supernet_run.searched_space, supernet_run.images()
     seconds = [result.core_seconds for result in results.values() if result.steps == config.steps]
     facts = {
         "space": f"{space.name}, {space.size:.3g} architectures",

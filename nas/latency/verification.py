@@ -23,6 +23,7 @@ from proxies.latency import LatencyError
 from proxies.latency.fingerprint import name_on_any_data
 from space.architecture import Architecture
 from space.files import load_architecture, load_space
+from space.narrowing import Narrowing, narrowed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,8 @@ def run_verify(config: VerifyConfig, console: Console) -> None:
     check_installed("kit", WRITER, "ort")
     check_new_folder(config.out)
     searched = config_of_run(config.run)
-    space, budget = load_space(searched["space"]), parse_budget(searched["budget"])
+    space = narrowed(load_space(searched["space"]), [Narrowing.parse(one) for one in searched["only"]])
+    budget = parse_budget(searched["budget"])
     quantity = _quantity_of(config, budget)
     table, limit_ms = tables_of_run(config.run, space, budget)[quantity], budget.limits[quantity] / 1e6
     found = _found_in(config.run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from nas.search.config import SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, format_amount, parse_budget, without_latency
 from space.files import load_space
+from space.narrowing import narrowed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,10 +41,10 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     budget = parse_budget(config.budget, config.floor)
     if config.supernet is None:
         # A budget out of reach ends here, before anything slow is imported or read.
-        ArchitectureBand(load_space(config.space), without_latency(budget))
+        ArchitectureBand(narrowed(load_space(config.space), config.narrowings), without_latency(budget))
 
     supernet_run = _open_supernet_run(config, data)
-    band = ArchitectureBand(supernet_run.space, without_latency(budget))
+    band = ArchitectureBand(supernet_run.searched_space, without_latency(budget))
     resolved = _resolved(config, supernet_run)
 
     from nas.study.objectives import objectives_of
@@ -57,7 +59,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
     if budget.targets:
         from nas.latency.tables import check_imported
 
-        check_imported(supernet_run.space, budget, config.latency_tables, config.out)
+        check_imported(band.space, budget, config.latency_tables, config.out)
     check_run(config.out, resolved, config.may_change())
     corrections = corrections_of(supernet_run.folder) if config.subtract_bias else None
     if config.judged_by == "supernet" and config.supernet is None:
@@ -105,7 +107,7 @@ def run_search(config: SearchConfig, console: Console, data: Any = None) -> Foun
         if config.judged_by == "supernet" and config.supernet is None:
             seconds = None if config.minutes is None else 30 * config.minutes
             train_supernet(screen, config, supernet_run, band if config.scope == "band" else None, seconds)
-        parents = parents_within(supernet_run.space, budget)
+        parents = parents_within(band.space, budget)
         study = open_search(config, supernet_run, band, budget, parents, source)
         evaluate_proposals(config, study, evaluator_of(config, supernet_run, corrections), Deadline(search_end), screen, parents)
         best, halving = finish(screen, config, study, budget, tables, supernet_run, parents, Deadline(minutes_end))
@@ -127,7 +129,8 @@ def _open_supernet_run(config: SearchConfig, data: Any) -> SupernetRun:
     from nas.train.supernet_run import SupernetRun
 
     source = config.data if data is None else data
-    return SupernetRun.on_data(config.out, load_space(config.space), source, config.image_size, config.seed, config.targets)
+    space = load_space(config.space)
+    return SupernetRun.on_data(config.out, space, source, config.image_size, config.seed, config.targets, config.narrowings)
 
 
 def open_given_supernet(config: SearchConfig, data: Any) -> SupernetRun:
@@ -143,7 +146,7 @@ def open_given_supernet(config: SearchConfig, data: Any) -> SupernetRun:
     run = open_supernet_run(config.supernet, given if data is None else data)
     if not run.weights_file.exists():
         raise RunError(f"supernet: got {config.supernet} without {run.weights_file.name}, expected the directory of a trained supernet")
-    return run
+    return replace(run, narrowings=config.narrowings)
 
 
 def _resolved(config: SearchConfig, supernet_run: SupernetRun) -> dict[str, Any]:

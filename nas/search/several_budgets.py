@@ -13,6 +13,7 @@ from nas.train.config import TrainingConfig
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget, without_latency
 from space.files import load_space
+from space.narrowing import narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +49,9 @@ def run_searches(config: SearchCommandConfig, console: Console, data: Any = None
     searches = config.searches(config.supernet or config.out)
     if config.supernet is None:
         # Budgets out of reach end here, before anything slow is imported or read.
+        space = narrowed(load_space(config.space), config.narrowings)
         for search in searches.values():
-            ArchitectureBand(load_space(config.space), without_latency(parse_budget(search.budget, search.floor)))
+            ArchitectureBand(space, without_latency(parse_budget(search.budget, search.floor)))
     if config.dry_run:
         _print_plan(config, searches, console, data)
         return {}
@@ -125,7 +127,7 @@ def _print_plan(config: SearchCommandConfig, searches: Mapping[str, SearchConfig
         supernet_run, plan = open_given_supernet(next(iter(searches.values())), data), Plan((), {})
     for budget, search in searches.items():
         limits = parse_budget(search.budget, search.floor)
-        band = ArchitectureBand(supernet_run.space, without_latency(limits))
+        band = ArchitectureBand(supernet_run.searched_space, without_latency(limits))
         one = plan_search(search, band, list(limits.targets.values()), supernet_run)
         phases = tuple(replace(phase, name=f"{budget} {phase.name}") for phase in one.phases)
         plan = Plan(plan.phases + phases, {**plan.memory, **one.memory}, {**plan.files, **one.files}, plan.passing, plan.note or one.note)

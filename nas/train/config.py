@@ -10,6 +10,7 @@ from typing import Any
 from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.options import Derived, Group, OptionError, option
 from nas.runs.records.search_options import OF_WARM_START
+from space.narrowing import Narrowing
 from space.pretrained.fetching import NamedWeights
 
 WHAT, HOW, WHERE = Group("what"), Group("how long and how"), Group("where")
@@ -22,8 +23,13 @@ def weights_source(value: Any) -> str:
     return str(NamedWeights.parse(str(value)))
 
 
+def narrowing(value: Any) -> str:
+    """A kind of choices and the options that stay, as `Narrowing` reads it; ValueError for anything else."""
+    return str(Narrowing.parse(str(value)))
+
+
 def _default_out(config: SupernetConfig) -> Path:
-    name = "-".join((Path(config.space).stem, config.budget or config.scope, Path(config.data).stem))
+    name = "-".join((Path(config.space).stem, *config.only, config.budget or config.scope, Path(config.data).stem))
     return (Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")).resolve()
 
 
@@ -33,6 +39,10 @@ class SupernetConfig(TargetChoice):
 
     budget: str | None = option(None, "hard limit: 4.5GFLOPs, 25Mparams, 12ms@cpu, or several, quoted", group=WHAT)
     space: str = option("hybrid-224", "the name of a space, such as hybrid-32 or tiny-seg, or a YAML file", group=WHAT)
+    only: tuple[str, ...] = option(
+        (), "choose among some options alone: mixer=ssa,window stage3.ffn=dw_ffn; kinds are width, depth, position, mixer, ffn, stem, head",
+        group=WHAT, convert=narrowing, metavar="KIND=OPTIONS",
+    )  # fmt: skip
     floor: float = option(0.9, "least share of the budget to use", group=WHAT, at_least=0, below=1)
     data: str = option(DEFAULT, HELP, group=WHAT, convert=source_named)
     image_size: int | None = option(None, "side in pixels for training and judging the supernet (the data's own)", group=WHAT, at_least=32)
@@ -70,6 +80,11 @@ class SupernetConfig(TargetChoice):
                     raise OptionError(name, "has no effect without warm_start=NAME")
         if self.teacher and self.paths == "sandwich":
             raise OptionError("teacher", "not with paths=sandwich, where the largest path teaches the others")
+
+    @property
+    def narrowings(self) -> tuple[Narrowing, ...]:
+        """How the space is narrowed."""
+        return tuple(map(Narrowing.parse, self.only))
 
     @property
     def initial_weights(self) -> tuple[NamedWeights, ...]:

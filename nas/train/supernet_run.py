@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nas.runs.records.metadata import INHERITED, NetworkMetadata
 from nas.runs.records.role import Role
 from space.architecture import Architecture
 from space.files import load_space
+from space.narrowing import Narrowing, narrowed
 from space.network import TokenMixerNet
 from space.search_space import SearchSpace
 from supernet.calibration import inherited_network
@@ -43,6 +44,7 @@ class SupernetRun:
         image_size: side in pixels.
         seed: of the initial weights, the splits, the order of images and the paths.
         targets: how the images' targets are read.
+        narrowings: of what is searched; the supernet may offer more.
         opened: the images; by default they are opened by name when they are first needed.
     """
 
@@ -52,22 +54,31 @@ class SupernetRun:
     image_size: int
     seed: int
     targets: TargetOptions = AS_FOUND
+    narrowings: tuple[Narrowing, ...] = ()
     opened: ImageSet | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def on_data(
         cls, folder: Path, space: SearchSpace, data: str | Path | Dataset | ImageSet, image_size: int | None, seed: int,
-        targets: TargetOptions = AS_FOUND,
+        targets: TargetOptions = AS_FOUND, narrowings: Sequence[Narrowing] = (),
     ) -> SupernetRun:  # fmt: skip
         """A run on data that determine the space's classes and channels, and the image size where none is given.
 
+        Its supernet, too, has only what is left of a narrowed space.
+
         Raises:
-            UserError: the data cannot be opened, or are not for the task of the space's head.
+            UserError: the data cannot be opened, or are not for the task of the space's head; or nothing is left of the space.
         """
         images = open_images(data, targets)
         check_head("space", space, images)
-        space = space.replace(num_classes=images.num_classes, in_chans=images.in_chans)
-        return cls(folder, space, images.identity, image_size or images.default_image_size(), seed, images.targets, images)
+        space = narrowed(space, narrowings).replace(num_classes=images.num_classes, in_chans=images.in_chans)
+        size = image_size or images.default_image_size()
+        return cls(folder, space, images.identity, size, seed, images.targets, tuple(narrowings), images)
+
+    @cached_property
+    def searched_space(self) -> SearchSpace:
+        """The part of the supernet's space that is searched."""
+        return narrowed(self.space, self.narrowings)
 
     @property
     def weights_file(self) -> Path:
@@ -163,7 +174,8 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     """The supernet run of a directory, by the config that the command wrote there.
 
     Args:
-        folder: of a training or a search; where that searched another run's supernet, that run is returned, on the search's data.
+        folder: of a training or a search; where that searched another run's supernet, that run is returned, on the search's data and
+            narrowed as the search.
         data: instead of the data that it was trained on, such as the same images at another path.
 
     Raises:
@@ -171,10 +183,11 @@ def open_supernet_run(folder: Path, data: str | Path | Dataset | ImageSet | None
     """
     config = config_of_run(folder)
     source = config["data"] if data is None else data
+    narrowings = tuple(map(Narrowing.parse, config["only"]))
     if config.get("supernet"):
-        return open_supernet_run(Path(config["supernet"]), source)
-    targets = TargetOptions.of(config)
-    run = SupernetRun.on_data(folder.resolve(), load_space(config["space"]), source, config["image_size"], config["seed"], targets)
+        return replace(open_supernet_run(Path(config["supernet"]), source), narrowings=narrowings)
+    space, targets = load_space(config["space"]), TargetOptions.of(config)
+    run = SupernetRun.on_data(folder.resolve(), space, source, config["image_size"], config["seed"], targets, narrowings)
     if data is not None and run.weights_file.exists():
         with torch.device("meta"):
             expected = shared_tensors(run.space)

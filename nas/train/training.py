@@ -151,7 +151,7 @@ def open_training(config: TrainingConfig, data: Any) -> tuple[SupernetRun, Budge
     space = load_space(config.space)
     budget = None if config.budget is None else parse_budget(config.budget, config.floor)
     source = config.data if data is None else data
-    supernet_run = SupernetRun.on_data(config.out, space, source, config.image_size, config.seed, config.targets)
+    supernet_run = SupernetRun.on_data(config.out, space, source, config.image_size, config.seed, config.targets, config.narrowings)
     if budget is None or config.scope != "band":
         return supernet_run, budget, None
     return supernet_run, budget, ArchitectureBand(supernet_run.space, without_latency(budget))
