@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist, mean, stdev
-from typing import Any
 
 from supernet.score import Score
 
@@ -65,21 +63,34 @@ def over_seeds(shares: Sequence[float], num_images: int | None, stderr: float | 
     middle = mean(shares)
     if len(shares) == 1:
         return None if num_images is None else over_images(middle, num_images, stderr)
-    half_width = float(_stats().t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1)) * stdev(shares) / sqrt(len(shares))
+    half_width = _half_width(shares)
     return Interval(middle, max(0.0, middle - half_width), min(1.0, middle + half_width), num_images, len(shares))
 
 
-def difference_over_seeds(shares: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
-    """The interval of the difference of two means, that of `others` less that of `shares` (Welch's); not finite where neither varies."""
-    with warnings.catch_warnings():
-        # Equal accuracies of all seeds are no mistake.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = _stats().ttest_ind(others, shares, equal_var=False).confidence_interval(CONFIDENCE)
-    return float(interval.low), float(interval.high)
+def paired_difference(shares: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """The interval of the difference of two means, that of `others` less that of `shares`, from differences seed by seed (Student's).
+
+    Args:
+        shares, others: of two trainings or more with the same seeds.
+    """
+    differences = [other - share for share, other in zip(shares, others, strict=True)]
+    middle, half_width = mean(differences), _half_width(differences)
+    return middle - half_width, middle + half_width
 
 
-def _stats() -> Any:
+def in_points(difference: float, interval: tuple[float, float] | None) -> str:
+    """`+4.9 [+2.9, +6.9]`, of a difference of shares, in percentage points."""
+    value = f"{100 * difference:+.1f}"
+    return value if interval is None else f"{value} [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
+
+
+def student_quantile(freedom: float) -> float:
+    """How many standard errors a 95 % interval reaches to either side, with so many degrees of freedom."""
     # Imported here: it takes a second, which plans do not need.
-    from scipy import stats
+    from scipy.stats import t
 
-    return stats
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def _half_width(values: Sequence[float]) -> float:
+    return student_quantile(len(values) - 1) * stdev(values) / sqrt(len(values))

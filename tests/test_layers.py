@@ -27,7 +27,7 @@ DOORS = {
 
 ORDER = {
     "nas": ("runs", "execution", "cli", "samplers", "draw", "study", "latency", "train", "export", "evaluators", "retrain", "report",
-            "audit", "compare", "search", "join", "score", "profile", "convert"),
+            "audit", "search", "compare", "join", "score", "profile", "convert"),
     "supernet": ("seeding", "score", "intervals", "data", "tasks", "training"),
     "proxies": ("cost", "band"),
 }  # fmt: skip

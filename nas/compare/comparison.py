@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from statistics import mean
 
+from nas.compare.bootstrap import Estimate
 from nas.execution.jobs import JobFunction, Workers
 from nas.execution.loop import JobList, run_jobs
 from nas.execution.resources import threads
+from nas.retrain.origin import Origin
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
 from nas.runs.records.metadata import MeasuredFigure
@@ -22,7 +23,7 @@ from proxies.cost import Cost
 from proxies.macs import cost_of
 from space.architecture import Architecture
 from supernet.data.images import ImageSet
-from supernet.intervals import Interval, difference_over_seeds, over_seeds
+from supernet.intervals import Interval, over_seeds, paired_difference
 from supernet.tasks.task import Task, task_of_images
 
 
@@ -32,11 +33,13 @@ class Contender:
 
     Args:
         label: what the table calls it.
+        origin: of the weights that it begins with; none for random ones.
     """
 
     label: str
     architecture: Architecture
     role: Role = Role.OTHER
+    origin: Origin | None = None
 
     @property
     def cost(self) -> Cost:
@@ -75,11 +78,17 @@ class EqualConditions:
         """What all are trained and judged for."""
         return task_of_images(self.images)
 
+    @property
+    def in_words(self) -> str:
+        """How many images there are."""
+        source = Path(self.images.source).name
+        return f"{len(self.images)} images of {source} to train and validate on, {len(self.test_images)} to test on"
+
     def retraining(self, contender: Contender, seed: int) -> Retraining:
         """One retraining, not begun."""
         architecture = contender.architecture
         return Retraining(
-            architecture, self.recipe, self.images, self.test_images, self.image_size, seed, origin=None,
+            architecture, self.recipe, self.images, self.test_images, self.image_size, seed, origin=contender.origin,
             out=self.folder / f"{architecture.fingerprint}-{seed}",
             # Loading in other processes would take the cores of other trainings.
             num_workers=0,
@@ -126,13 +135,10 @@ class ContenderResult:
         """The mean with its 95 % interval: over seeds (Student's), or of one seed over images (Wilson's); none where these are unknown."""
         return over_seeds(self.by_seed, self.num_images, self.stderr)
 
-    def lead_of(self, other: ContenderResult) -> tuple[float, tuple[float, float] | None]:
-        """By how much the other's mean is greater, and its 95 % interval over seeds (Welch's); none of one seed."""
+    def lead_of(self, other: ContenderResult) -> Estimate:
+        """By how much the other's mean is greater, with its interval over seeds, paired; none of one seed."""
         lead = other.mean - self.mean
-        if len(self.by_seed) < 2 or len(other.by_seed) < 2:
-            return lead, None
-        interval = difference_over_seeds(self.by_seed, other.by_seed)
-        return lead, interval if isfinite(interval[0]) else (lead, lead)
+        return Estimate(lead, paired_difference(self.by_seed, other.by_seed) if len(self.by_seed) > 1 else None)
 
 
 def retrain_all(

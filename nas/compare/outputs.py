@@ -1,27 +1,30 @@
-"""What a comparison writes and prints: a table of its networks, and a CSV with a row a retraining."""
+"""What a comparison writes: pages and tables of its networks, a CSV with a row a retraining, and the record that a report reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nas.compare.comparison import ContenderResult, EqualConditions
-from nas.runs.records.comparison import ComparedNetwork, ComparisonRecord
+from nas.compare.conclusions import Figures
+from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord, FixedKindRecord
 from nas.runs.records.role import Role
 from nas.runs.records.tables import markdown_table, write_csv
 from space.files import write_atomically
 
 
-def comparison_table(rows: Sequence[ContenderResult], subject: ContenderResult, metric: str) -> tuple[list[str], list[list[str]]]:
+def comparison_table(figures: Figures, metric: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells: what every network costs and reaches, and by how much the subject of the comparison leads."""
-    median = median_of_random(rows)
+    subject, median = figures.subject, median_of_random(figures.rows)
     cells = []
-    for row in rows:
+    for row in figures.rows:
         label = f"{row.contender.label} (their median)" if row is median else row.contender.label
+        if row.contender.architecture.fingerprint in figures.crippled:
+            label += " (sees one pixel)"
         reached = f"{100 * row.mean:.1f}" if row.interval is None else row.interval.in_percent
         cost = row.contender.cost
         by_seed = " ".join(f"{100 * value:.1f}" for value in row.by_seed)
-        lead = "" if row is subject else _lead_in_words(row, subject)
+        lead = "" if row is subject else row.lead_of(subject).in_points
         cells.append([label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", reached, by_seed, lead])
     return ["", "MFLOPs", "Mparams", f"test {metric}, %", "by seed", f"{subject.contender.label} leads by"], cells
 
@@ -32,31 +35,55 @@ def median_of_random(rows: Sequence[ContenderResult]) -> ContenderResult | None:
     return drawn[(len(drawn) - 1) // 2] if drawn else None
 
 
-def _lead_in_words(row: ContenderResult, subject: ContenderResult) -> str:
-    lead, interval = row.lead_of(subject)
-    return f"{100 * lead:+.1f}" + (f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "")
-
-
-def write_comparison(
-    folder: Path, headings: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[ContenderResult], metric: str,
-    about: Mapping[str, str],
-) -> None:
+def write_comparison(folder: Path, figures: Figures, record: ComparisonRecord, about: Mapping[str, str]) -> None:
     """Write `comparison.md`, and `comparison.csv` with a row a retraining."""
-    lines = ["# Retrained alike", "", *(f"- {name}: {value}" for name, value in about.items()), "", *markdown_table(headings, cells)]
-    write_atomically(folder / "comparison.md", "\n".join(lines) + "\n")
+    write_atomically(folder / "comparison.md", "\n".join(_page(figures, record, about)) + "\n")
     of_seeds: list[dict[str, object]] = []
-    for row in rows:
+    for row in figures.rows:
         network, cost = row.contender, row.contender.cost
         facts = {"network": network.label, "fingerprint": network.architecture.fingerprint, "macs": cost.macs, "params": cost.params}
-        of_seeds += [{**facts, "seed": seed, f"test_{metric}": value} for seed, value in enumerate(row.by_seed)]
+        of_seeds += [{**facts, "seed": seed, f"test_{record.metric}": value} for seed, value in enumerate(row.by_seed)]
     write_csv(folder / "comparison.csv", of_seeds)
 
 
-def record_of(conditions: EqualConditions, rows: Sequence[ContenderResult]) -> ComparisonRecord:
+def record_of(
+    conditions: EqualConditions, figures: Figures, conclusions: Sequence[str], seconds: Mapping[str, float],
+    checklist: Sequence[ChecklistAnswer],
+) -> ComparisonRecord:  # fmt: skip
     """What the report reads."""
     networks = []
-    for row in rows:
+    for row in figures.rows:
         one, cost = row.contender, row.contender.cost
         fingerprint, num_images = one.architecture.fingerprint, len(conditions.test_images)
-        networks.append(ComparedNetwork(one.label, fingerprint, cost.macs, cost.params, one.role, row.by_seed, num_images, row.stderr))
-    return ComparisonRecord(tuple(networks), conditions.recipe.length, conditions.recipe.batch_size, conditions.task.metric)
+        networks.append(
+            ComparedNetwork(
+                one.label, fingerprint, cost.macs, cost.params, one.role, row.by_seed, num_images, row.stderr,
+                fingerprint in figures.crippled,
+            )
+        )  # fmt: skip
+    losses = [(one, one.result.lead_of(figures.subject)) for one in figures.fixed]
+    fixed = [FixedKindRecord(one.kind, one.at, loss.value, loss.interval) for one, loss in losses]
+    return ComparisonRecord(
+        tuple(networks), conditions.recipe.length, conditions.recipe.batch_size, conditions.task.metric, tuple(conclusions),
+        tuple(sorted(fixed, key=lambda one: one.loss, reverse=True)),
+        dict(seconds), tuple(checklist),
+    )  # fmt: skip
+
+
+def _page(figures: Figures, record: ComparisonRecord, about: Mapping[str, str]) -> Iterator[str]:
+    yield from ("# Retrained alike", "", *(f"- {name}: {value}" for name, value in about.items()), "")
+    yield from markdown_table(*comparison_table(figures, record.metric))
+    if record.conclusions:
+        yield from ("", "## What the figures say", "", *(f"- {conclusion}" for conclusion in record.conclusions))
+    if record.fixed_kinds:
+        rows = [[one.kind, one.at, one.in_points] for one in record.fixed_kinds]
+        yield from ("", "## What each kind of choice earns", "")
+        yield from markdown_table(["kind", "fixed at", f"{figures.label} leads by, points"], rows)
+    if record.seconds:
+        yield from ("", "## What it cost", "", "Supernets train on all cores, all else on one core each.", "")
+        total = {**record.seconds, "in all": sum(record.seconds.values())}
+        yield from markdown_table(["", "seconds"], [[name, f"{seconds:,.0f}"] for name, seconds in total.items()])
+    if record.checklist:
+        source = "The checklist for research on architecture search of [Lindauer and Hutter](https://jmlr.org/papers/v21/20-056.html)."
+        yield from ("", "## Best practices", "", source, "")
+        yield from markdown_table(["", "", "since"], [[one.point, one.answer, one.fact] for one in record.checklist])

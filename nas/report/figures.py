@@ -31,6 +31,7 @@ FAR = 1.3
 """A budget more than so many times the greatest cost is not shown: it would press the points together."""
 INK, FAINT = "#1A1A1A", "#595959"
 ORANGE, BLUE, GREEN, VERMILION = "#E69F00", "#0072B2", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",

@@ -26,6 +26,8 @@ from space.files import write_atomically
 from supernet.intervals import Interval
 
 MOST_BARS = 12
+NAMED = (Role.PARENT, Role.OTHER, Role.HOMOGENEOUS)
+"""Roles whose networks have their names in the figure of test results."""
 
 
 def write_report(run: Path, study: StudyRecord) -> Path:
@@ -147,12 +149,15 @@ def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
     for name, role, colour, marker, size in (
         ("published networks", Role.PARENT, figures.GREEN, "s", 26),
         ("others", Role.OTHER, figures.ORANGE, "D", 22),
+        ("one mixer alone", Role.HOMOGENEOUS, figures.PURPLE, "^", 26),
+        ("one kind of choice fixed", Role.FIXED, figures.YELLOW, "v", 26),
         ("random ones inside the budget", Role.RANDOM, figures.BLUE, "o", 26),
+        ("random ones with even operators", Role.EVEN_RANDOM, figures.SKY, "o", 26),
         ("winner", Role.WINNER, figures.VERMILION, "*", 90),
     ):  # fmt: skip
         networks = comparison.of_role(role)
         points = [(one.macs / 1e6, 100 * one.test.share) for one in networks]
-        labels = [one.label for one in networks] if role in (Role.PARENT, Role.OTHER) else ()
+        labels = [one.label for one in networks] if role in NAMED else ()
         series.append(Series(name, points, colour, marker, size, [one.test for one in networks], labels))
     reached = ", ".join(f"{one.label} {100 * one.test.share:.1f} %" for one in comparison.networks)
     alt = f"Test {comparison.metric} against multiply-adds, retrained alike: {reached}"

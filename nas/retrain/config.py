@@ -82,7 +82,27 @@ class RecipeChoice(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainConfig(RecipeChoice, TargetChoice):
+class InitialWeightsChoice(RecipeChoice):
+    """A recipe for networks that may begin with trained weights; a config that inherits says which."""
+
+    from_: str = option(SCRATCH, "weights to begin with")
+    weights_folder: Path | None = option(None, "where to look for weights by name before the Hugging Face hub", metavar="FOLDER",
+                                         convert=lambda value: Path(value).resolve(), may_change=True)  # fmt: skip
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether networks begin with trained weights."""
+        return self.from_ != SCRATCH
+
+    def recipe_name(self, task: Task) -> str:
+        """The recipe's name or file; by default the task's, or that of fine-tuning where networks begin with trained weights."""
+        if self.recipe is None and self.begins_trained and task.per_image:
+            return FINETUNING
+        return super().recipe_name(task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainConfig(InitialWeightsChoice, TargetChoice):
     """Everything that a retraining depends on."""
 
     of_quick: ClassVar[Mapping[str, Any]] = {"epochs": 3}
@@ -101,8 +121,6 @@ class RetrainConfig(RecipeChoice, TargetChoice):
         SCRATCH, "weights to begin with: random ones, those beside the YAML (supernet), a published network's (davit-t or davit-t=FILE), "
         "or a file of this architecture's", convert=_origin, metavar="WEIGHTS",
     )  # fmt: skip
-    weights_folder: Path | None = option(None, "where to look for weights by name before the Hugging Face hub", metavar="FOLDER",
-                                         convert=lambda value: Path(value).resolve(), may_change=True)  # fmt: skip
     out: Path = option(
         Derived(lambda config: (Path("runs") / f"retrain-{Path(name_of(config.architecture)).stem}").resolve()),
         "the run's directory (runs/retrain-ARCHITECTURE)", convert=lambda value: Path(value).resolve(),
@@ -113,11 +131,6 @@ class RetrainConfig(RecipeChoice, TargetChoice):
         super().check()
         if self.from_ == SUPERNET and weights_file_of(self.architecture) is None:
             raise OptionError("from_", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
-
-    def recipe_name(self, task: Task) -> str:
-        if self.recipe is None and self.from_ != SCRATCH and task.per_image:
-            return FINETUNING
-        return super().recipe_name(task)
 
     @property
     def origin(self) -> Origin | None:

@@ -13,7 +13,9 @@ import pytest
 
 from nas.compare import __main__ as compare
 from nas.compare import compare as compare_call
+from nas.compare.bootstrap import Estimate
 from nas.compare.comparison import Contender, ContenderResult
+from nas.compare.conclusions import Figures
 from nas.compare.outputs import comparison_table, median_of_random
 from nas.execution.loop import JobError
 from nas.retrain import retraining
@@ -106,23 +108,29 @@ def accuracies(label: str, *by_seed: float, role: Role = Role.OTHER) -> Contende
     return ContenderResult(Contender(label, ARCHITECTURE, role), by_seed)
 
 
+def figures(subject: ContenderResult, rows: list[ContenderResult]) -> Figures:
+    return Figures(subject, [subject], [], rows, frozenset())
+
+
 def test_a_lead_has_an_interval_where_there_are_seeds() -> None:
     found, other = accuracies("found", 0.52, 0.50, 0.51), accuracies("other", 0.40, 0.42, 0.41)
-    lead, interval = other.lead_of(found)
-    assert lead == pytest.approx(0.10)
-    # Two standard deviations of .01 over three seeds each: four degrees of freedom, t = 2.776.
-    assert interval == pytest.approx((0.10 - 2.776 * 0.01 * (2 / 3) ** 0.5, 0.10 + 2.776 * 0.01 * (2 / 3) ** 0.5), abs=1e-5)
-    assert other.lead_of(accuracies("found", 0.5)) == (pytest.approx(0.09), None)
-    assert accuracies("other", 0.4, 0.4).lead_of(accuracies("found", 0.5, 0.5)) == (pytest.approx(0.1), pytest.approx((0.1, 0.1)))
+    lead = other.lead_of(found)
+    assert lead.value == pytest.approx(0.10)
+    # Differences .12, .08 and .10: a standard deviation of .02 over three seeds, two degrees of freedom, t = 4.303.
+    assert lead.interval == pytest.approx((0.10 - 4.303 * 0.02 / 3**0.5, 0.10 + 4.303 * 0.02 / 3**0.5), abs=1e-5)
+    assert accuracies("other", 0.41).lead_of(accuracies("found", 0.5)) == Estimate(pytest.approx(0.09))
+    equal = accuracies("other", 0.4, 0.4).lead_of(accuracies("found", 0.5, 0.5))
+    assert (equal.value, equal.interval) == (pytest.approx(0.1), pytest.approx((0.1, 0.1)))
 
 
 def test_the_median_is_that_of_the_random_ones() -> None:
     rows = [accuracies("found", 0.9), accuracies("parent", 0.1), *(accuracies(f"random {i}", i / 10, role=Role.RANDOM) for i in (2, 5, 3))]
-    assert comparison_table([accuracies("found", 0.5, 0.6)], rows[0], "accuracy")[1][0][3] == "55.0 [0.0, 100.0]"
+    two = accuracies("found", 0.5, 0.6)
+    assert comparison_table(figures(two, [two]), "accuracy")[1][0][3] == "55.0 [0.0, 100.0]"
     middle = median_of_random(rows)
     assert middle is rows[4]
     assert median_of_random(rows[:2]) is None
-    _, table = comparison_table(rows, rows[0], "accuracy")
+    _, table = comparison_table(figures(rows[0], rows), "accuracy")
     assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
     assert [row[-1] for row in table] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
     assert table[0][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"

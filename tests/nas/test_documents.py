@@ -46,6 +46,8 @@ SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out run
 RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
 TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetensors"
 EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/retrain-best/weights.safetensors"
+COMPARE_MINE = f"{PYTHON}compare runs/mine --seeds 3 --test-data path/to/val"
+SEARCH_AGAIN = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --seed 1 --out runs/again"
 SEARCH_STREETS = f"{PYTHON}search --space tiny-seg --budget 250MFLOPs --data path/to/streets --out runs/streets"
 RETRAIN_STREETS = f"{PYTHON}retrain runs/streets/best.yaml --data path/to/streets"
 SCENES = "--trials 2 --steps 2 --batch-size 4 --workers 1 --halving-candidates 0 --floor 0.4 --image-size 64"
@@ -123,7 +125,17 @@ SMALL = {
     f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/alone --evaluator standalone --standalone-steps 100": Small(
         f"{TRIALS} --standalone-steps 1 --workers 1"
     ),
-    f"{PYTHON}compare runs/mine --seeds 3 --test-data path/to/val": Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
+    SEARCH_AGAIN: Small(f"{TRIALS} {SUPERNET} --workers 1"),
+    COMPARE_MINE: Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
+    f"{COMPARE_MINE} --random 8 --even-random 8 --homogeneous --search-seeds 2 --fix-kinds": Small(
+        f"{EPOCH} --seeds 1 --random 1 --even-random 1 --search-seeds 1 --workers 1 --out runs/compared", is_long=True
+    ),
+    f"{PYTHON}compare runs/mine runs/again --seeds 3 --test-data path/to/val": Small(
+        f"{EPOCH} --seeds 1 --random 0 --workers 1 --out runs/compared-again", is_long=True, after=SEARCH_AGAIN
+    ),
+    f"{COMPARE_MINE} --from supernet --weights-folder weights": Small(
+        f"{EPOCH} --seeds 1 --random 0 --workers 1 --allow-scratch --out runs/compared-tuned", is_long=True
+    ),
     f"{PYTHON}compare runs/mine/best.yaml --data path/to/train --test-data path/to/val --seeds 3": Small(f"{EPOCH} --seeds 1 --workers 1"),
     f"{RETRAIN_MINE} --recipe deit --epochs 100 --dry-run": Small("--out runs/new"),
     f"{RETRAIN_MINE} --teacher local-dir:exported/davit --distillation soft --out runs/taught": Small(EPOCH),

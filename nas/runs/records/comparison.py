@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.runs.records.json_file import read_record, write_record
 from nas.runs.records.role import Role
-from supernet.intervals import Interval, over_seeds
+from supernet.intervals import Interval, in_points, over_seeds
 from supernet.score import ACCURACY
 
 FOLDER, FILE = "comparison", "comparison.json"
@@ -19,10 +19,11 @@ class ComparedNetwork:
 
     Args:
         label: what tables call it.
-        role: the compared search has one winner; a network that a user adds is a published one or `other`.
+        role: each search has one winner; a network that a user adds is a published one or `other`.
         by_seed: the task's headline figure on the test images.
         num_images: in the test part.
         stderr: of the first seed's figure, over images; None where it is unknown.
+        is_crippled: whether at least half of its mixers see one pixel at this image size.
     """
 
     label: str
@@ -33,6 +34,7 @@ class ComparedNetwork:
     by_seed: tuple[float, ...]
     num_images: int
     stderr: float | None = None
+    is_crippled: bool = False
 
     @property
     def test(self) -> Interval:
@@ -40,6 +42,42 @@ class ComparedNetwork:
         test = over_seeds(self.by_seed, self.num_images, self.stderr)
         assert test is not None
         return test
+
+
+@dataclass(frozen=True)
+class FixedKindRecord:
+    """What a kind of choice earns: what the winner loses where it is fixed.
+
+    Args:
+        kind: such as `mixer`.
+        at: which option, or which by stage.
+        loss: by how much the winner's figure is greater, a difference of shares.
+        interval: of 95 %; None where seeds do not tell.
+    """
+
+    kind: str
+    at: str
+    loss: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def in_points(self) -> str:
+        """The loss with its interval."""
+        return in_points(self.loss, self.interval)
+
+
+@dataclass(frozen=True)
+class ChecklistAnswer:
+    """A point of a checklist of best practices.
+
+    Args:
+        answer: `yes`, `partly` or `no`.
+        fact: behind the answer.
+    """
+
+    point: str
+    answer: str
+    fact: str
 
 
 @dataclass(frozen=True)
@@ -51,12 +89,20 @@ class ComparisonRecord:
         length: of every retraining, in words.
         batch_size: of every retraining.
         metric: what the headline figure is called.
+        conclusions: what the figures say, a sentence each.
+        fixed_kinds: most first.
+        seconds: by what they were spent on.
+        checklist: empty where no search was compared.
     """
 
     networks: tuple[ComparedNetwork, ...]
     length: str
     batch_size: int
     metric: str = ACCURACY
+    conclusions: tuple[str, ...] = ()
+    fixed_kinds: tuple[FixedKindRecord, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    checklist: tuple[ChecklistAnswer, ...] = ()
 
     def of_role(self, role: Role) -> list[ComparedNetwork]:
         """The networks with a role, best first."""

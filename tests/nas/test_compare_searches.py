@@ -1,0 +1,108 @@
+"""`nas.compare` with further searches: other seeds, one mixer alone, one kind of choice fixed."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas.compare import __main__ as compare
+from nas.compare import compare as compare_call
+from nas.report import __main__ as report
+from nas.runs.directory import config_of_run
+from nas.runs.records.comparison import read_comparison
+from nas.runs.records.role import Role
+from nas.search import __main__ as search
+from proxies.cost import parse_budget
+from space.architecture import Architecture
+from space.files import load_architecture
+from tests.nas.conftest import Mistaken
+from tests.nas.small_commands import copied
+from tests.nas.small_search import BUDGET, command, trials_of
+
+KINDS = {"width", "depth", "position", "mixer", "ffn"}
+MIXERS = {"local_mhra", "channel_group", "bn_conv_attention"}
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    return copied(finished, tmp_path)
+
+
+def options(place: Path, *more: str) -> list[str]:
+    return [str(place / "run"), "--recipe", str(place / "recipe.yaml"), "--seeds", "1", "--random", "0", "--workers", "1", *more]
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each study and each result of a comparison was last written."""
+    return {file: file.stat().st_mtime_ns for name in ("study.journal", "result.json") for file in folder.rglob(name)}
+
+
+def operators(architecture: Architecture, kind: str) -> set[str]:
+    return {getattr(block, kind).label for stage in architecture.stages for block in stage.blocks}
+
+
+def test_further_searches_take_part_with_their_winners_and_are_made_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "run" / "comparison"
+    asked = options(place, "--homogeneous", "--search-seeds", "1", "--fix-kinds", "--even-random", "2")
+    assert compare.main([*asked, "--dry-run"]) == 0
+    planned = " ".join(capsys.readouterr().out.split())
+    assert "only channel_group: search" in planned
+    assert not folder.exists()
+
+    assert compare.main(asked) == 0
+    shown = capsys.readouterr().out
+    before = written(folder)
+    assert compare.main(asked) == 0
+    assert written(folder) == before
+
+    trials = len(trials_of(place))
+    for mixer in MIXERS:
+        found = folder / "homogeneous" / mixer
+        assert {label.partition("(")[0] for label in operators(load_architecture(found / "best.yaml"), "mixer")} == {mixer}
+        with (found / "trials.csv").open() as file:
+            assert len(list(csv.DictReader(file))) == trials
+        assert config_of_run(found)["supernet"] == str(place / "run")
+    assert config_of_run(folder / "seed-1")["supernet"] is None
+    assert len(operators(load_architecture(folder / "fixed" / "ffn" / "best.yaml"), "ffn")) == 1
+
+    record = read_comparison(place / "run")
+    assert record is not None
+    assert {one.kind for one in record.fixed_kinds} == KINDS
+    assert {one.role for one in record.networks} >= {Role.WINNER, Role.EVEN_RANDOM, Role.PARENT}
+    assert len(record.of_role(Role.EVEN_RANDOM)) == 2
+    assert {row.answer for row in record.checklist} == {"yes", "partly", "no"}
+    assert record.seconds.keys() == {"training supernets", "trials", "retraining"}
+    assert [line for line in record.conclusions if "mixing" in line.lower()]
+    page = (folder / "comparison.md").read_text()
+    for heading in ("## What the figures say", "## What each kind of choice earns", "## What it cost", "## Best practices"):
+        assert heading in page
+    assert "ffn fixed at" in shown
+    assert report.main([str(place / "run")]) == 0
+    html = (place / "run" / "report.html").read_text()
+    assert "What each kind of choice earns" in html
+    assert "Ablation" in html
+
+
+def test_other_searches_take_part_if_they_are_of_the_same_space_budget_and_data(place: Path, mistaken: Mistaken) -> None:
+    again, other = place / "again", place / "other"
+    supernet = ["--supernet", str(place / "run")]
+    without_space = [word for word in command(place, trains=False) if word not in ("--space", str(place / "tiny.yaml"))]
+    assert search.main([*without_space, *supernet, "--seed", "1", "--trials", "2", "--out", str(again)]) == 0
+    assert search.main([*without_space, *supernet, "--floor", "0.4", "--trials", "2", "--out", str(other)]) == 0
+    assert "got a search with floor 0.4, expected 0.5" in mistaken(compare.main, options(place, str(other)))
+    assert "in front of" in mistaken(compare.main, [str(again / "best.yaml"), str(place / "run"), "--data", str(place / "images")])
+    shutil.rmtree(other)
+    compared = compare_call(place / "run", again, recipe=place / "recipe.yaml", seeds=1, random=0, workers=1)
+    winners = {row.contender.architecture.fingerprint for row in compared.rows if row.contender.role is Role.WINNER}
+    assert winners == {load_architecture(run / "best.yaml").fingerprint for run in (place / "run", again)}
+
+
+def test_even_random_networks_lie_in_the_band(place: Path) -> None:
+    compared = compare_call(place / "run", recipe=place / "recipe.yaml", seeds=1, random=1, even_random=3, workers=1)
+    budget = parse_budget(BUDGET, 0.5)
+    drawn = [row.contender for row in compared.rows if row.contender.role is Role.EVEN_RANDOM]
+    assert sorted(one.label for one in drawn) == ["even random 1", "even random 2", "even random 3"]
+    assert all(budget.least <= one.cost.macs <= budget.limits["macs"] for one in drawn)

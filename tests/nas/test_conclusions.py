@@ -1,0 +1,129 @@
+"""What a comparison concludes from test figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from nas.compare.bootstrap import Estimate, estimated, lead, relative_improvement
+from nas.compare.comparison import Contender, ContenderResult
+from nas.compare.conclusions import Figures, conclusions_of, is_crippled
+from nas.runs.records.role import Role
+from space.architecture import Architecture
+from space.files import load_architecture, load_space
+
+SPACE = load_space("hybrid-32")
+
+
+def holding(*mixers: str) -> Architecture:
+    """A member of the space that holds mixers in turn."""
+    labels = iter(mixers * 20)
+
+    def choose(name: str, options: tuple[str | int, ...]) -> str | int:
+        wanted = next(labels) if name.endswith("mixer") else None
+        return next((one for one in options if str(one).partition("(")[0] == wanted), options[-1])
+
+    return SPACE.decide(choose)
+
+
+MIXED, SSA, WINDOW = holding("ssa", "window"), holding("ssa"), holding("window")
+TOPFORMER = load_architecture("topformer-t").replace(image_size=32, num_classes=10)
+
+
+def result(label: str, architecture: Architecture, role: Role, *by_seed: float) -> ContenderResult:
+    return ContenderResult(Contender(label, architecture, role), by_seed, 1000)
+
+
+def figures(winner: ContenderResult, *others: ContenderResult, crippled: frozenset[str] = frozenset()) -> Figures:
+    homogeneous = [one for one in others if one.contender.role is Role.HOMOGENEOUS]
+    return Figures(winner, [winner], homogeneous, [winner, *others], crippled)
+
+
+WINNER = result("found", MIXED, Role.WINNER, 0.50, 0.51, 0.52)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 0.9), st.floats(0.1, 0.9)), min_size=2, max_size=6).filter(
+        lambda pairs: np.std([a - b for a, b in pairs]) > 1e-3
+    )
+)
+@settings(deadline=None, max_examples=20)
+def test_two_networks_have_the_interval_of_their_paired_differences(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = np.array(pairs).T
+    found = estimated(lead, (ours[None], theirs[None]))
+    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert found.interval is not None
+    width = expected.high - expected.low
+    assert found.value == pytest.approx((expected.low + expected.high) / 2)
+    # A bootstrap of 2,000 draws.
+    assert found.interval[1] - found.interval[0] == pytest.approx(width, rel=0.15)
+
+
+def test_networks_and_seeds_both_widen_an_interval() -> None:
+    winner = np.array([[0.5, 0.5, 0.5]])
+    alike, apart = np.full((8, 3), 0.4), np.linspace(0.3, 0.5, 8)[:, None] + np.zeros(3)
+    assert estimated(lead, (winner, alike)) == Estimate(pytest.approx(0.1), (pytest.approx(0.1), pytest.approx(0.1)))
+    of_networks = estimated(lead, (winner, apart)).interval
+    assert of_networks is not None
+    half = stats.t.ppf(0.975, 7) * np.std(apart[:, 0], ddof=1) / 8**0.5
+    assert of_networks == pytest.approx((0.1 - half, 0.1 + half), rel=0.15)
+    of_both = estimated(lead, (np.array([[0.48, 0.5, 0.52]]), apart)).interval
+    assert of_both is not None
+    assert of_both[1] - of_both[0] > of_networks[1] - of_networks[0]
+    assert estimated(lead, (winner[:, :1], alike[:1, :1])).interval is None
+
+
+def test_the_relative_improvement_is_that_of_means() -> None:
+    assert relative_improvement((np.array([[0.5, 0.7]]), np.array([[0.4, 0.4], [0.6, 0.6]]))) == pytest.approx(0.2)
+    drawn = [result(f"random {i}", SSA, Role.RANDOM, *(0.40 + i / 100 + noise for noise in (0, 0.01, 0.02))) for i in range(4)]
+    (sentence,) = [one for one in conclusions_of(figures(WINNER, *drawn)) if "Relative" in one]
+    assert sentence.startswith("Relative improvement of the winner over the average of 4 random networks, 42.5 %: +20.0 [")
+
+
+@pytest.mark.parametrize(
+    ("single", "verdict"),
+    [
+        ((0.40, 0.41, 0.42), "Mixing pays here: the winner leads only ssa"),
+        ((0.60, 0.61, 0.62), "Mixing does not pay here: the winner is behind only ssa"),
+        ((0.52, 0.51, 0.50), "Mixing shows no gain here: the winner and only ssa"),
+    ],
+)
+def test_the_verdict_on_mixing_is_that_over_the_best_single_mixer(single: tuple[float, ...], verdict: str) -> None:
+    worse = result("only window", WINDOW, Role.HOMOGENEOUS, 0.3, 0.3, 0.3)
+    best = result("only ssa", SSA, Role.HOMOGENEOUS, *single)
+    assert any(one.startswith(verdict) for one in conclusions_of(figures(WINNER, worse, best)))
+
+
+def test_one_seed_tells_nothing_of_mixing_and_a_winner_of_one_mixer_is_named() -> None:
+    single = result("only window", WINDOW, Role.HOMOGENEOUS, 0.3)
+    said = conclusions_of(figures(result("found", SSA, Role.WINNER, 0.5), single))
+    assert any("unknown" in one for one in said)
+    assert any("itself holds one mixer, ssa" in one for one in said)
+
+
+def test_several_searches_count_with_their_mean_and_their_spread() -> None:
+    other = result("found, seed 1", WINDOW, Role.WINNER, 0.30, 0.31, 0.32)
+    single = result("only ssa", SSA, Role.HOMOGENEOUS, 0.39, 0.40, 0.41)
+    several = replace(figures(WINNER, single), winners=[WINNER, other])
+    (sentence,) = [one for one in conclusions_of(several) if "no gain" in one]
+    assert "the mean of the winners of 2 searches" in sentence
+    assert "(+1.0 [" in sentence
+    assert not any("--search-seeds" in one for one in conclusions_of(several))
+    assert any("--search-seeds" in one for one in conclusions_of(figures(WINNER, single)))
+
+
+def test_a_network_without_a_map_to_mix_is_not_counted_as_beaten() -> None:
+    assert is_crippled(TOPFORMER, 32)
+    assert not is_crippled(TOPFORMER, 224)
+    assert not is_crippled(load_architecture("davit-t"), 32)
+    assert not is_crippled(MIXED, 32)
+    parent = result("topformer-t", TOPFORMER, Role.PARENT, 0.30, 0.31, 0.32)
+    assert "The winner leads topformer-t." in conclusions_of(figures(WINNER, parent))
+    said = conclusions_of(figures(WINNER, parent, crippled=frozenset({TOPFORMER.fingerprint})))
+    assert any(one.startswith("Not counted: topformer-t") for one in said)
+    assert not any("leads topformer-t" in one for one in said)
