@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,11 @@ def _dimensions(groups: Sequence[Group]) -> Iterator[tuple[int, Callable[[NDArra
         yield seeds, lambda some: [group[:, some] for group in groups]
     for place, group in enumerate(groups):
         if len(group) > 1:
-            yield len(group), lambda some, place=place: [*groups[:place], groups[place][some], *groups[place + 1 :]]
+            yield len(group), partial(_with_some_of, groups, place)
+
+
+def _with_some_of(groups: Sequence[Group], place: int, some: NDArray[np.int64]) -> list[Group]:
+    return [*groups[:place], groups[place][some], *groups[place + 1 :]]
 
 
 def lead(groups: Sequence[Group]) -> float:

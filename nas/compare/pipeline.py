@@ -18,7 +18,7 @@ from nas.compare.initial_weights import begun_trained, write_inherited
 from nas.compare.plan import plan_comparison
 from nas.compare.reporting import Compared, report_comparison
 from nas.compare.searches import FoundElsewhere, further_searches, search_further
-from nas.compare.subject import Subject, subject_of
+from nas.compare.subject import Subject, opened_subject
 from nas.execution.workers import open_workers
 from nas.runs.directory import check_run, open_run
 from nas.runs.records.data import write_data
@@ -34,7 +34,7 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     Args:
         data, test_data: those of a caller; by default the config names them.
     """
-    subject = subject_of(config, data)
+    subject = opened_subject(config, data)
     images = subject.images
     recipe = config.load(task_of_images(images))
     test_images = open_test_images(images, config.test_data, images.class_names) if test_data is None else test_data

@@ -19,7 +19,7 @@ from nas.compare.searches import FoundElsewhere
 from nas.compare.spent import devices_of, seconds_spent
 from nas.compare.subject import Subject
 from nas.retrain.config import SCRATCH, SUPERNET
-from nas.runs.records.comparison import write_comparison_record
+from nas.runs.records.comparison import ChecklistAnswer, write_comparison_record
 from nas.runs.records.role import Role
 
 BEGUN = {
@@ -62,7 +62,7 @@ def report_comparison(
     searches = {} if config.run is None or subject.supernet_run is None else {config.run: subject.supernet_run}
     searches |= {one.search.config.out: one.supernet_run for one in elsewhere}
     seconds = seconds_spent(searches, conditions, [row.contender for row in rows], config.seeds)
-    checklist = ()
+    checklist: tuple[ChecklistAnswer, ...] = ()
     if config.run is not None:
         own = [config.run, *(one.search.config.out for one in elsewhere if one.search.role is Role.WINNER)]
         devices = devices_of(conditions, [row.contender for row in rows], config.seeds)

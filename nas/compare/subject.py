@@ -51,7 +51,7 @@ class Subject:
         return architecture.replace(num_classes=own.num_classes, in_chans=own.in_chans, image_size=own.image_size)
 
 
-def subject_of(config: CompareConfig, data: Any) -> Subject:
+def opened_subject(config: CompareConfig, data: Any) -> Subject:
     """What a config compares.
 
     Args:
@@ -66,7 +66,7 @@ def winner_of(run: Path, data: Any) -> Subject:
     if not (run / "best.yaml").exists():
         raise RunError(f"{run}: has no best.yaml; expected the directory of a search that has ended")
     supernet_run = open_supernet_run(run, data)
-    space, budget = supernet_run.space, parse_budget(searched["budget"], searched["floor"])
+    space, budget = supernet_run.searched_space, parse_budget(searched["budget"], searched["floor"])
     alike = {"image_size": space.image_size, "num_classes": space.num_classes, "in_chans": space.in_chans}
     best = load_architecture(run / "best.yaml").replace(**alike)
     band = limited(ArchitectureBand(space, without_latency(budget)), budget, tables_of_run(run, space, budget))

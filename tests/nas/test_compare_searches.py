@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from nas.compare import __main__ as compare
 from nas.compare import compare as compare_call
+from nas.compare.comparison import Contender
+from nas.compare.random_networks import drawn_evenly, drawn_from_band
 from nas.report import __main__ as report
 from nas.runs.directory import config_of_run
 from nas.runs.records.comparison import read_comparison
 from nas.runs.records.role import Role
 from nas.search import __main__ as search
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import parse_budget
 from space.architecture import Architecture
-from space.files import load_architecture
+from space.files import load_architecture, load_space
 from tests.nas.conftest import Mistaken
 from tests.nas.small_commands import copied
 from tests.nas.small_search import BUDGET, command, trials_of
@@ -88,10 +92,10 @@ def test_further_searches_take_part_with_their_winners_and_are_made_once(place: 
 
 def test_other_searches_take_part_if_they_are_of_the_same_space_budget_and_data(place: Path, mistaken: Mistaken) -> None:
     again, other = place / "again", place / "other"
-    supernet = ["--supernet", str(place / "run")]
+    given = ["--supernet", str(place / "run"), "--data", config_of_run(place / "run")["data"], "--trials", "2"]
     without_space = [word for word in command(place, trains=False) if word not in ("--space", str(place / "tiny.yaml"))]
-    assert search.main([*without_space, *supernet, "--seed", "1", "--trials", "2", "--out", str(again)]) == 0
-    assert search.main([*without_space, *supernet, "--floor", "0.4", "--trials", "2", "--out", str(other)]) == 0
+    assert search.main([*without_space, *given, "--seed", "1", "--out", str(again)]) == 0
+    assert search.main([*without_space, *given, "--floor", "0.4", "--out", str(other)]) == 0
     assert "got a search with floor 0.4, expected 0.5" in mistaken(compare.main, options(place, str(other)))
     assert "in front of" in mistaken(compare.main, [str(again / "best.yaml"), str(place / "run"), "--data", str(place / "images")])
     shutil.rmtree(other)
@@ -106,3 +110,17 @@ def test_even_random_networks_lie_in_the_band(place: Path) -> None:
     drawn = [row.contender for row in compared.rows if row.contender.role is Role.EVEN_RANDOM]
     assert sorted(one.label for one in drawn) == ["even random 1", "even random 2", "even random 3"]
     assert all(budget.least <= one.cost.macs <= budget.limits["macs"] for one in drawn)
+
+
+def test_even_random_networks_hold_all_mixers_where_those_of_the_band_hold_the_cheapest() -> None:
+    band = ArchitectureBand(load_space("hybrid-32"), parse_budget("15MFLOPs", 0.9))
+
+    def greatest_share(drawn: list[Contender]) -> float:
+        mixers = Counter(block.mixer.type for one in drawn for stage in one.architecture.stages for block in stage.blocks)
+        return max(mixers.values()) / mixers.total()
+
+    assert greatest_share(drawn_from_band(band, 40, 0)) > 0.6
+    even = drawn_evenly(band, 40, 0)
+    assert greatest_share(even) < 0.3
+    assert all(band.contains(one.architecture) for one in even)
+    assert [one.architecture for one in drawn_evenly(band, 5, 0)] == [one.architecture for one in even[:5]]
