@@ -1,10 +1,11 @@
-"""Comparing: a search's winner, or any architecture, retrained alike with published networks and random ones, and tested.
+"""Comparing: a search's winner, or any architecture, retrained alike with published networks, random ones and other searches' winners.
 
     from nas.compare import compare
 
     compared = compare("runs/mine", seeds=3)
     for row in compared.rows:
         print(row.contender.label, row.mean, row.interval)
+    print(*compared.conclusions, sep="\n")
 
 Importing this loads neither PyTorch nor Optuna.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.compare.pipeline import Compared
+    from nas.compare.reporting import Compared
 
 
 def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None, progress: bool = False, **options: Any) -> Compared:
@@ -24,7 +25,7 @@ def compare(subject: Any, *others: Any, data: Any = None, test_data: Any = None,
     Args:
         subject: directory of a search that has ended, or an architecture: an `Architecture`, a YAML file, a published network's name,
             or what holds one, such as a search's `found.best`.
-        others: further architectures.
+        others: further architectures, and directories of other searches, whose winners take part.
         data: images to train on, as of `nas.search.search`; by default the search's. Needed for an architecture.
         test_data: images to test on, likewise; by default the test part of the data.
         progress: whether progress and the table are printed.

@@ -8,8 +8,8 @@ from nas.compare.config import CompareConfig
 main = Command(
     CompareConfig,
     "nas.compare.pipeline:run_comparison",
-    "Retrain a search's winner, or any architecture, the published networks that fit its budget and random ones inside it, "
-    "all alike, and compare their test accuracies.",
+    "Retrain a search's winner, or any architecture, the published networks that fit its budget, random ones inside it and the winners of "
+    "further searches, all alike, and compare their test accuracies.",
     epilog="Run the same command again to continue an interrupted comparison.",
 )
 
