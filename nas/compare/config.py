@@ -52,16 +52,16 @@ class CompareConfig(BackendOptions, InitialWeightsChoice, TargetChoice):
         Derived(lambda config: 0 if config.run is None else 1 if config.quick else 5),
         "how many to draw at random inside the budget of a search (5)", at_least=0, may_change=True,
     )  # fmt: skip
-    from_: Literal["scratch", "supernet"] = option(
-        SCRATCH, "what networks begin with: random weights, or those that members of the space inherit in the search's supernet, and those "
-        "of published networks")  # fmt: skip
-    allow_scratch: bool = option(False, "with --from supernet, let a network that has no such weights begin with random ones (refused)",
-                                 may_change=True)  # fmt: skip
     even_random: int = option(0, "how many to draw with even mixers and feed-forward networks besides", at_least=0, may_change=True)
     homogeneous: bool = option(False, "search with each mixer alone as well, as the search did: does mixing pay?", may_change=True)
     search_seeds: int = option(0, "how many searches with other seeds to make besides", at_least=0, may_change=True)
     fix_kinds: bool = option(False, "search with each kind of choice (mixer, ffn, width...) fixed in turn: what does it earn?",
                              may_change=True)  # fmt: skip
+    from_: Literal["scratch", "supernet"] = option(
+        SCRATCH, "what networks begin with: random weights, or those that members of the space inherit in the search's supernet, and those "
+        "of published networks")  # fmt: skip
+    allow_scratch: bool = option(False, "with --from supernet, let a network that has no such weights begin with random ones (refused)",
+                                 may_change=True)  # fmt: skip
     latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", metavar="FOLDER", may_change=True)
     out: Path = option(Derived(_default_out), "the comparison's directory (RUN/comparison)", convert=lambda value: Path(value).resolve())
 
