@@ -34,18 +34,19 @@ def place(finished: Path, tmp_path: Path) -> Path:
 def test_members_begin_with_inherited_weights_and_published_networks_with_their_own(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compared = compare_call(place / "run", from_="supernet", weights_folder=place / "weights", random=1, progress=True, **NEXT_TO_NOTHING)
+    given = {"from_": "supernet", "weights_folder": place / "weights", "random": 1, "search_seeds": 1, "progress": True}
+    compared = compare_call(place / "run", **given, **NEXT_TO_NOTHING)
     shown = " ".join(capsys.readouterr().out.split())
     assert "topformer-t: filled" in shown
     assert "finetune-short" in (compared.folder / "comparison.md").read_text()
-    evaluator = load_evaluator(open_supernet_run(place / "run"))
+    own, other = (load_evaluator(open_supernet_run(run)) for run in (place / "run", compared.folder / "seed-1"))
     for row in compared.rows:
         architecture = row.contender.architecture
         after = load_file(compared.folder / f"{architecture.fingerprint}-0" / "weights.safetensors")
         if row.contender.role is Role.PARENT:
             begun = load_file(place / "weights" / "topformer-t.safetensors")
         else:
-            begun = evaluator.network(architecture).state_dict()
+            begun = (other if row.contender.label == "found, seed 1" else own).network(architecture).state_dict()
         for name, tensor in after.items():
             if tensor.is_floating_point() and "running" not in name and tensor.shape == begun[name].shape:
                 torch.testing.assert_close(tensor, begun[name])
