@@ -12,7 +12,6 @@ from nas.cli.data_option import TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of
 from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
 from nas.retrain.config import SCRATCH, SUPERNET, InitialWeightsChoice
-from nas.runs.directory import CONFIG
 
 OF_SEARCH = ("random", "even_random", "homogeneous", "search_seeds", "fix_kinds")
 """Options without effect where an architecture is compared."""
@@ -20,6 +19,9 @@ OF_SEARCH = ("random", "even_random", "homogeneous", "search_seeds", "fix_kinds"
 
 def _run_in(value: Any) -> Path | None:
     """The run's directory that a given architecture is instead; a folder may have the name of a published network."""
+    # Imported here: it loads PyTorch.
+    from nas.runs.directory import CONFIG
+
     return Path(value).resolve() if isinstance(value, str) and (Path(value) / CONFIG).is_file() else None
 
 

@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 
-from space.narrowing import Narrowing
-
 from nas.study.record import Result
+from space.narrowing import Narrowing
 from space.search_space import Option, SearchSpace
 
 MOST_TRIED = 1000

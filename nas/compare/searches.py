@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from space.narrowing import Narrowing, narrowed
 
 from nas.compare.comparison import Contender
 from nas.compare.config import CompareConfig
@@ -26,6 +25,7 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError, without_latency
 from space.errors import SpaceError
 from space.names import as_name
+from space.narrowing import Narrowing, narrowed
 from space.search_space import SearchSpace
 
 SAME = ("space", "only", "budget", "floor", "objectives", "data", "image_size", "ignore_index", "reduce_zero_label", "class_names")

@@ -145,7 +145,7 @@ def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_
     winner = space.decide(lambda _, options: coarse if coarse in options else options[-1]).replace(num_classes=10)
     with pytest.raises(SpaceError, match="sr_ratio"):
         winner.replace(image_size=32)
-    config = {"space": "hybrid-224", "data": "digits", "image_size": 32, "seed": 0, "budget": "4.5GFLOPs", "floor": 0.9}
+    config = {"space": "hybrid-224", "data": "digits", "image_size": 32, "seed": 0, "only": [], "budget": "4.5GFLOPs", "floor": 0.9}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(json.dumps({"config": config}))
     (tmp_path / "run" / "best.yaml").write_text(dump_architecture(winner))
