@@ -125,6 +125,9 @@ SMALL = {
     f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/alone --evaluator standalone --standalone-steps 100": Small(
         f"{TRIALS} --standalone-steps 1 --workers 1"
     ),
+    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --only mixer=ssa,window stage4.mixer=ssa --out runs/two-mixers": Small(
+        f"{TRIALS} {SUPERNET} --workers 1 --only mixer=local_mhra,channel_group stage2.mixer=channel_group"
+    ),
     SEARCH_AGAIN: Small(f"{TRIALS} {SUPERNET} --workers 1"),
     COMPARE_MINE: Small(f"{EPOCH} --seeds 1 --random 1 --workers 1", is_long=True),
     f"{COMPARE_MINE} --random 8 --even-random 8 --homogeneous --search-seeds 2 --fix-kinds": Small(
