@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option, quick_option
+from nas.cli.trackers.by_name import check_tracker, log_option
 from space.pretrained.fetching import NamedWeights
 from space.pretrained.sources import SOURCES
 
@@ -126,9 +127,11 @@ class RetrainConfig(InitialWeightsChoice, TargetChoice):
         "the run's directory (runs/retrain-ARCHITECTURE)", convert=lambda value: Path(value).resolve(),
     )  # fmt: skip
     seed: int = option(0, "of weights, data order and augmentation")
+    log: str = log_option()
 
     def check(self) -> None:
         super().check()
+        check_tracker(self.log)
         if self.from_ == SUPERNET and weights_file_of(self.architecture) is None:
             raise OptionError("from_", f"got no weights beside {name_of(self.architecture)}, expected a safetensors file")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.cli.plan import Phase, Plan, memory_now
-from nas.cli.tensorboard import FOLDER, num_bytes
+from nas.cli.trackers.scalars import expected_files
 from nas.cli.workload import Workload, workload_of
 from nas.retrain.retrained import BEST, RESULT
 from nas.retrain.retraining import Retraining
@@ -22,7 +22,8 @@ def plan_retraining(retraining: Retraining, minutes: float | None) -> Plan:
     what = f"{recipe.length}, {steps} steps of {recipe.batch_size} images, at {retraining.image_size} px"
     test = len(retraining.test_images or ())
     files = {f"{out}/{name}": workload.weights_bytes for name in (WEIGHTS, BEST)}
-    files |= {f"{out}/{FOLDER}/": num_bytes(steps), f"{out}/{RESULT}, metrics.csv and so on": SMALL_FILES}
+    files |= {f"{out}/{name}": size for name, size in expected_files(retraining.tracker, steps).items()}
+    files[f"{out}/{RESULT}, metrics.csv and so on"] = SMALL_FILES
     phases = (
         Phase("training", what, workload.training_seconds(steps, recipe.batch_size) / num_processes()),
         Phase("validation", f"{len(retraining.splits.search)} images after each epoch", validating_seconds(retraining, workload)),

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.cli.tensorboard import FOLDER, VALIDATION, Scalars
+from nas.cli.trackers.by_name import TENSORBOARD
+from nas.cli.trackers.scalars import VALIDATION, Scalars
 from nas.retrain.layer_decay import layer_lr_scales
 from nas.retrain.measuring import measure
 from nas.retrain.origin import Origin
@@ -56,6 +57,7 @@ class Retraining:
         out: the run's directory, which exists.
         num_workers: processes that load images; by default as `supernet.data.loading.default_workers` says.
         provenance: of the architecture, for its YAML.
+        tracker: of the curves; a name of `nas.cli.trackers.by_name`.
     """
 
     architecture: Architecture
@@ -68,6 +70,7 @@ class Retraining:
     out: Path
     num_workers: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tracker: str = TENSORBOARD
 
     @property
     def metadata(self) -> NetworkMetadata:
@@ -167,7 +170,7 @@ class Retraining:
         return network.to(memory_format=torch.channels_last)
 
     def _train(self, network: TokenMixerNet, checkpoint: Path, max_seconds: float | None, on_step: OnStep) -> TrainState:
-        scalars = Scalars(self.out / FOLDER, self.train_config.steps, self.recipe.batch_size)
+        scalars = Scalars(self.out, self.train_config.steps, self.recipe.batch_size, self.tracker)
         steps_per_epoch = self.batches.steps_per_epoch
         # Checkpoints hold it, so an interrupted training comes to the same metrics.
         extra: dict[str, Any] = {"rows": [], "sum_of_losses": 0.0}

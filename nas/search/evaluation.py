@@ -20,6 +20,7 @@ from nas.execution.workers import open_workers
 from nas.runs.storage_url import StorageError
 from nas.samplers.observed_trials import SourceTrials
 from nas.search.config import SearchConfig
+from nas.search.curves import SearchCurves
 from nas.search.proposals import Proposals
 from nas.search.view import search_view
 from nas.study.architecture_study import ArchitectureStudy
@@ -100,7 +101,8 @@ def evaluate_proposals(
         return search_view(summary, parents, num_workers, width, height)
 
     screen.reach("search", view)
-    with phase("search", config.trials, screen.console) as advance, study.session():
+    curves = SearchCurves(config.log, config.out)
+    with phase("search", config.trials, screen.console) as advance, study.session(), curves:
         best = max(study.results(), key=lambda one: one.rank_key, default=None)
         advance(at=study.num_results, note=_in_words(best))
 
@@ -108,7 +110,9 @@ def evaluate_proposals(
             nonlocal best
             best = result if best is None else max(best, result, key=lambda one: one.rank_key)
             # Other processes may evaluate, too.
-            advance(at=study.num_results, note=_in_words(best))
+            num_results = study.num_results
+            curves.add(num_results, result.score, best.score)
+            advance(at=num_results, note=_in_words(best))
 
         with open_workers(make_evaluator, config.resources, config.out / "ray") as workers:
             run_jobs(Proposals(study, config.trials, on_result), workers, deadline)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from nas.cli.plan import Phase, Plan, memory_now
-from nas.cli.tensorboard import FOLDER, num_bytes
+from nas.cli.trackers.scalars import expected_files
 from nas.cli.workload import Workload, slower_by, workload_of
 from nas.evaluators.standalone import BATCH_SIZE
 from nas.runs.records.data import DATA
@@ -116,7 +116,7 @@ def _files(config: SearchConfig, drawn: Workload, shared: Workload, supernet_run
     files |= {"best.yaml": YAML_BYTES, "trials.csv": config.trials * TABLE_BYTES, "report.html": REPORT_BYTES}
     if config.judged_by == "supernet" and config.supernet is None:
         files |= {"supernet.safetensors": shared.weights_bytes, "best.safetensors": drawn.weights_bytes}
-        files[f"{FOLDER}/"] = num_bytes(config.steps)
+        files |= expected_files(config.log, config.steps)
     if config.judged_by == "supernet" and supernet_run.task.colours(1):
         files[f"{EXAMPLES}/"] = EXAMPLES_BYTES
     if config.halving_candidates or config.judged_by == "standalone":

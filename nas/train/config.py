@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
-from nas.cli.options import Derived, Group, OptionError, option
+from nas.cli.options import Derived, Group, OptionError, option, quick_option
+from nas.cli.trackers.by_name import check_tracker, log_option
 from nas.runs.records.search_options import OF_WARM_START
 from space.narrowing import Narrowing
 from space.pretrained.fetching import NamedWeights
@@ -70,10 +72,11 @@ class SupernetConfig(TargetChoice):
     )
     latency_tables: Path | None = option(None, "where measured latencies are kept (the user's cache)", group=WHERE, metavar="FOLDER",
                                          may_change=True)  # fmt: skip
-
+    log: str = log_option(group=WHERE)
 
     def check(self) -> None:
         super().check()
+        check_tracker(self.log)
         if not self.warm_start:
             for name in sorted(OF_WARM_START):
                 if name in self.given:
@@ -95,6 +98,10 @@ class SupernetConfig(TargetChoice):
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(SupernetConfig):
     """The options of `nas.train`."""
+
+    of_quick: ClassVar[Mapping[str, Any]] = {"steps": 60}
+
+    quick: bool = quick_option("60 steps, about a minute on two cores with the default data")
 
     def check(self) -> None:
         super().check()

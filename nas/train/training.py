@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.cli.console import print_command
 from nas.cli.data_option import print_data
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
-from nas.cli.tensorboard import FOLDER, Scalars
+from nas.cli.trackers.scalars import Scalars
 from nas.latency.tables import within_latencies
 from nas.runs.directory import RunError, check_run, config_of_run, open_run_of_all
 from nas.runs.records.data import write_data
@@ -47,8 +48,9 @@ def run_training(config: TrainingConfig, console: Console, data: Any = None) -> 
     trained = train_run(config, console, data)
     if trained is not None:
         console.print(f"weights: {trained.run.weights_file}; search them:", soft_wrap=True)
-        limit = "..." if config.budget is None else f"'{config.budget}'"
-        console.print(f"  {sys.executable} -m nas.search --budget {limit} --out {config.out} and the options given here", soft_wrap=True)
+        limit = "..." if config.budget is None else config.budget
+        print_command(console, (sys.executable, "-m", "nas.search", "--budget", limit, "--out", str(config.out)))
+        console.print("and the options given here")
     return trained
 
 
@@ -130,7 +132,7 @@ def train_supernet(
     with phase("supernet training", config.steps, console) as advance:
         facts = _facts_of_weights(supernet_run, continues_ended)
         if facts is None:
-            with Scalars(supernet_run.folder / FOLDER, config.steps, config.batch_size) as scalars:
+            with Scalars(supernet_run.folder, config.steps, config.batch_size, config.log) as scalars:
 
                 def on_step(report: StepReport) -> None:
                     scalars.follow(report)

@@ -11,7 +11,8 @@ from rich.text import Text
 from nas.cli.plot import plot
 
 LEAST_ROWS, MOST_ROWS = 6, 18
-LEAST_STEPS = 4
+LEAST_STEPS = 10
+"""That a plot shows: a few points are no curve."""
 
 
 def training_view(losses: dict[int, float], width: int, height: int) -> RenderableType:

@@ -43,6 +43,7 @@ TRIALS = f"{IN_SPACE} --trials 3 --halving-candidates 0"
 SUPERNET = "--steps 2 --batch-size 8"
 EPOCH = "--epochs 1 --batch-size 16"
 SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/mine"
+SEARCH_LOGGED = SEARCH_MINE.replace("runs/mine", "runs/logged")
 RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
 TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetensors"
 EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/retrain-best/weights.safetensors"
@@ -65,11 +66,13 @@ class Small:
         options: to add; later options win over earlier ones.
         is_long: left to `make soak`.
         after: a command that has to be run before.
+        package: that it needs; without it the test is skipped.
     """
 
     options: str = ""
     is_long: bool = False
     after: str = ""
+    package: str = ""
 
 
 SMALL = {
@@ -155,6 +158,11 @@ SMALL = {
     ),
     f"{EXPORT} --format onnx --output exported/streets": Small(is_long=True),
     f"{PYTHON}retrain topformer-t-seg --data path/to/streets --recipe topformer-ade --dry-run": Small("--out runs/new"),
+    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --only mixer=ssa,window stage4.mixer=ssa --out runs/two-mixers": Small(
+        f"{TRIALS} {SUPERNET} --workers 1 --only mixer=local_mhra,channel_group stage2.mixer=local_mhra"
+    ),
+    f"{SEARCH_LOGGED} --log wandb": Small(f"{TRIALS} {SUPERNET} --workers 1", package="wandb"),
+    f"{RETRAIN_MINE} --out runs/logged-training --log mlflow": Small(EPOCH, package="mlflow"),
     DASHBOARD: Small(is_long=True),
     TENSORBOARD: Small(is_long=True),
 }  # fmt: skip
@@ -234,6 +242,8 @@ def serve(words: list[str]) -> None:
 def test_a_documented_command_runs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     assert command in SMALL, "new in the documents: say in SMALL what makes it small"
     monkeypatch.chdir(place)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     if command.startswith(f"{PYTHON}convert"):
         write_official()
     small, wanted = SMALL[command], [SMALL[command].after, command]
@@ -242,6 +252,8 @@ def test_a_documented_command_runs(command: str, place: Path, monkeypatch: pytes
         monkeypatch.setenv("PGPASSWORD", urlsplit(url).password or "")
         wanted = [one.replace(DOCUMENTED_STORAGE, url) for one in wanted]
         shutil.rmtree("shared", ignore_errors=True)
+    if small.package:
+        pytest.importorskip(small.package, reason=f"{small.package} is not installed")
     if small.after:
         run(wanted[0], SMALL[small.after].options)
     run(wanted[1], small.options)

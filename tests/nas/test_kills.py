@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 
 from nas.audit import __main__ as audit
 from nas.audit.table import load_bench
-from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, VALIDATION
+from nas.cli.trackers.scalars import LOSS, RATE, SKIPPED, VALIDATION
+from nas.cli.trackers.tensorboard import FOLDER
 from nas.compare import __main__ as compare
 from nas.evaluators import standalone
 from nas.evaluators.standalone import Conditions, Training, train_all

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import tensorboard as scalars
-from nas.cli.tensorboard import FOLDER, LOSS, RATE, SKIPPED, SPEED, VALIDATION, Scalars
+from nas.cli.trackers import scalars
+from nas.cli.trackers.scalars import LOSS, RATE, SKIPPED, SPEED, VALIDATION, Scalars
+from nas.cli.trackers.tensorboard import FOLDER
 from nas.retrain import __main__ as retrain
 from nas.train import __main__ as train
 from space.files import dump_architecture, parse_space
@@ -32,7 +33,7 @@ def test_what_was_written_after_the_checkpoint_is_forgotten_and_nothing_before_i
     with Scalars(tmp_path, STEPS, batch_size=4) as second:
         for step in range(6, STEPS + 1):
             second.follow(report(step, loss=2.0))
-    found = shown(tmp_path)
+    found = shown(tmp_path / FOLDER)
     assert found[LOSS] == {step: 1.0 if step <= 5 else 2.0 for step in range(1, STEPS + 1)}
     assert found[RATE].keys() == found[LOSS].keys()
     assert found[SPEED] == dict.fromkeys(found[LOSS], 8.0)
@@ -42,14 +43,14 @@ def test_a_training_that_is_rolled_back_is_shown_as_it_continued(tmp_path: Path)
     with Scalars(tmp_path, STEPS, batch_size=4) as written:
         for step in (*range(1, 8), *range(5, STEPS + 1)):
             written.follow(report(step, skipped=step))
-    assert [*shown(tmp_path)[SKIPPED]] == [*range(1, STEPS + 1)]
+    assert [*shown(tmp_path / FOLDER)[SKIPPED]] == [*range(1, STEPS + 1)]
 
 
 def test_a_skipped_step_has_no_loss_and_is_counted(tmp_path: Path) -> None:
     with Scalars(tmp_path, 3, batch_size=4) as written:
         for step, loss in ((1, 0.5), (2, float("nan")), (3, 0.5)):
             written.follow(report(step, loss, skipped=int(step >= 2)))
-    found = shown(tmp_path)
+    found = shown(tmp_path / FOLDER)
     assert found[LOSS].keys() == {1, 3}
     assert found[SKIPPED] == {1: 0.0, 2: 1.0, 3: 1.0}
 
@@ -59,7 +60,7 @@ def test_long_trainings_write_no_more_than_is_shown(tmp_path: Path, monkeypatch:
     with Scalars(tmp_path, 100, batch_size=4) as written:
         for step in range(1, 101):
             written.follow(report(step))
-    assert [*shown(tmp_path)[LOSS]] == [*range(10, 101, 10)]
+    assert [*shown(tmp_path / FOLDER)[LOSS]] == [*range(10, 101, 10)]
 
 
 def test_a_supernet_and_a_retraining_write_theirs(folder: Path) -> None:

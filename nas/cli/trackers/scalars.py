@@ -1,7 +1,8 @@
-"""A training's scalars for TensorBoard: loss, learning rate, images a second, skipped steps, and others.
+"""A training's scalars for a tracker: loss, learning rate, images a second, skipped steps, and others.
 
 A training that continues from a checkpoint repeats some steps whose scalars are written already. TensorBoard is told to drop those, and
-scalars are flushed before a checkpoint is written. So every step appears once, however often a training is interrupted.
+scalars are flushed before a checkpoint is written. So every step appears once, however often a training is interrupted. The other
+trackers keep both values of a repeated step.
 """
 
 from __future__ import annotations
@@ -9,26 +10,23 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from nas.cli.trackers.by_name import TENSORBOARD, open_tracker
+from nas.cli.trackers.tensorboard import FOLDER
+from nas.cli.trackers.tracker import Place, Tracker
 from supernet.training.distributed import is_first
 from supernet.training.step import StepReport
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-FOLDER = "tensorboard"
-"""In a run's directory."""
 POINTS = 1000
 """About so many steps of a training are written; TensorBoard shows no more."""
 STEP_BYTES = 270.0
-"""On the disk, a written step."""
+"""On the disk, a written step of TensorBoard's."""
 LOSS, RATE, SPEED, SKIPPED, VALIDATION = "loss", "learning rate", "images per second", "skipped steps", "validation"
 
 
-def num_bytes(steps: int) -> float:
-    """Size on the disk of the scalars of a training of so many steps."""
-    return STEP_BYTES * min(steps, POINTS)
+def expected_files(tracker: str, steps: int) -> dict[str, float]:
+    """Bytes by file in a run's directory for a training of so many steps; only TensorBoard's are there."""
+    return {f"{FOLDER}/": STEP_BYTES * min(steps, POINTS)} if tracker == TENSORBOARD else {}
 
 
 class Scalars:
@@ -37,16 +35,18 @@ class Scalars:
     `with Scalars(...) as scalars: train(..., on_step=scalars.follow, on_save=scalars.flush)`.
 
     Args:
-        folder: where TensorBoard looks; nothing is written before the first step.
+        run: the directory of the training; nothing is written before the first step.
         steps: of the training, in all.
         batch_size: images a step.
+        tracker: a name of `nas.cli.trackers.by_name`.
     """
 
-    def __init__(self, folder: Path, steps: int, batch_size: int) -> None:
-        self._folder = folder
+    def __init__(self, run: Path, steps: int, batch_size: int, tracker: str = TENSORBOARD) -> None:
+        self._place = Place(run)
+        self._name = tracker
         self._every = max(1, steps // POINTS)
         self._batch_size = batch_size
-        self._writer: SummaryWriter | None = None
+        self._tracker: Tracker | None = None
         self._last = 0
         self._seconds: list[float] = []
 
@@ -54,13 +54,13 @@ class Scalars:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
     def follow(self, report: StepReport) -> None:
         """Write the report of a step; called after every step."""
         step = report.step
-        if self._writer is None or step <= self._last:
+        if self._tracker is None or step <= self._last:
             # The first one, or the training has gone back to an earlier state.
             self._open(step)
         self._last = step
@@ -76,20 +76,18 @@ class Scalars:
 
     def add(self, name: str, value: float, step: int) -> None:
         """Write a value of the step that was followed last."""
-        if self._writer is not None:
-            self._writer.add_scalar(name, value, step)
+        if self._tracker is not None:
+            self._tracker.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Write everything to the disk."""
-        if self._writer is not None:
-            self._writer.flush()
+        """Keep everything that was added."""
+        if self._tracker is not None:
+            self._tracker.flush()
 
     def _open(self, step: int) -> None:
-        """Begin a file with which TensorBoard drops this step and later ones from earlier files."""
-        from torch.utils.tensorboard import SummaryWriter
-
+        """Go on with a step; the tracker forgets later ones, as far as it can."""
         self._seconds.clear()
-        if self._writer is not None:
-            self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
         if is_first():
-            self._writer = SummaryWriter(str(self._folder), purge_step=step)
+            self._tracker = open_tracker(self._name, self._place, step)

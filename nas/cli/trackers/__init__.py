@@ -1,0 +1,1 @@
+"""Curves of trainings and searches: what is written, and the trackers that take it, one file each."""
