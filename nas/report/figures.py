@@ -1,4 +1,4 @@
-"""The report's charts, by matplotlib: SVG elements for the page itself, narrow enough for a phone, the same bytes for the same data.
+"""The report's charts, by matplotlib: SVG elements for the page itself, of any width, the same bytes for the same data.
 
 Colours are Okabe and Ito's. Colour alone distinguishes nothing: marks differ in shape, and tables beside the charts have
 the same figures.
@@ -24,8 +24,8 @@ from nas.report.mixer_counts import MixerCounts
 from nas.runs.records.ablation import Effect
 from supernet.intervals import Interval
 
-WIDTH = 360.0
-"""In points: a phone shows text at its own size."""
+NARROW, WIDE = 360.0, 690.0
+"""In points: so wide are a phone's screen and the page, on which text then has its own size."""
 ROW = 13.0
 FAR = 1.3
 """A budget more than so many times the greatest cost is not shown: it would press the points together."""
@@ -56,7 +56,7 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind: (x, y) each, shares in percent; each may have an interval, and then a label at its end."""
+    """Points of one kind: (x, y) each, shares in percent; each may have an interval, and a label above or below it."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -68,7 +68,8 @@ class Series:
 
 
 def trade_off(
-    name: str, alt: str, series: Sequence[Series], x: str, y: str, limit: float | None, front: Sequence[tuple[float, float]] = ()
+    name: str, alt: str, series: Sequence[Series], x: str, y: str, limit: float | None, width: float,
+    front: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """A scatter plot of what is reached against what it costs.
 
@@ -77,7 +78,7 @@ def trade_off(
         front: the points of a front, which is drawn as a line.
     """
     with rc_context(_SETTINGS):
-        figure, axes = _axes(250)
+        figure, axes = _axes(width, 250)
         if front:
             axes.step(*zip(*sorted(front), strict=True), where="post", color=VERMILION, linewidth=1, zorder=1)
         if limit is not None and limit < FAR * max(x for one in series for x, _ in one.points):
@@ -101,16 +102,17 @@ def _scatter(axes: Axes, series: Series, order: int) -> None:
     edge = 1 if series.marker == "x" else 0
     axes.scatter(xs, ys, s=series.size, c=series.colour, marker=series.marker, linewidths=edge, zorder=2 + order, label=series.name)
     # Above and below in turn, so that neighbouring labels do not overlap.
-    for number, (text, x, interval) in enumerate(zip(series.labels, xs, series.intervals, strict=False)):
-        y, shift, side = (interval.low, -3, "top") if number % 2 else (interval.high, 3, "bottom")
-        axes.annotate(text, (x, 100 * y), xytext=(0, shift), textcoords="offset points", ha="center", va=side, fontsize=8, color=INK)
+    ends = [(100 * one.low, 100 * one.high) for one in series.intervals] or [(y, y) for y in ys]
+    for number, (text, x, (low, high)) in enumerate(zip(series.labels, xs, ends, strict=False)):
+        y, shift, side = (low, -4, "top") if number % 2 else (high, 4, "bottom")
+        axes.annotate(text, (x, y), xytext=(0, shift), textcoords="offset points", ha="center", va=side, fontsize=8, color=INK)
 
 
-def mixers_by_block(name: str, alt: str, blocks: Sequence[MixerCounts], best: str) -> Markup:
+def mixers_by_block(name: str, alt: str, blocks: Sequence[MixerCounts], best: str, width: float) -> Markup:
     """Two bars a block: which mixers the best (`best` says who they are) have there and, thinner, which ones all have."""
     with rc_context(_SETTINGS):
         mixers = sorted({mixer for block in blocks for mixer in block.all})
-        figure, axes = _axes(len(blocks) * 2.3 * ROW + 60 + 13 * -(-len(mixers) // 2))
+        figure, axes = _axes(width, len(blocks) * 2.3 * ROW + 60 + 13 * -(-len(mixers) // 2))
         ticks = []
         for row, block in enumerate(blocks):
             y = row + 0.4 * (block.stage - 1)
@@ -135,7 +137,8 @@ def mixers_by_block(name: str, alt: str, blocks: Sequence[MixerCounts], best: st
 
 
 def effects_by_block(
-    name: str, alt: str, blocks: Mapping[tuple[int, int], Sequence[Effect]], winner: Mapping[tuple[int, int], str], unit: str
+    name: str, alt: str, blocks: Mapping[tuple[int, int], Sequence[Effect]], winner: Mapping[tuple[int, int], str], unit: str,
+    width: float,
 ) -> Markup:
     """By stage and block, what other mixers gain in log-likelihood, with 95 % intervals.
 
@@ -144,7 +147,7 @@ def effects_by_block(
         unit: what the log-likelihoods are means over, such as `image`.
     """
     with rc_context(_SETTINGS):
-        figure, axes = _axes(sum(1 + len(effects) for effects in blocks.values()) * ROW + 45)
+        figure, axes = _axes(width, sum(1 + len(effects) for effects in blocks.values()) * ROW + 45)
         labels: list[str] = []
         for place, effects in blocks.items():
             y = len(labels)
@@ -170,10 +173,10 @@ def _colour_of(label: str) -> str:
     return fill_of(label.partition("(")[0]).colour
 
 
-def bars(name: str, alt: str, shares: Mapping[str, float], x: str) -> Markup:
+def bars(name: str, alt: str, shares: Mapping[str, float], x: str, width: float) -> Markup:
     """Horizontal bars, one a name."""
     with rc_context(_SETTINGS):
-        figure, axes = _axes(len(shares) * 1.2 * ROW + 40)
+        figure, axes = _axes(width, len(shares) * 1.2 * ROW + 40)
         axes.barh(list(shares), [100 * share for share in shares.values()], 0.62, color=BLUE)
         for row, share in enumerate(shares.values()):
             axes.text(100 * share, row, f" {100 * share:.0f}", va="center", fontsize=8.5)
@@ -188,14 +191,14 @@ def in_page(svg: str, alt: str) -> Markup:
     return Markup(element.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(escape(alt)), 1))
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     return figure, figure.subplots()
 
 
 def _svg(figure: Figure, name: str, alt: str) -> Markup:
     file = io.StringIO()
-    # The salt makes ids that differ between the charts of a page and are the same in every run.
-    with rc_context({"svg.hashsalt": name}):
+    # The salt makes ids that differ between the charts and widths of a page and are the same in every run.
+    with rc_context({"svg.hashsalt": f"{name} {figure.get_figwidth()}"}):
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     return in_page(file.getvalue(), alt)

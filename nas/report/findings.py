@@ -10,7 +10,7 @@ from nas.report.importance import importances_of
 from nas.report.mixer_counts import MixerCounts, best_of, mixer_counts
 from nas.report.result_table import ResultRow, result_rows
 from nas.runs.records.ablation import AblationRecord, read_ablation
-from nas.runs.records.audit import Audit, audit_of, ranking_in_words
+from nas.runs.records.audit import Audit, audit_of
 from nas.runs.records.comparison import ComparisonRecord, read_comparison
 from nas.runs.records.examples import ExamplesRecord, read_examples
 from nas.runs.records.halving import HalvingRecord, read_halving
@@ -27,7 +27,6 @@ class Findings:
         results: best first; `drawn` are those that were drawn at random.
         best: results whose mixers are compared with those of all: the best tenth, or the front.
         examples, pictures: what the winner answers on some images; see `nas.runs.records.examples`.
-        ranking: how well the supernet's scores rank, in a sentence; empty for a search without a supernet.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Findings:
     comparison: ComparisonRecord | None
     ablation: AblationRecord | None
     audit: Audit | None
-    ranking: str
     examples: ExamplesRecord | None
     pictures: Sequence[bytes]
     mixer_counts: Sequence[MixerCounts]
@@ -94,6 +92,6 @@ def read_findings(run: Path, study: StudyRecord) -> Findings:
     return Findings(
         name=run.resolve().name, search=search, study=study, results=results, drawn=drawn, best=best, rows=rows, halving=read_halving(run),
         comparison=comparison, ablation=read_ablation(run, winner.fingerprint), audit=audit_of(run), examples=examples, pictures=pictures,
-        ranking=ranking_in_words(run) if search.has_supernet else "", mixer_counts=mixer_counts(best, results),
+        mixer_counts=mixer_counts(best, results),
         importances=importances_of(study.space, results),
     )  # fmt: skip

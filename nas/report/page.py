@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -15,7 +16,6 @@ from nas.report import FILE, figures
 from nas.report.figures import Series
 from nas.report.final_training import outcome_in_words
 from nas.report.findings import Findings, read_findings
-from nas.report.importance import LEAST_TRIALS
 from nas.report.wording import mixers_in_words, sentence_case, tied_in_words
 from nas.runs.records.comparison import ComparisonRecord
 from nas.runs.records.role import Role
@@ -40,12 +40,16 @@ def write_report(run: Path, study: StudyRecord) -> Path:
 def page_of(findings: Findings) -> str:
     """The page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "interval": interval, "millions": millions, "base64": _base64}
+    unit = _unit(findings)
+    environment.filters |= {
+        "percent": percent, "interval": interval, "millions": millions, "base64": _base64, "macs": lambda macs: amount(macs / unit.macs),
+    }
     template = environment.from_string(files("nas.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
     targets = [str(target) for target in findings.search.budget.targets.values()]
     return template.render(
-        found=findings, figures=_figures(findings), least_trials=LEAST_TRIALS, targets=targets,
+        found=findings, figures=_figures(findings), unit=unit, not_measured=list(_not_measured(findings)), targets=targets,
         memory=findings.search.budget.memory, mixers_in_words=mixers_in_words, sentence_case=sentence_case,
+        published=[row for row in findings.rows if row.published is not None],
         outcome=outcome_in_words(findings.halving) if findings.halving and findings.halving.finished else "",
         tied=_tied_in_words(findings),
     )
@@ -66,10 +70,38 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def millions(amount: int) -> str:
+def millions(number: int) -> str:
+    """In millions."""
+    return amount(number / 1e6)
+
+
+def amount(value: float) -> str:
     """At least three digits: `0.456`, `14.0`, `4,480`."""
-    value = amount / 1e6
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+class _Unit(NamedTuple):
+    """Of multiply-adds, on the whole page."""
+
+    name: str
+    macs: float
+
+
+def _unit(findings: Findings) -> _Unit:
+    """That in which a cost is written as text."""
+    return _Unit("GFLOPs", 1e9) if findings.winner.cost.macs >= 1e9 else _Unit("MFLOPs", 1e6)
+
+
+def _not_measured(findings: Findings) -> Iterator[tuple[str, str]]:
+    """What a page could tell, and the command that measures it."""
+    if not findings.comparison:
+        yield f"test {findings.metric} of all these architectures, retrained alike", "nas.compare"
+    if not findings.search.has_supernet:
+        return
+    if not findings.ablation:
+        yield "what each block’s mixer is worth", "nas.report --ablation"
+    if not findings.audit:
+        yield "how well the scores rank", "nas.audit"
 
 
 def interval(found: Interval | None) -> str:
@@ -78,28 +110,35 @@ def interval(found: Interval | None) -> str:
 
 
 def _figures(findings: Findings) -> dict[str, Any]:
-    """The figures by name; those without data are left out."""
+    """The figures by name, the charts for a phone and for a wider page; those without data are left out."""
     winner = findings.winner.architecture
     assert winner is not None
-    drawn: dict[str, Any] = {
-        "winner": figures.in_page(drawing_of(winner), f"The winner, stage by stage: {mixers_in_words(winner)}"),
-        "search": _searched(findings),
-        "mixers": figures.mixers_by_block(
+    narrow, wide = (_charts(findings, winner, width) for width in (figures.NARROW, figures.WIDE))
+    both = Markup('<div class="narrow">{}</div><div class="wide">{}</div>')
+    charts = {name: [both.format(*pair) for pair in zip(narrow[name], wide[name], strict=True)] for name in narrow}
+    return charts | {"winner": figures.in_page(drawing_of(winner), f"The winner, stage by stage: {mixers_in_words(winner)}")}
+
+
+def _charts(findings: Findings, winner: Architecture, width: float) -> dict[str, list[Markup]]:
+    drawn = {
+        "search": _searched(findings, width),
+        "mixers": [figures.mixers_by_block(
             "mixers", f"Shares of mixers in every block, among {findings.best_in_words} and among all; the table below has the figures",
-            findings.mixer_counts, findings.best_in_words,
-        ),
+            findings.mixer_counts, findings.best_in_words, width,
+        )],
     }  # fmt: skip
     if findings.comparison:
-        drawn["comparison"] = _compared(findings.comparison, findings.search.budget)
+        drawn["comparison"] = [_compared(findings.comparison, findings.search.budget, _unit(findings), width)]
     if findings.ablation:
-        drawn["ablation"] = figures.effects_by_block(
+        drawn["ablation"] = [figures.effects_by_block(
             "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
-            findings.ablation.by_block, _mixers_of(winner), findings.task.unit,
-        )  # fmt: skip
+            findings.ablation.by_block, _mixers_of(winner), findings.task.unit, width,
+        )]  # fmt: skip
     if findings.importances:
         most = dict(list(findings.importances.items())[:MOST_BARS])
         in_words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most.items())
-        drawn["importances"] = figures.bars("importances", f"Importance of the space's slots: {in_words}", most, "importance, % of all")
+        alt = f"Importance of the space's slots: {in_words}"
+        drawn["importances"] = [figures.bars("importances", alt, most, "importance, % of all", width)]
     return drawn
 
 
@@ -109,14 +148,15 @@ def _mixers_of(winner: Architecture) -> dict[tuple[int, int], str]:
     return {(i, j): block.mixer.label for i, stage in stages for j, block in enumerate(stage.blocks, start=1)}
 
 
-def _searched(findings: Findings) -> list[Markup]:
+def _searched(findings: Findings, width: float) -> list[Markup]:
     """All evaluated: log-likelihood or score against multiply-adds, or with several objectives against each cost."""
-    objectives = [objective for objective in findings.study.objectives if objective.quantity]
-    axes = [(objective.name, objective.quantity, objective.divisor) for objective in objectives] or [("MFLOPs", "macs", 1e6)]
-    return [_trade_off(findings, name, quantity, divisor) for name, quantity, divisor in axes if quantity]
+    macs = _unit(findings)
+    costs = {objective.quantity: (objective.name, objective.divisor) for objective in findings.study.objectives if objective.quantity}
+    axes = {quantity: macs if quantity == "macs" else axis for quantity, axis in costs.items()} or {"macs": macs}
+    return [_trade_off(findings, name, quantity, divisor, width) for quantity, (name, divisor) in axes.items()]
 
 
-def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> Markup:
+def _trade_off(findings: Findings, name: str, quantity: str, divisor: float, width: float) -> Markup:
     """All evaluated architectures in a plane of one cost and log-likelihood or score."""
     drawn = {result.number for result in findings.drawn}
     written = {row.result.number for row in findings.rows[1:] if row.result and row.role in (Role.NEXT_BEST, Role.FRONT)}
@@ -126,12 +166,15 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
     def point(result: Result) -> tuple[float, float]:
         return result.costs[quantity] / divisor, result.score.log_likelihood
 
-    rest = [result for result in findings.results if result.number not in written | {winner.number}]
+    parents = {row.result.number: row for row in findings.rows if row.result and row.role is Role.PARENT}
+    rest = [result for result in findings.results if result.number not in written | parents.keys() | {winner.number}]
     series = [
         Series("proposed", [point(result) for result in rest if result.number not in drawn], "#8C8C8C", "o", 9),
         Series("drawn at random", [point(result) for result in rest if result.number in drawn], figures.BLUE, "x", 12),
         Series("front" if findings.is_front else "next best", [point(one) for one in findings.results if one.number in written],
                figures.ORANGE, "D", 22),
+        Series("published networks", [point(row.result) for row in parents.values() if row.result], figures.GREEN, "s", 26,
+               labels=[row.label for row in parents.values()]),
         Series(findings.winner.label, [point(winner)], figures.VERMILION, "*", 90),
     ]  # fmt: skip
     reached = "log-likelihood" if findings.has_images else "score"
@@ -140,10 +183,10 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float) -> 
     alt = f"{reached} of {len(findings.results)} evaluated architectures against {cost}; {at}"
     limit = budget.limits.get(quantity)
     front = [point(result) for result in findings.best] if findings.has_line else []
-    return figures.trade_off(f"search {quantity}", alt, series, cost, reached, None if limit is None else limit / divisor, front)
+    return figures.trade_off(f"search {quantity}", alt, series, cost, reached, None if limit is None else limit / divisor, width, front)
 
 
-def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
+def _compared(comparison: ComparisonRecord, budget: Budget, unit: _Unit, width: float) -> Markup:
     """The test figure against multiply-adds."""
     series = []
     for name, role, colour, marker, size in (
@@ -156,10 +199,11 @@ def _compared(comparison: ComparisonRecord, budget: Budget) -> Markup:
         ("winner", Role.WINNER, figures.VERMILION, "*", 90),
     ):  # fmt: skip
         networks = comparison.of_role(role)
-        points = [(one.macs / 1e6, 100 * one.test.share) for one in networks]
+        points = [(one.macs / unit.macs, 100 * one.test.share) for one in networks]
         labels = [one.label for one in networks] if role in NAMED else ()
         series.append(Series(name, points, colour, marker, size, [one.test for one in networks], labels))
     reached = ", ".join(f"{one.label} {100 * one.test.share:.1f} %" for one in comparison.networks)
     alt = f"Test {comparison.metric} against multiply-adds, retrained alike: {reached}"
     limit = budget.limits.get("macs")
-    return figures.trade_off("comparison", alt, series, "MFLOPs", f"test {comparison.metric}, %", None if limit is None else limit / 1e6)
+    reached = f"test {comparison.metric}, %"
+    return figures.trade_off("comparison", alt, series, unit.name, reached, None if limit is None else limit / unit.macs, width)

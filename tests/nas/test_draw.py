@@ -1,5 +1,6 @@
 """A drawing shows every block to scale, in the same bytes for the same architecture, and a new mixer in a colour of its own."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from torch import nn
 
 from nas.draw.__main__ import main
-from nas.draw.layout import Box, Drawing, lay_out
+from nas.draw.layout import DARK_FILL, ENCODING, HEIGHT, Box, Drawing, lay_out
+from nas.draw.nearest import difference_in_words
 from nas.draw.palette import fill_of
 from nas.draw.rendering import drawing_of
 from nas.draw.svg import svg_of
@@ -37,7 +39,7 @@ def test_any_architecture_is_drawn_twice_alike(architecture: Architecture) -> No
 
 
 @pytest.mark.parametrize("name", parent_names())
-def test_boxes_are_as_wide_as_their_multiply_adds_and_as_high_as_channels(name: str) -> None:
+def test_boxes_are_as_wide_as_their_multiply_adds_and_all_of_one_height(name: str) -> None:
     architecture = load_architecture(name)
     macs: Counter[str] = Counter()
     for part in architecture.parts:
@@ -45,19 +47,46 @@ def test_boxes_are_as_wide_as_their_multiply_adds_and_as_high_as_channels(name: 
             macs[".".join(part.path.split(".")[:4])] += part_cost(part).macs
     drawing = lay_out(architecture)
     boxes = {box.part: box for box in drawing.boxes if box.part}
-    assert boxes.keys() == macs.keys()
-    # A feed-forward network's part hangs below its mixer's.
-    below = {(box.x, box.y): box for box in drawing.boxes if not box.part}
-    widest, greatest = max(box.width for box in boxes.values()), max(macs.values())
-    per_channel = set()
+    widths: Counter[str] = Counter()
     for path, box in boxes.items():
-        assert box.width / widest == pytest.approx(macs[path] / greatest)
-        if ".blocks." in path:
-            lower = below.get((box.x, box.y + box.height))
-            height = box.height + (lower.height if lower else 0)
-            per_channel.add(round(height / architecture.stages[int(path.split(".")[1])].width, 9))
-    assert len(per_channel) == 1
+        # A pyramid has a box a scale.
+        widths["stem" if path.startswith("stem") else path] += box.width
+    assert widths.keys() == macs.keys()
+    widest, greatest = max(widths.values()), max(macs.values())
+    assert all(widths[path] / widest == pytest.approx(macs[path] / greatest) for path in macs)
+    assert {box.height for box in boxes.values()} == {HEIGHT}
     assert all(box.x >= 0 and box.x + box.width <= drawing.width + 1e-6 and box.y + box.height <= drawing.height for box in drawing.boxes)
+
+
+@pytest.mark.parametrize("name", parent_names())
+def test_every_positional_encoding_is_a_line_in_its_block(name: str) -> None:
+    architecture = load_architecture(name)
+    blocks = [block for stage in architecture.stages for block in stage.blocks]
+    expected = sum(spec.type != "none" for block in blocks for spec in (block.position, block.ffn_position))
+    drawing = lay_out(architecture)
+    assert sum(box.fill == DARK_FILL and box.height == ENCODING for box in drawing.boxes) == expected
+    assert ("line: DPE" in {text.content for text in drawing.texts}) == (expected > 0)
+
+
+def test_a_pyramid_is_opened() -> None:
+    drawing = lay_out(load_architecture("topformer-t"))
+    scales = [box for box in drawing.boxes if box.part.startswith("stem.scales.")]
+    assert len(scales) == 4
+    assert all(box.width > 0 for box in scales)
+    assert "stem: token_pyramid, 4 scales" in {text.content for text in drawing.texts}
+
+
+@pytest.mark.parametrize("name", ["davit-t", "uniformer-s-plus", "topformer-b-seg"])
+def test_a_published_network_is_most_like_itself_and_a_changed_one_nearly_so(name: str) -> None:
+    architecture = load_architecture(name)
+    assert difference_in_words(architecture).startswith("all its mixers are those of ")
+    first, *stages = architecture.stages
+    others = (MIXERS("local_mhra", kernel_size=5), MIXERS("ssa", sr_ratio=1))
+    other = next(spec for spec in others if spec.type != first.blocks[0].mixer.type)
+    blocks = (first.blocks[0].replace(mixer=other), *first.blocks[1:])
+    changed = architecture.replace(stages=(first.replace(blocks=blocks), *stages))
+    total = architecture.depth
+    assert re.fullmatch(rf"most like \S+ \(depths [\d-]+\): {total - 1} of {total} blocks have its mixer", difference_in_words(changed))
 
 
 def test_mixers_are_told_apart_and_a_new_one_gets_a_look_of_its_own() -> None:
