@@ -1,10 +1,11 @@
-"""`python -m nas.score davit-t best.yaml`: zero-cost scores of untrained networks, a row an architecture, a column a score."""
+"""`python -m nas.score davit-t best.yaml`: zero-cost scores of untrained networks, a row a score, a column an architecture."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from nas.cli.command import Command
@@ -67,15 +68,17 @@ def run(config: ScoreConfig, console: Console) -> None:
     if config.dry_run:
         _plan(console, config, scores, architectures, side)
         return
+    from nas.cli.progress import phase
     from nas.evaluators.zero_cost import score, training_batch
 
-    batch = training_batch(images, indices, config.batch_size, side, config.seed)
-    scored = [score(architecture, scores, *batch, task_of_images(images), config.seed) for architecture in architectures]
+    batch, task = training_batch(images, indices, config.batch_size, side, config.seed), task_of_images(images)
+    with phase("scoring", len(architectures) * len(scores), console) as advance:
+        scored = [score(architecture, scores, *batch, task, config.seed, on_score=advance) for architecture in architectures]
     table = _table(scores, scored)
     # Names come from files: they may look like markup. A table wider than the screen is not cut off: numbers would be missing.
     console = Console(markup=False, highlight=False)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=UNLIMITED)).maximum)
-    console.print(f"Scores at {side}x{side} on {config.batch_size} images of {config.data}, seed {config.seed}; seconds below each")
+    console.print(f"Scores at {side}x{side} on {config.batch_size} images of {config.data}, seed {config.seed}; seconds beside each")
     console.print(table)
 
 
@@ -106,11 +109,11 @@ def _table(scores: Sequence[ZeroCostScore], scored: Sequence[ScoredArchitecture]
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
-    for one in scores:
-        table.add_column(one.name, justify="right", no_wrap=True)
     for row in scored:
-        cells = (f"{value:,.5g}\n{seconds:.2f} s" for value, seconds in zip(row.values, row.seconds, strict=True))
-        table.add_row(row.name, *cells)
+        table.add_column(row.name, justify="right", no_wrap=True)
+        table.add_column("s", justify="right", no_wrap=True)
+    for number, one in enumerate(scores):
+        table.add_row(one.name, *chain.from_iterable((f"{row.values[number]:,.5g}", f"{row.seconds[number]:.2f}") for row in scored))
     return table
 
 

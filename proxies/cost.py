@@ -219,6 +219,11 @@ def format_amount(amount: int, quantity: str) -> str:
     return f"{_decimal(amount, power)}{prefix}{_unit_of(quantity)}"
 
 
+def rounded_amount(amount: int, quantity: str) -> str:
+    """Write an amount of a quantity with three digits, `816MFLOPs`."""
+    return format_amount(round(float(f"{amount:.3g}")), quantity)
+
+
 def _decimal(amount: int, power: int) -> str:
     number = f"{Decimal(amount).scaleb(-power):f}"
     return number.rstrip("0").rstrip(".") if "." in number else number

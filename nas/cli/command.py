@@ -6,18 +6,17 @@ import atexit
 import errno
 import gc
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
-from typing import NoReturn
 
 from nas.cli.command_line import FAILED, ConfigParser
 from nas.cli.options import Config
+from nas.cli.stopping import interruptible
 from space.errors import UserError
 
 OK, INTERRUPTED = 0, 130
@@ -49,7 +48,11 @@ class Command:
     def _run(self, config: Config) -> None:
         from nas.cli.console import open_console
 
-        resolve_name(self.run)(config, open_console())
+        console = open_console()
+        if console.is_terminal:
+            # Before the import that takes seconds.
+            console.print(f"{_program(self.run).removeprefix('python -m ')}: loading PyTorch", style="dim", highlight=False)
+        resolve_name(self.run)(config, console)
 
 
 class CommandGroup:
@@ -87,7 +90,7 @@ def exit_code_of(action: Callable[[], None], *, is_short: bool = False, on_sever
         on_several_gpus: whether torchrun may start one process a GPU; then only the first process prints.
     """
     try:
-        with _printing_once(on_several_gpus), _interruptible(), _without_garbage_collection() if is_short else nullcontext():
+        with _printing_once(on_several_gpus), _stopping(), _without_garbage_collection() if is_short else nullcontext():
             action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -142,34 +145,9 @@ def _complaint_of(error: OSError) -> str | None:
     return f"{where if where.isprintable() else repr(where)}: {error.strerror}{f'; {advice}' if advice else ''}"
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, which schedulers and containers send, interrupt a command as Ctrl-C does. Background jobs ignore Ctrl-C itself.
-
-    It ends a process that torchrun started at once: the others may be waiting for it in the middle of a step.
-    """
-    if threading.current_thread() is not threading.main_thread() or _num_processes() > 1:
-        yield
-        return
-    interrupted = False
-
-    def interrupt(*_: object) -> NoReturn:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt
-
-    heard = [signal.SIGTERM, *([signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else [])]
-    previous = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    except Exception:
-        # Code in C may raise an error of its own instead: NumPy's raises ImportError where importing it was interrupted.
-        if interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _stopping() -> AbstractContextManager[None]:
+    """What lets a command be stopped. A signal ends a process that torchrun started at once: the others may be waiting for it in a step."""
+    return interruptible() if threading.current_thread() is threading.main_thread() and _num_processes() == 1 else nullcontext()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The progress of a long phase and the time left: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a long phase and the time left: a bar on a terminal, a line every few percent elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from supernet.training.interruptions import unbroken
 
-SECONDS_BETWEEN_LINES = 10.0
+PERCENT_BETWEEN_LINES = 5
 REFRESHES_PER_SECOND = 2.0
 
 
@@ -47,15 +47,15 @@ def phase(name: str, total: int, console: Console | None = None) -> Iterator[Adv
 
 
 def _lines(name: str, total: int, console: Console) -> Callable[[int, str], None]:
-    """Shows progress as a line now and then, and one at the end."""
-    last = time.monotonic()
+    """Shows progress as a line each time that so many percent more are done, and one at the end."""
+    shown = 0
 
     def show(done: int, text: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES or done >= total:
-            last = now
-            share = f"{done}/{total} ({100 * done // max(total, 1)} %)"
+        nonlocal shown
+        percent = 100 * done // max(total, 1)
+        if percent // PERCENT_BETWEEN_LINES > shown // PERCENT_BETWEEN_LINES or (done >= total and percent != shown):
+            shown = percent
+            share = f"{done}/{total} ({percent} %)"
             print(f"{name}: {share}, {text}" if text else f"{name}: {share}", file=console.file, flush=True)
 
     return show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,12 +30,13 @@ class ScoredArchitecture:
 
 def score(
     architecture: Architecture, scores: Sequence[ZeroCostScore], images_BCHW: Tensor, targets: Tensor, task: Task, seed: int,
-    failures: dict[str, str] | None = None,
+    failures: dict[str, str] | None = None, on_score: Callable[[], object] = lambda: None,
 ) -> ScoredArchitecture:
     """Build an architecture's network and score it; the weights depend on the seed alone.
 
     Args:
         failures: where the reasons of scores that fail are put by name, whose values are then not numbers; by default they are raised.
+        on_score: called after each.
     """
     with seeded("weights", seed):
         network = build_network(architecture)
@@ -50,6 +51,7 @@ def score(
             failures[one.name] = str(error)
             values.append(math.nan)
         seconds.append(time.perf_counter() - start)
+        on_score()
     return ScoredArchitecture(architecture.name, tuple(values), tuple(seconds))
 
 

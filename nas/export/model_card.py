@@ -23,11 +23,10 @@ def model_card(
     form: Format, exported: ExportedNetwork, provenance: Mapping[str, Any], published: Published | None, more: Sequence[str] = ()
 ) -> str:
     """The text of the file; `more` are further sections, after the results."""
-    data = ModelCardData(
-        license=LICENSE, library_name="timm" if "config.json" in form.files else None, pipeline_tag="image-classification",
-        tags=["image-classification", "token-mixer-nas"],
-    )  # fmt: skip
     architecture = exported.architecture
+    task = f"image-{architecture.task}"
+    library = "timm" if "config.json" in form.files else None
+    data = ModelCardData(license=LICENSE, library_name=library, pipeline_tag=task, tags=[task, "token-mixer-nas"])
     sections = [f"# {architecture.name}", "![The architecture](architecture.svg)"]
     sections.append("\n".join(_facts(form, exported)))
     sections.append(f"## Use\n\n```python\n{form.usage(exported)}```")

@@ -9,6 +9,7 @@ from functools import partial
 
 from rich.console import Console
 
+from nas.cli.console import print_command
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.evaluators.examples import record_examples
@@ -153,18 +154,22 @@ def after_training_alone(
 
 def _print_next_steps(console: Console, config: SearchConfig, supernet_run: SupernetRun) -> None:
     """The winner's files, and commands that each end within ten minutes, whatever the data."""
-    winner, python = config.out / "best.yaml", f"{sys.executable} -m"
-    source = "..." if supernet_run.data.startswith(OF_CALLER) else f"{supernet_run.data}{supernet_run.targets.flags}"
-    retraining = f"{python} nas.retrain {winner} --data {source} --minutes {RETRAINING_MINUTES}"
-    steps = {"why it won, in any browser": str(config.out / "report.html"), f"train it, {RETRAINING_MINUTES} minutes at most": retraining}
+    winner, report = str(config.out / "best.yaml"), str(config.out / "report.html")
+    source = "..." if supernet_run.data.startswith(OF_CALLER) else supernet_run.data
+    images = (source, *supernet_run.targets.flags)
+    steps: dict[str, tuple[str, ...]] = {
+        f"train it, {RETRAINING_MINUTES} minutes at most": ("nas.retrain", winner, "--data", *images, "--minutes", str(RETRAINING_MINUTES)),
+    }
     if config.judged_by == "supernet":
-        weights = config.out / "best.safetensors"
-        steps["export it as it is, a minute"] = f"{python} nas.export {winner} --weights {weights} --format onnx"
+        steps["what each block's mixer is worth, minutes"] = ("nas.report", str(config.out), "--ablation")
+        weights = str(config.out / "best.safetensors")
+        steps["export it as it is, a minute"] = ("nas.export", winner, "--weights", weights, "--format", "onnx")
     else:
-        steps["draw it, seconds"] = f"{python} nas.draw {winner} -o {config.out / 'best.svg'}"
-    console.print(f"winner: {winner}. Next:", soft_wrap=True)
-    for what, step in steps.items():
-        console.print(f"  {what}:\n    {step}", soft_wrap=True, highlight=False, markup=False)
+        steps["draw it, seconds"] = ("nas.draw", winner, "-o", str(config.out / "best.svg"))
+    console.print(f"winner: {winner}\nwhy it won, in any browser: {report}\nNext:", soft_wrap=True)
+    for what, words in steps.items():
+        console.print(f"  {what}:", highlight=False)
+        print_command(console, (sys.executable, "-m", *words), indent=4)
 
 
 def _recount(best: Result) -> None:

@@ -75,11 +75,11 @@ def print_best(
     ranking: str,
     is_trained_alone: bool,
 ) -> None:
-    """Print the best beside the median of those drawn at random inside the band, and the published networks.
+    """Print the best beside published networks and the median of those drawn at random inside the band, then what authors report.
 
     Args:
         best: the winner first.
-        parents: those within the budget; one that the search evaluated is shown with its score.
+        parents: those within the budget; the first table has those that the search evaluated or measured.
         latencies_of_parents: measured, by name and quantity.
         judged_by: where the scores come from, in words.
         ranking: how well these rank, as far as it is known.
@@ -93,14 +93,14 @@ def print_best(
     title = f"Log-likelihood and {metric} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
     scores = score_headings(metric, has_images)
     limited = (*("ms" for _ in targets), *(f"MiB@{moment_of(quantity)}" for quantity in memory))
-    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited, "published %"), title)
+    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited), title)
 
-    def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured], published: str = "") -> None:
+    def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured]) -> None:
         predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
         needed = (f"{memory_of(of.architecture, quantity) / 2**20:.4g}" for quantity in memory)
         scored = (str(result.number), *score_cells(result.score)) if result else [""] * (1 + len(scores))
-        table.add_row(label, *scored, *_cost(of.cost), *latencies, *needed, published)
+        table.add_row(label, *scored, *_cost(of.cost), *latencies, *needed)
 
     for rank, one in enumerate(best, start=1):
         add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)
@@ -112,16 +112,34 @@ def print_best(
     evaluated = {result.architecture.fingerprint: result for result in study.results()}
     for parent in parents:
         name, result = parent.architecture.name, evaluated.get(parent.architecture.fingerprint)
-        add(name, result, parent, latencies_of_parents[name], parent.published.headline)
+        measured = latencies_of_parents.get(name, {})
+        if result is not None or measured:
+            add(name, result, parent, measured)
     console.print(table)
-    for line in _notes(best, targets, judged_by if has_images else "", ranking, bool(parents)):
+    for line in _notes(best, targets, judged_by if has_images else "", ranking):
         console.print(line, soft_wrap=True)
     if len(study.objectives) == 1 and not is_trained_alone and (sentence := tied_in_words([one.result.score for one in best])):
         console.print(sentence, soft_wrap=True)
     console.print()
+    _print_published(console, parents)
 
 
-def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: str, ranking: str, has_parents: bool) -> Iterator[str]:
+def _print_published(console: Console, parents: Sequence[Parent]) -> None:
+    """Print the figures of the authors apart: they are of other data and other training."""
+    reported = [parent for parent in parents if parent.published.headline]
+    if not reported:
+        return
+    measure = task_of_head(reported[0].architecture).published
+    console.print(f"Published networks within the budget: {measure}, as their authors report it", style="italic", soft_wrap=True)
+    table = table_of(("", "GFLOPs", "Mparams", "%"))
+    for parent in reported:
+        table.add_row(parent.architecture.name, *_cost(parent.cost), parent.published.headline)
+    console.print(table)
+    console.print("Trained on other data for longer: not to be compared with figures above. Costs are those in this space.", soft_wrap=True)
+    console.print()
+
+
+def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: str, ranking: str) -> Iterator[str]:
     winner, metric = best[0].result.architecture, best[0].result.score.metric
     widths = "-".join(str(stage.width) for stage in winner.stages)
     depths = "-".join(str(len(stage.blocks)) for stage in winner.stages)
@@ -144,8 +162,6 @@ def _notes(best: Sequence[MeasuredResult], targets: Sequence[str], judged_by: st
             f"ms: measured on {target_of(quantity)}, repeats at most {spread:.0%} apart, at the pace that it had when its table was "
             f"measured (now it took up to {slowest:.2f} times as long); in brackets predicted."
         )
-    if has_parents:
-        yield f"published %: {task_of_head(winner).published}, of the networks within the budget, trained alone."
 
 
 def print_halving(console: Console, record: HalvingRecord) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.console import print_command
 from nas.cli.data_option import print_data
 from nas.execution.loop import Deadline
 from nas.runs.directory import RunError, check_run, config_of_run, open_run
@@ -19,7 +20,7 @@ from nas.runs.records.audit import corrections_of
 from nas.runs.storage_url import for_dashboard, without_password
 from nas.search.config import SearchConfig
 from proxies.band.architecture_band import ArchitectureBand
-from proxies.cost import Budget, format_amount, parse_budget, without_latency
+from proxies.cost import Budget, parse_budget, rounded_amount, without_latency
 from space.files import load_space
 from space.narrowing import narrowed
 
@@ -168,7 +169,7 @@ def _phases(config: SearchConfig, budget: Budget) -> list[str]:
 
 
 def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, budget: Budget, supernet_run: SupernetRun) -> None:
-    smallest, largest = (format_amount(costs[band.budget.primary], band.budget.primary) for costs in band.reachable)
+    smallest, largest = (rounded_amount(costs[band.budget.primary], band.budget.primary) for costs in band.reachable)
     images, splits = supernet_run.images()
     share = f"{config.floor:.0%} to 100% of {budget}"
     console.print(f"{band.space.name}: searching {share}, counted at {band.space.image_size} px", soft_wrap=True)
@@ -181,8 +182,9 @@ def _introduce(console: Console, config: SearchConfig, band: ArchitectureBand, b
     print_data(console, images, splits)
     console.print(f"run directory: {config.out}", soft_wrap=True)
     dashboard = Path(sys.executable).parent / "optuna-dashboard"
-    where = f"{for_dashboard(config.storage_url)} --artifact-dir {config.artifacts_folder}"
-    console.print(f"watch it: {dashboard} {where}\n", soft_wrap=True)
+    console.print("watch it:")
+    print_command(console, (str(dashboard), for_dashboard(config.storage_url), "--artifact-dir", str(config.artifacts_folder)))
+    console.print()
 
 
 def _number(bounds: tuple[int, int]) -> str:

@@ -19,6 +19,8 @@ from supernet.tasks.task import task_of_head
 
 TITLES = 2
 """Rows of the plot's title and of an empty one before it."""
+LEAST_RESULTS = 4
+"""That a plot shows: a few points are no curve."""
 LEAST_ROWS, MOST_ROWS = 6, 18
 """Of a plot: fewer show nothing, more show no more."""
 
@@ -38,18 +40,16 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     scores = score_headings(metric, has_images)
     for heading in (*scores, "GFLOPs", "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("published %", justify="right", no_wrap=True)
     if best is not None:
         cost = _cost(best.cost.macs, best.cost.params)
-        table.add_row(f"best: trial {best.number}", *score_cells(best.score), *cost, "", style="bold")
+        table.add_row(f"best: trial {best.number}", *score_cells(best.score), *cost, style="bold")
     if (mark := _mark(summary, parents)) is not None:
         parent, result = mark
         score = score_cells(result.score) if result else ["–"] * len(scores)
-        published = parent.published.headline
-        table.add_row(parent.architecture.name, *score, *_cost(parent.cost.macs, parent.cost.params), published)
+        table.add_row(parent.architecture.name, *score, *_cost(parent.cost.macs, parent.cost.params))
     counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
-    if rows < LEAST_ROWS or not summary.results:
+    if rows < LEAST_ROWS or len(summary.results) < LEAST_RESULTS:
         return Group(table, counts)
     title = Text(f"{'log-likelihood' if has_images else 'score'} against trials; the line: the best so far", "dim")
     return Group(table, counts, Text(), title, _curve(summary, width, min(rows, MOST_ROWS)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 VOID = 255
@@ -32,10 +33,11 @@ class TargetOptions:
         return cls(**{each.name: config[each.name] for each in fields(cls) if each.name in config})
 
     @property
-    def flags(self) -> str:
-        """The options of a command line that says the same, with a space before each; empty where nothing was changed."""
+    def flags(self) -> tuple[str, ...]:
+        """The words of a command line that says the same; none where nothing was changed."""
         given = ({"task": self.task} if self.task else {}) | self.of_masks
-        return "".join(f" --{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in given.items())
+        words = ((f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])) for name, value in given.items())
+        return tuple(chain.from_iterable(words))
 
     @property
     def of_masks(self) -> dict[str, Any]:

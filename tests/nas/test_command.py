@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from nas.cli.command import INTERRUPTED, exit_code_of
 from nas.cli.command_line import FAILED, ConfigParser
 from nas.cli.options import Config, OptionError, checked, option, options_of
+from nas.cli.stopping import PATIENCE_SECONDS
 from space.files import write_atomically
 from tests.nas.conftest import Mistaken
 
@@ -132,6 +134,74 @@ def test_sigterm_is_heard_whatever_becomes_of_ctrl_c(disposition: signal.Handler
     assert out == "tidied\n"
     assert complaint == "\nstopped; everything finished so far is kept, the same command continues\n"
     assert process.returncode == INTERRUPTED
+
+
+STOPS_SLOWLY = """
+import sys, time
+from nas.cli.command import exit_code_of
+def action():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        # As a step that is finished, or workers that are told to end.
+        sys.stdin.readline()
+sys.exit(exit_code_of(action))
+"""
+
+
+def test_a_command_that_takes_long_to_stop_says_at_once_that_it_stops() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPS_SLOWLY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    # It has not stopped yet.
+    assert process.stderr.readline() == "stopping, keeping what is finished\n"
+    assert process.poll() is None
+    assert process.communicate("now\n", timeout=60)[1] == "\nstopped; everything finished so far is kept, the same command continues\n"
+    assert process.returncode == INTERRUPTED
+
+
+def test_a_child_that_is_told_to_end_stops_no_command(capfd: pytest.CaptureFixture[str]) -> None:
+    def action() -> None:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.write(writing, b"ready")
+                time.sleep(60)
+            except KeyboardInterrupt:
+                os._exit(0)
+        os.read(reading, 5)
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        time.sleep(2 * PATIENCE_SECONDS)
+
+    assert exit_code_of(action) == 0
+    assert "stopping" not in capfd.readouterr().err
+
+
+FIRST_WORDS = """
+import sys
+from rich.console import Console
+from nas.search.__main__ import main
+shown = Console.print
+def show(console, *objects, **style):
+    print(objects[0], "torch" in sys.modules, file=sys.stderr)
+    sys.exit(0)
+Console.print = show
+main(["--budget", "4.5GFLOPs", "--dry-run"])
+"""
+
+
+def test_the_screen_says_something_before_torch_is_imported() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", FIRST_WORDS], env=os.environ | {"FORCE_COLOR": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert shown.stderr == "nas.search: loading PyTorch False\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,16 +18,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_lines_where_there_is_no_terminal(clock: list[float]) -> None:
+@pytest.mark.parametrize(("steps", "seconds", "lines"), [(100, 1.0, 20), (100, 3600.0, 20), (7, 1.0, 7), (100_000, 0.0, 20)])
+def test_lines_by_percent_where_there_is_no_terminal(steps: int, seconds: float, lines: int, clock: list[float]) -> None:
+    out = io.StringIO()
+    with phase("training", steps, Console(file=out)) as advance:
+        for step in range(steps):
+            clock[0] += seconds
+            advance(note=f"loss {step}")
+    shown = out.getvalue().splitlines()
+    assert len(shown) == lines
+    assert shown[-1] == f"training: {steps}/{steps} (100 %), loss {steps - 1}"
+    if (steps, seconds) == (100, 1.0):
+        assert shown[0] == "training: 5/100 (5 %), 1 min 35 s left, loss 4"
+
+
+def test_what_is_done_already_is_one_line() -> None:
     out = io.StringIO()
     with phase("training", 100, Console(file=out)) as advance:
-        for step in range(100):
-            clock[0] += 1.0
-            advance(note=f"loss {step}")
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 10
-    assert lines[0] == "training: 10/100 (10 %), 1 min 30 s left, loss 9"
-    assert lines[-1] == "training: 100/100 (100 %), loss 99"
+        for _ in range(3):
+            advance(at=100)
+    assert out.getvalue().splitlines() == ["training: 100/100 (100 %)"]
 
 
 def test_what_an_earlier_run_did_counts_for_no_time(clock: list[float]) -> None:

@@ -19,25 +19,34 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def numbers_of(name: str, text: str) -> list[str]:
-    return re.findall(r"-?[\d,.]+(?:e\+\d+)?", text.split(name, 1)[1].splitlines()[0])
+def columns_of(text: str) -> dict[str, list[str]]:
+    """What the table says of each score: values and seconds in turn, an architecture after the other."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: row[1:] for row in rows if row and row[0] in SCORES}
 
 
-def test_a_row_has_every_score_and_its_seconds(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_has_a_score_of_every_architecture_and_its_seconds(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(path), "topformer-t", "--data", "digits", "--batch-size", "4"]) == 0
     text = capsys.readouterr().out
     assert "at 32x32 on 4 images of digits, seed 0" in text
-    assert all(name in text for name in SCORES)
-    assert len(numbers_of(" mine [bold] ", text)) == len(numbers_of(" topformer-t ", text)) == len(SCORES)
-    assert len(re.findall(r"\d+\.\d\d s\b", text)) == 2 * len(SCORES)
+    assert re.search(r"^ +mine \[bold\] +s +topformer-t +s *$", text, re.MULTILINE)
+    found = columns_of(text)
+    assert found.keys() == set(SCORES)
+    for cells in found.values():
+        assert len(cells) == 4
+        assert all(re.fullmatch(r"-?[\d,.]+(e\+\d+)?", cell) for cell in cells)
+        assert all(re.fullmatch(r"\d+\.\d\d", seconds) for seconds in cells[1::2])
+    assert f"scoring: {2 * len(SCORES)}/{2 * len(SCORES)} (100 %)" in text
+    # Two architectures fit beside each other into a terminal of common width.
+    assert max(len(line.rstrip()) for line in text.splitlines() if not line.startswith("Scores at")) <= 80
 
 
 def test_chosen_scores_come_in_their_order_and_depend_on_the_seed_alone(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def scored(*arguments: str) -> list[str]:
         assert main([str(path), "--scores", "snip", "params", "--batch-size", "4", *arguments]) == 0
-        text = capsys.readouterr().out
-        assert re.search(r"^ +snip +params *$", text, re.MULTILINE)
-        return numbers_of(" mine [bold] ", text)
+        found = columns_of(capsys.readouterr().out)
+        assert [*found] == ["snip", "params"]
+        return [cells[0] for cells in found.values()]
 
     first = scored()
     assert scored() == first

@@ -96,7 +96,8 @@ def test_the_screen_shows_phases_the_best_beside_a_published_network_counts_and_
     assert "-1.400  60.0 [56.0, 63.8]     4.4     22.1" in text
     line = next(line for line in text.splitlines() if line.startswith(mark.name))
     assert "40.0 [36.2, 44.0]" in line
-    assert f"{parents[0].published.top1:.1f}" in line
+    # What its authors report is of other data.
+    assert f"{parents[0].published.top1:.1f}" not in text
     assert f"{parents[0].cost.macs / 1e9:.3g}" in line
     assert "5 evaluated, 2 running, 2 workers, 7 duplicates dropped, 1 failed, 3" in text
     assert text.count("•") == 5
