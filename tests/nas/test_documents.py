@@ -158,9 +158,6 @@ SMALL = {
     ),
     f"{EXPORT} --format onnx --output exported/streets": Small(is_long=True),
     f"{PYTHON}retrain topformer-t-seg --data path/to/streets --recipe topformer-ade --dry-run": Small("--out runs/new"),
-    f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --only mixer=ssa,window stage4.mixer=ssa --out runs/two-mixers": Small(
-        f"{TRIALS} {SUPERNET} --workers 1 --only mixer=local_mhra,channel_group stage2.mixer=local_mhra"
-    ),
     f"{SEARCH_LOGGED} --log wandb": Small(f"{TRIALS} {SUPERNET} --workers 1", package="wandb"),
     f"{RETRAIN_MINE} --out runs/logged-training --log mlflow": Small(EPOCH, package="mlflow"),
     DASHBOARD: Small(is_long=True),
