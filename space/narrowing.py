@@ -75,7 +75,8 @@ def narrowed(space: SearchSpace, narrowings: Sequence[Narrowing]) -> SearchSpace
 
 
 def _left(narrowing: Narrowing, offered: Sequence[Any], where: str) -> tuple[Any, ...]:
-    left = tuple(option for option in offered if not _names(option).isdisjoint(narrowing.options))
+    wanted = {_without_spaces(option) for option in narrowing.options}
+    left = tuple(option for option in offered if not _names(option).isdisjoint(wanted))
     if not left:
         expected = ", ".join(map(_label, offered))
         raise SpaceError(f"only: {narrowing}: got none that {where} offers, expected some of {expected}")
@@ -84,7 +85,12 @@ def _left(narrowing: Narrowing, offered: Sequence[Any], where: str) -> tuple[Any
 
 def _names(option: Spec | int) -> set[str]:
     """What stands for an option: an operator's label and its name, or a number."""
-    return {str(option)} if isinstance(option, int) else {option.label, option.type}
+    return {str(option)} if isinstance(option, int) else {_without_spaces(option.label), option.type}
+
+
+def _without_spaces(text: str) -> str:
+    """A label as `Narrowing.parse` reads it."""
+    return text.replace(" ", "")
 
 
 def _label(option: Spec | int) -> str:

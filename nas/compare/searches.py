@@ -5,7 +5,7 @@ The command makes them in this process, each in a folder of the comparison, wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nas.runs.directory import RunError, config_of_run, name_of_run, storage_of_
 from nas.runs.records.role import Role
 from nas.search.config import SearchConfig, search_config_of
 from nas.search.pipeline import run_search
-from nas.study.record import open_study
+from nas.study.record import Result, open_study
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError, without_latency
@@ -80,29 +80,16 @@ def further_searches(config: CompareConfig, subject: Subject) -> FurtherSearches
     """The searches that a config asks for, in the order of the table; UserError where a given one does not compare."""
     if config.run is None or not (config.runs or config.search_seeds or config.homogeneous or config.fix_kinds):
         return FurtherSearches()
-    assert subject.supernet_run is not None
-    own, space = search_config_of(config.run), subject.supernet_run.searched_space
     study = open_study(storage_of_run(config.run), name_of_run(config.run))
-    searches, notes = [_given(config.run, run) for run in config.runs], []
-    searches += [_seeded(config, own, own.seed + more) for more in range(1, config.search_seeds + 1)]
+    own = search_config_of(config.run)
+    wanted = [*(_given(config.run, run) for run in config.runs), *(_seeded(config, own, more + 1) for more in range(config.search_seeds))]
+    restricted: list[FurtherSearch | str] = []
     if config.homogeneous:
-        for mixer in dict.fromkeys(mixer.type for offered in space.mixers for mixer in offered):
-            only = (Narrowing("mixer", (mixer,)),)
-            if (reason := _why_empty(space, only, subject.budget)):
-                notes.append(f"No network of {mixer} alone: {reason}.")
-                continue
-            restricted = _restricted(config, own, only, f"homogeneous/{mixer}", study.num_results)
-            searches.append(FurtherSearch(f"only {mixer}", Role.HOMOGENEOUS, restricted))
+        restricted += _homogeneous(config, subject, own, study.num_results)
     if config.fix_kinds:
-        for kind, candidates in fixed_kinds(space, study.results()).items():
-            fixed = next((only for only in candidates if not _why_empty(space, only, subject.budget)), None)
-            if fixed is None:
-                notes.append(f"{kind}: fixed at one option, nothing fits the budget.")
-                continue
-            restricted = _restricted(config, own, fixed, f"fixed/{kind}", study.num_results)
-            at = " ".join(one.options[0] if one.stage is None else f"{one.options[0]} (stage {one.stage})" for one in fixed)
-            searches.append(FurtherSearch(f"{kind} fixed at {at}", Role.FIXED, restricted, kind, at))
-    return FurtherSearches(tuple(searches), tuple(notes))
+        restricted += _fixed(config, subject, own, study.results())
+    wanted += [one for one in restricted if not isinstance(one, str)]
+    return FurtherSearches(tuple(wanted), tuple(one for one in restricted if isinstance(one, str)))
 
 
 def search_further(searches: Sequence[FurtherSearch], subject: Subject, console: Console) -> list[FoundElsewhere]:
@@ -135,8 +122,39 @@ def _given(own: Path, run: Path) -> FurtherSearch:
     return FurtherSearch(f"{FOUND} in {run.name}", Role.WINNER, search_config_of(run))
 
 
-def _seeded(config: CompareConfig, own: SearchConfig, seed: int) -> FurtherSearch:
+def _seeded(config: CompareConfig, own: SearchConfig, more: int) -> FurtherSearch:
+    seed = own.seed + more
     return FurtherSearch(f"{FOUND}, seed {seed}", Role.WINNER, _changed(config, own, f"seed-{seed}", seed=seed))
+
+
+def _homogeneous(config: CompareConfig, subject: Subject, own: SearchConfig, trials: int) -> Iterator[FurtherSearch | str]:
+    """A search for each mixer, or why there is none."""
+    space = _searched_space(subject)
+    for mixer in dict.fromkeys(one.type for offered in space.mixers for one in offered):
+        only = (Narrowing("mixer", (mixer,)),)
+        if reason := _why_empty(space, only, subject.budget):
+            yield f"No network of {mixer} alone takes part: {reason}."
+        else:
+            restricted = _restricted(config, own, only, f"homogeneous/{mixer}", trials)
+            yield FurtherSearch(f"only {mixer}", Role.HOMOGENEOUS, restricted)
+
+
+def _fixed(config: CompareConfig, subject: Subject, own: SearchConfig, results: Sequence[Result]) -> Iterator[FurtherSearch | str]:
+    """A search for each kind of choice, or why there is none."""
+    space = _searched_space(subject)
+    for kind, candidates in fixed_kinds(space, results).items():
+        fixed = next((only for only in candidates if not _why_empty(space, only, subject.budget)), None)
+        if fixed is None:
+            yield f"No network with one {kind} alone takes part: none fits the budget."
+            continue
+        at = " ".join(one.options[0] if one.stage is None else f"{one.options[0]} (stage {one.stage})" for one in fixed)
+        restricted = _restricted(config, own, fixed, f"fixed/{kind}", len(results))
+        yield FurtherSearch(f"{kind} fixed at {at}", Role.FIXED, restricted, kind, at)
+
+
+def _searched_space(subject: Subject) -> SearchSpace:
+    assert subject.supernet_run is not None
+    return subject.supernet_run.searched_space
 
 
 def _restricted(config: CompareConfig, own: SearchConfig, only: Sequence[Narrowing], folder: str, trials: int) -> SearchConfig:

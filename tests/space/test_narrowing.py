@@ -41,6 +41,19 @@ def test_members_are_those_of_the_space_that_choose_what_stays(name: str, data: 
     assert space.contains(part.sample(random.Random(0)))
 
 
+@pytest.mark.parametrize("name", space_names())
+def test_every_option_is_named_by_its_label(name: str) -> None:
+    space = load_space(name)
+    for kind, offered in (("mixer", space.mixers[0]), ("ffn", space.stages[0].ffns), ("position", space.stages[0].positions)):
+        for option in offered:
+            narrowing = Narrowing(kind, (option.label,), 1)
+            part = narrowed(space, [narrowing])
+            assert part == narrowed(space, [Narrowing.parse(str(narrowing))])
+            assert {options for slot, options in part.slots.items() if slot.startswith("stage1.") and slot.endswith(f".{kind}")} == {
+                (option.label,)
+            }
+
+
 def test_an_operators_name_stands_for_all_its_options() -> None:
     part = narrowed(load_space("hybrid-224"), [Narrowing.parse("mixer=local_mhra,ssa"), Narrowing.parse("stage2.ffn=mlp")])
     assert {mixer.type for mixers in part.mixers for mixer in mixers} == {"local_mhra", "ssa"}
