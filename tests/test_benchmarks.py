@@ -46,6 +46,7 @@ FEW: dict[str, str] = {
     f" --trials 1 --compile off --threads 1 --device cpu --output {PAGE}",
     "imagenet": "--batch-size 1",
     "int8": f"--data digits --networks {RUN}/best.yaml --folder trainings --output {PAGE}",
+    "judges": f"{RUN} --steps 1 --output {PAGE}",
     "kit": f"--cases tiny.yaml:{BUDGET} --num 2 --trials 4 --minutes 0 --networks 4 --folder kits --output {PAGE}",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
@@ -62,10 +63,12 @@ FEW: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place to work in, with a small space and what a search in it left."""
+    """A place to work in, with a small space, and what a search in it and a comparison left."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "tiny.yaml").write_text(SPACE)
     assert exit_code("search", command(folder, "--trials", "2", "--data", "digits", "--out", str(folder / RUN))) == 0
+    few = ["--random", "2", "--seeds", "1", "--epochs", "1", "--workers", "1"]
+    assert exit_code("compare", [str(folder / RUN), "--from", "supernet", "--allow-scratch", *few]) == 0
     return folder
 
 
