@@ -78,6 +78,22 @@ def test_networks_and_seeds_both_widen_an_interval() -> None:
     assert estimated(lead, (winner[:, :1], alike[:1, :1])).interval is None
 
 
+@pytest.mark.parametrize(("networks", "others"), [(1, 1), (1, 8), (3, 8)])
+def test_an_interval_holds_the_true_difference_about_as_often_as_it_says(networks: int, others: int) -> None:
+    rng, held, times = np.random.default_rng(0), 0, 60
+    for _ in range(times):
+        of_seeds = rng.normal(0, 0.5, 3)
+        ours, theirs = (
+            rng.normal(0, spread * (count > 1), (count, 1)) + of_seeds + rng.normal(0, 1, (count, 3))
+            for count, spread in ((networks, 1), (others, 3))
+        )
+        found = estimated(lead, (ours, theirs)).interval
+        assert found is not None
+        held += found[0] <= 0 <= found[1]
+    # Of 60 times 95 %, 52 or less come once in 120 such tests.
+    assert held / times >= 53 / 60
+
+
 def test_the_relative_improvement_is_that_of_means() -> None:
     assert relative_improvement((np.array([[0.5, 0.7]]), np.array([[0.4, 0.4], [0.6, 0.6]]))) == pytest.approx(0.2)
     drawn = [result(f"random {i}", SSA, Role.RANDOM, *(0.40 + i / 100 + noise for noise in (0, 0.01, 0.02))) for i in range(4)]
