@@ -31,7 +31,7 @@ def plan_comparison(
         retrainings: all of known networks, every contender with every seed.
     """
     plan = _retraining_plan(config, subject, sum(not one.is_done for one in searches), retrainings)
-    for one in searches:
+    for one in reversed(searches):
         if not one.is_done:
             plan = _with_search(plan, one, subject)
     return plan
@@ -41,9 +41,13 @@ def _with_search(plan: Plan, search: FurtherSearch, subject: Subject) -> Plan:
     """A plan with a search before all else."""
     assert subject.supernet_run is not None
     band = ArchitectureBand(space_of(search, subject), without_latency(subject.budget))
-    first = plan_search(search.config, band, list(subject.budget.targets.values()), subject.supernet_run)
+    # A supernet of its own is not trained yet.
+    run = subject.supernet_run if search.config.supernet else replace(subject.supernet_run, folder=search.config.out)
+    first = plan_search(search.config, band, list(subject.budget.targets.values()), run)
     phases = tuple(replace(phase, name=f"{search.label}: {phase.name}") for phase in first.phases)
-    return replace(plan, phases=phases + plan.phases, memory={**first.memory, **plan.memory}, files={**first.files, **plan.files})
+    files = {f"{search.config.out}/": sum(first.files.values())}
+    passing = max(first.passing, plan.passing)
+    return Plan(phases + plan.phases, {**first.memory, **plan.memory}, {**files, **plan.files}, passing, plan.note)
 
 
 def _retraining_plan(

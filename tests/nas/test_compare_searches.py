@@ -54,6 +54,7 @@ def test_further_searches_take_part_with_their_winners_and_are_made_once(place: 
     assert compare.main([*asked, "--dry-run"]) == 0
     planned = " ".join(capsys.readouterr().out.split())
     assert "only channel_group: search" in planned
+    assert "done already" not in planned
     assert not folder.exists()
 
     assert compare.main(asked) == 0
