@@ -81,7 +81,10 @@ class Supernet(nn.Module):
         """Statistics of batch norms before the first batch: mean 0, variance 1."""
         device = next(self.parameters()).device
         return {
-            name: (torch.ones if name.endswith("running_var") else torch.zeros)(buffer.shape, dtype=buffer.dtype, device=device)
+            name: (torch.ones if name.endswith("running_var") else torch.zeros)(
+                # Batch norms read the number of batches in Python, which on another device would wait for it.
+                buffer.shape, dtype=buffer.dtype, device=device if buffer.is_floating_point() else "cpu",
+            )  # fmt: skip
             for name, buffer in self._skeleton(architecture, "training")[0].named_buffers()
         }
 

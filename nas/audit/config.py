@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.cli.backend_options import BackendOptions
+from nas.cli.compile_option import CompileOption
 from nas.cli.options import REQUIRED, Derived, option, quick_option
 
 
@@ -16,7 +17,7 @@ def _resolved(value: Any) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(BackendOptions):
+class AuditConfig(CompileOption, BackendOptions):
     """Everything that an audit depends on."""
 
     of_quick: ClassVar[Mapping[str, Any]] = {"architectures": 8, "seeds": 1, "steps": 60, "long": 0.0, "short": (20,)}

@@ -65,7 +65,7 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
     if text is None:
         raise BudgetError(f"--budget: {config.run} was trained without one, expected one to draw half of the sample at, such as 450MFLOPs")
     budget, target = parse_budget(text), parse_target(config.latency)
-    conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings")
+    conditions = Conditions(supernet_run, config.batch_size, config.bench / "trainings", may_compile=config.may_compile)
     given = {key: found[key] for key in ("space", "only", "data")} | {"image_size": supernet_run.image_size, "splits": supernet_run.seed}
     asked = {key: getattr(config, key) for key in ("architectures", "seeds", "steps", "batch_size", "long", "short", "sample_seed")}
     resolved = given | asked | {"budget": str(budget)}

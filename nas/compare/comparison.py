@@ -65,6 +65,7 @@ class EqualConditions:
     Args:
         images, test_images: to train and validate on, and to test on.
         folder: of the retrainings' folders.
+        may_compile: whether long retrainings are compiled.
     """
 
     images: ImageSet
@@ -72,6 +73,7 @@ class EqualConditions:
     recipe: Recipe
     image_size: int
     folder: Path
+    may_compile: bool = True
 
     @property
     def task(self) -> Task:
@@ -92,6 +94,7 @@ class EqualConditions:
             out=self.folder / f"{architecture.fingerprint}-{seed}",
             # Loading in other processes would take the cores of other trainings.
             num_workers=0,
+            may_compile=self.may_compile,
             provenance={"role": contender.role.value},
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nas.cli.backend_options import BackendOptions
+from nas.cli.compile_option import CompileOption
 from nas.cli.data_option import TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of
 from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
@@ -32,7 +33,7 @@ def _default_out(config: CompareConfig) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(BackendOptions, InitialWeightsChoice, TargetChoice):
+class CompareConfig(CompileOption, BackendOptions, InitialWeightsChoice, TargetChoice):
     """Everything that a comparison depends on."""
 
     of_quick: ClassVar[Mapping[str, Any]] = {"epochs": 1, "seeds": 1}

@@ -40,7 +40,7 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     test_images = open_test_images(images, config.test_data, images.class_names) if test_data is None else test_data
     if test_images is None:
         raise DataError(f"{images.source}: has no test part; expected --test-data, since no figure on other images is worth a table")
-    conditions = EqualConditions(images, test_images, recipe, subject.image_size, config.out)
+    conditions = EqualConditions(images, test_images, recipe, subject.image_size, config.out, config.may_compile)
     resolved = config.values() | {
         "data": images.identity, "image_size": conditions.image_size, "recipe": recipe.model_dump(),
         "fingerprint": subject.contender.architecture.fingerprint,

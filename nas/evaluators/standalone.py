@@ -31,10 +31,12 @@ from space.network import build_network
 from supernet.data.images import ImageSet, open_test_images
 from supernet.data.splits import Splits
 from supernet.evaluation import judge
+from supernet.graph_replay import replayed
 from supernet.score import Score
 from supernet.seeding import seeded
 from supernet.training.checkpoint import CheckpointError
 from supernet.training.checkpointer import remove_checkpoint
+from supernet.training.compilation import compiled
 from supernet.training.config import Precision, TrainConfig, autocast, precision_of
 from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
@@ -109,6 +111,7 @@ class Conditions:
         precision: of training and scoring. The process that makes the conditions decides, not the device of each worker, so that all
             trainings are comparable and all processes agree on the files of the results.
         int8: whether networks are scored in INT8 as well.
+        may_compile: whether long trainings are compiled; results agree to rounding.
     """
 
     run: SupernetRun
@@ -117,6 +120,7 @@ class Conditions:
     lr: float = 1e-3
     precision: Precision = field(default_factory=lambda: precision_of(own_device()))
     int8: bool = False
+    may_compile: bool = True
 
     def recipe(self, training: Training) -> TrainConfig:
         """AdamW, warm-up and cosine."""
@@ -228,17 +232,18 @@ def _train(conditions: Conditions, training: Training) -> Trained:
     # Checkpoints hold it.
     extra: dict[str, Any] = {"curve": {}, "core_seconds": 0.0}
 
-    def score(batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
+    def score(batches: Iterable[tuple[Tensor, Tensor]], num_images: int) -> Score:
         network.eval()
+        forward = replayed(network, num_images // task.evaluation_batch, own_device(), conditions.may_compile)
         with autocast(own_device(), conditions.precision):
-            found = judge(network, batches, task).score
+            found = judge(forward, batches, task).score
         network.train()
         return found
 
     def follow(report: StepReport) -> None:
         nonlocal last
         if report.step in training.curve and report.step < training.steps:
-            extra["curve"][str(report.step)] = asdict(score(search))
+            extra["curve"][str(report.step)] = asdict(score(search, len(splits.search)))
         now = time.process_time()
         extra["core_seconds"] += now - last
         last = now
@@ -247,19 +252,21 @@ def _train(conditions: Conditions, training: Training) -> Trained:
     batches = task.training_batches(
         images, splits.train, conditions.batch_size, conditions.run.image_size, training.seed, num_workers=0
     )
-    train_network(
-        network,
-        lambda _, images_BCHW: network(images_BCHW),
-        batches,
-        conditions.recipe(training),
-        checkpoint=conditions.checkpoint_of(training),
-        extra=extra,
-        on_step=follow,
-        is_read_at=training.curve.__contains__,
-    )
-    final, test = score(search), None
+    with compiled(network, training.steps, may_compile=conditions.may_compile) as run:
+        train_network(
+            network,
+            lambda _, images_BCHW: run(images_BCHW),
+            batches,
+            conditions.recipe(training),
+            checkpoint=conditions.checkpoint_of(training),
+            extra=extra,
+            on_step=follow,
+            is_read_at=training.curve.__contains__,
+        )
+    final, test = score(search, len(splits.search)), None
     if training.tests and (tested := _test_images(conditions.run)) is not None:
-        test = score(task.evaluation_batches(tested, range(len(tested)), conditions.run.image_size, device=own_device()))
+        batches_of_test = task.evaluation_batches(tested, range(len(tested)), conditions.run.image_size, device=own_device())
+        test = score(batches_of_test, len(tested))
     curve = {int(step): Score.parsed(fields) for step, fields in extra["curve"].items()}
     core_seconds = extra["core_seconds"] + time.process_time() - last
     int8 = int8_scores(network, conditions.run) if conditions.int8 else None

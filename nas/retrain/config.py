@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from nas.cli.compile_option import CompileOption
 from nas.cli.data_option import DEFAULT, HELP, TargetChoice, source_named
 from nas.cli.given_architecture import given_architecture, name_of, weights_file_of
 from nas.cli.options import REQUIRED, Config, Derived, Group, OptionError, option, quick_option
@@ -58,7 +59,6 @@ class RecipeChoice(Config):
     lr: float | None = option(None, "peak learning rate", group=RECIPE, above=0, below=10)
     accumulate: int | None = option(None, "parts of a batch to train on one after the other: less memory", group=RECIPE, at_least=1)
     precision: Literal["auto", "fp32", "bf16"] | None = option(None, "auto is bf16 on a GPU with units for it, else fp32", group=RECIPE)
-    compile: bool | None = option(None, "train through torch.compile", group=RECIPE)
     teacher: str | None = option(
         None, "to learn from: local-dir:FOLDER, hf-hub:OWNER/NAME, or a name of timm's with --teacher-weights",
         group=RECIPE, convert=_teacher, metavar="NETWORK",
@@ -103,7 +103,7 @@ class InitialWeightsChoice(RecipeChoice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainConfig(InitialWeightsChoice, TargetChoice):
+class RetrainConfig(CompileOption, InitialWeightsChoice, TargetChoice):
     """Everything that a retraining depends on."""
 
     of_quick: ClassVar[Mapping[str, Any]] = {"epochs": 3}

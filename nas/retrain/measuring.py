@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from supernet.data.images import ImageSet
 from supernet.evaluation import judge
+from supernet.graph_replay import replayed
 from supernet.score import PerImage
 from supernet.tasks.task import task_of_images
 from supernet.training.distributed import all_gathered, num_processes, process_index
@@ -19,20 +20,25 @@ from supernet.training.distributed import all_gathered, num_processes, process_i
 
 @torch.no_grad()
 def measure(
-    network: nn.Module, images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, state: Mapping[str, Tensor] | None = None
-) -> PerImage:
+    network: nn.Module, images: ImageSet, indices: Sequence[int] | np.ndarray, image_size: int, state: Mapping[str, Tensor] | None = None,
+    may_compile: bool = True,
+) -> PerImage:  # fmt: skip
     """Judge a network in evaluation mode on some images.
 
     Every process that trains the network must call this: each sees its share of the images.
 
     Args:
         state: tensors to run instead of the network's own, by name.
+        may_compile: whether many batches are replayed from a CUDA graph.
     """
     task, device, was_training = task_of_images(images), next(network.parameters()).device, network.training
     network.eval()
     tensors = dict(state or {})
-    batches = task.evaluation_batches(images, indices[process_index() :: num_processes()], image_size, device=device)
-    judged = judge(lambda images_BCHW: functional_call(network, tensors, (images_BCHW,)), batches, task)
+    own = indices[process_index() :: num_processes()]
+    forward = replayed(
+        lambda images_BCHW: functional_call(network, tensors, (images_BCHW,)), len(own) // task.evaluation_batch, device, may_compile
+    )
+    judged = judge(forward, task.evaluation_batches(images, own, image_size, device=device), task)
     network.train(was_training)
     return _of_all(judged)
 

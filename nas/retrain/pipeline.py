@@ -64,7 +64,7 @@ def _checked(
     architecture = architecture.replace(num_classes=images.num_classes, in_chans=images.in_chans)
     retraining = Retraining(
         architecture, recipe, images, test_images, image_size, config.seed, config.origin, config.out,
-        provenance=provenance_of(config.architecture), tracker=config.log,
+        may_compile=config.may_compile, provenance=provenance_of(config.architecture), tracker=config.log,
     )  # fmt: skip
     check_run(config.out, resolved, config.may_change())
     retraining.check(partial(console.print, soft_wrap=True, highlight=False, markup=False), fetches=not config.dry_run)

@@ -35,7 +35,6 @@ class Recipe(Value):
         drop_path: stochastic depth of the last block.
         ema_decay: as there; the averaged weights are then the result.
         accumulate: as there; less memory, but batch norms see one part at a time.
-        compile: whether to train through `torch.compile`.
         teacher: a network to learn from beside the labels, as `nas.retrain.teacher.open_teacher` reads it.
         teacher_weights: its weights, where it has none of its own.
         distillation: the target is the teacher's likeliest class (`hard`) or its probabilities (`soft`).
@@ -74,7 +73,6 @@ class Recipe(Value):
     ema_decay: Share | None = None
     accumulate: PositiveInt = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: bool = False
     teacher: str | None = None
     teacher_weights: str | None = None
     distillation: Literal["hard", "soft"] = "hard"

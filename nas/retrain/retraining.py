@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,6 @@ from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, Me
 from nas.runs.records.retraining import ARCHITECTURE, WEIGHTS
 from nas.runs.records.role import role_of
 from space.architecture import Architecture
-from space.errors import one_line
 from space.files import dump_architecture
 from space.network import TokenMixerNet, build_network
 from supernet.data.batches import TrainingBatches
@@ -35,7 +33,8 @@ from supernet.data.splits import Splits, split
 from supernet.seeding import seeded
 from supernet.tasks.task import Task, task_of_images
 from supernet.training.checkpointer import remove_checkpoint
-from supernet.training.config import TrainConfig, TrainingError, check_training
+from supernet.training.compilation import compiled
+from supernet.training.config import TrainConfig, check_training
 from supernet.training.distributed import own_device, wait_for_all
 from supernet.training.loop import train_network
 from supernet.training.losses import Output
@@ -56,6 +55,7 @@ class Retraining:
         origin: of the weights to begin with; none for random ones.
         out: the run's directory, which exists.
         num_workers: processes that load images; by default as `supernet.data.loading.default_workers` says.
+        may_compile: whether a long training is compiled.
         provenance: of the architecture, for its YAML.
         tracker: of the curves; a name of `nas.cli.trackers.by_name`.
     """
@@ -69,6 +69,7 @@ class Retraining:
     origin: Origin | None
     out: Path
     num_workers: int | None = None
+    may_compile: bool = True
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tracker: str = TENSORBOARD
 
@@ -182,7 +183,7 @@ class Retraining:
             extra["sum_of_losses"] += report.loss
             epoch, rest = divmod(report.step, steps_per_epoch)
             if not rest:
-                judged = measure(network, self.images, self.splits.search, self.image_size, report.average)
+                judged = measure(network, self.images, self.splits.search, self.image_size, report.average, self.may_compile)
                 validation = MeasuredFigure.of(judged.score)
                 loss = extra["sum_of_losses"] / steps_per_epoch
                 extra["rows"].append((epoch, report.step, f"{loss:.6g}", f"{report.lr:.6g}", f"{validation.value:.6g}"))
@@ -194,18 +195,18 @@ class Retraining:
                 note = f", validation {validation.value:.1%}"
             on_step(report.step, f"loss {report.loss:.2f}{note}")
 
-        run = torch.compile(network) if self.recipe.compile else network
+        config = self.train_config
 
         def forward(_: int, images_BCHW: Tensor) -> Output:
             logits = run(images_BCHW.contiguous(memory_format=torch.channels_last))
             return logits if self.teacher is None else self.teacher.distil(logits, images_BCHW)
 
-        with scalars, _compilation_errors() if self.recipe.compile else nullcontext():
+        with scalars, compiled(network, config.steps, config.accumulate, self.may_compile) as run:
             return train_network(
                 network,
                 forward,
                 self.batches,
-                self.train_config,
+                config,
                 checkpoint=checkpoint,
                 extra=extra,
                 lr_scales=layer_lr_scales(network, self.recipe.layer_decay) if self.recipe.layer_decay < 1 else None,
@@ -220,10 +221,10 @@ class Retraining:
         counters = state.counters
         if state.average is not None:
             network.load_state_dict(state.average)
-        validated = judged = measure(network, self.images, self.splits.search, self.image_size)
+        validated = judged = measure(network, self.images, self.splits.search, self.image_size, may_compile=self.may_compile)
         test = None
         if self.test_images is not None:
-            judged = measure(network, self.test_images, range(len(self.test_images)), self.image_size)
+            judged = measure(network, self.test_images, range(len(self.test_images)), self.image_size, may_compile=self.may_compile)
             test = MeasuredFigure.of(judged.score)
         by_class = zip(self.images.class_names, self.task.by_class(judged.counts), strict=False)
         measured = replace(
@@ -245,15 +246,3 @@ class Retraining:
         write_from_first(self.out / RESULT, json.dumps(facts, indent=2) + "\n")
         wait_for_all()
         return Retrained(self.out, self.architecture, facts)
-
-
-@contextmanager
-def _compilation_errors() -> Iterator[None]:
-    """Turn errors of torch.compile into a TrainingError of one line."""
-    # Imported here: it takes seconds.
-    from torch._dynamo.exc import TorchDynamoException
-
-    try:
-        yield
-    except TorchDynamoException as error:
-        raise TrainingError(f"compile: torch.compile failed ({one_line(error)}); leave out --compile") from None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from nas.cli.backend_options import WHERE as BACKEND
 from nas.cli.backend_options import BackendOptions
+from nas.cli.compile_option import CompileOption
 from nas.cli.options import REQUIRED, Derived, OptionError, option, quick_option
 from nas.runs.records.search_options import OF_SUPERNET, OF_TRAINING
 from nas.runs.storage_url import checked_url, journal_url
@@ -39,7 +40,7 @@ def _evaluator(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(BackendOptions, SupernetConfig):
+class SearchConfig(CompileOption, BackendOptions, SupernetConfig):
     """Everything that a search depends on."""
 
     of_ray: ClassVar[tuple[str, ...]] = ("ray_address", "gpus_per_worker")
@@ -111,6 +112,8 @@ class SearchConfig(BackendOptions, SupernetConfig):
             raise OptionError("halving_steps", "has no effect without halving_candidates; leave it out, or ask for some")
         if not self.halving_candidates and "max_int8_drop" in self.given:
             raise OptionError("max_int8_drop", "has no effect without halving_candidates; leave it out, or ask for some")
+        if not self.halving_candidates and self.judged_by != "standalone" and "compile" in self.given:
+            raise OptionError("compile", "has no effect where nothing trains alone; leave it out, or ask for halving_candidates")
         if self.race and self.subtract_bias:
             raise OptionError("race", "not with subtract_bias=True: a race compares images, a bias is that of whole scores")
         if len(self.objectives) > 1 and self.halving_candidates:

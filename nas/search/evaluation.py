@@ -71,7 +71,7 @@ def evaluator_of(config: SearchConfig, supernet_run: SupernetRun, corrections: M
     if callable(config.evaluator):
         return partial(CallerEvaluator, config.evaluator)
     if config.evaluator == "standalone":
-        conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder)
+        conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder, may_compile=config.may_compile)
         return partial(StandaloneEvaluator, conditions, config.standalone_steps, config.seed)
     race_for = max(config.keep, config.halving_candidates) if config.race else None
     return partial(_supernet_evaluator, supernet_run, race_for, corrections)

@@ -120,7 +120,9 @@ def _train_alone(
     drawn = min(draws, key=lambda one: one.index, default=None)
     candidates = candidates_of(best, drawn, parents, study.results(), supernet_run)
     steps = steps_of_rungs(config.halving_steps, len(candidates))
-    conditions = Conditions(supernet_run, BATCH_SIZE, config.standalone_folder, int8=config.max_int8_drop is not None)
+    conditions = Conditions(
+        supernet_run, BATCH_SIZE, config.standalone_folder, int8=config.max_int8_drop is not None, may_compile=config.may_compile
+    )
     with (
         phase("successive halving", num_steps(len(candidates), steps), console) as advance,
         open_workers(partial(training_alone, conditions), config.resources, config.out / "ray") as workers,

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from timm.data import create_transform
 from timm.data.auto_augment import RandAugment
 from torch import Tensor, nn
-from torch._dynamo.exc import InternalTorchDynamoError
 
 from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
@@ -34,6 +33,8 @@ from space.weights import load_weights
 from supernet.data.images import ImageSet, open_images, open_test_images
 from supernet.data.sources import kinds
 from supernet.data.splits import split
+from supernet.training import compilation
+from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
 from supernet.training.state import TrainState
 from supernet.training.step import StepReport
@@ -165,37 +166,39 @@ def test_a_resumed_run_equals_an_uninterrupted_one(work: Path, monkeypatch: pyte
     same_weights(work / "parts", work / "whole")
 
 
-def test_compiled_it_trains_the_same_network(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a compiler that changes nothing: the real one takes a minute."""
-    compiled = []
+def fail_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every training be compiled, by a compiler that fails."""
 
-    def compile_nothing(network: nn.Module) -> nn.Module:
-        compiled.append(network)
-        return network
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no compiler")
 
-    monkeypatch.setattr(torch, "compile", compile_nothing)
+    monkeypatch.setattr(compilation, "MIN_STEPS", {own_device().type: 1})
+    monkeypatch.setattr(compilation, "BACKEND", fail)
+
+
+def test_a_compiler_that_fails_does_not_end_a_training(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_to_compile(monkeypatch)
     command = [*COMMAND, "--epochs", "1"]
-    assert main([*command, "--out", "plain"]) == 0
-    assert not compiled
-    assert main([*command, "--compile", "--out", "compiled"]) == 0
-    assert len(compiled) == 1
-    same_weights(work / "plain", work / "compiled")
+    assert main([*command, "--compile", "off", "--out", "plain"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*command, "--out", "failed"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "OSError: no compiler" in line
+    same_weights(work / "plain", work / "failed")
 
-    def fail(network: nn.Module) -> nn.Module:
-        def call(_: Tensor) -> Tensor:
-            raise InternalTorchDynamoError("no\ncompiler")
 
-        return call  # type: ignore[return-value]
-
-    monkeypatch.setattr(torch, "compile", fail)
-    assert main([*command, "--compile", "--out", "failed"]) == 2
-    assert capsys.readouterr().err.splitlines() == ["error: compile: torch.compile failed (no compiler); leave out --compile"]
+def test_a_training_resumes_with_another_setting_of_compile(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_to_compile(monkeypatch)
+    for setting in ("auto", "off", "auto"):
+        assert main([*COMMAND, "--out", "run", "--compile", setting, "--minutes", "0.00001"]) == 0
+    assert json.loads((work / "run" / "result.json").read_text())["steps"] == 3
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_torch_compiles_a_training_and_continues_it(work: Path) -> None:
-    command = [*COMMAND, "--epochs", "2", "--compile", "--precision", "fp32"]
+def test_torch_compiles_a_training_twice_alike(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "MIN_STEPS", {own_device().type: 1})
+    command = [*COMMAND, "--epochs", "2", "--precision", "fp32"]
     for out in ("one", "two"):
         assert main([*command, "--out", out]) == 0
     same_weights(work / "one", work / "two")
