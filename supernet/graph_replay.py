@@ -20,7 +20,7 @@ Replay = Callable[[], Tensor]
 Record = Callable[[Forward, Tensor], Replay]
 
 MIN_BATCHES = 32
-"""Recording takes as long as about three batches, and pays only where the CPU is slower than the GPU; it must not cost more than a tenth."""
+"""Recording takes as long as about three batches, and pays only where launching is slower than the GPU: it costs at most a tenth."""
 
 
 def replayed(forward: Forward, num_batches: int, device: torch.device, may_record: bool = True) -> Forward:

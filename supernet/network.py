@@ -80,13 +80,13 @@ class Supernet(nn.Module):
     def no_statistics(self, architecture: Architecture) -> Statistics:
         """Statistics of batch norms before the first batch: mean 0, variance 1."""
         device = next(self.parameters()).device
-        return {
-            name: (torch.ones if name.endswith("running_var") else torch.zeros)(
-                # Batch norms read the number of batches in Python, which on another device would wait for it.
-                buffer.shape, dtype=buffer.dtype, device=device if buffer.is_floating_point() else "cpu",
-            )  # fmt: skip
-            for name, buffer in self._skeleton(architecture, "training")[0].named_buffers()
-        }
+
+        def make(name: str, buffer: Tensor) -> Tensor:
+            fill = torch.ones if name.endswith("running_var") else torch.zeros
+            # Batch norms read the number of batches in Python, which would wait for another device.
+            return fill(buffer.shape, dtype=buffer.dtype, device=device if buffer.is_floating_point() else "cpu")
+
+        return {name: make(name, buffer) for name, buffer in self._skeleton(architecture, "training")[0].named_buffers()}
 
     def _make_skeleton(self, architecture: Architecture, mode: Mode) -> tuple[TokenMixerNet, list[Sharing]]:
         """An architecture's network on the meta device, and how its parameters are shared."""

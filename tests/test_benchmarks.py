@@ -39,6 +39,7 @@ FEW: dict[str, str] = {
     "backends": f"--trials 8 --evaluations 10 --seconds 0.01 --simulated 4 --backends local --storages journal --output {PAGE}",
     "band": f"--space tiny.yaml --budget {BUDGET} --draws 10 --lookups 10 --output {PAGE}",
     "commands": f"--only help --runs 1 --output {PAGE}",
+    "compilation": f"--cases tiny.yaml:{BUDGET} --parts 2 --batch-size 2 --rounds 1 --backend aot_eager --threads 1 --output {PAGE}",
     "default_search": f"--seeds 0 --budget {BUDGET} --folder default --output {PAGE} -- --space tiny.yaml --floor 0.5 --trials 4 --steps 2"
     " --data digits --batch-size 8 --halving-steps 2 --workers 1",
     "evaluation": f"--run {RUN} --architectures 3 --timed 1 --rounds 1 --replays 2 --keep 1 --output {PAGE}",

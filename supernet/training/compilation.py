@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,9 @@ from supernet.training.distributed import is_first, own_device
 Run = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) to logits."""
 
-BACKEND: str | Callable[..., object] = "inductor"
+BACKEND: str | Callable[..., Any] = "inductor"
 MIN_STEPS = {"cuda": 5000}
-"""Steps of a training from which on it is compiled, by device; never where the device is not listed. See `docs/decisions/compilation.md`."""
+"""From how many steps on a training is compiled, by device; never on others. `docs/decisions/compilation.md` says why."""
 TRIAL_STEPS = 3
 """A CUDA graph is warmed up, recorded and replayed."""
 TOLERANCE = 0.05
@@ -50,21 +51,21 @@ def compiled(network: nn.Module, num_steps: int, num_parts: int = 1, may_compile
         yield network
         return
     # Random numbers are drawn as without compiling.
-    options = {"fallback_random": True}
+    options: dict[str, Any] = {"fallback_random": True}
     # Gradients that a graph has left are overwritten by its next replay, so they cannot be added up over parts.
     if own_device().type == "cuda" and num_parts == 1:
         options["triton.cudagraphs"] = True
     try:
         yield _Tried(network, options)
     finally:
-        # The memory of its graphs would be lost for whatever this process does next.
+        # A process may train many networks: dynamo stops compiling after eight, and graphs keep their memory.
         torch.compiler.reset()
 
 
 class _Tried:
     """A network that is compiled and tried in the first call; the network itself where that fails."""
 
-    def __init__(self, network: nn.Module, options: dict[str, bool]) -> None:
+    def __init__(self, network: nn.Module, options: dict[str, Any]) -> None:
         self._network, self._options = network, options
         self._run: Run | None = None
 
@@ -85,8 +86,7 @@ class _Tried:
         try:
             expected = _outcome(network, network, images_BCHW)
             try:
-                # A process may train many networks, and dynamo stops compiling after some; so each has its own count.
-                run = torch.compile(network, fullgraph=True, dynamic=False, isolate_recompiles=True, backend=BACKEND, options=self._options)
+                run = torch.compile(network, fullgraph=True, dynamic=False, backend=BACKEND, options=self._options)
                 for _ in range(TRIAL_STEPS):
                     found = _outcome(network, run, images_BCHW)
             except Exception as error:  # Of any type: compilers, drivers and what they call raise their own.

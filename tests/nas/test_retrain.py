@@ -17,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform
 from timm.data.auto_augment import RandAugment
-from torch import Tensor, nn
 
 from nas.retrain import retrain, retraining
 from nas.retrain.__main__ import main
@@ -176,7 +175,7 @@ def fail_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", fail)
 
 
-def test_a_compiler_that_fails_does_not_end_a_training(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_compiler_ends_no_training(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fail_to_compile(monkeypatch)
     command = [*COMMAND, "--epochs", "1"]
     assert main([*command, "--compile", "off", "--out", "plain"]) == 0

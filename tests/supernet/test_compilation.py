@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from supernet.training.loop import train_network
 from tests.supernet.test_training_loop import EVERYTHING, batches, make_network, same, state, stop_at
 
 Backend = Callable[..., Callable[..., Any]]
+CONFIG = replace(EVERYTHING, optimizer="sgd")
+"""Adam would make steps of full length of gradients that are nothing but rounding."""
 
 
 def traced(graph: torch.fx.GraphModule, inputs: list[Tensor], **options: object) -> Callable[..., Any]:
@@ -55,7 +59,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Backend | str], l
             assert callable(backend)
             return backend(*arguments, **options)
 
-        monkeypatch.setattr(compilation, "MIN_STEPS", {own_device().type: EVERYTHING.steps})
+        monkeypatch.setattr(compilation, "MIN_STEPS", {own_device().type: CONFIG.steps})
         monkeypatch.setattr(compilation, "BACKEND", backend if isinstance(backend, str) else counted)
         return calls
 
@@ -63,11 +67,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Backend | str], l
     torch.compiler.reset()
 
 
-def trained(num_steps: int = EVERYTHING.steps, may_compile: bool = True, **options: Any) -> nn.Module:
+def trained(num_steps: int = CONFIG.steps, may_compile: bool = True, **options: Any) -> nn.Module:
     """A network with stochastic depth after a training; `num_steps` are announced."""
     network = make_network()
     with compiled(network, num_steps, may_compile=may_compile) as run:
-        train_network(network, lambda _, images: run(images), batches(), EVERYTHING, **options)
+        train_network(network, lambda _, images: run(images), batches(), CONFIG, **options)
     return network
 
 
@@ -92,14 +96,14 @@ def test_a_compiled_network_trains_as_it_does_otherwise(use: Callable[[Backend],
 def test_torchs_own_compiler_trains_as_without_it(use: Callable[[str], list[None]], capsys: pytest.CaptureFixture[str]) -> None:
     use("inductor")
     assert_close(trained(), trained(may_compile=False))
-    assert capsys.readouterr().err == ""
+    assert "compile:" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("backend", "problem"),
     [
-        (broken, "torch.compile failed (backend='counted' raised: OSError: no compiler"),
-        (broken_backward, "torch.compile failed (backend='counted' raised: OSError: no compiler"),
+        (broken, r"torch.compile failed \(.*no compiler.*\)"),
+        (broken_backward, r"torch.compile failed \(.*no compiler.*\)"),
         (wrong, "torch.compile computed other numbers"),
     ],
 )
@@ -109,14 +113,13 @@ def test_a_compiler_that_fails_costs_one_line(
     use(backend)
     network = trained()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"compile: {problem}")
-    assert line.endswith("; the network is trained without")
+    assert re.fullmatch(f"compile: {problem}; the network is trained without", line)
     assert same(state(network), state(trained(may_compile=False)))
 
 
 def test_nothing_is_compiled_where_the_user_forbids_it_or_the_training_is_short(use: Callable[[Backend], list[None]]) -> None:
     calls = use(traced)
-    assert same(state(trained(may_compile=False)), state(trained(num_steps=EVERYTHING.steps - 1)))
+    assert same(state(trained(may_compile=False)), state(trained(num_steps=CONFIG.steps - 1)))
     assert not calls
 
 
