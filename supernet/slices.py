@@ -76,10 +76,13 @@ class Slices:
 
     def with_gradients(self, parameters: Mapping[str, nn.Parameter]) -> list[SlicedParameter]:
         """The parameters and slices with a gradient, in the parameters' order; gradients of one parameter's slices are added up."""
+        # A path trains a few of thousands of parameters: for the others nothing is made.
+        in_use = self._in_use
+        touched = [(name, one) for name, one in parameters.items() if id(one) in in_use or one.grad is not None]
         found = []
-        for name, parameter in parameters.items():
+        for name, parameter in touched:
             leaves: list[Tensor] = [] if parameter.grad is None else [parameter]
-            if id(parameter) in self._in_use:
+            if id(parameter) in in_use:
                 leaves += [leaf for leaf in self._leaves[id(parameter)].values() if leaf.grad is not None]
             if len(leaves) == 1:
                 found.append(SlicedParameter(name, parameter, leaves[0]))
@@ -87,8 +90,10 @@ class Slices:
                 found.append(self._joined(name, parameter, leaves))
         return found
 
-    def clear(self) -> None:
-        """Remove the gradients of all slices."""
+    def clear(self, trained: Iterable[SlicedParameter]) -> None:
+        """Remove the gradients of what `with_gradients` returned, and of all slices."""
+        for one in trained:
+            one.parameter.grad = None
         for parameter in self._in_use:
             for leaf in self._leaves[parameter].values():
                 leaf.grad = None
@@ -130,9 +135,11 @@ def update(optimizer: torch.optim.Optimizer, trained: Sequence[SlicedParameter],
     stand_ins = {one.parameter: _StandIn(one, states[one.parameter]) for one in trained if not one.is_whole}
     _copy_strided(stand_ins.values())
     updated = {parameter: stand_ins[parameter].tensor if parameter in stand_ins else parameter for parameter in states}
+    # By identities, as above.
+    by_id = {id(parameter): tensor for parameter, tensor in updated.items()}
     try:
         for group in optimizer.param_groups:
-            group["params"] = [updated[parameter] for parameter in group["params"] if parameter in updated]
+            group["params"] = [by_id[id(parameter)] for parameter in group["params"] if id(parameter) in by_id]
         for parameter, state in states.items():
             if state:
                 optimizer.state[updated[parameter]] = stand_ins[parameter].part_of_state if parameter in stand_ins else state

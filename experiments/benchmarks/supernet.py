@@ -124,8 +124,7 @@ def step_of_supernet(
         trained = training.slices.with_gradients(parameters)
         nn.utils.clip_grad_norm_([one.view for one in trained], 5.0)
         update(optimizer, trained, found_inf)
-        optimizer.zero_grad(set_to_none=True)
-        training.slices.clear()
+        training.slices.clear(trained)
 
     return step
 

@@ -114,8 +114,8 @@ class TrainStep:
         if state.average is not None and config.ema_decay is not None:
             decay = min(config.ema_decay, (1 + state.counters.step) / (10 + state.counters.step))
             _update_average(state.average, trained, buffers.by_name, (1 - decay) * is_finite)
-        state.optimizer.zero_grad(set_to_none=True)
-        self._slices.clear()
+        # Not the optimizer's `zero_grad`, which goes through all of a supernet's parameters.
+        self._slices.clear(trained)
         state.counters.step += 1
         rates = (group["lr"] / scale for group in state.optimizer.param_groups if (scale := group.get("lr_scale", 1.0)))
         return StepResult(state.counters.step, next(rates, 0.0), torch.stack([loss, skipped]))
