@@ -106,7 +106,8 @@ def test_what_is_trained(tmp_path: Path) -> None:
 def run(folder: Path) -> Path:
     """A run's directory that holds no more than its config."""
     (folder / "run").mkdir()
-    config = {"space": str(folder / "tiny.yaml"), "data": str(folder / "images"), "image_size": 32, "seed": 0, "budget": "3MFLOPs"}
+    of_supernet = {"space": str(folder / "tiny.yaml"), "only": [], "data": str(folder / "images"), "image_size": 32, "seed": 0}
+    config = of_supernet | {"budget": "3MFLOPs"}
     (folder / "run" / "config.json").write_text(json.dumps({"config": config}))
     return folder / "run"
 
