@@ -63,9 +63,14 @@ class Format(ABC):
         """Raise ExportError where this machine lacks what the format needs."""
         return
 
+    def step(self, exported: ExportedNetwork) -> int:
+        """Sides of the images that the written network takes differ from the trained one by multiples of it, in pixels."""
+        return 1
+
     def sizes(self, exported: ExportedNetwork) -> str:
-        """Which images what is written takes besides those of the trained size, in words."""
-        return "and others"
+        """Which images the written network takes besides those of the trained size, in words."""
+        step = self.step(exported)
+        return "and others" if step == 1 else f"and others that differ by multiples of {step} px"
 
     @abstractmethod
     def write(self, exported: ExportedNetwork, folder: Path) -> None:
@@ -80,9 +85,9 @@ class Format(ABC):
         """How to use the folder: a few lines of Python."""
 
 
-def image_sizes(exported: ExportedNetwork) -> list[tuple[int, int]]:
-    """Heights and widths that are compared: the trained one and larger ones, wide and high."""
-    side, step = exported.image_size, exported.architecture.reductions[-1]
+def image_sizes(form: Format, exported: ExportedNetwork) -> list[tuple[int, int]]:
+    """Heights and widths that are compared: the trained one and larger ones, wide and high, by the smallest steps of the format."""
+    side, step = exported.image_size, form.step(exported)
     return [(side, side), (side + step, side + 2 * step), (side + 3 * step, side)]
 
 
@@ -94,7 +99,7 @@ def differences(form: Format, exported: ExportedNetwork, folder: Path) -> Iterat
     """
     loaded = form.load(folder)
     generator = torch.Generator().manual_seed(0)
-    for (height, width), batch in itertools.product(image_sizes(exported), BATCHES):
+    for (height, width), batch in itertools.product(image_sizes(form, exported), BATCHES):
         images = torch.randn(batch, exported.architecture.in_chans, height, width, generator=generator)
         with torch.inference_mode():
             expected = exported.network(images)

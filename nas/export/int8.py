@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.export.format import BATCHES, ExportedNetwork, ExportError, image_sizes
 from nas.export.held_out import HeldOut, one_image
-from nas.export.onnx_graph import run_of_file
+from nas.export.onnx_graph import OnnxGraph, run_of_file
 from proxies.latency import Measured
 from proxies.latency.backends import OnnxRuntime
 from proxies.latency.fingerprint import device_name
@@ -190,7 +190,7 @@ def _check(exported: ExportedNetwork, file: Path) -> None:
     """Load a graph and run it on random images of all sizes that are compared; ExportError where its logits have another shape or are
     not finite."""
     run = run_of_file(file)
-    for (height, width), batch in itertools.product(image_sizes(exported), BATCHES):
+    for (height, width), batch in itertools.product(image_sizes(OnnxGraph(), exported), BATCHES):
         images_BCHW = torch.randn(batch, exported.architecture.in_chans, height, width)
         with torch.inference_mode():
             expected = exported.network(images_BCHW).shape

@@ -88,7 +88,7 @@ def _write_folder(config: ExportConfig, console: Console, architecture: Architec
     network = _network(config, architecture)
     exported = ExportedNetwork(network.fuse() if config.fuse else network, metadata, config.fuse)
     held_out = open_held_out(*config.held_out_images, exported) if config.int8 else None
-    sizes = ", ".join(f"{height}x{width}" for height, width in image_sizes(exported))
+    sizes = ", ".join(f"{height}x{width}" for height, width in image_sizes(form, exported))
     if config.dry_run:
         weights = sum(tensor.nbytes for tensor in exported.network.state_dict().values())
         what = f"{config.format}, and comparing its logits with the network's for images of {sizes}"

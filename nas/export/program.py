@@ -27,12 +27,12 @@ class GraphFormat(Format):
     exporter knows every map's side as a linear function of the image's, remainders included.
     """
 
-    def sizes(self, exported: ExportedNetwork) -> str:
-        return f"and others that differ by multiples of {exported.architecture.reductions[-1]} px"
+    def step(self, exported: ExportedNetwork) -> int:
+        return exported.architecture.reductions[-1]
 
     def program_of(self, exported: ExportedNetwork) -> ExportedProgram:
         """The network's graph."""
-        step = exported.architecture.reductions[-1]
+        step = self.step(exported)
         multiple, rest = divmod(exported.image_size, step)
         # The exporter writes down what holds for the example alone. So its maps have several windows, and it is not square.
         rows, columns = (step * side + rest for side in (LARGEST_WINDOW + 3, LARGEST_WINDOW + 7))
