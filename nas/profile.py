@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LEAST_SIDE, GREATEST_SIDE = 32, 4096
 SECONDS_A_NETWORK = 2.0
 """About how long counting takes."""
-TRAINING_BATCH = 32
-"""Images of the training step whose memory is printed."""
+TRAINING = "train:bs32"
+"""The training step whose memory is printed."""
 
 
 def parse_image_size(size: str | tuple[int, int]) -> tuple[int, int]:
@@ -133,16 +133,14 @@ def memory_in_words(architecture: Architecture, height: int, width: int) -> str:
     """The activations of an inference and of a training step, as budgets limit them."""
     from proxies.memory.inference import peaks_of
     from proxies.memory.prediction import memory_of
-    from proxies.memory_quantity import ACTIVATIONS, memory_quantity
+    from proxies.memory_quantity import ACTIVATIONS, MEMORY, batch_of
 
-    peaks = peaks_of(architecture, (height, width))
+    peaks, of_training = peaks_of(architecture, (height, width)), f"{MEMORY}@{TRAINING}"
     worst = max(peaks, key=peaks.__getitem__)
-    of_training = memory_quantity(f"train:bs{TRAINING_BATCH}")
-    assert of_training is not None
     step = memory_of(architecture, of_training, (height, width))
     return (
         f"Activations: {peaks[worst] / 2**20:,.4g} MiB in an inference ({ACTIVATIONS}), most in {worst}; "
-        f"{step / 2**20:,.0f} MiB in a training step of {TRAINING_BATCH} images ({of_training})."
+        f"{step / 2**20:,.0f} MiB in a training step of {batch_of(of_training)} images ({of_training})."
     )
 
 
@@ -195,24 +193,29 @@ def _cells(row: ProfileRow, total: ProfileRow) -> Iterable[str]:
 
 
 def print_parents(console: Console, task: Task, size: tuple[int, int] | None) -> None:
-    """Print the counted and the published costs of all published networks for a task."""
+    """Print the counted and the published costs of all published networks for a task, and the memory of their activations."""
     from rich import box
     from rich.table import Table
 
+    from proxies.memory.prediction import memory_of
+    from proxies.memory_quantity import ACTIVATIONS, MEMORY, moment_of
     from space.files import load_architecture, load_published, parent_names
 
     at = "their own size" if size is None else f"{size[0]}x{size[1]}"
-    title = f"Published networks for {task.name}, counted at {at} and as published at their own size"
+    title = f"Published networks for {task.name}, counted at {at} and as published at their own size, and MiB of activations"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("", "Mparams", "published", "GFLOPs", "published", "Macts", f"{task.metric} %"):
+    memory = {quantity: "MiB\n@" + moment_of(quantity).replace(":", "\n:") for quantity in (ACTIVATIONS, f"{MEMORY}@{TRAINING}")}
+    for heading in ("", "Mparams", "pub-\nlished", "GFLOPs", "pub-\nlished", "Macts", *memory.values(), f"{task.metric}\n%"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     notes = []
     for name in parent_names(task.name):
         architecture, published = load_architecture(name), load_published(name)
-        total = total_of(architecture, *size or (architecture.image_size,) * 2)
+        height_width = size or (architecture.image_size,) * 2
+        total = total_of(architecture, *height_width)
         params, macs, score = _figures(published)
         counted = (f"{total.cost.params / 1e6:.2f}", f"{total.cost.macs / 1e9:.3f}", f"{total.activations / 1e6:.1f}")
-        table.add_row(name, counted[0], params, counted[1], macs, counted[2], score)
+        mebibytes = (f"{memory_of(architecture, quantity, height_width) / 2**20:,.0f}" for quantity in memory)
+        table.add_row(name, counted[0], params, counted[1], macs, counted[2], *mebibytes, score)
         if published is not None and published.note:
             notes.append(f"{name}: {published.note}")
     console.print(table)

@@ -10,6 +10,7 @@ from torch import nn
 from nas.profile import main, parse_image_size, profile
 from proxies.cost import Cost
 from proxies.macs import cost_of, part_activations
+from proxies.memory.prediction import memory_of
 from space import build_network, dump_architecture, load_architecture, load_space, parent_names
 from space.parts import build_part
 from tests.nas.conftest import Mistaken
@@ -81,6 +82,9 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
     assert f"{params / 1e3:,.1f}" in text
     assert re.search(r"^ total .* 100\.0 %", text, re.MULTILINE)
     assert re.search(r"davit-t +28\.36 +28\.3 ", text)
+    davit, side = load_architecture("davit-t"), (64, 64)
+    act, train = (f"{memory_of(davit, f'memory@{moment}', side) / 2**20:,.0f}" for moment in ("act", "train:bs32"))
+    assert re.search(rf"davit-t .* {act} +{train} +82\.8", text)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
