@@ -34,7 +34,8 @@ def test_the_plain_formulation_has_the_same_logits_and_parameters(name: str) -> 
 
 
 SCRIPTS = sorted(file.stem for file in (ROOT / "experiments" / "benchmarks").glob("*.py") if "__main__" in file.read_text())
-PAGE, RUN = "page.md", "run"
+PAGE, RUN, SWEEPS = "page.md", "run", "sweeps.xml"
+ONE_EXPORT = "tests/nas/test_export_sweeps.py::test_every_format_holds_every_mixer_alone[module-window]"
 FEW: dict[str, str] = {
     "backends": f"--trials 8 --evaluations 10 --seconds 0.01 --simulated 4 --backends local --storages journal --output {PAGE}",
     "band": f"--space tiny.yaml --budget {BUDGET} --draws 10 --lookups 10 --output {PAGE}",
@@ -43,6 +44,7 @@ FEW: dict[str, str] = {
     "default_search": f"--seeds 0 --budget {BUDGET} --folder default --output {PAGE} -- --space tiny.yaml --floor 0.5 --trials 4 --steps 2"
     " --data digits --batch-size 8 --halving-steps 2 --workers 1",
     "evaluation": f"--run {RUN} --architectures 3 --timed 1 --rounds 1 --replays 2 --keep 1 --output {PAGE}",
+    "formats": f"{SWEEPS} --output {PAGE}",
     "gpu": f"--cases tiny.yaml:{BUDGET} --batch-size 2 --image-size 32 --architectures 1 --rounds 1 --steps 2 --images 60 --side 32"
     f" --trials 1 --compile off --threads 1 --device cpu --output {PAGE}",
     "imagenet": "--batch-size 1",
@@ -64,12 +66,14 @@ FEW: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place to work in, with a small space, and what a search in it and a comparison left."""
+    """A place to work in, with a small space, what a search in it and a comparison left, and the report of a test of exports."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "tiny.yaml").write_text(SPACE)
     assert exit_code("search", command(folder, "--trials", "2", "--data", "digits", "--out", str(folder / RUN))) == 0
     few = ["--random", "2", "--seeds", "1", "--epochs", "1", "--workers", "1"]
     assert exit_code("compare", [str(folder / RUN), "--from", "supernet", "--allow-scratch", *few]) == 0
+    tests = [sys.executable, "-m", "pytest", ONE_EXPORT, "--junitxml", str(folder / SWEEPS)]
+    subprocess.run(tests, cwd=ROOT, check=True, capture_output=True, timeout=250)
     return folder
 
 
@@ -98,6 +102,13 @@ def test_every_benchmark_runs_and_fills_its_tables(script: str, folder: Path) ->
     for heading, rule, *rows in found:
         assert rows
         assert {row.count("|") for row in (rule, *rows)} == {heading.count("|")}
+
+
+def test_the_page_of_formats_tells_what_the_tests_found(folder: Path) -> None:
+    ((heading, _, *rows),) = tables(benchmark(folder, "formats", FEW["formats"].split()))
+    cells = {row.split("|")[1].strip(): row for row in rows}
+    assert dict(zip(heading.split("|"), cells["`window`"].split("|"), strict=True))[" module "] == " yes "
+    assert "yes" not in cells["`ssa`"]
 
 
 @pytest.mark.soak

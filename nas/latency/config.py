@@ -28,6 +28,8 @@ class KitConfig(Config):
 
     space: str = option("hybrid-224", "the name of a space, such as hybrid-32 or tiny-seg, or a YAML file")
     budget: str | None = option(None, "draw the whole networks inside this budget, such as 450MFLOPs (from the whole space)")
+    batch_size: int = option(1, "images a pass", at_least=1, below=100_000)
+    int8: bool = option(False, "graphs in INT8: convolutions and linear layers are quantised")
     networks: int = option(NUM_NETWORKS, "whole networks", at_least=4, below=100)
     seed: int = option(0, "of the networks")
     out: Path = option(Path("kit"), "the folder to write (kit)")

@@ -44,7 +44,8 @@ def run_import(config: ImportConfig, console: Console) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(table, path)
     errors = table.errors
-    console.print(f"{len(report.parts)} parts and {len(report.networks)} networks on {in_words(report)}", soft_wrap=True)
+    what = f"{len(report.parts)} parts and {len(report.networks)} networks, {report.graphs}"
+    console.print(f"{what}, on {in_words(report)}", soft_wrap=True)
     console.print(
         f"predictions err by {errors.mean:.1%} on average, {errors.within_tenth:.0%} of them by less than 10%; they rank by rho "
         f"{errors.rank_correlation:.3f}; architectures stay a factor of {table.margin():.3f} under a limit", soft_wrap=True,
@@ -77,6 +78,7 @@ def fitted_table(report: LatencyReport, space: SearchSpace, target: Target, path
         drift=report.drift,
         num_classes=space.num_classes,
         in_chans=space.in_chans,
+        graphs=report.graphs,
     )
     return LatencyTable(space, target, parts, record)
 

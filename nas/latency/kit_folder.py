@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from nas import __version__
 from nas.runs.whole_folder import folder_written_whole
-from proxies.latency.backends import onnx_graph
+from proxies.latency.backends import OnnxRuntime, OnnxRuntimeInt8
+from proxies.latency.kit_graphs import KitGraphs
 from space.architecture import Architecture, Part
 from space.fuse import fuse
 from space.network import build_network
@@ -52,42 +53,45 @@ class Graph:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def graph_of_part(key: str, part: Part) -> Graph:
-    """A part by itself, for one image."""
-    maps = [torch.randn(1, *shape) for shape in part.inputs]
+def graph_of_part(key: str, part: Part, batch: int) -> Graph:
+    """A part by itself, for some images."""
+    maps = [torch.randn(batch, *shape) for shape in part.inputs]
     return Graph(key, "parts", _with_weights(fuse(build_part(part))), maps if part.maps else maps[0])
 
 
-def graph_of_network(name: str, architecture: Architecture, about: Mapping[str, Any] | None = None) -> Graph:
-    """A whole network, for one image; its architecture goes into the report."""
-    images_BCHW = torch.randn(1, architecture.in_chans, *(architecture.image_size,) * 2)
+def graph_of_network(name: str, architecture: Architecture, batch: int, about: Mapping[str, Any] | None = None) -> Graph:
+    """A whole network, for some images; its architecture goes into the report."""
+    images_BCHW = torch.randn(batch, architecture.in_chans, *(architecture.image_size,) * 2)
     document = {"architecture": architecture.model_dump(mode="json")} | dict(about or {})
     return Graph(name, "networks", _with_weights(build_network(architecture).fuse()), images_BCHW, document)
 
 
-def write_kit(out: Path, graphs: Iterator[Graph], answer: Mapping[str, Any], reference: str) -> int:
+def write_kit(out: Path, graphs: Iterator[Graph], answer: dict[str, Any], reference: str, kind: KitGraphs) -> int:
     """Write a kit's folder, whole or not at all; returns its bytes.
 
     Args:
         answer: the entries of the report that no measurement changes: its space, and what it verifies.
         reference: name of the network by whose pace all others are scaled.
+        kind: of the graphs.
     """
+    backend = (OnnxRuntimeInt8 if kind.int8 else OnnxRuntime)(kind.target)
+    answer = answer | {"graphs": kind.model_dump()}
     with folder_written_whole(out) as folder:
         (folder / GRAPHS).mkdir()
         entries = []
         with (folder / GRAPHS / WEIGHTS).open("wb") as file, torch.random.fork_rng(devices=[]), torch.inference_mode():
             weights = _WeightsFile(file)
             for graph in graphs:
-                entries.append(_written(folder, graph, weights))
-        manifest = {"schema": SCHEMA, "version": __version__, "answer": dict(answer), "reference": reference, "graphs": entries}
+                entries.append(_written(folder, graph, backend, weights))
+        manifest = {"schema": SCHEMA, "version": __version__, "answer": answer, "reference": reference, "graphs": entries}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / SCRIPT).write_text((resources.files("nas.latency") / SCRIPT).read_text(encoding="utf-8"), encoding="utf-8")
         return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _written(folder: Path, graph: Graph, weights: _WeightsFile) -> dict[str, Any]:
+def _written(folder: Path, graph: Graph, backend: OnnxRuntime, weights: _WeightsFile) -> dict[str, Any]:
     """Write one graph, unless an equal one is there; its entry in the manifest."""
-    content = weights.moved_out(onnx_graph(graph.module, graph.inputs))
+    content = weights.moved_out(backend.graph_of(graph.module, graph.inputs))
     name = f"{GRAPHS}/{hashlib.sha256(content).hexdigest()[:16]}.onnx"
     if not (folder / name).exists():
         (folder / name).write_bytes(content)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from proxies.latency import LatencyError
+from proxies.latency.kit_graphs import KitGraphs
 from proxies.latency.reference_clock import Measured
 from space.architecture import Architecture
 from space.errors import invalid
@@ -23,7 +24,7 @@ class Latency(Value):
     """A graph's latency.
 
     Args:
-        median_ms: of the repeats, milliseconds a pass of one image.
+        median_ms: of the repeats, milliseconds a pass.
         q1_ms, q3_ms: their quartiles; by default the median.
         repeats: how many there were.
     """
@@ -64,6 +65,7 @@ class LatencyReport(Value):
 
     Args:
         space: its name and digest, see `name_on_any_data`.
+        graphs: what was measured; by default one image a pass in single precision.
         device: facts about it, for people.
         drift: by how much the device's pace changed meanwhile, relative; times are scaled to its faster phases.
         parts, networks: by the names in the kit's manifest.
@@ -73,6 +75,7 @@ class LatencyReport(Value):
     """
 
     space: str
+    graphs: KitGraphs = KitGraphs()
     device: dict[str, str | int | float]
     drift: Annotated[float, Field(ge=0)] = 0.0
     parts: dict[str, Latency]

@@ -21,6 +21,7 @@ from nas.runs.whole_folder import check_new_folder
 from proxies.cost import parse_budget
 from proxies.latency import LatencyError
 from proxies.latency.fingerprint import name_on_any_data
+from proxies.latency.kit_graphs import KitGraphs
 from space.architecture import Architecture
 from space.files import load_architecture, load_space
 from space.narrowing import Narrowing, narrowed
@@ -46,25 +47,24 @@ def run_verify(config: VerifyConfig, console: Console) -> None:
     budget = parse_budget(searched["budget"])
     quantity = _quantity_of(config, budget)
     table, limit_ms = tables_of_run(config.run, space, budget)[quantity], budget.limits[quantity] / 1e6
-    found = _found_in(config.run)
+    found, kind = _found_in(config.run), table.record.graphs or KitGraphs()
     if config.dry_run:
-        plan_of_kit(console, config.out, {}, list(found.values()))
+        plan_of_kit(console, config.out, {}, list(found.values()), kind)
         return
 
     from nas.latency.kit_folder import graph_of_network, write_kit
 
     def graphs() -> Iterator[Graph]:
         for name, architecture in found.items():
-            yield graph_of_network(name, architecture, {"predicted_ms": table.predict(architecture) / 1e6, "limit_ms": limit_ms})
+            about = {"predicted_ms": table.predict(architecture) / 1e6, "limit_ms": limit_ms}
+            yield graph_of_network(name, architecture, kind.batch, about)
             advance()
-        yield graph_of_network(REFERENCE, table.reference.architecture)
+        yield graph_of_network(REFERENCE, table.reference.architecture, kind.batch)
         advance()
 
-    answer = {
-        "space": name_on_any_data(space), "verifies": str(table.target), "reference_ms": table.reference.nanoseconds / 1e6
-    }  # fmt: skip
+    answer = {"space": name_on_any_data(space), "verifies": str(table.target), "reference_ms": table.reference.nanoseconds / 1e6}
     with phase("graphs", len(found) + 1, console) as advance:
-        written = write_kit(config.out, graphs(), answer, REFERENCE)
+        written = write_kit(config.out, graphs(), answer, REFERENCE, kind)
     say_how_to_measure(console, config.out, written)
     console.print(f"then, here: python -m nas.latency import {config.out.name}/latencies.json", soft_wrap=True)
 

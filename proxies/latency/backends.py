@@ -199,7 +199,7 @@ class OnnxRuntime(Backend):
         return (*super().failures, OnnxExporterError, *of_runtime)
 
     def prepared(self, module: nn.Module, example: Example) -> Run:
-        return self.run_of(self._exported(module, example))
+        return self.run_of(self.graph_of(module, example))
 
     def run_of(self, graph: bytes) -> Run:
         """A graph of one output, ready to run on a value of this backend, or on a list of them, one an input."""
@@ -230,16 +230,17 @@ class OnnxRuntime(Backend):
         array = tensor.to(_DTYPES[self.target.precision]).contiguous().numpy()
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.target.device)
 
-    def _exported(self, module: nn.Module, example: Example) -> bytes:
+    def graph_of(self, module: nn.Module, example: Example) -> bytes:
+        """A module as the graph that runs, for inputs shaped as the example."""
         return onnx_graph(module, example, _DTYPES[self.target.precision])
 
 
 class OnnxRuntimeInt8(OnnxRuntime):
     """The same on a graph whose convolutions and linear layers are INT8. Its ranges are those of the example, on which no time depends."""
 
-    def _exported(self, module: nn.Module, example: Example) -> bytes:
+    def graph_of(self, module: nn.Module, example: Example) -> bytes:
         arrays = [tensor.numpy() for tensor in (example if isinstance(example, list) else [example])]
-        return int8_graph(super()._exported(module, example), dict(zip(_names(example), arrays, strict=True)))
+        return int8_graph(super().graph_of(module, example), dict(zip(_names(example), arrays, strict=True)))
 
 
 def onnx_graph(module: nn.Module, example: Example, dtype: torch.dtype = torch.float32) -> bytes:

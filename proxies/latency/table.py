@@ -21,6 +21,7 @@ from proxies.cost import latency_on
 from proxies.latency.backends import BackendError, backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
+from proxies.latency.kit_graphs import KitGraphs
 from proxies.latency.measure import SHORT, Effort, OnProgress, label_of, measure_architectures, measure_rounds
 from proxies.latency.reference_clock import BUSY, Measured, Nanoseconds, ReferenceClock, Repeats
 from proxies.target import DEVICES, Target
@@ -80,7 +81,7 @@ class Record(Value):
         reference: what all latencies are scaled by.
         drift: by how much the machine's speed changed meanwhile, relative.
         fitted: what all hosts predict with; by default each host fits by itself.
-        num_classes, in_chans: of the measured networks, in an imported table.
+        num_classes, in_chans, graphs: of the measured networks, in an imported table.
     """
 
     fingerprint: dict[str, str]
@@ -92,6 +93,7 @@ class Record(Value):
     fitted: Fitted | None = None
     num_classes: Annotated[int, Field(ge=1)] | None = None
     in_chans: Annotated[int, Field(ge=1)] | None = None
+    graphs: KitGraphs | None = None
 
 
 class Unfinished(Value):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -19,12 +20,16 @@ from nas.latency.kit_folder import SCRIPT, graph_of_part, write_kit
 from nas.search import __main__ as search
 from proxies.band.space_cost import SpaceParts
 from proxies.latency import open_table
+from proxies.latency.kit_graphs import KitGraphs
+from proxies.macs import cost_of
 from proxies.target import parse_target
-from space.files import load_provenance, load_space
+from space.files import dump_space, load_provenance, load_space
 from space.search_space import SearchSpace
 from tests.nas.conftest import Mistaken, filled
 from tests.nas.kits import bare_python, measured
 from tests.nas.small_search import command, trials_of
+from tests.proxies.test_latency_targets import DENSE
+from tests.proxies.test_latency_targets import SPACE as SMALL
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +125,14 @@ def narrowed(name: str) -> SearchSpace:
     return space.replace(stages=tuple(stage.replace(widths=stage.widths[:1]) for stage in space.stages))
 
 
-@pytest.mark.parametrize("name", ["hybrid-32", "tiny-seg"])
-def test_every_graph_of_a_part_computes_what_pytorch_does(name: str, tmp_path: Path) -> None:
-    graphs = [graph_of_part(key, part) for key, part in SpaceParts(narrowed(name)).parts.items()]
-    write_kit(tmp_path / "kit", iter(graphs), {}, "")
+@pytest.mark.parametrize(("space", "kind", "off"), [
+    (narrowed("hybrid-32"), KitGraphs(batch=2), 1e-4),
+    (narrowed("tiny-seg"), KitGraphs(), 1e-4),
+    (DENSE, KitGraphs(batch=2, int8=True), 0.1),
+], ids=["several images", "segmentation", "INT8"])  # fmt: skip
+def test_every_graph_of_a_part_computes_what_pytorch_does(space: SearchSpace, kind: KitGraphs, off: float, tmp_path: Path) -> None:
+    graphs = [graph_of_part(key, part, kind.batch) for key, part in SpaceParts(space).parts.items()]
+    write_kit(tmp_path / "kit", iter(graphs), {}, "", kind)
     entries = json.loads((tmp_path / "kit" / "manifest.json").read_text())["graphs"]
     assert [entry["name"] for entry in entries] == [graph.name for graph in graphs]
     for graph, entry in zip(graphs, entries, strict=True):
@@ -134,13 +143,13 @@ def test_every_graph_of_a_part_computes_what_pytorch_does(name: str, tmp_path: P
         (found,) = session.run(None, {one: tensor.numpy() for one, tensor in zip(names, inputs, strict=True)})
         with torch.no_grad():
             expected = graph.module(graph.inputs).numpy()
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=graph.name)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=off * np.abs(expected).max(), err_msg=graph.name)
 
 
 def test_weights_are_written_once(place: Path) -> None:
     """Networks share the weights of parts: the file is as large as the parts', although the networks have several times as many."""
     parts = SpaceParts(load_space(place / "tiny.yaml")).parts.values()
-    shapes = {tuple(p.shape) for part in parts for p in graph_of_part("", part).module.parameters()}
+    shapes = {tuple(p.shape) for part in parts for p in graph_of_part("", part, 1).module.parameters()}
     # Graphs keep some matrices transposed, too.
     assert (place / "kit" / "graphs" / "weights.bin").stat().st_size < 2 * 4 * sum(map(np.prod, shapes)) + 4096 * 2 * len(shapes)
 
@@ -165,5 +174,32 @@ def test_the_table_of_a_device_serves_data_with_any_classes(place: Path, python:
     few, many = (open_table(space.replace(num_classes=classes), parse_target("other"), tmp_path) for classes in (3, 2000))
     assert few.record == many.record
     assert few.predict(space.smallest().replace(num_classes=3)) == many.predict(space.smallest())
+
+
+def quantised(kit: Path) -> dict[str, bool]:
+    """Whether each graph of a kit has layers in INT8, by name."""
+    entries = json.loads((kit / "manifest.json").read_text())["graphs"]
+    files = {entry["name"]: onnx.load(kit / entry["file"], load_external_data=False) for entry in entries}
+    return {name: any(node.op_type == "DequantizeLinear" for node in file.graph.node) for name, file in files.items()}
+
+
+def test_several_images_in_int8_are_measured_and_verified(folder: Path, python: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = KitGraphs(batch=2, int8=True)
+    (folder / "space.yaml").write_text(dump_space(SMALL))
+    space, tables = ["--space", str(folder / "space.yaml")], ["--latency-tables", str(folder / "tables")]
+    assert main(["kit", *space, "--int8", "--batch-size", "2", "--networks", "5", "--out", str(folder / "kit")]) == 0
+    found = quantised(folder / "kit")
+    assert all(is_int8 for name, is_int8 in found.items() if name.startswith("network") or "mlp" in name)
+    measured(python, folder / "kit", "--minutes", "0")
+    assert main(["import", str(folder / "kit" / "latencies.json"), "--name", "other", *space, *tables]) == 0
+    assert "5 networks, 2 images a pass in INT8, on" in capsys.readouterr().out
+    assert open_table(SMALL, parse_target("other"), folder / "tables").record.graphs == kind
+    budget = f"{cost_of(SMALL.largest()).macs}FLOPs 50ms@other"
+    assert search.main(command(folder, *space, "--budget", budget, "--floor", "0.01", *tables)) == 0
+    assert main(["verify", str(folder / "run"), "--out", str(folder / "winners")]) == 0
+    assert all(quantised(folder / "winners").values())
+    manifest = json.loads((folder / "winners" / "manifest.json").read_text())
+    assert manifest["answer"]["graphs"] == kind.model_dump()
+    assert all(entry["inputs"][0][0] == 2 for entry in manifest["graphs"])
 
 
