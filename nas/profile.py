@@ -202,10 +202,11 @@ def print_parents(console: Console, task: Task, size: tuple[int, int] | None) ->
     from space.files import load_architecture, load_published, parent_names
 
     at = "their own size" if size is None else f"{size[0]}x{size[1]}"
-    title = f"Published networks for {task.name}, counted at {at} and as published at their own size, and MiB of activations"
+    published_at = "as published at their own size"
+    title = f"Published networks for {task.name}, counted at {at} and {published_at}; MiB of activations; {task.metric} in %"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    memory = {quantity: "MiB\n@" + moment_of(quantity).replace(":", "\n:") for quantity in (ACTIVATIONS, f"{MEMORY}@{TRAINING}")}
-    for heading in ("", "Mparams", "pub-\nlished", "GFLOPs", "pub-\nlished", "Macts", *memory.values(), f"{task.metric}\n%"):
+    memory = {quantity: "MiB\n@" + moment_of(quantity).replace(":", "\n") for quantity in (ACTIVATIONS, f"{MEMORY}@{TRAINING}")}
+    for heading in ("", "Mparams", "paper", "GFLOPs", "paper", "Macts", *memory.values(), "%"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     notes = []
     for name in parent_names(task.name):

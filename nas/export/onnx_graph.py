@@ -16,6 +16,8 @@ from nas.export.program import GraphFormat
 
 WRITER = ("onnx", "onnxscript")
 """What PyTorch's exporter needs."""
+DIMENSIONS = {0: "batch", 2: "height", 3: "width"}
+"""Names of the axes of the images, by which a runtime's options fix them."""
 ERRORS_ONLY = 3
 
 USAGE = """\
@@ -56,6 +58,12 @@ class OnnxGraph(GraphFormat):
             warnings.simplefilter("ignore")
             graph = torch.onnx.export(program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
         assert graph is not None
+        (images,), (logits,) = graph.model.graph.inputs, graph.model.graph.outputs
+        assert images.shape is not None
+        assert logits.shape is not None
+        for axis, dimension in DIMENSIONS.items():
+            images.shape[axis] = dimension
+        logits.shape[0] = DIMENSIONS[0]
         graph.model.metadata_props.update({name: json.dumps(value) for name, value in exported.metadata.document.items()})
         graph.save(folder / self.files[0])
 
