@@ -204,7 +204,7 @@ def print_parents(console: Console, task: Task, size: tuple[int, int] | None) ->
     at = "their own size" if size is None else f"{size[0]}x{size[1]}"
     published_at = "as published at their own size"
     title = f"Published networks for {task.name}, counted at {at} and {published_at}; MiB of activations; {task.metric} in %"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     memory = {quantity: "MiB\n@" + moment_of(quantity).replace(":", "\n") for quantity in (ACTIVATIONS, f"{MEMORY}@{TRAINING}")}
     for heading in ("", "Mparams", "paper", "GFLOPs", "paper", "Macts", *memory.values(), "%"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

@@ -41,6 +41,7 @@ def limit_of(found: LatencyTable, share: float) -> float:
     return float(np.quantile([found.predict(OF_PICTURES.sample(rng)) for _ in range(50)], share)) * found.margin() / 1e6
 
 
+@pytest.mark.soak
 def test_winners_hold_the_limit_are_judged_in_int8_and_are_exported(
     folder: Path, measured: LatencyTable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +60,8 @@ def test_winners_hold_the_limit_are_judged_in_int8_and_are_exported(
     for name in ("best", "next-2"):
         provenance = load_provenance(run / f"{name}.yaml")
         predicted = measured.predict(load_architecture(run / f"{name}.yaml")) / 1e6
-        assert provenance["predicted_ms"][str(TARGET)] == pytest.approx(predicted) <= limit
+        assert provenance["predicted_ms"][str(TARGET)] == pytest.approx(predicted)
+        assert predicted <= limit
         assert provenance["measured_ms"][str(TARGET)] <= limit
         assert "int8_drop" in provenance
     finals = read_halving(run)

@@ -10,6 +10,7 @@ from torch import nn
 from nas.profile import main, parse_image_size, profile
 from proxies.cost import Cost
 from proxies.macs import cost_of, part_activations
+from proxies.memory import prediction
 from proxies.memory.prediction import memory_of
 from space import build_network, dump_architecture, load_architecture, load_space, parent_names
 from space.parts import build_part
@@ -69,7 +70,9 @@ def test_activations_are_the_outputs_of_convolutions_and_products() -> None:
         assert part_activations(part) == counted + attention + affinities, part.path
 
 
-def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # It takes seconds a network.
+    monkeypatch.setattr(prediction, "memory_of", lambda of, *how: memory_of(of, *how) if of.name in ("davit-t", "mine [bold]") else 0)
     path = tmp_path / "best.yaml"
     path.write_text(dump_architecture(MEMBER.replace(name="mine [bold]")))
     assert main([str(path), "davit-t", "--parents", "--image-size", "64"]) == 0
