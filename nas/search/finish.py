@@ -166,7 +166,7 @@ def _print_next_steps(console: Console, config: SearchConfig, supernet_run: Supe
         steps["what each block's mixer is worth, minutes"] = ("nas.report", str(config.out), "--ablation")
         weights = str(config.out / "best.safetensors")
         int8 = ("--int8", "--data", *images) if config.is_int8 else ()
-        steps["export it as it is, a minute"] = ("nas.export", winner, "--weights", weights, "--format", "onnx", *int8)
+        steps["export it as it is, a minute"] = ("nas.export", winner, "--weights", weights, "--format", "onnx", "--fuse", *int8)
     else:
         steps["draw it, seconds"] = ("nas.draw", winner, "-o", str(config.out / "best.svg"))
     console.print(f"winner: {winner}\nwhy it won, in any browser: {report}\nNext:", soft_wrap=True)

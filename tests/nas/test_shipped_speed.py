@@ -1,7 +1,7 @@
 """The latency that this package measures is the one that a stranger's code measures of the exported graph."""
 
-import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,55 +9,60 @@ import onnxruntime
 import pytest
 
 from nas.export.onnx_graph import OnnxGraph
-from proxies.latency import measure_architecture
-from proxies.latency.measure import Effort
+from proxies.latency.backends import backend_of
+from proxies.latency.measure import Repeated, _prepared_network
+from proxies.latency.reference_clock import QUANTILE, Measured
 from proxies.target import parse_target
 from space import build_network, load_architecture
 from space.architecture import Architecture
 from tests.nas.exports import with_metadata
 
-TARGET = parse_target("ort:1t:bs1")
-A_ROUND = Effort(seconds=0, least_rounds=2)
-ROUNDS, TRIES = 5, 4
+BACKEND = backend_of(parse_target("ort:1t:bs1"))
+ROUNDS, TRIES = 12, 4
 OFF = 0.1
 """How far the two may be apart, relative."""
 ARCHITECTURE = load_architecture("topformer-t")
+"""Its graph takes milliseconds. Those of small spaces take some hundred microseconds, too short for a ratio on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported network, in milliseconds instead of some hundred microseconds, which last too short for a ratio."""
     folder = tmp_path_factory.mktemp("export")
-    OnnxGraph().write(with_metadata(build_network(ARCHITECTURE).eval()), folder)
+    OnnxGraph().write(with_metadata(build_network(ARCHITECTURE).fuse(), fused=True), folder)
     return folder / OnnxGraph.files[0]
 
 
-def seconds_of_stranger(graph: Path, repeats: int = 40) -> float:
-    """What ten lines of anyone's code say of a graph: processor time, which other processes lengthen least."""
+def opened_by_stranger(graph: Path) -> Callable[[], int]:
+    """A graph as anyone's code opens it, and times a run: in processor time, which other processes lengthen least."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     for name, size in {"batch": 1, "height": 224, "width": 224}.items():
         options.add_free_dimension_override_by_name(name, size)
     session = onnxruntime.InferenceSession(graph, options)
-    times = []
-    for _ in range(repeats):
-        images = np.random.rand(1, 3, 224, 224).astype("float32")
-        start = time.process_time()
+    images = np.random.rand(1, 3, 224, 224).astype("float32")
+
+    def timed() -> int:
+        start = time.process_time_ns()
         session.run(["logits"], {"images": images})
-        times.append(time.process_time() - start)
-    return float(np.quantile(times, 0.25))
+        return time.process_time_ns() - start
+
+    return timed
 
 
 def ratio(graph: Path, measured: Architecture) -> float:
-    """How many times as long as this package says a graph takes: the median of rounds in which both are timed, so that a slow phase of
-    the machine slows both."""
-    return statistics.median(
-        seconds_of_stranger(graph) * 1e9 / measure_architecture(measured, TARGET, A_ROUND).nanoseconds for _ in range(ROUNDS)
-    )
+    """How many times as long as this package measures a graph takes. Both are timed in every round: a slow phase slows both."""
+    with BACKEND.running():
+        ours = Repeated(_prepared_network(measured, BACKEND), BACKEND.clock)
+    timed, times, times_of_stranger = opened_by_stranger(graph), [], []
+    for _ in range(ROUNDS):
+        with BACKEND.running():
+            times += ours.times()
+        times_of_stranger += [timed() for _ in range(2 * ours.count)][ours.count :]
+    return float(np.quantile(times_of_stranger, QUANTILE)) / Measured.of(times).nanoseconds
 
 
 def test_the_exported_graph_is_as_fast_as_the_search_says(graph: Path) -> None:
-    # On a busy machine the first rounds may disagree.
+    # On a busy machine the first ones may disagree.
     assert any(ratio(graph, ARCHITECTURE) == pytest.approx(1, abs=OFF) for _ in range(TRIES))
 
 
