@@ -6,13 +6,14 @@ from base64 import b64encode
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nas.draw.rendering import drawing_of
 from nas.report import FILE, figures
+from nas.report.cost_columns import MacsUnit, amount, macs_unit
 from nas.report.figures import Series
 from nas.report.final_training import outcome_in_words
 from nas.report.findings import Findings, read_findings
@@ -40,7 +41,7 @@ def write_report(run: Path, study: StudyRecord) -> Path:
 def page_of(findings: Findings) -> str:
     """The page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    unit = _unit(findings)
+    unit = macs_unit(findings.winner.cost.macs)
     environment.filters |= {
         "percent": percent, "interval": interval, "millions": millions, "base64": _base64, "macs": lambda macs: amount(macs / unit.macs),
     }
@@ -73,23 +74,6 @@ def percent(share: float) -> str:
 def millions(number: int) -> str:
     """In millions."""
     return amount(number / 1e6)
-
-
-def amount(value: float) -> str:
-    """At least three digits: `0.456`, `14.0`, `4,480`."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
-
-
-class _Unit(NamedTuple):
-    """Of multiply-adds, on the whole page."""
-
-    name: str
-    macs: float
-
-
-def _unit(findings: Findings) -> _Unit:
-    """That in which a cost is written as text."""
-    return _Unit("GFLOPs", 1e9) if findings.winner.cost.macs >= 1e9 else _Unit("MFLOPs", 1e6)
 
 
 def _not_measured(findings: Findings) -> Iterator[tuple[str, str]]:
@@ -128,7 +112,7 @@ def _charts(findings: Findings, winner: Architecture, width: float) -> dict[str,
         )],
     }  # fmt: skip
     if findings.comparison:
-        drawn["comparison"] = [_compared(findings.comparison, findings.search.budget, _unit(findings), width)]
+        drawn["comparison"] = [_compared(findings.comparison, findings.search.budget, macs_unit(findings.winner.cost.macs), width)]
     if findings.ablation:
         drawn["ablation"] = [figures.effects_by_block(
             "ablation", "What replacing one block's mixer changes in log-likelihood; the table below has the figures",
@@ -150,7 +134,7 @@ def _mixers_of(winner: Architecture) -> dict[tuple[int, int], str]:
 
 def _searched(findings: Findings, width: float) -> list[Markup]:
     """All evaluated: log-likelihood or score against multiply-adds, or with several objectives against each cost."""
-    macs = _unit(findings)
+    macs = macs_unit(findings.winner.cost.macs)
     costs = {objective.quantity: (objective.name, objective.divisor) for objective in findings.study.objectives if objective.quantity}
     axes = {quantity: macs if quantity == "macs" else axis for quantity, axis in costs.items()} or {"macs": macs}
     return [_trade_off(findings, name, quantity, divisor, width) for quantity, (name, divisor) in axes.items()]
@@ -186,7 +170,7 @@ def _trade_off(findings: Findings, name: str, quantity: str, divisor: float, wid
     return figures.trade_off(f"search {quantity}", alt, series, cost, reached, None if limit is None else limit / divisor, width, front)
 
 
-def _compared(comparison: ComparisonRecord, budget: Budget, unit: _Unit, width: float) -> Markup:
+def _compared(comparison: ComparisonRecord, budget: Budget, unit: MacsUnit, width: float) -> Markup:
     """The test figure against multiply-adds."""
     series = []
     for name, role, colour, marker, size in (

@@ -28,7 +28,7 @@ from nas.study.objectives import objectives_of
 from nas.study.record import Result
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
-from proxies.cost import Budget
+from proxies.cost import Budget, rounded_amount
 from proxies.published import Parent
 
 
@@ -126,4 +126,4 @@ def _supernet_evaluator(run: SupernetRun, race_for: int | None, corrections: Map
 
 
 def _in_words(best: Result | None) -> str:
-    return "" if best is None else f"best {best.score.in_words} at {best.cost.macs / 1e9:.3g} GFLOPs"
+    return "" if best is None else f"best {best.score.in_words} at {rounded_amount(best.cost.macs, 'macs')}"

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.cli.console import table_of
+from nas.report.cost_columns import cost_cells, macs_unit
 from nas.report.final_training import outcome_in_words
 from nas.report.score_columns import score_cells, score_headings
 from nas.report.wording import mixers_in_words, name_of_others, names_of_files, role_of_rank, sentence_case, tied_in_words
@@ -18,7 +19,7 @@ from nas.runs.records.tables import write_csv
 from nas.search.int8 import int8_cell, int8_notes
 from nas.search.measured import MeasuredResult
 from nas.study.record import Result, StudyRecord
-from proxies.cost import Cost, target_of
+from proxies.cost import target_of
 from proxies.latency import Measured
 from proxies.memory.prediction import memory_of
 from proxies.memory_quantity import is_memory, moment_of
@@ -93,14 +94,15 @@ def print_best(
     title = f"Log-likelihood and {metric} {judged_by}, on {winner.score.num_images} search images" if has_images else f"Scores {judged_by}"
     scores = score_headings(metric, has_images)
     limited = (*("ms" for _ in targets), *(f"MiB@{moment_of(quantity)}" for quantity in memory))
-    table = table_of(("", "trial", *scores, "GFLOPs", "Mparams", *limited), title)
+    unit = macs_unit(winner.cost.macs)
+    table = table_of(("", "trial", *scores, unit.name, "Mparams", *limited), title)
 
     def add(label: str, result: Result | None, of: Result | Parent, measured: Mapping[str, Measured]) -> None:
         predicted = result.costs if result else {}
         latencies = (_latency(target, measured, predicted) for target in targets)
         needed = (f"{memory_of(of.architecture, quantity) / 2**20:.4g}" for quantity in memory)
         scored = (str(result.number), *score_cells(result.score)) if result else [""] * (1 + len(scores))
-        table.add_row(label, *scored, *_cost(of.cost), *latencies, *needed)
+        table.add_row(label, *scored, *cost_cells(of.cost, unit), *latencies, *needed)
 
     for rank, one in enumerate(best, start=1):
         add("best" if rank == 1 else f"{name_of_others(study)} {rank}", one.result, one.result, one.measured)
@@ -131,9 +133,10 @@ def _print_published(console: Console, parents: Sequence[Parent]) -> None:
         return
     measure = task_of_head(reported[0].architecture).published
     console.print(f"Published networks within the budget: {measure}, as their authors report it", style="italic", soft_wrap=True)
-    table = table_of(("", "GFLOPs", "Mparams", "%"))
+    unit = macs_unit(reported[0].cost.macs)
+    table = table_of(("", unit.name, "Mparams", "%"))
     for parent in reported:
-        table.add_row(parent.architecture.name, *_cost(parent.cost), parent.published.headline)
+        table.add_row(parent.architecture.name, *cost_cells(parent.cost, unit), parent.published.headline)
     console.print(table)
     console.print("Trained on other data for longer: not to be compared with figures above. Costs are those in this space.", soft_wrap=True)
     console.print()
@@ -197,10 +200,6 @@ def print_halving(console: Console, record: HalvingRecord) -> None:
 
 def _mean_score(scores: Sequence[Score]) -> str:
     return f"{mean(score.log_likelihood for score in scores):.3f} {100 * mean(score.value for score in scores):.1f}"
-
-
-def _cost(cost: Cost) -> tuple[str, str]:
-    return f"{cost.macs / 1e9:.3g}", f"{cost.params / 1e6:.1f}"
 
 
 def _latency(target: str, measured: Mapping[str, Measured], predicted: Mapping[str, int]) -> str:

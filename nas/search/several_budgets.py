@@ -89,18 +89,19 @@ def _training(config: SearchCommandConfig) -> TrainingConfig:
 
 def _show_winners(config: SearchCommandConfig, found: Mapping[str, Found], console: Console) -> None:
     from nas.cli.console import table_of
+    from nas.report.cost_columns import cost_cells, macs_unit
     from nas.report.score_columns import score_cells, score_headings
 
-    first = next(iter(found.values())).best.score
-    scores = score_headings(first.metric, first.num_images > 0)
-    headings = ("budget", *scores, "GFLOPs", "Mparams", "winner")
+    first = next(iter(found.values())).best
+    scores, unit = score_headings(first.score.metric, first.score.num_images > 0), macs_unit(first.cost.macs)
+    headings = ("budget", *scores, unit.name, "Mparams", "winner")
     table = table_of(headings, "The winner of each budget", ("budget", "winner"))
     rows = []
     for budget, one in found.items():
         best = one.best
-        macs, params, file = best.cost.macs, best.cost.params, str(best.file.relative_to(config.out))
-        table.add_row(budget, *score_cells(best.score), f"{macs / 1e9:.3g}", f"{params / 1e6:.2f}", file)
-        facts = {"trial": best.number, **best.score.facts, "macs": macs, "params": params}
+        file = str(best.file.relative_to(config.out))
+        table.add_row(budget, *score_cells(best.score), *cost_cells(best.cost, unit), file)
+        facts = {"trial": best.number, **best.score.facts, "macs": best.cost.macs, "params": best.cost.params}
         rows.append({"budget": budget, **facts, "fingerprint": best.architecture.fingerprint, "file": file})
     write_csv(config.out / WINNERS, rows)
     console.print()

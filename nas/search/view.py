@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.plot import plot
+from nas.report.cost_columns import cost_cells, macs_unit
 from nas.report.score_columns import score_cells, score_headings
 from nas.study.record import Result, StudySummary
 from proxies.published import Parent
@@ -38,15 +39,16 @@ def search_view(summary: StudySummary, parents: Sequence[Parent], num_workers: i
     metric = best.score.metric if best else task_of_head(parents[0].architecture).metric if parents else ACCURACY
     has_images = best is None or best.score.num_images > 0
     scores = score_headings(metric, has_images)
-    for heading in (*scores, "GFLOPs", "Mparams"):
+    mark = _mark(summary, parents)
+    unit = macs_unit(best.cost.macs if best else mark[0].cost.macs if mark else 0)
+    for heading in (*scores, unit.name, "Mparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     if best is not None:
-        cost = _cost(best.cost.macs, best.cost.params)
-        table.add_row(f"best: trial {best.number}", *score_cells(best.score), *cost, style="bold")
-    if (mark := _mark(summary, parents)) is not None:
+        table.add_row(f"best: trial {best.number}", *score_cells(best.score), *cost_cells(best.cost, unit), style="bold")
+    if mark is not None:
         parent, result = mark
         score = score_cells(result.score) if result else ["–"] * len(scores)
-        table.add_row(parent.architecture.name, *score, *_cost(parent.cost.macs, parent.cost.params))
+        table.add_row(parent.architecture.name, *score, *cost_cells(parent.cost, unit))
     counts = Text(_counts(summary, num_workers))
     rows = height - 1 - table.row_count - math.ceil(len(counts) / width) - TITLES
     if rows < LEAST_ROWS or len(summary.results) < LEAST_RESULTS:
@@ -62,10 +64,6 @@ def _mark(summary: StudySummary, parents: Sequence[Parent]) -> tuple[Parent, Res
     if scored:
         return max(scored, key=lambda pair: pair[1].score.log_likelihood)
     return (parents[0], None) if parents else None
-
-
-def _cost(macs: int, params: int) -> tuple[str, str]:
-    return f"{macs / 1e9:.3g}", f"{params / 1e6:.1f}"
 
 
 def _counts(summary: StudySummary, num_workers: int) -> str:

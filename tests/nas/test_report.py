@@ -26,6 +26,7 @@ from nas.report import __main__ as report
 from nas.report.ablation import MAX_REPLACEMENTS, SLACK, ablation_of
 from nas.report.importance import importances_of
 from nas.report.mixer_counts import best_of, mixer_counts
+from nas.report.cost_columns import cost_cells, macs_unit
 from nas.report.page import millions
 from nas.runs.directory import storage_of_run
 from nas.runs.records.ablation import read_ablation
@@ -35,7 +36,7 @@ from nas.search.config import SearchConfig, search_config_of
 from nas.study.record import Result, open_study
 from nas.train.supernet_run import open_supernet_run
 from proxies.band.architecture_band import ArchitectureBand
-from proxies.cost import parse_budget
+from proxies.cost import Cost, parse_budget
 from proxies.macs import cost_of
 from space.files import dump_architecture, load_architecture, load_provenance, load_space
 from supernet.intervals import over_images, over_seeds
@@ -353,6 +354,13 @@ def test_intervals() -> None:
 
 def test_millions_have_three_digits() -> None:
     assert [millions(amount) for amount in (456_000, 14_000_000, 99_940_000, 4_480_123_000)] == ["0.456", "14.0", "99.9", "4,480"]
+
+
+def test_a_table_of_small_networks_is_in_mflops() -> None:
+    assert cost_cells(Cost(27_900_000, 640_000), macs_unit(27_900_000)) == ("27.9", "0.640")
+    assert cost_cells(Cost(4_080_000_000, 15_400_000), macs_unit(4_500_000_000)) == ("4.08", "15.4")
+    assert [macs_unit(macs).name for macs in (0, 999_999_999, 10**9)] == ["MFLOPs", "MFLOPs", "GFLOPs"]
+
 
 
 def test_a_dry_run_writes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_the_screen_shows_phases_the_best_beside_a_published_network_counts_and_
     assert "a line of the command's own" in text
     assert "✓ count  ✓ supernet  ▶ search  · report  3 of 4" in text
     assert "best: trial 3" in text
-    assert "-1.400  60.0 [56.0, 63.8]     4.4     22.1" in text
+    assert "-1.400  60.0 [56.0, 63.8]    4.40     22.1" in text
     line = next(line for line in text.splitlines() if line.startswith(mark.name))
     assert "40.0 [36.2, 44.0]" in line
     # What its authors report is of other data.
