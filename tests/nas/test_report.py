@@ -24,9 +24,9 @@ from nas.compare import __main__ as compare
 from nas.evaluators.supernet import load_evaluator
 from nas.report import __main__ as report
 from nas.report.ablation import MAX_REPLACEMENTS, SLACK, ablation_of
+from nas.report.cost_columns import cost_cells, macs_unit
 from nas.report.importance import importances_of
 from nas.report.mixer_counts import best_of, mixer_counts
-from nas.report.cost_columns import cost_cells, macs_unit
 from nas.report.page import millions
 from nas.runs.directory import storage_of_run
 from nas.runs.records.ablation import read_ablation
