@@ -162,5 +162,5 @@ def test_the_page_tells_what_became_of_every_mixer_in_every_format() -> None:
     rows = {row[0]: row[1:] for row in table[2:]}
     assert rows["sides of images"] == [*map(sides, COLUMNS)]
     for mixer in MIXERS.names():
-        assert NOT_TRIED not in rows.get(of_mixer(mixer), NOT_TRIED), f"{mixer}: expected a row; experiments/benchmarks/formats.py writes it"
+        assert NOT_TRIED not in rows.get(of_mixer(mixer), NOT_TRIED), f"{mixer}: no row; experiments/benchmarks/formats.py writes it"
     assert rows.keys() > {*parent_names(), RANDOM}
