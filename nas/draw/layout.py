@@ -29,6 +29,8 @@ HEIGHT, ENCODING = 32.0, 2.5
 """Of a box, and of the line in it that stands for a positional encoding, in points."""
 NUMBER_WIDTH, NUMBER_HEIGHT = 13.0, 9.0
 """A block's number is written in a box of this size or larger."""
+LEAST_WIDTH = 0.5
+"""Of a row that takes a box's height, in points."""
 SWATCH = 11.0
 INK, PALE_INK, FAINT = "#1A1A1A", "#FFFFFF", "#666666"
 DARK = 0.35
@@ -92,7 +94,8 @@ def lay_out(architecture: Architecture) -> Drawing:
         canvas.write(f"{row.macs / total.macs:.1%} of MACs", 0, x=WIDTH - MARGIN, colour=FAINT, anchor="end")
         canvas.write(row.title, bold=True)
         _draw_cells(canvas, row.cells, per_mac)
-        canvas.y += HEIGHT + 0.3 * LINE
+        # A head's box is mostly too narrow to be seen.
+        canvas.y += HEIGHT + 0.3 * LINE if row.macs * per_mac >= LEAST_WIDTH else 0.0
         for line in row.lines:
             canvas.write(line)
         canvas.y += 0.6 * LINE
