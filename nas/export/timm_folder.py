@@ -51,7 +51,7 @@ class TimmFolder(Format):
         others = max(exported.architecture.num_classes, 1) + 1
         return f"""\
 import timm
-import space.models  # of token-mixer-nas; makes the architecture known to timm
+import space.models  # of token-mixer-nas; without it timm says: Unknown model (token_mixer)
 
 network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()  # from the hub: "hf-hub:OWNER/NAME"
 backbone = timm.create_model("local-dir:FOLDER", pretrained=True, features_only=True)

@@ -66,6 +66,9 @@ class Conv(PaddedConv2d):
 def _at_least(x_BCHW: Tensor, side: int) -> Tensor:
     """The map, padded to a height and width of `side`."""
     height, width = x_BCHW.shape[2], x_BCHW.shape[3]
+    if not torch.jit.is_scripting() and side > 1 and isinstance(height, torch.SymInt):
+        # A graph of any size: its map may be smaller than that of the images it is traced with.
+        return F.pad(x_BCHW, (0, torch.sym_max(side - width, 0), 0, torch.sym_max(side - height, 0)))
     if height < side or width < side:
         return F.pad(x_BCHW, (0, max(side - width, 0), 0, max(side - height, 0)))
     return x_BCHW

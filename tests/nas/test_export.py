@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -21,11 +23,12 @@ from nas.export import export as export_here
 from nas.export.__main__ import main
 from nas.export.by_name import FORMATS, format_named
 from nas.export.format import ExportError, differences
+from nas.export.model_card import model_card
 from nas.runs.records.metadata import BEST_EPOCH, LAST, MeasuredFigure, read_metadata
 from nas.runs.records.role import Role
 from space import BlockSpec, build_network, dump_architecture, load_architecture, load_provenance
 from space.errors import UserError
-from space.kinds import FFNS, MIXERS, NORMS
+from space.kinds import DOWNSAMPLERS, FFNS, MIXERS, NORMS
 from tests.nas.conftest import Mistaken
 from tests.nas.exports import SIDE, SMALL, exported_of, metadata_of, of_blocks, round_trip, with_metadata
 from tests.space.examples import randomised
@@ -176,6 +179,26 @@ def test_a_folder_tells_its_story(weights: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "architecture.svg").exists()
 
 
+def test_the_hub_finds_the_task_in_a_card_and_its_files_beside_it(weights: Path, tmp_path: Path) -> None:
+    assert export(weights, "timm", tmp_path / "out") == 0
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.to_dict() == {
+        "license": "apache-2.0", "library_name": "timm", "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "token-mixer-nas"],
+    }  # fmt: skip
+    assert all((tmp_path / "out" / file).exists() for file in re.findall(r"!\[.*?\]\((.*?)\)", card.text))
+    dense = exported_of(load_architecture("topformer-t-seg"))
+    assert ModelCard(model_card(format_named("module"), dense, {}, None)).data.pipeline_tag == "image-segmentation"
+
+
+def test_timm_alone_names_what_the_readme_names(weights: Path, tmp_path: Path) -> None:
+    assert export(weights, "timm", tmp_path / "out") == 0
+    code = f"import timm; timm.create_model('local-dir:{tmp_path / 'out'}')"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120).stderr.splitlines()[-1]
+    assert told == "RuntimeError: Unknown model (token_mixer)"
+    assert told.partition(": ")[2] in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_figure_belongs_to_its_weights(weights: Path, tmp_path: Path) -> None:
     assert export(weights.with_name("best.safetensors"), "timm", tmp_path / "best") == 0
     card = (tmp_path / "best" / "README.md").read_text()
@@ -196,6 +219,18 @@ def test_a_graph_is_made_for_the_size_that_the_network_was_trained_at(tmp_path: 
     assert shapes[::3] == ["1x3x42x42", "1x3x46x50", "1x3x54x42"]
     with pytest.raises(Exception, match=r"4"):
         form.load(tmp_path)(torch.zeros(1, 3, 43, 42))
+
+
+@pytest.mark.parametrize("name", ["torch-export", "onnx"])
+def test_what_ran_on_a_map_smaller_than_its_kernels_is_exported_at_that_size_and_larger_ones(name: str, tmp_path: Path) -> None:
+    merging = of_blocks(BlockSpec(mixer=MIXERS("ssa", sr_ratio=4), ffn=FFNS("mlp", ratio=1)))
+    (first,) = merging.stages
+    later = first.replace(downsample=DOWNSAMPLERS("conv_downsample"))
+    architecture = merging.replace(image_size=64, stages=(first, later, later))
+    exported = with_metadata(build_network(architecture).eval(), image_size=32)
+    form = format_named(name)
+    form.write(exported, tmp_path)
+    assert len([*differences(form, exported, tmp_path)]) == 9
 
 
 @pytest.mark.parametrize("name", FORMATS)
