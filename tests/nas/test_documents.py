@@ -79,6 +79,7 @@ SMALL = {
     "make search": Small(f"{TRIALS} {SUPERNET} --workers 1 --out runs/made", is_long=True),
     "make test": Small("tests/test_citation.py", is_long=True),
     f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-scattered-digits/best.yaml -o best.svg": Small(),
+    f"{PYTHON}search --budget 4.5GFLOPs --dry-run": Small(TRIALS),
     f"{SEARCH_MINE} --dry-run": Small(f"{TRIALS} --out runs/new"),
     SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
     RETRAIN_MINE: Small(EPOCH),
