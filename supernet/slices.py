@@ -69,10 +69,11 @@ class Slices:
             return parameter
         self._in_use.add(id(parameter))
         leaves = self._leaves.setdefault(id(parameter), {})
+        leaf = leaves.get(shape)
         # The slices of a parameter that has moved to another device are outdated.
-        if shape not in leaves or leaves[shape].device != parameter.device:
-            leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_(parameter.requires_grad)
-        return leaves[shape]
+        if leaf is None or leaf.device != parameter.device:
+            leaf = leaves[shape] = leading_slice(parameter.detach(), shape).requires_grad_(parameter.requires_grad)
+        return leaf
 
     def with_gradients(self, parameters: Mapping[str, nn.Parameter]) -> list[SlicedParameter]:
         """The parameters and slices with a gradient, in the parameters' order; gradients of one parameter's slices are added up."""
@@ -176,8 +177,9 @@ class _StandIn:
 
     def __init__(self, one: SlicedParameter, state: dict[str, Any]) -> None:
         self._one, self._state = one, state
+        shape = one.parameter.shape
         wholes = {_PARAMETER: one.parameter.detach()}
-        wholes |= {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == one.parameter.shape}
+        wholes |= {key: value for key, value in state.items() if isinstance(value, Tensor) and value.shape == shape}
         self.parts = {key: one.part_of(whole) for key, whole in wholes.items()}
         self.tensors = dict(self.parts)
 
