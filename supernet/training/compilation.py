@@ -75,6 +75,8 @@ class _Tried:
                 self._run = self._compiled(images_BCHW)
             except CompilationError as error:
                 self._run = self._network
+                # The network needs the memory that the attempt has taken.
+                torch.compiler.reset()
                 if is_first():
                     print(f"compile: {error}; the network is trained without", file=sys.stderr, flush=True)
         return self._run(images_BCHW)
@@ -103,10 +105,12 @@ class _Tried:
 
 def _outcome(network: nn.Module, run: Run, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and the norm of all gradients of a loss."""
-    with seeded("trial of a compiled network"):
-        logits = run(images_BCHW)
-        logits.float().square().mean().backward()
-        found = logits.detach().float().clone()
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
-    network.zero_grad(set_to_none=True)
-    return found, norm
+    try:
+        with seeded("trial of a compiled network"):
+            logits = run(images_BCHW)
+            logits.float().square().mean().backward()
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+        # A copy: a CUDA graph's next replay overwrites what this one returned.
+        return logits.detach().float().clone(), norm
+    finally:
+        network.zero_grad(set_to_none=True)

@@ -16,11 +16,14 @@ from functorch.compile import make_boxed_func
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 
+from space.files import load_space
+from space.network import build_network
+from supernet.seeding import seeded
 from supernet.training import compilation
 from supernet.training.compilation import compiled
 from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
-from tests.supernet.test_training_loop import EVERYTHING, batches, make_network, same, state, stop_at
+from tests.supernet.test_training_loop import EVERYTHING, batches, same, state, stop_at
 
 Backend = Callable[..., Callable[..., Any]]
 CONFIG = replace(EVERYTHING, optimizer="sgd")
@@ -69,7 +72,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Backend | str], l
 
 def trained(num_steps: int = CONFIG.steps, may_compile: bool = True, **options: Any) -> nn.Module:
     """A network with stochastic depth after a training; `num_steps` are announced."""
-    network = make_network()
+    with seeded("network"):
+        network = build_network(load_space("hybrid-32").smallest(), drop_path_rate=0.5)
     with compiled(network, num_steps, may_compile=may_compile) as run:
         train_network(network, lambda _, images: run(images), batches(), CONFIG, **options)
     return network
