@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -35,8 +37,9 @@ from proxies.latency import table
 from proxies.latency.measure import Effort
 from proxies.macs import cost_of
 from space import build_network, load_architecture, load_provenance
+from tests.commands import exit_code
 from tests.killing import run_whole, running
-from tests.nas.conftest import Mistaken
+from tests.nas.conftest import Mistaken, filled
 from tests.nas.small_search import BUDGET, SPACE, command, rows_of, study_of, trials_of
 from tests.pictures import write_pictures
 
@@ -90,6 +93,20 @@ def test_a_few_corrupt_images_are_passed_over_in_a_line(folder: Path, capsys: py
     assert search.main(command(folder, "--steps", "12", "--out", str(folder / "again"))) == 0
     with (folder / "again" / "trials.csv").open() as file:
         assert [[float(row["log_likelihood"])] for row in csv.DictReader(file)] == scores
+
+
+def test_what_a_search_proposes_next_are_commands_that_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    assert search.main(command(filled(folder), "--trials", "2")) == 0
+    steps = capsys.readouterr().out.partition("\nNext:\n")[2]
+    proposed = [shlex.split(line) for line in steps.splitlines() if " -m nas." in line]
+    assert [words[2] for words in proposed] == ["nas.retrain", "nas.report", "nas.export"]
+    # Each says before what it takes.
+    costs = re.findall(r"^  \S.*?(\d minutes at most|minutes|a minute):$", steps, re.MULTILINE)
+    assert costs == ["8 minutes at most", "minutes", "a minute"]
+    for _, _, module, *arguments in proposed:
+        assert exit_code(module.removeprefix("nas."), [*arguments, "--dry-run"]) == 0
 
 
 def test_the_same_command_continues(searched: Path) -> None:
