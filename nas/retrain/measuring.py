@@ -38,9 +38,11 @@ def measure(
     forward = replayed(
         lambda images_BCHW: functional_call(network, tensors, (images_BCHW,)), len(own) // task.evaluation_batch, device, may_compile
     )
-    judged = judge(forward, task.evaluation_batches(images, own, image_size, device=device), task)
+    # A process without images of its own judges one, for the shape of what it tells the others, and leaves it out.
+    batches = task.evaluation_batches(images, own if len(own) else indices[:1], image_size, device=device)
+    judged = judge(forward, batches, task)
     network.train(was_training)
-    return _of_all(judged)
+    return _of_all(replace(judged, log_likelihoods=judged.log_likelihoods[: len(own)], counts=judged.counts[: len(own)]))
 
 
 def _of_all(judged: PerImage) -> PerImage:
