@@ -100,11 +100,11 @@ def _mixing(figures: Figures) -> Iterator[str]:
     against = f"{best.contender.label}, the best network of one mixer"
     points, winners = found.in_points, figures.winners_in_words
     if found.interval is None:
-        yield f"Whether mixing pays is unknown: {winners} leads {against}, by {points} points with one seed, which shows no spread."
+        yield f"Whether mixing pays is unknown, since one seed shows no spread: {winners} against {against}: {points} points."
     elif found.sign > 0:
-        yield f"Mixing pays here: {winners} leads {against}, by {points} points."
+        yield f"Mixing pays here: {winners} leads {against} ({points} points)."
     elif found.sign < 0:
-        yield f"Mixing does not pay here: {winners} is behind {against}, by {points} points."
+        yield f"Mixing does not pay here: {winners} is behind {against} ({points} points)."
     else:
         yield f"Mixing shows no gain here: {winners} and {against} cannot be told apart ({points} points)."
 

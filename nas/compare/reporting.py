@@ -80,7 +80,8 @@ def report_comparison(
     console.print(table)
     console.print(f"{about['spread']}.", soft_wrap=True)
     for one in record.fixed_kinds:
-        console.print(f"{one.kind} fixed at {one.at}: loses {one.in_points} points", soft_wrap=True, highlight=False, markup=False)
+        lead = f"{one.kind} fixed at {one.at}: {figures.label} leads by {one.in_points} points"
+        console.print(lead, soft_wrap=True, highlight=False, markup=False)
     for conclusion in conclusions:
         console.print(conclusion, soft_wrap=True, highlight=False, markup=False)
     console.print(f"table, cost and checklist: {config.out / 'comparison.md'}", soft_wrap=True)
