@@ -95,7 +95,7 @@ def _reported(found: Evidence) -> Iterator[Answer]:
     yield "How hyperparameters were tuned, and at what cost", NO if changed else PARTLY, tuned
     parts = ", ".join(f"{name} {seconds:,.0f}" for name, seconds in found.seconds.items())
     yield "Time of the whole method", YES if found.seconds.get("trials") else PARTLY, f"{sum(found.seconds.values()):,.0f} s: {parts}"
-    yield "All details of the setup", YES, f"config.json in {found.run.name} and in {found.config.out.name}"
+    yield "All details of the setup", YES, "config.json of the search and of the comparison"
 
 
 def _seeds(found: Evidence) -> list[int]:
