@@ -198,3 +198,13 @@ def test_a_config_comes_back_from_a_file_and_from_another_process() -> None:
 
 def test_declaring_options_loads_nothing_heavy() -> None:
     assert not modules_loaded_by("import nas.cli.command_line") & {"torch", "optuna", "ray", "timm"}
+
+
+def test_what_trains_networks_alone_says_whether_they_may_be_compiled() -> None:
+    required = {RetrainConfig: {"architecture": "davit-t"}, SearchConfig: {"budget": "1GFLOPs"}, AuditConfig: {"run": "run"}}
+    for kind, subject in required.items():
+        assert kind(**subject).may_compile
+        assert not kind(**subject, compile="off").may_compile
+        assert "compile" in kind.may_change()
+    with pytest.raises(OptionError, match="compile: has no effect where nothing trains alone"):
+        SearchConfig(budget="1GFLOPs", halving_candidates=0, compile="off")

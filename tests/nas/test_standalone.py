@@ -17,6 +17,7 @@ from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun
 from space.files import load_space
+from supernet.training import compilation
 from supernet.training.checkpoint import save_checkpoint
 from supernet.training.distributed import own_device
 from supernet.training.loop import train_network
@@ -104,6 +105,23 @@ def test_a_training_resumes_from_its_checkpoint(conditions: Conditions, tmp_path
     assert steps == [1, 2, 3, 4, 5, 6]
     assert replace(parts, core_seconds=whole.core_seconds) == whole
     assert list(tmp_path.iterdir()) == [begun.file_of(training)]
+
+
+def test_a_training_is_compiled_where_the_conditions_allow_it_and_is_the_same_training(
+    conditions: Conditions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(compilation, "MIN_STEPS", {own_device().type: 2})
+    monkeypatch.setattr(compilation, "BACKEND", fail)
+    allowed = replace(conditions, folder=tmp_path)
+    forbidden = replace(allowed, may_compile=False)
+    (one,) = do(forbidden, Training(SMALL, 2, 30))
+    assert capsys.readouterr().err == ""
+    assert do(allowed, Training(SMALL, 2, 30)) == [one]
+    do(allowed, Training(SMALL, 2, 31))
+    assert "compile: torch.compile failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", "another training's"])
