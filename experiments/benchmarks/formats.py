@@ -72,7 +72,7 @@ def page(found: Found) -> str:
         "that ranges were measured on.",
         "",
         "A mixer's row is of a small network with that mixer alone. Published networks that were tried in several formats are whole; of",
-        f"the others, which only have more of the same blocks, each of a stage's blocks is there once. {NOT_TRIED}: not tried.",
+        f"the others, which only have more of the same blocks, each of a stage's blocks is there once, at 64 px. {NOT_TRIED}: not tried.",
         "",
         *markdown_table(("", *COLUMNS), [["sides of images", *map(sides, COLUMNS)], *rows]),
         "",
