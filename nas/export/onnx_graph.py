@@ -80,5 +80,7 @@ def run_of_file(file: Path) -> Callable[[Tensor], Tensor]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    # The arena keeps the memory of every size that was run, which is many GB for large maps.
+    options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])

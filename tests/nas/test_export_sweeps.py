@@ -152,7 +152,7 @@ def test_graphs_hold_random_architectures(name: str, seed: int, tmp_path: Path) 
 ])  # fmt: skip
 def test_published_networks_are_exported(name: str, network: str, tmp_path: Path) -> None:
     """One of each family whole. Of its other members, which only have more of the same blocks, each block once, as a graph."""
-    # Small images: attention between all tokens of the first maps of `container` takes 20 GB for five images of its own size.
+    # Small images: attention between all tokens of the first maps of `container` takes many GB for five images of its own size.
     architecture = load_architecture(network) if network in FAMILIES else shortened(network).replace(image_size=64)
     round_trip(format_named(name), with_metadata(build_network(architecture).eval()), tmp_path / "export")
 
