@@ -18,8 +18,6 @@ from nas.runs.records.search import read_finished_search
 from space.files import space_names
 
 YES, PARTLY, NO = "yes", "partly", "no"
-OF_RECIPE = ("epochs", "batch_size", "lr", "accumulate", "precision", "compile", "teacher", "teacher_weights", "distillation")
-"""Options that change a recipe."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def _compared(found: Evidence) -> Iterator[Answer]:
 
 
 def _reported(found: Evidence) -> Iterator[Answer]:
-    changed = [f"{name} {getattr(found.config, name)}" for name in OF_RECIPE if name in found.config.given]
+    changed = [f"{name} {value}" for name, value in found.config.changes.items()]
     tuned = f"changed: {', '.join(changed)}, and no record of how that was tuned" if changed else "the recipe is as it was written"
     yield "How hyperparameters were tuned, and at what cost", NO if changed else PARTLY, tuned
     parts = ", ".join(f"{name} {seconds:,.0f}" for name, seconds in found.seconds.items())

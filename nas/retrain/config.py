@@ -72,12 +72,19 @@ class RecipeChoice(Config):
         """The recipe's name or file; by default the task's."""
         return self.recipe or task.recipe
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is other than the recipe says, by field."""
+        from nas.retrain.recipe import Recipe
+
+        chosen = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name in Recipe.model_fields}
+        return {name: value for name, value in chosen.items() if value is not None}
+
     def load(self, task: Task) -> Recipe:
         """The recipe with the changes; UserError where there is none, or its fields contradict each other or the task."""
-        from nas.retrain.recipe import Recipe, load_recipe
+        from nas.retrain.recipe import load_recipe
 
-        changes = {each.name: getattr(self, each.name) for each in fields(RecipeChoice) if each.name in Recipe.model_fields}
-        recipe = load_recipe(self.recipe_name(task)).adapted(**changes)
+        recipe = load_recipe(self.recipe_name(task)).adapted(**self.changes)
         recipe.check_task(task)
         return recipe
 

@@ -91,6 +91,19 @@ def test_further_searches_take_part_with_their_winners_and_are_made_once(place: 
     assert "Ablation" in html
 
 
+@pytest.mark.parametrize(
+    ("given", "answer", "fact"),
+    [(("--compile", "off"), "partly", "the recipe is as it was written"), (("--quick",), "no", "changed: epochs 1, and")],
+)
+def test_the_checklist_tells_what_of_the_recipe_was_changed(place: Path, given: tuple[str, ...], answer: str, fact: str) -> None:
+    assert compare.main(options(place, *given)) == 0
+    record = read_comparison(place / "run")
+    assert record is not None
+    (tuned,) = (row for row in record.checklist if row.point.startswith("How hyperparameters were tuned"))
+    assert tuned.answer == answer
+    assert tuned.fact.startswith(fact)
+
+
 def test_other_searches_take_part_if_they_are_of_the_same_space_budget_and_data(place: Path, mistaken: Mistaken) -> None:
     again, other = place / "again", place / "other"
     given = ["--supernet", str(place / "run"), "--data", config_of_run(place / "run")["data"], "--trials", "2"]
