@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.compare.comparison import ContenderResult, EqualConditions
 from nas.compare.conclusions import Figures
+from nas.report.cost_columns import cost_cells, macs_unit
 from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord, FixedKindRecord
 from nas.runs.records.role import Role
 from nas.runs.records.tables import markdown_table, write_csv
@@ -16,17 +17,17 @@ from space.files import write_atomically
 def comparison_table(figures: Figures, metric: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells: what every network costs and reaches, and by how much the subject of the comparison leads."""
     subject, median = figures.subject, median_of_random(figures.rows)
+    unit = macs_unit(subject.contender.cost.macs)
     cells = []
     for row in figures.rows:
         label = f"{row.contender.label} (their median)" if row is median else row.contender.label
         if row.contender.architecture.fingerprint in figures.crippled:
             label += " (sees one pixel)"
         reached = f"{100 * row.mean:.1f}" if row.interval is None else row.interval.in_percent
-        cost = row.contender.cost
         by_seed = " ".join(f"{100 * value:.1f}" for value in row.by_seed)
         lead = "" if row is subject else row.lead_of(subject).in_points
-        cells.append([label, f"{cost.macs / 1e6:.3g}", f"{cost.params / 1e6:.2f}", reached, by_seed, lead])
-    return ["", "MFLOPs", "Mparams", f"test {metric}, %", "by seed", f"{subject.contender.label} leads by"], cells
+        cells.append([label, *cost_cells(row.contender.cost, unit), reached, by_seed, lead])
+    return ["", unit.name, "Mparams", f"test {metric}, %", "by seed", f"{subject.contender.label} leads by"], cells
 
 
 def median_of_random(rows: Sequence[ContenderResult]) -> ContenderResult | None:

@@ -72,9 +72,8 @@ def report_comparison(
     write_comparison(config.out, figures, record, about)
     write_comparison_record(config.out, record)
     headings, cells = comparison_table(figures, record.metric)
-    table = table_of(
-        headings, f"Test {record.metric}, retrained alike", [heading for heading in headings if heading not in ("MFLOPs", "Mparams")]
-    )
+    name, _, _, *figures_of_tests = headings
+    table = table_of(headings, f"Test {record.metric}, retrained alike", [name, *figures_of_tests])
     for row in cells:
         table.add_row(*row)
     console.print(table)

@@ -24,7 +24,6 @@ from nas.runs.records.role import Role
 from nas.search import __main__ as search
 from nas.search import search as search_call
 from proxies.cost import parse_budget
-from proxies.macs import cost_of
 from proxies.published import parents_within
 from space.architecture import Architecture
 from space.errors import SpaceError
@@ -133,7 +132,15 @@ def test_the_median_is_that_of_the_random_ones() -> None:
     _, table = comparison_table(figures(rows[0], rows), "accuracy")
     assert [row[0] for row in table if "median" in row[0]] == ["random 3 (their median)"]
     assert [row[-1] for row in table] == ["", "+80.0", "+70.0", "+40.0", "+60.0"]
-    assert table[0][1] == f"{cost_of(ARCHITECTURE).macs / 1e6:.3g}"
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "macs", "params"), [("uniformer-s-plus", "GFLOPs", "4.20", "24.0"), ("topformer-t", "MFLOPs", "120", "1.50")]
+)
+def test_costs_are_in_a_unit_that_fits(name: str, unit: str, macs: str, params: str) -> None:
+    one = ContenderResult(Contender("found", load_architecture(name)), (0.5,))
+    headings, (cells,) = comparison_table(figures(one, [one]), "accuracy")
+    assert (headings[1:3], cells[1:3]) == ([unit, "Mparams"], [macs, params])
 
 
 def test_networks_are_priced_as_the_search_priced_them_whatever_size_they_train_at(
