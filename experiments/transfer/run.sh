@@ -29,6 +29,6 @@ for seed in 0 1 2; do
   scratch+=("$out/from-scratch-$seed.yaml")
 done
 
-$python -m nas.compare "$out/weights-0" "$out/weights-1" "$out/weights-2" "${scratch[@]}" experiments/transfer/parents/*.yaml --from supernet --allow-scratch \
-  --test-data "$caltech_test" --homogeneous --random 4 --even-random 4 --seeds 3
+$python -m nas.compare "$out/weights-0" "$out/weights-1" "$out/weights-2" "${scratch[@]}" experiments/transfer/parents/*.yaml \
+  --from supernet --allow-scratch --test-data "$caltech_test" --homogeneous --random 4 --even-random 4 --seeds 3
 $python -m experiments.benchmarks.judges "$out/weights-0" --output "$out/judges.md"
