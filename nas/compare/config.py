@@ -19,11 +19,14 @@ OF_SEARCH = ("random", "even_random", "homogeneous", "search_seeds", "fix_kinds"
 
 
 def _run_in(value: Any) -> Path | None:
-    """The run's directory that a given architecture is instead; a folder may have the name of a published network."""
+    """The folder that was given in place of an architecture. One with the name of a published network counts if it is a run's."""
+    if not isinstance(value, str) or not Path(value).is_dir():
+        return None
     # Imported here: it loads PyTorch.
     from nas.runs.directory import CONFIG
+    from space.files import parent_names
 
-    return Path(value).resolve() if isinstance(value, str) and (Path(value) / CONFIG).is_file() else None
+    return Path(value).resolve() if (Path(value) / CONFIG).is_file() or value not in parent_names() else None
 
 
 def _default_out(config: CompareConfig) -> Path:
@@ -92,7 +95,7 @@ class CompareConfig(CompileOption, BackendOptions, InitialWeightsChoice, TargetC
     @property
     def run(self) -> Path | None:
         """The search's directory; none where an architecture is compared."""
-        return Path(self.subject).resolve() if isinstance(self.subject, str) and Path(self.subject).is_dir() else None
+        return _run_in(self.subject)
 
     @property
     def runs(self) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ MOST_TRIED = 1000
 
 
 def fixed_kinds(space: SearchSpace, results: Sequence[Result]) -> dict[str, Iterator[tuple[Narrowing, ...]]]:
-    """By kind of choice (`mixer`, `ffn`, `width`...) what fixes it, best first.
+    """For each kind of choice (`mixer`, `ffn`, `width`...), the restrictions of the space that leave it no choice, best first.
 
     An option is as good as the mean log-likelihood of the trials that hold it, a trial counted once for each slot that does. That costs no
     evaluation. It depends on what else the sampler chose in these trials, so another option may be the best one: a search with each would

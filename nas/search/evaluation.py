@@ -17,6 +17,7 @@ from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluato
 from nas.evaluators.supernet import load_evaluator
 from nas.execution.loop import Deadline, run_jobs
 from nas.execution.workers import open_workers
+from nas.report.cost_columns import amount, macs_unit
 from nas.runs.storage_url import StorageError
 from nas.samplers.observed_trials import SourceTrials
 from nas.search.config import SearchConfig
@@ -28,7 +29,7 @@ from nas.study.objectives import objectives_of
 from nas.study.record import Result
 from nas.train.supernet_run import SupernetRun
 from proxies.band.architecture_band import ArchitectureBand
-from proxies.cost import Budget, rounded_amount
+from proxies.cost import Budget
 from proxies.published import Parent
 
 
@@ -126,4 +127,7 @@ def _supernet_evaluator(run: SupernetRun, race_for: int | None, corrections: Map
 
 
 def _in_words(best: Result | None) -> str:
-    return "" if best is None else f"best {best.score.in_words} at {rounded_amount(best.cost.macs, 'macs')}"
+    if best is None:
+        return ""
+    unit = macs_unit(best.cost.macs)
+    return f"best {best.score.in_words} at {amount(best.cost.macs / unit.macs)} {unit.name}"

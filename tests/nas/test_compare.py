@@ -227,6 +227,19 @@ def test_an_architecture_is_compared_with_the_published_networks_within_its_budg
     }
 
 
+def test_a_folder_with_a_published_networks_name_is_no_search(
+    searched: Path, mistaken: Mistaken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched)
+    for name in ("topformer-t", "other"):
+        (searched / name).mkdir()
+    arguments = ["--data", str(searched / "images"), "--recipe", str(searched / "recipe.yaml"), "--dry-run"]
+    assert compare.main(["topformer-t", *arguments]) == 0
+    assert "topformer-t" in capsys.readouterr().out
+    assert "other: got no run's directory" in mistaken(compare.main, ["other", "--recipe", str(searched / "recipe.yaml")])
+    assert "other: got no run's directory" in mistaken(compare.main, options(searched, "other"))
+
+
 def test_in_python_found_values_are_compared_and_rows_come_back(searched: Path) -> None:
     found = search_call(
         BUDGET, data=str(searched / "images"), space=str(searched / "tiny.yaml"), floor=0.5, trials=2, steps=3, batch_size=8, keep=2,
