@@ -11,4 +11,4 @@ for seed in 0 1 2; do
     --out "$out/seed-$seed"
 done
 $python -m nas.compare "$out/seed-0" "$out/seed-1" "$out/seed-2" --test-data "$test_data" --homogeneous --fix-kinds --random 8 \
-  --even-random 8 --epochs 10 --seeds 3
+  --even-random 4 --epochs 10 --seeds 3 --precision bf16
