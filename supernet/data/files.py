@@ -15,8 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import UnidentifiedImageError
 
-from supernet.data.image_set import EncodedImages, spread
+from supernet.data.image_set import spread
 from supernet.data.pixels import opened, suffixes
+from supernet.data.readers import EncodedImages
 from supernet.data.unreadable import DataError
 
 HIDDEN = frozenset(

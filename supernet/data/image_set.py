@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,7 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from space.errors import one_line
 from space.limits import MIN_IMAGE_SIZE
 from supernet.data.own_dataset import identity_of
-from supernet.data.pixels import as_rgb, opened
+from supernet.data.pixels import as_rgb
+from supernet.data.readers import EncodedImages, Reader
 from supernet.data.target_options import AS_FOUND, TargetOptions
 from supernet.data.unreadable import DataError, Unreadable, UnreadableImage, listed, printable
 
@@ -24,49 +23,12 @@ CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
 MAX_DEFAULT_SIZE = 224
 FEW_IMAGES = 100
 """To judge on: with less, an accuracy of 50 % is not known to within 10 points."""
-NOT_MIRRORED = ("mnist", "svhn", "digits")
-"""Words in the names of sets of letters or numbers, which change their meaning when they are mirrored."""
 SMALL_PIXELS = 64 * 64
 CACHE_BYTES = 256 * 2**20
 MAX_BYTES = 4 * 2**30
 """The largest set that is read into memory."""
 MAX_SIZED, MAX_INSPECTED, MAX_INSPECTED_PIXELS = 32, 512, 16 * 2**20
 """Images that the default size is made of; images inspected when a set is opened, and pixels decoded for that."""
-
-
-class Reader(Protocol):
-    """Images by number, of any mode. An exception means that this one image is damaged, unless it is a DataError or the system's."""
-
-    def image(self, row: int) -> Image.Image: ...
-
-    def where(self, row: int) -> str:
-        """The image's name in messages, such as its file."""
-
-
-class EncodedImages:
-    """A reader of encoded images: of files, of members of a tar, of cells of a table."""
-
-    broken: Collection[int] = ()
-    """Rows that are known to be unreadable."""
-
-    def open(self, row: int) -> BinaryIO:
-        raise NotImplementedError
-
-    def where(self, row: int) -> str:
-        raise NotImplementedError
-
-    def image(self, row: int, least_side: int | None = None) -> Image.Image:
-        """Decode an image: a JPEG at an eighth, a quarter or half of its size where its shorter side keeps `least_side` pixels."""
-        with self.open(row) as file, opened(file) as image:
-            if least_side is not None and min(image.size) > least_side:
-                image.draft(None, tuple(-(-side * least_side // min(image.size)) for side in image.size))  # type: ignore[arg-type]
-            image.load()
-            return image
-
-    def size(self, row: int) -> tuple[int, int]:
-        """Width and height in pixels, by the header alone."""
-        with self.open(row) as file, opened(file) as image:
-            return image.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,52 +209,6 @@ class ImageSet:
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
                 raise DataError(f"{where}: the image cannot be read ({reason})") from None
             raise UnreadableImage(where, reason) from None
-
-
-def labelled_set(
-    source: str,
-    labels: Sequence[str | int] | np.ndarray,
-    reader: Reader,
-    names: Sequence[str] | None = None,
-    remarks: Sequence[str] = (),
-    rows: np.ndarray | None = None,
-) -> ImageSet:
-    """A set of images with one class each. Its classes are those that occur among the labels.
-
-    Args:
-        labels: names or numbers of classes.
-        names: of the numbered classes; by default the labels are the names, in natural order: 2 before 10.
-        rows: of the images in the reader; by default all of them in turn.
-    """
-    if names is None:
-        # macOS and Linux spell accents in two ways.
-        found = [_printable_class(unicodedata.normalize("NFC", str(label))) for label in labels]
-        names = sorted(set(found), key=natural_order)
-        number = {name: label for label, name in enumerate(names)}
-        labels = [number[name] for name in found]
-        by_case: dict[str, list[str]] = {}
-        for name in names:
-            by_case.setdefault(name.casefold(), []).append(name)
-        alike = [" and ".join(map(repr, group)) for group in by_case.values() if len(group) > 1]
-        remarks = [*remarks, *([f"classes that differ in capitals alone: {listed(alike)}"] if alike else ())]
-    numbers = np.asarray(labels)
-    if len(numbers) and (numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= len(names)):
-        raise DataError(f"{source}: got labels such as {labels[0]!r:.40}, expected names or whole numbers from 0 to {len(names) - 1}")
-    present, numbers = np.unique(numbers, return_inverse=True)
-    rows = np.arange(len(labels)) if rows is None else rows
-    class_names = tuple(str(names[label]) for label in present)
-    mirror = not any(word in source.rpartition("/")[2].lower() for word in NOT_MIRRORED)
-    return ImageSet(source, class_names, numbers.astype(np.int64), rows, reader, mirror, remarks=tuple(remarks))
-
-
-def natural_order(text: str) -> tuple[list[int | str], str]:
-    """A key that sorts numbers in names by their value, and letters whatever their case."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text.lower())], text
-
-
-def _printable_class(name: str) -> str:
-    """A class's name with escapes for bytes that are no UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def spread(total: int, limit: int) -> np.ndarray:

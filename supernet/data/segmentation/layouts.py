@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from supernet.data.files import File, Listing
-from supernet.data.image_set import natural_order
+from supernet.data.labelled_set import natural_order
 from supernet.data.segmentation.masks import ClassTable
 from supernet.data.sources.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
 from supernet.data.target_options import VOID

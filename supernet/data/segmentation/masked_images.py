@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from space.limits import MIN_IMAGE_SIZE
-from supernet.data.image_set import SEGMENTATION, ImageSet, Reader, spread
+from supernet.data.image_set import SEGMENTATION, ImageSet, spread
 from supernet.data.own_dataset import identity_of
+from supernet.data.readers import Reader
 from supernet.data.segmentation.masks import ClassTable, MaskReader
 from supernet.data.target_options import VOID
 from supernet.data.unreadable import DataError, listed, printable

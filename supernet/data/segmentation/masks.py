@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from space.errors import one_line
-from supernet.data.image_set import EncodedImages
 from supernet.data.own_dataset import OwnImages
 from supernet.data.pixels import opened
+from supernet.data.readers import EncodedImages
 from supernet.data.target_options import VOID, TargetOptions
 from supernet.data.unreadable import DataError, printable
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from supernet.data.files import Files, Listing
-from supernet.data.image_set import Reader
+from supernet.data.readers import Reader
 from supernet.data.segmentation.class_names import CONVENTIONAL, ClassNames, parse_class_names
 from supernet.data.segmentation.layouts import pairs_in
 from supernet.data.segmentation.masked_images import MaskedImages, masked_images

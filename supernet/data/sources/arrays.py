@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from space.errors import one_line
-from supernet.data.image_set import MAX_BYTES, ImageSet, labelled_set
+from supernet.data.image_set import MAX_BYTES, ImageSet
+from supernet.data.labelled_set import labelled_set
 from supernet.data.own_dataset import as_image
 from supernet.data.sources.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed

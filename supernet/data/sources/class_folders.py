@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from supernet.data.files import File, Files, Listing
-from supernet.data.image_set import ImageSet, labelled_set, natural_order
+from supernet.data.image_set import ImageSet
+from supernet.data.labelled_set import labelled_set, natural_order
 from supernet.data.sources.parts import ALL, TEST, TEST_NAMES, TRAIN, TRAIN_NAMES
 from supernet.data.unreadable import DataError, listed, printable
 

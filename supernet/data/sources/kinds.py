@@ -14,7 +14,8 @@ import torch
 from space.errors import one_line
 from supernet.data.embedded import EMBEDDED
 from supernet.data.files import Listing, is_packed, list_folder, list_tars
-from supernet.data.image_set import SEGMENTATION, ImageSet, labelled_set
+from supernet.data.image_set import SEGMENTATION, ImageSet
+from supernet.data.labelled_set import labelled_set
 from supernet.data.own_dataset import Dataset, OwnImages
 from supernet.data.segmentation import scenes
 from supernet.data.segmentation.class_names import ClassNames

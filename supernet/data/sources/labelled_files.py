@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from supernet.data.files import File, Files, Listing
-from supernet.data.image_set import ImageSet, labelled_set
+from supernet.data.image_set import ImageSet
+from supernet.data.labelled_set import labelled_set
 from supernet.data.sources.parts import rows_in_part
 from supernet.data.unreadable import DataError, listed
 

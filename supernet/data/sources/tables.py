@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from space.errors import one_line
-from supernet.data.image_set import CLASSIFICATION, MAX_BYTES, EncodedImages, ImageSet, labelled_set
+from supernet.data.image_set import CLASSIFICATION, MAX_BYTES, ImageSet
+from supernet.data.labelled_set import labelled_set
+from supernet.data.readers import EncodedImages
 from supernet.data.segmentation.masks import EncodedMasks
 from supernet.data.segmentation.opening import images_with_masks
 from supernet.data.sources.labelled_files import LABEL_COLUMNS
