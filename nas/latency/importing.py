@@ -13,8 +13,8 @@ from nas.latency.verification import print_verification
 from proxies.band.space_cost import SpaceParts, key_of
 from proxies.latency import LatencyError, LatencyTable, table_path, write_table
 from proxies.latency.fingerprint import name_on_any_data, subject_of
+from proxies.latency.record import MIN_NETWORKS, NetworkRecord, Record
 from proxies.latency.reference_clock import ReferenceClock
-from proxies.latency.table import MIN_NETWORKS, NetworkRecord, Record
 from proxies.target import Target, parse_target
 from space.files import load_space
 from space.search_space import SearchSpace

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import platformdirs
-from pydantic import Field, ValidationError
 
 from proxies.band.additive_cost import AdditiveCost, Term
 from proxies.band.space_cost import SpaceParts, key_of
@@ -21,103 +16,21 @@ from proxies.cost import latency_on
 from proxies.latency.backends import BackendError, backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
-from proxies.latency.kit_graphs import KitGraphs
-from proxies.latency.measure import SHORT, Effort, OnProgress, label_of, measure_architectures, measure_rounds
-from proxies.latency.reference_clock import BUSY, Measured, Nanoseconds, ReferenceClock, Repeats
+from proxies.latency.measure import SHORT, Effort, OnProgress, measure_architectures
+from proxies.latency.record import Fitted, NetworkRecord, Record
+from proxies.latency.reference_clock import BUSY, Measured
+from proxies.latency.unfinished import NUM_NETWORKS, DrawNetwork, LatencyError, measured_record, unfinished_path
 from proxies.target import DEVICES, Target
 from space.architecture import Architecture
-from space.errors import SpaceError, UserError
+from space.errors import SpaceError
 from space.files import load_value, write_atomically
-from space.registry import Value
 from space.search_space import SearchSpace
 
 SCHEMA = "latency-table/1"
 EFFORT = Effort()
-NUM_NETWORKS = {"eager": 20, "ort": 20, "ort-int8": 20, "compile": 8}
-"""Whole networks that the sums are fitted to. To compile one takes a minute or more."""
 SECONDS_TO_PREPARE = {"eager": (0.02, 0.5), "ort": (0.15, 3.0), "ort-int8": (0.4, 8.0), "compile": (5.0, 60.0)}
 """For a part and for a network, roughly."""
 CONFIDENCE = 0.95
-MIN_NETWORKS = 4
-"""Networks that a fit needs."""
-MAX_PARTS = 100_000
-"""Equal ones in a network."""
-
-DrawNetwork = Callable[[random.Random], Architecture]
-
-
-class LatencyError(UserError, ValueError):
-    """A latency table that does not belong to this device or this space."""
-
-
-class NetworkRecord(Value):
-    """A whole network as it was measured; `parts` are their numbers by key."""
-
-    parts: dict[str, Annotated[int, Field(ge=1, le=MAX_PARTS)]]
-    nanoseconds: Nanoseconds
-    spread: Annotated[float, Field(ge=0)]
-
-
-class Fitted(Value):
-    """What was fitted to measurements: the coefficients of `proxies.latency.fit`, and the margin.
-
-    The last digits of a fit depend on the machine that computes it. Hosts that must predict the same numbers share these.
-    """
-
-    constant: Annotated[float, Field(ge=0, le=1e15)]
-    scale: Annotated[float, Field(ge=0, le=1e6)]
-    step: Annotated[float, Field(ge=0, le=1e15)]
-    margin: Annotated[float, Field(gt=0, le=1e6)]
-
-
-class Record(Value):
-    """What was measured, as a file holds it.
-
-    Args:
-        fingerprint: of the device, the libraries, the target and the space, see `fingerprint_of`.
-        parts: nanoseconds by part.
-        networks: whole networks that the sums are fitted to.
-        failures: why other networks, drawn for the same purpose, could not run on the target.
-        reference: what all latencies are scaled by.
-        drift: by how much the machine's speed changed meanwhile, relative.
-        fitted: what all hosts predict with; by default each host fits by itself.
-        num_classes, in_chans, graphs: of the measured networks, in an imported table.
-    """
-
-    fingerprint: dict[str, str]
-    reference: ReferenceClock
-    drift: Annotated[float, Field(ge=0)]
-    parts: dict[str, Nanoseconds]
-    networks: Annotated[tuple[NetworkRecord, ...], Field(min_length=MIN_NETWORKS, strict=False)]
-    failures: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    fitted: Fitted | None = None
-    num_classes: Annotated[int, Field(ge=1)] | None = None
-    in_chans: Annotated[int, Field(ge=1)] | None = None
-    graphs: KitGraphs | None = None
-
-
-class Unfinished(Value):
-    """A table that is being measured, as a file beside its own holds it.
-
-    Args:
-        fingerprint: as of a record.
-        architectures: the whole networks that the sums will be fitted to.
-        rounds: how many have been measured.
-        repeats: of parts, by key, and of networks, by `label_of`.
-    """
-
-    fingerprint: dict[str, str]
-    architectures: tuple[Architecture, ...]
-    rounds: Annotated[int, Field(ge=1)]
-    repeats: Repeats
-
-    def is_of(self, parts: SpaceParts, target: Target) -> bool:
-        """Whether it is the table of a space on a target of this machine."""
-        labels = {label_of(number) for number in range(NUM_NETWORKS[target.backend])}
-        keys = {key_of(part) for architecture in self.architectures for part in architecture.parts}
-        is_whole = self.repeats.runs.keys() == parts.parts.keys() | labels and all(self.repeats.runs.values())
-        is_ours = len(self.architectures) == len(labels) and keys <= parts.parts.keys()
-        return is_whole and is_ours and self.fingerprint == fingerprint_of(parts.space, target)
 
 
 class LatencyTable:
@@ -227,7 +140,7 @@ def open_table(
     # A folder that cannot be written to is an error here, before anything slow.
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished_path(path)
-    record = _measured_record(parts, target, draw or space.sample, seed, on_progress, effort, unfinished)
+    record = measured_record(parts, target, draw or space.sample, seed, on_progress, effort, unfinished)
     table = LatencyTable(space, target, parts, record)
     write_table(table, path)
     unfinished.unlink(missing_ok=True)
@@ -281,62 +194,12 @@ def estimate_seconds(space: SearchSpace, target: Target, place: Path | None = No
     return len(SpaceParts(space).parts) * part + NUM_NETWORKS[target.backend] * network + EFFORT.seconds
 
 
-def unfinished_path(path: Path) -> Path:
-    """The file of an unfinished table."""
-    return path.with_name(f"{path.stem}.unfinished.json")
-
-
 def _not_imported(space: SearchSpace, target: Target, path: Path) -> str:
     """That there are no latencies of a named device, what there is instead, and what to do."""
     others = sorted({file.name.split(f"-{target}-")[0] for file in path.parent.glob(f"*-{target}-*.json")})
     there = f" but of {', '.join(others)}" if others else ""
     known = f"{' or '.join(DEVICES)}, or latencies imported before: python -m nas.latency import FILE --name {target}"
     return f"{target}: got no latencies of the space {space.name} on a device of this name{there}, expected {known}"
-
-
-def _measured_record(
-    parts: SpaceParts, target: Target, draw: DrawNetwork, seed: int, on_progress: OnProgress, effort: Effort, unfinished: Path
-) -> Record:
-    earlier = _read_unfinished(unfinished, parts, target)
-    rng = random.Random(seed)
-    architectures = earlier.architectures if earlier else tuple(draw(rng) for _ in range(NUM_NETWORKS[target.backend]))
-    fingerprint = fingerprint_of(parts.space, target)
-
-    def save(rounds: int, repeats: Repeats) -> None:
-        now = Unfinished(fingerprint=fingerprint, architectures=architectures, rounds=rounds, repeats=repeats)
-        # A loss of power costs some minutes of measuring at most.
-        write_atomically(unfinished, now.model_dump_json(), durable=False)
-
-    # Not the order of the rounds that have been measured.
-    order = random.Random(f"{seed} after {earlier.rounds if earlier else 0} rounds")
-    session = measure_rounds(
-        parts.parts, parts.walks, architectures, target, effort, order, on_progress=on_progress,
-        earlier=(earlier.rounds, earlier.repeats) if earlier else None, save=save,
-    )  # fmt: skip
-    networks = [
-        NetworkRecord(parts=dict(Counter(map(key_of, architecture.parts))), nanoseconds=whole.nanoseconds, spread=whole.spread)
-        for architecture, whole in zip(architectures, session.networks, strict=True)
-        if isinstance(whole, Measured)
-    ]
-    failures = tuple(str(whole) for whole in session.networks if isinstance(whole, BackendError))
-    if len(networks) < MIN_NETWORKS:
-        raise LatencyError(f"{failures[0]}; got {len(networks)} networks that run, expected at least {MIN_NETWORKS}")
-    return Record(
-        fingerprint=fingerprint,
-        parts={key: part.nanoseconds for key, part in session.parts.items()},
-        networks=tuple(networks),
-        failures=failures,
-        reference=session.reference,
-        drift=session.drift,
-    )
-
-
-def _read_unfinished(path: Path, parts: SpaceParts, target: Target) -> Unfinished | None:
-    """An unfinished table; None where there is none for this machine, or the file is damaged."""
-    with suppress(FileNotFoundError, ValidationError):
-        found = Unfinished.model_validate_json(path.read_bytes(), strict=False)
-        return found if found.is_of(parts, target) else None
-    return None
 
 
 def _sample(network: NetworkRecord, beyond: dict[str, int]) -> Sample:

@@ -287,7 +287,7 @@ def test_a_winner_keeps_its_latency_budget_measured(
 ) -> None:
     # Another test holds how well latencies are predicted.
     monkeypatch.setattr(Effort, "rounds", lambda *_: 3)
-    monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 5)
     tables = ["--latency-tables", str(folder / "tables")]
     assert search.main(command(folder, "--budget", "3MFLOPs 200ms@cpu:1t:bs1", *tables)) == 0
     (target,) = parse_budget("200ms@cpu").targets.values()

@@ -68,7 +68,7 @@ def test_a_supernet_of_the_whole_space_serves_any_later_budget(folder: Path) -> 
 
 def test_latencies_are_measured_once(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Effort, "rounds", lambda *_: 3)
-    monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 5)
     how = ("--budget", f"{BUDGET} 200ms@cpu:1t:bs1", "--floor", "0.5", "--scope", "band", "--latency-tables", str(folder / "tables"))
     assert train.main(options(folder, *how)) == 0
     assert capsys.readouterr().out.count("predictions err by") == 1

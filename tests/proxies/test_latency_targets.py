@@ -27,7 +27,7 @@ from proxies.latency import (
 )
 from proxies.latency.backends import Backend, CudaClock, Run, backend_of
 from proxies.latency.measure import Effort
-from proxies.latency.table import LatencyError, Unfinished, unfinished_path
+from proxies.latency.unfinished import LatencyError, Unfinished, unfinished_path
 from proxies.target import Target, TargetError, parse_target
 from space.architecture import Architecture
 from space.network import build_network
@@ -73,10 +73,10 @@ from pathlib import Path
 from nas.cli.command import exit_code_of
 from proxies.latency import measure, open_table, table
 from proxies.latency.measure import Effort
-from proxies.latency.table import Unfinished, unfinished_path
+from proxies.latency.unfinished import Unfinished, unfinished_path
 from tests.proxies.test_latency_targets import SPACE, TARGET
 measure.SECONDS_UNSAVED = 0.0
-table.NUM_NETWORKS = {{"eager": 5}}
+table.NUM_NETWORKS["eager"] = 5
 effort = Effort(seconds=0, least_rounds={NUM_ROUNDS})
 sys.exit(exit_code_of(lambda: open_table(SPACE, TARGET, Path(sys.argv[1]), effort=effort)))
 """
@@ -107,7 +107,7 @@ def remaining_rounds(folder: Path) -> int:
 
 @pytest.fixture
 def _few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "NUM_NETWORKS", {"eager": 5})
+    monkeypatch.setitem(table.NUM_NETWORKS, "eager", 5)
 
 
 @pytest.mark.usefixtures("_few_networks")
