@@ -41,8 +41,10 @@ DOCUMENTED_STORAGE = "postgresql://me@host/studies"
 IN_SPACE = f"--space tiny.yaml --budget {BUDGET} --floor 0.5"
 TRIALS = f"{IN_SPACE} --trials 3 --halving-candidates 0"
 SUPERNET = "--steps 2 --batch-size 8"
+WARM_START = "--warm-start runs/mine/best.yaml=runs/mine/best.safetensors"
 EPOCH = "--epochs 1 --batch-size 16"
 SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/mine"
+SEARCH_TUNED = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --warm-start davit-t uniformer-s-plus --out runs/mine"
 SEARCH_LOGGED = SEARCH_MINE.replace("runs/mine", "runs/logged")
 RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
 TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetensors"
@@ -80,8 +82,10 @@ SMALL = {
     "make test": Small("tests/test_citation.py", is_long=True),
     f"{PYTHON}draw runs/hybrid-224-4.5GFLOPs-scattered-digits/best.yaml -o best.svg": Small(),
     f"{PYTHON}search --budget 4.5GFLOPs --dry-run": Small(TRIALS),
-    f"{SEARCH_MINE} --dry-run": Small(f"{TRIALS} --out runs/new"),
     SEARCH_MINE: Small(f"{TRIALS} {SUPERNET} --workers 1"),
+    f"{SEARCH_TUNED} --dry-run": Small(f"{TRIALS} {WARM_START} --out runs/new"),
+    SEARCH_TUNED: Small(f"{TRIALS} {SUPERNET} --workers 1 {WARM_START} --out runs/tuned-search"),
+    f"{RETRAIN_MINE} --from supernet": Small(f"{EPOCH} --out runs/tuned-best"),
     RETRAIN_MINE: Small(EPOCH),
     f"{EXPORT} --format onnx": Small(is_long=True),
     f"{PYTHON}export runs/retrain-best --format onnx --int8 --output exported/int8": Small(is_long=True, after=RETRAIN_MINE),
@@ -111,7 +115,7 @@ SMALL = {
         f"--space tiny.yaml --budgets 2.5,3MFLOPs --floor 0.5 --trials 2 --halving-candidates 0 {SUPERNET} --workers 1"
     ),
     f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --warm-start uniformer-s-plus davit-t --out runs/from-weights": Small(
-        f"{TRIALS} {SUPERNET} --workers 1 --warm-start runs/mine/best.yaml=runs/mine/best.safetensors"
+        f"{TRIALS} {SUPERNET} --workers 1 {WARM_START}"
     ),
     f"{PYTHON}train --data path/to/train --warm-start {TUNED} --teacher --out runs/taught-supernet": Small(f"--space tiny.yaml {SUPERNET}"),
     f"{RETRAIN_MINE} --from supernet --out runs/tuned": Small(EPOCH),
