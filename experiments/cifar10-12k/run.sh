@@ -7,7 +7,7 @@ set -euo pipefail
 budget=$1 data=$2 test_data=$3 out=${4:-runs/cifar10-$1}
 python=${PYTHON:-.venv/bin/python}
 for seed in 0 1 2; do
-  $python -m nas.search --space hybrid-32 --budget "$budget" --data "$data" --steps 1200 --halving-candidates 0 --seed "$seed" \
+  $python -m nas.search --space hybrid-32 --budget "$budget" --data "$data" --steps 1200 --trials 120 --halving-candidates 0 --seed "$seed" \
     --out "$out/seed-$seed"
 done
 $python -m nas.compare "$out/seed-0" "$out/seed-1" "$out/seed-2" --test-data "$test_data" --homogeneous --fix-kinds --random 8 \

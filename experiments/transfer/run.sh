@@ -21,7 +21,7 @@ for network in "${networks[@]}"; do
   weights+=("$out/parents/$network/architecture.yaml=$out/parents/$network/weights.safetensors")
 done
 
-search=("$python" -m nas.search --space hybrid-32 --budget "$budget" --data "$caltech" --image-size 32 --steps 600 --halving-candidates 0)
+search=("$python" -m nas.search --space hybrid-32 --budget "$budget" --data "$caltech" --image-size 32 --steps 600 --trials 120 --halving-candidates 0)
 scratch=()
 for seed in 0 1 2; do
   "${search[@]}" --seed "$seed" --out "$out/weights-$seed" --warm-start "${weights[@]}"
@@ -32,4 +32,13 @@ done
 
 $python -m nas.compare "$out/weights-0" "$out/weights-1" "$out/weights-2" "${scratch[@]}" experiments/transfer/parents/*.yaml \
   --from supernet --allow-scratch --test-data "$caltech_test" --homogeneous --random 4 --even-random 4 --seeds 3 --precision bf16
+
+# The three networks once more. They see as many images in fine-tuning alone as members of the space do there and in 600 steps of 32 of a supernet.
+for network in "${networks[@]}"; do
+  for seed in 0 1 2; do
+    $python -m nas.retrain "experiments/transfer/parents/$network.yaml" --data "$caltech" --test-data "$caltech_test" --image-size 32 \
+      --from "$out/parents/$network/architecture.yaml=$out/parents/$network/weights.safetensors" --epochs 16 --precision bf16 \
+      --seed "$seed" --out "$out/longer/$network-$seed"
+  done
+done
 $python -m experiments.benchmarks.judges "$out/weights-0" --output "$out/judges.md"

@@ -35,7 +35,7 @@ class AgingEvolutionSampler(InBandSampler):
 
     def propose(self, trials: ObservedTrials) -> Candidates:
         if len(trials.members) < self.population:
-            return self.random_candidate(trials)
+            return self.first_candidate(trials)
         rng = trials.rng
         young = range(len(trials.members) - self.population, len(trials.members))
         generator = np.random.default_rng(rng.getrandbits(64))

@@ -99,7 +99,7 @@ class SurrogateSampler(InBandSampler):
 
     def propose(self, trials: ObservedTrials) -> Candidates:
         if len(trials.members) < self.n_startup_trials:
-            return self.random_candidate(trials)
+            return self.first_candidate(trials)
         restart = trials.index - trials.index % RESTART_EVERY
         if restart == trials.index or len((earlier := trials.earlier(restart)).members) < self.n_startup_trials:
             candidates = self._from_scratch(trials).candidates

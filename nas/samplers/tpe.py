@@ -39,7 +39,7 @@ class InBandTPESampler(InBandSampler):
     def propose(self, trials: ObservedTrials) -> Candidates:
         rng = trials.rng
         if len(trials.members) < self.n_startup_trials:
-            return self.random_candidate(trials)
+            return self.first_candidate(trials)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             tpe = _TPESampler(self._distributions, rng.getrandbits(32))

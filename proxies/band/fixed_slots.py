@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxies.band.additive_cost import AdditiveCost, CategoricalOption, CategoricalSpace, Condition, Term
-from proxies.band.architecture_band import ArchitectureBand
+from proxies.band.additive_cost import AdditiveCost, CategoricalOption, CategoricalSpace, Condition, Row, Term
 from proxies.band.band import Band
 from proxies.cost import BudgetError
-from space.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class FixedSpace:
         return costs
 
 
-def draw_with(band: ArchitectureBand, fixed: Mapping[str, CategoricalOption], rng: random.Random) -> Architecture | None:
+def sample_with(band: Band, fixed: Mapping[str, CategoricalOption], rng: random.Random) -> Row | None:
     """Draw among the members of a band that hold given options by slot, as `Band.sample` does; None where there is none.
 
     What a slot holds that is inactive in a member does not matter.
@@ -60,4 +58,4 @@ def draw_with(band: ArchitectureBand, fixed: Mapping[str, CategoricalOption], rn
         row = part.sample(rng)
     except BudgetError:
         return None
-    return band.architecture(band.rows.row(part.rows.parameters(row)))
+    return band.rows.row(part.rows.parameters(row))
