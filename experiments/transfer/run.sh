@@ -31,13 +31,13 @@ for seed in 0 1 2; do
 done
 
 $python -m nas.compare "$out/weights-0" "$out/weights-1" "$out/weights-2" "${scratch[@]}" experiments/transfer/parents/*.yaml \
-  --from supernet --allow-scratch --test-data "$caltech_test" --homogeneous --random 4 --even-random 4 --seeds 3 --precision bf16
+  --from supernet --allow-scratch --epochs 16 --precision bf16 --test-data "$caltech_test" --homogeneous --random 4 --even-random 4 --seeds 3
 
 # The three networks once more. They see as many images in fine-tuning alone as members of the space do there and in 600 steps of 32 of a supernet.
 for network in "${networks[@]}"; do
   for seed in 0 1 2; do
     $python -m nas.retrain "experiments/transfer/parents/$network.yaml" --data "$caltech" --test-data "$caltech_test" --image-size 32 \
-      --from "$out/parents/$network/architecture.yaml=$out/parents/$network/weights.safetensors" --epochs 16 --precision bf16 \
+      --from "$out/parents/$network/architecture.yaml=$out/parents/$network/weights.safetensors" --epochs 27 --precision bf16 \
       --seed "$seed" --out "$out/longer/$network-$seed"
   done
 done
