@@ -17,7 +17,7 @@ class AgingEvolutionSampler(InBandSampler):
     """Varies the winners of tournaments among the youngest trials. The oldest trials leave the population, whatever their scores.
 
     Args:
-        population: number of the youngest trials that may become parents. As many random draws come first.
+        population: number of the youngest trials that may become parents. As many random draws with even operators come first.
         tournament: trials drawn from these; the best of them becomes a parent.
         crossover: share of children with two parents; the others are mutations of one.
         max_edits: slots that a mutation changes at most.

@@ -78,7 +78,7 @@ class SurrogateSampler(InBandSampler):
 
     Args:
         n_startup_trials: completed trials before the first model, but no more than the space has slots; until then members are drawn at
-            random.
+            random, with even operators.
         max_beta: greatest weight of the posterior standard deviation; more explores more.
         generations: of a search from scratch for the maximum of the acquisition function.
         num_offspring: members made in each generation; some turn out to lie outside the band.

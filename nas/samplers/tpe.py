@@ -25,7 +25,7 @@ class InBandTPESampler(InBandSampler):
     Optuna's sampler sees a copy of the study with the trials that the proposal may know.
 
     Args:
-        n_startup_trials: completed trials before the first model; until then members are drawn at random.
+        n_startup_trials: completed trials before the first model; until then members are drawn at random, with even operators.
     """
 
     def __init__(
