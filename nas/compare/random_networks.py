@@ -1,21 +1,26 @@
 """Two random baselines of a search: members of its band as the band draws them, and members with even mixers and feed-forward networks.
 
-In a tight band the first are nearly all of the cheapest operators; see `proxies.band.even_operators`.
+The band draws a shape evenly, then a member of that shape. In a tight band most shapes have room for cheap operators alone, so nearly all
+such networks hold the cheapest ones. The second baseline turns this around: it draws the operators evenly, then a member that has them.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 
 from nas.compare.comparison import Contender
 from nas.runs.directory import RunError
 from nas.runs.records.role import Role
 from proxies.band.architecture_band import ArchitectureBand
-from proxies.band.even_operators import try_evenly
+from proxies.band.fixed_slots import draw_with
 from space.architecture import Architecture
+from space.search_space import Option
 
 MAX_DRAWS = 1000
+OPERATORS = (".mixer", ".ffn")
+"""The slots that are drawn evenly."""
 
 
 def drawn_from_band(band: ArchitectureBand, count: int, seed: int, known: Collection[str] = ()) -> list[Contender]:
@@ -37,8 +42,21 @@ def drawn_evenly(band: ArchitectureBand, count: int, seed: int, known: Collectio
         known: fingerprints of others that take part.
     """
     rng = random.Random(f"{seed} even comparison")
-    rows = (try_evenly(band, rng) for _ in range(MAX_DRAWS))
-    return _first((band.architecture(row) for row in rows if row is not None), "even random", Role.EVEN_RANDOM, count, known, band)
+    draws = (_even_draw(band, rng) for _ in range(MAX_DRAWS))
+    return _first((one for one in draws if one is not None), "even random", Role.EVEN_RANDOM, count, known, band)
+
+
+def _even_draw(band: ArchitectureBand, rng: random.Random) -> Architecture | None:
+    operators = {name: _evenly(options, rng) for name, options in band.space.slots.items() if name.endswith(OPERATORS)}
+    return draw_with(band, operators, rng)
+
+
+def _evenly(options: Sequence[Option], rng: random.Random) -> Option:
+    """An operator evenly, then one of its options, so that one with many settings is no likelier."""
+    by_operator: defaultdict[str, list[Option]] = defaultdict(list)
+    for option in options:
+        by_operator[str(option).partition("(")[0]].append(option)
+    return rng.choice(by_operator[rng.choice(list(by_operator))])
 
 
 def _first(

@@ -17,7 +17,7 @@ class AgingEvolutionSampler(InBandSampler):
     """Varies the winners of tournaments among the youngest trials. The oldest trials leave the population, whatever their scores.
 
     Args:
-        population: number of the youngest trials that may become parents. As many random draws with even operators come first.
+        population: number of the youngest trials that may become parents. As many random draws come first.
         tournament: trials drawn from these; the best of them becomes a parent.
         crossover: share of children with two parents; the others are mutations of one.
         max_edits: slots that a mutation changes at most.
@@ -35,7 +35,7 @@ class AgingEvolutionSampler(InBandSampler):
 
     def propose(self, trials: ObservedTrials) -> Candidates:
         if len(trials.members) < self.population:
-            return self.first_candidate(trials)
+            return self.random_candidate(trials)
         rng = trials.rng
         young = range(len(trials.members) - self.population, len(trials.members))
         generator = np.random.default_rng(rng.getrandbits(64))

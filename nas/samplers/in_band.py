@@ -19,7 +19,6 @@ from threadpoolctl import ThreadpoolController
 
 from nas.samplers.observed_trials import Members, ObservedTrials, SourceTrials, TrialReader, index_of
 from proxies.band.band import Band
-from proxies.band.even_operators import sample_evenly
 from space.errors import UserError
 
 MAX_TRIES = 8
@@ -83,9 +82,9 @@ class InBandSampler(BaseSampler, ABC):
     def propose(self, trials: ObservedTrials) -> Candidates:
         """Propose members of the band. If the study has all of them, this is called again."""
 
-    def first_candidate(self, trials: ObservedTrials) -> Candidates:
-        """One random member with even operators: what samplers propose that have not observed enough to learn from."""
-        return Candidates(sample_evenly(self.band, trials.rng)[None], "random")
+    def random_candidate(self, trials: ObservedTrials) -> Candidates:
+        """One random member: what most samplers propose before they have observed enough."""
+        return Candidates(self.band.sample(trials.rng)[None], "random")
 
     def choose(self, study: Study, trials: Sequence[FrozenTrial], index: int, own: int | None = None) -> Chosen:
         """Choose a member that no trial has.

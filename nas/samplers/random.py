@@ -10,4 +10,4 @@ class InBandRandomSampler(InBandSampler):
     """Draws evenly over macro shapes, then evenly among the members of one; see `Band.sample`."""
 
     def propose(self, trials: ObservedTrials) -> Candidates:
-        return Candidates(self.band.sample(trials.rng)[None], "random")
+        return self.random_candidate(trials)

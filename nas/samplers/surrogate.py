@@ -78,7 +78,7 @@ class SurrogateSampler(InBandSampler):
 
     Args:
         n_startup_trials: completed trials before the first model, but no more than the space has slots; until then members are drawn at
-            random, with even operators.
+            random.
         max_beta: greatest weight of the posterior standard deviation; more explores more.
         generations: of a search from scratch for the maximum of the acquisition function.
         num_offspring: members made in each generation; some turn out to lie outside the band.
@@ -99,7 +99,7 @@ class SurrogateSampler(InBandSampler):
 
     def propose(self, trials: ObservedTrials) -> Candidates:
         if len(trials.members) < self.n_startup_trials:
-            return self.first_candidate(trials)
+            return self.random_candidate(trials)
         restart = trials.index - trials.index % RESTART_EVERY
         if restart == trials.index or len((earlier := trials.earlier(restart)).members) < self.n_startup_trials:
             candidates = self._from_scratch(trials).candidates

@@ -25,7 +25,7 @@ class InBandTPESampler(InBandSampler):
     Optuna's sampler sees a copy of the study with the trials that the proposal may know.
 
     Args:
-        n_startup_trials: completed trials before the first model; until then members are drawn at random, with even operators.
+        n_startup_trials: completed trials before the first model; until then members are drawn at random.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class InBandTPESampler(InBandSampler):
     def propose(self, trials: ObservedTrials) -> Candidates:
         rng = trials.rng
         if len(trials.members) < self.n_startup_trials:
-            return self.first_candidate(trials)
+            return self.random_candidate(trials)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             tpe = _TPESampler(self._distributions, rng.getrandbits(32))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxies.band.additive_cost import AdditiveCost, CategoricalOption, CategoricalSpace, Condition, Row, Term
+from proxies.band.additive_cost import AdditiveCost, CategoricalOption, CategoricalSpace, Condition, Term
+from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.band import Band
 from proxies.cost import BudgetError
+from space.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class FixedSpace:
         return costs
 
 
-def sample_with(band: Band, fixed: Mapping[str, CategoricalOption], rng: random.Random) -> Row | None:
+def draw_with(band: ArchitectureBand, fixed: Mapping[str, CategoricalOption], rng: random.Random) -> Architecture | None:
     """Draw among the members of a band that hold given options by slot, as `Band.sample` does; None where there is none.
 
     What a slot holds that is inactive in a member does not matter.
@@ -58,4 +60,4 @@ def sample_with(band: Band, fixed: Mapping[str, CategoricalOption], rng: random.
         row = part.sample(rng)
     except BudgetError:
         return None
-    return band.rows.row(part.rows.parameters(row))
+    return band.architecture(band.rows.row(part.rows.parameters(row)))

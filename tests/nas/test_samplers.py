@@ -4,7 +4,6 @@ import copy
 import itertools
 import multiprocessing
 import pickle
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +30,6 @@ from proxies.band.architecture_band import ArchitectureBand
 from proxies.band.band import Band
 from proxies.band.enumerated import band_of
 from proxies.cost import Budget
-from space.files import load_space
 from tests.proxies.bands import Row, distinct, mini, mini_band, size_of, small_band
 from tests.proxies.test_architecture_band import TINY
 
@@ -81,19 +79,6 @@ def test_every_trial_is_a_new_member_of_the_band(name: str) -> None:
     found = search(new_study(name, band), band, 40, score_of)
     assert band.admits(np.array(found)).all()
     assert len(distinct(found)) == len(found)
-
-
-def test_samplers_that_learn_begin_with_even_operators_where_nearly_all_of_the_band_hold_the_cheapest() -> None:
-    band = ArchitectureBand(load_space("hybrid-32"), Budget({"macs": 15_000_000}))
-
-    def greatest_share(name: str) -> float:
-        study = new_study(name, band)
-        first = [band.architecture(asked(study.ask(), band)) for _ in range(10)]
-        mixers = Counter(block.mixer.type for architecture in first for stage in architecture.stages for block in stage.blocks)
-        return max(mixers.values()) / mixers.total()
-
-    assert greatest_share("random") > 0.5
-    assert all(greatest_share(name) < 0.35 for name in sampler_names() if name != "random")
 
 
 @every_sampler
