@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nas.compare.comparison import Contender, EqualConditions
+from nas.compare.comparison import Contender, ContenderResult, EqualConditions
 from nas.compare.config import CompareConfig
 from nas.compare.searches import FoundElsewhere
 from nas.compare.subject import Subject
 from nas.evaluators.supernet import SupernetEvaluator, load_evaluator
 from nas.retrain.origin import Origin
 from nas.runs.directory import RunError, config_of_run
+from nas.train.supernet_run import SupernetRun
 from space.errors import SpaceError
 from space.files import load_architecture
 from space.network import build_network
@@ -86,6 +87,20 @@ def write_inherited(
                 evaluators[run.folder] = load_evaluator(run)
             file.parent.mkdir(exist_ok=True)
             evaluators[run.folder].write_weights(one.architecture, file, run.metadata_of(one.architecture, one.role))
+
+
+def head_start(run: SupernetRun, rows: Sequence[ContenderResult]) -> tuple[str, ...]:
+    """What members of the space had beside the other networks: their supernet has trained on the same images. Nothing where all had it."""
+    others = [one.contender.label for one in rows if one.contender.origin is None or isinstance(one.contender.origin.weights, NamedWeights)]
+    if not others:
+        return ()
+    trained = config_of_run(run.folder)
+    steps, batch_size = trained["steps"], trained["batch_size"]
+    epochs = steps * batch_size / len(run.images()[1].train)
+    return (
+        f"Members of the space begin ahead: their supernet has trained on these images before, {steps} steps of {batch_size}, about "
+        f"{epochs:.0f} epochs. Not so {', '.join(others)}: with few epochs this decides.",
+    )
 
 
 def _published(subject: Subject, warm_start: Sequence[str]) -> dict[str, NamedWeights]:

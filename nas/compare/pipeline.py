@@ -14,7 +14,7 @@ from nas.cli.progress import phase
 from nas.compare.comparison import Contender, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
 from nas.compare.contenders import contenders_of
-from nas.compare.initial_weights import begun_trained, write_inherited
+from nas.compare.initial_weights import begun_trained, head_start, write_inherited
 from nas.compare.plan import plan_comparison
 from nas.compare.reporting import Compared, report_comparison
 from nas.compare.searches import FoundElsewhere, further_searches, search_further
@@ -72,7 +72,9 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
             open_workers(partial(retrainer, conditions), config.resources, config.out / "ray") as workers,
         ):
             rows = retrain_all(contenders, config.seeds, workers, lambda job, test: advance(1, f"{job}: {test.value:.1%}"))
-        return report_comparison(console, config, conditions, subject, elsewhere, further.notes, rows)
+        run = subject.supernet_run
+        notes = (*further.notes, *(head_start(run, rows) if config.begins_trained and run is not None else ()))
+        return report_comparison(console, config, conditions, subject, elsewhere, notes, rows)
 
 
 def _begun(

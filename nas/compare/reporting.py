@@ -54,7 +54,7 @@ def report_comparison(
 
     Args:
         elsewhere: the winners of other searches.
-        notes: what could not take part.
+        notes: what else has to be said, such as what could not take part.
         rows: best first.
     """
     figures = _figures(conditions, subject, elsewhere, rows)
