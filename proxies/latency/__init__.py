@@ -2,9 +2,9 @@
 
 from proxies.latency.backends import BackendError
 from proxies.latency.measure import measure_architecture, measure_architectures
+from proxies.latency.record import LatencyError
 from proxies.latency.reference_clock import Measured, ReferenceClock
 from proxies.latency.table import LatencyTable, estimate_seconds, open_table, read_table, table_path, write_table
-from proxies.latency.unfinished import LatencyError
 
 __all__ = [
     "BackendError",

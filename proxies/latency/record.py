@@ -8,6 +8,7 @@ from pydantic import Field
 
 from proxies.latency.kit_graphs import KitGraphs
 from proxies.latency.reference_clock import Nanoseconds, ReferenceClock
+from space.errors import UserError
 from space.registry import Value
 
 MIN_NETWORKS = 4
@@ -16,8 +17,18 @@ MAX_PARTS = 100_000
 """Equal ones in a network."""
 
 
+class LatencyError(UserError, ValueError):
+    """A latency table that does not belong to this device or this space, or that too few networks could be measured for."""
+
+
 class NetworkRecord(Value):
-    """A whole network as it was measured; `parts` are their numbers by key."""
+    """A whole network as it was measured.
+
+    Args:
+        parts: how many equal ones it has, by key.
+        nanoseconds: the median of its repeats.
+        spread: of the repeats, relative.
+    """
 
     parts: dict[str, Annotated[int, Field(ge=1, le=MAX_PARTS)]]
     nanoseconds: Nanoseconds

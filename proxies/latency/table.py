@@ -17,9 +17,9 @@ from proxies.latency.backends import BackendError, backend_of
 from proxies.latency.fingerprint import fingerprint_of, key_of_fingerprint
 from proxies.latency.fit import Sample, errors, fit, left_out, margin
 from proxies.latency.measure import SHORT, Effort, OnProgress, measure_architectures
-from proxies.latency.record import Fitted, NetworkRecord, Record
+from proxies.latency.record import Fitted, LatencyError, NetworkRecord, Record
+from proxies.latency.recording import NUM_NETWORKS, DrawNetwork, measured_record, unfinished_path
 from proxies.latency.reference_clock import BUSY, Measured
-from proxies.latency.unfinished import NUM_NETWORKS, DrawNetwork, LatencyError, measured_record, unfinished_path
 from proxies.target import DEVICES, Target
 from space.architecture import Architecture
 from space.errors import SpaceError

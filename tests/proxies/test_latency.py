@@ -17,9 +17,8 @@ from proxies.cost import latency_on
 from proxies.latency import LatencyTable, estimate_seconds, open_table, table_path
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort
-from proxies.latency.record import NetworkRecord, Record
+from proxies.latency.record import LatencyError, NetworkRecord, Record
 from proxies.latency.reference_clock import BUSY, Measured, ReferenceClock, Repeats, Timer
-from proxies.latency.unfinished import LatencyError
 from proxies.target import Target
 from space.errors import SpaceError, UserError
 from space.names import as_name

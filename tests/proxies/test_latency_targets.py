@@ -27,7 +27,8 @@ from proxies.latency import (
 )
 from proxies.latency.backends import Backend, CudaClock, Run, backend_of
 from proxies.latency.measure import Effort
-from proxies.latency.unfinished import LatencyError, Unfinished, unfinished_path
+from proxies.latency.record import LatencyError
+from proxies.latency.recording import Unfinished, unfinished_path
 from proxies.target import Target, TargetError, parse_target
 from space.architecture import Architecture
 from space.network import build_network
@@ -73,7 +74,7 @@ from pathlib import Path
 from nas.cli.command import exit_code_of
 from proxies.latency import measure, open_table, table
 from proxies.latency.measure import Effort
-from proxies.latency.unfinished import Unfinished, unfinished_path
+from proxies.latency.recording import Unfinished, unfinished_path
 from tests.proxies.test_latency_targets import SPACE, TARGET
 measure.SECONDS_UNSAVED = 0.0
 table.NUM_NETWORKS["eager"] = 5

@@ -1,4 +1,4 @@
-"""Measuring what a table needs, in a way that goes on after an interruption."""
+"""Measures what a latency table is made of, and goes on with that after an interruption."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from proxies.band.space_cost import SpaceParts, key_of
 from proxies.latency.backends import BackendError
 from proxies.latency.fingerprint import fingerprint_of
 from proxies.latency.measure import Effort, OnProgress, label_of, measure_rounds
-from proxies.latency.record import MIN_NETWORKS, NetworkRecord, Record
+from proxies.latency.record import MIN_NETWORKS, LatencyError, NetworkRecord, Record
 from proxies.latency.reference_clock import Measured, Repeats
 from proxies.target import Target
 from space.architecture import Architecture
-from space.errors import UserError
 from space.files import write_atomically
 from space.registry import Value
 
@@ -27,10 +26,6 @@ NUM_NETWORKS = {"eager": 20, "ort": 20, "ort-int8": 20, "compile": 8}
 """Whole networks that the sums are fitted to. To compile one takes a minute or more."""
 
 DrawNetwork = Callable[[random.Random], Architecture]
-
-
-class LatencyError(UserError, ValueError):
-    """A latency table that does not belong to this device or this space."""
 
 
 class Unfinished(Value):
