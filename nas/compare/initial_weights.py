@@ -89,17 +89,17 @@ def write_inherited(
             evaluators[run.folder].write_weights(one.architecture, file, run.metadata_of(one.architecture, one.role))
 
 
-def head_start(run: SupernetRun, rows: Sequence[ContenderResult]) -> tuple[str, ...]:
-    """What members of the space had beside the other networks: their supernet has trained on the same images. Nothing where all had it."""
+def head_start(run: SupernetRun, rows: Sequence[ContenderResult]) -> str | None:
+    """How long the supernet has trained for those that begin with its weights, and who has not had that; None where all have."""
     others = [one.contender.label for one in rows if one.contender.origin is None or isinstance(one.contender.origin.weights, NamedWeights)]
     if not others:
-        return ()
+        return None
     trained = config_of_run(run.folder)
     steps, batch_size = trained["steps"], trained["batch_size"]
     epochs = steps * batch_size / len(run.images()[1].train)
     return (
         f"Members of the space begin ahead: their supernet has trained on these images before, {steps} steps of {batch_size}, about "
-        f"{epochs:.0f} epochs. Not so {', '.join(others)}: with few epochs this decides.",
+        f"{epochs:.0f} epochs. Not so {', '.join(others)}: with few epochs this may decide."
     )
 
 

@@ -72,8 +72,8 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
             open_workers(partial(retrainer, conditions), config.resources, config.out / "ray") as workers,
         ):
             rows = retrain_all(contenders, config.seeds, workers, lambda job, test: advance(1, f"{job}: {test.value:.1%}"))
-        run = subject.supernet_run
-        notes = (*further.notes, *(head_start(run, rows) if config.begins_trained and run is not None else ()))
+        ahead = head_start(subject.supernet_run, rows) if config.begins_trained and subject.supernet_run else None
+        notes = (*further.notes, *([ahead] if ahead else ()))
         return report_comparison(console, config, conditions, subject, elsewhere, notes, rows)
 
 

@@ -26,8 +26,7 @@ class NetworkRecord(Value):
 
     Args:
         parts: how many equal ones it has, by key.
-        nanoseconds: the median of its repeats.
-        spread: of the repeats, relative.
+        nanoseconds, spread: as of `proxies.latency.reference_clock.Measured`.
     """
 
     parts: dict[str, Annotated[int, Field(ge=1, le=MAX_PARTS)]]

@@ -39,7 +39,7 @@ def test_members_begin_with_inherited_weights_and_published_networks_with_their_
     shown = " ".join(capsys.readouterr().out.split())
     assert "topformer-t: filled" in shown
     assert "Members of the space begin ahead: their supernet has trained on these images before" in shown
-    assert "Not so topformer-t: with few epochs this decides." in shown
+    assert "Not so topformer-t: with few epochs this may decide." in shown
     assert "finetune-short" in (compared.folder / "comparison.md").read_text()
     own, other = (load_evaluator(open_supernet_run(run)) for run in (place / "run", compared.folder / "seed-1"))
     for row in compared.rows:

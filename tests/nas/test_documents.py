@@ -44,7 +44,7 @@ SUPERNET = "--steps 2 --batch-size 8"
 WARM_START = "--warm-start runs/mine/best.yaml=runs/mine/best.safetensors"
 EPOCH = "--epochs 1 --batch-size 16"
 SEARCH_MINE = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --out runs/mine"
-SEARCH_TUNED = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --warm-start davit-t uniformer-s-plus --out runs/mine"
+SEARCH_TUNED = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --warm-start uniformer-s-plus davit-t --out runs/mine"
 SEARCH_LOGGED = SEARCH_MINE.replace("runs/mine", "runs/logged")
 RETRAIN_MINE = f"{PYTHON}retrain runs/mine/best.yaml --data path/to/train --test-data path/to/val"
 TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetensors"
