@@ -183,11 +183,14 @@ def test_a_worker_that_is_killed_has_its_trial_evaluated_again(folder: Path) -> 
         assert process.pid is not None
         while not (workers := workers_of(process.pid)):
             assert process.is_alive(), output.read_text()
-            time.sleep(0.05)
+            time.sleep(0.01)
+        # Until it goes on or is killed the search cannot end, and by then it has a trial.
+        workers[0].suspend()
         time.sleep(0.5)
         workers[0].kill()
         process.join(120)
         assert process.exitcode == 0, output.read_text()
+        assert "its process was killed" in output.read_text()
     trials = trials_of(folder)
     states = [trial.state.name for trial in trials]
     assert states.count("COMPLETE") == 16
