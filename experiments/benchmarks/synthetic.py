@@ -23,7 +23,8 @@ import numpy as np
 
 from nas.audit.correlation import Spread, spread_of
 from nas.cli.progress import Advance, phase
-from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.evaluators.standalone import train_all, training_alone
+from nas.evaluators.trainings import Conditions, Trained, Training
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun

@@ -12,7 +12,7 @@ from nas.audit.operator_bias import Bias, biases, corrections
 from nas.audit.predictors import Predictor
 from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
-from nas.evaluators.standalone import Trained, Training
+from nas.evaluators.trainings import Trained, Training
 from nas.runs.records.audit import GROUPS, SUPERNET, RankCorrelation
 
 MACS = "MACs"

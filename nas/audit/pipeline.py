@@ -24,8 +24,9 @@ from nas.audit.table import write_bench, write_page
 from nas.cli.command_line import command_of
 from nas.cli.plan import print_plan
 from nas.cli.progress import phase
-from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.evaluators.standalone import train_all, training_alone
 from nas.evaluators.supernet import load_evaluator
+from nas.evaluators.trainings import Conditions, Trained, Training
 from nas.execution.workers import open_workers
 from nas.runs.directory import check_run, config_of_run, open_run
 from nas.runs.lock import lock

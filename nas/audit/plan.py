@@ -9,7 +9,7 @@ from nas.audit.predictors import ZERO_COST_IMAGES
 from nas.audit.sample import Member, SampleTrainings
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.workload import TRAINING_PASSES, slower_by, workload_of
-from nas.evaluators.standalone import Conditions
+from nas.evaluators.trainings import Conditions
 from nas.runs.sizes import RESULT_BYTES, YAML_BYTES
 from proxies.zero_cost.registry import SCORES
 

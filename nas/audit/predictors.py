@@ -12,8 +12,8 @@ from nas.audit.correlation import Values, mean_ranks
 from nas.audit.operator_bias import leave_one_out
 from nas.audit.sample import Member
 from nas.evaluators.bias_correction import shares_of
-from nas.evaluators.standalone import Trained, Training
 from nas.evaluators.supernet import load_evaluator
+from nas.evaluators.trainings import Trained, Training
 from nas.evaluators.zero_cost import score as zero_cost_scores
 from nas.evaluators.zero_cost import training_batch
 from nas.train.supernet_run import SupernetRun

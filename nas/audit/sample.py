@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from nas.audit.config import AuditConfig
-from nas.evaluators.standalone import Training
+from nas.evaluators.trainings import Training
 from proxies.band.architecture_band import ArchitectureBand
 from proxies.cost import Budget, BudgetError
 from proxies.macs import cost_of

@@ -20,7 +20,7 @@ from typing import Any
 
 from nas.audit.analysis import Truth
 from nas.audit.predictors import Predictor
-from nas.evaluators.standalone import Trained, Training
+from nas.evaluators.trainings import Trained, Training
 from nas.runs.records.tables import write_csv
 from space.architecture import Architecture
 from space.errors import UserError, one_line

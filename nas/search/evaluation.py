@@ -13,8 +13,9 @@ from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.evaluators.bias_correction import UnbiasedEvaluator
 from nas.evaluators.evaluator import CallerEvaluator, Evaluator, MakeEvaluator
-from nas.evaluators.standalone import BATCH_SIZE, Conditions, StandaloneEvaluator
+from nas.evaluators.standalone import StandaloneEvaluator
 from nas.evaluators.supernet import load_evaluator
+from nas.evaluators.trainings import BATCH_SIZE, Conditions
 from nas.execution.loop import Deadline, run_jobs
 from nas.execution.workers import open_workers
 from nas.report.cost_columns import amount, macs_unit

@@ -13,8 +13,9 @@ from nas.cli.console import print_command
 from nas.cli.progress import phase
 from nas.cli.screen import Screen
 from nas.evaluators.examples import record_examples
-from nas.evaluators.standalone import BATCH_SIZE, Conditions, Trained, Training, training_alone
+from nas.evaluators.standalone import training_alone
 from nas.evaluators.supernet import load_evaluator
+from nas.evaluators.trainings import BATCH_SIZE, Conditions, Trained, Training
 from nas.execution.loop import Deadline
 from nas.execution.workers import open_workers
 from nas.report.page import write_report

@@ -10,7 +10,7 @@ from random import Random
 from nas.cli.plan import Phase, Plan, memory_now
 from nas.cli.trackers.scalars import expected_files
 from nas.cli.workload import Workload, slower_by, workload_of
-from nas.evaluators.standalone import BATCH_SIZE
+from nas.evaluators.trainings import BATCH_SIZE
 from nas.runs.records.data import DATA
 from nas.runs.records.examples import FOLDER as EXAMPLES
 from nas.runs.records.halving import read_halving

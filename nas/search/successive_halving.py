@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.evaluators.standalone import Conditions, Trained, Training, train_all
+from nas.evaluators.standalone import train_all
+from nas.evaluators.trainings import Conditions, Trained, Training
 from nas.execution.jobs import Workers
 from nas.execution.loop import Deadline
 from nas.runs.records.halving import CandidateRecord, HalvingRecord

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from nas.evaluators.int8 import int8_scores
-from nas.evaluators.standalone import Conditions, Training, training_alone
+from nas.evaluators.standalone import training_alone
+from nas.evaluators.trainings import Conditions, Training
 from nas.execution.loop import Deadline
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers

@@ -25,7 +25,8 @@ from nas.cli.trackers.scalars import LOSS, RATE, SKIPPED, VALIDATION
 from nas.cli.trackers.tensorboard import FOLDER
 from nas.compare import __main__ as compare
 from nas.evaluators import standalone
-from nas.evaluators.standalone import Conditions, Training, train_all
+from nas.evaluators.standalone import train_all
+from nas.evaluators.trainings import Conditions, Training
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
 from nas.retrain import __main__ as retrain

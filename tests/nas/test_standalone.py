@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from nas.evaluators import standalone
-from nas.evaluators.standalone import Conditions, Trained, Training, train_all, training_alone
+from nas.evaluators.standalone import train_all, training_alone
+from nas.evaluators.trainings import Conditions, Trained, Training
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
 from nas.train.supernet_run import SupernetRun

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nas.evaluators.standalone import Conditions, Trained, Training, training_alone
+from nas.evaluators.standalone import training_alone
+from nas.evaluators.trainings import Conditions, Trained, Training
 from nas.execution.loop import MAX_ATTEMPTS, Deadline, JobError
 from nas.execution.resources import Resources
 from nas.execution.workers import open_workers
