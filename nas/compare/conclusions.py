@@ -106,7 +106,7 @@ def _mixing(figures: Figures) -> Iterator[str]:
     elif found.sign < 0:
         yield f"Mixing does not pay here: {winners} is behind {against} ({points} points)."
     else:
-        yield f"Mixing shows no gain here: {winners} and {against} cannot be told apart ({points} points)."
+        yield f"Mixing shows no gain here: {winners} and {against}, cannot be told apart ({points} points)."
 
 
 def _leads(figures: Figures) -> Iterator[str]:
