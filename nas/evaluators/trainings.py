@@ -1,4 +1,4 @@
-"""A training of an architecture alone: what is trained, what it came to, and the conditions that all that are compared have in common.
+"""An architecture trained alone: the training, its result, and the conditions that compared trainings share.
 
 A training depends on its conditions alone, and its result is one file named by all of them. Whoever needs the same training again - a
 resumed audit, a search's successive halving, a second search on the same data - finds the result.
@@ -58,6 +58,7 @@ class Trained:
     """The result of a training.
 
     Args:
+        fingerprint, steps, seed: of the architecture and of its training.
         score: on the search images, after the last step.
         curve: the same after earlier steps, by step.
         core_seconds: processor time of training and scoring, that of interrupted attempts included up to their checkpoints.
