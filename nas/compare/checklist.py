@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.compare.comparison import EqualConditions
-from nas.compare.conclusions import Figures
 from nas.compare.config import CompareConfig
+from nas.compare.figures import Figures
 from nas.retrain.recipe import recipe_names
 from nas.runs.directory import config_of_run, versions_of_run
 from nas.runs.records.comparison import ChecklistAnswer

@@ -1,69 +1,13 @@
-"""What the figures of a comparison say: relative improvement, whether mixing pays, what each choice earns, over whom the winner leads."""
+"""What the figures of a comparison say: relative improvement, whether mixing pays, over whom the winner leads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-import numpy as np
-
-from nas.compare.bootstrap import Estimate, Group, estimated, lead, relative_improvement
-from nas.compare.comparison import ContenderResult
+from nas.compare.bootstrap import Estimate, estimated, lead, relative_improvement
+from nas.compare.figures import DRAWN, Figures, group
 from nas.runs.records.role import Role
 from space.architecture import Architecture
-
-
-@dataclass(frozen=True)
-class FixedKind:
-    """The best network with one kind of choice fixed.
-
-    Args:
-        at: which option, or which by stage.
-    """
-
-    kind: str
-    at: str
-    result: ContenderResult
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Test figures of networks with a part in the comparison; a search's winner that another search found, too, comes once for each.
-
-    Args:
-        subject: what is compared with the others.
-        winners: of all searches of the whole space, the subject first.
-        homogeneous: the best network of each mixer alone.
-        rows: all networks, each once.
-        crippled: fingerprints of those whose mixers hardly see a map at this image size.
-    """
-
-    subject: ContenderResult
-    winners: Sequence[ContenderResult]
-    homogeneous: Sequence[ContenderResult]
-    rows: Sequence[ContenderResult]
-    crippled: frozenset[str]
-    fixed: Sequence[FixedKind] = ()
-
-    def of_role(self, role: Role) -> list[ContenderResult]:
-        """The networks with a role, best first."""
-        return [row for row in self.rows if row.contender.role is role]
-
-    @property
-    def is_searched(self) -> bool:
-        """Whether the subject is a search's winner."""
-        return self.subject.contender.role is Role.WINNER
-
-    @property
-    def winners_in_words(self) -> str:
-        """Whose mean figure is meant."""
-        count = len(self.winners)
-        return f"the mean of the winners of {count} searches" if count > 1 else "the winner" if self.is_searched else self.label
-
-    @property
-    def label(self) -> str:
-        """Of the subject."""
-        return self.subject.contender.label
 
 
 def conclusions_of(figures: Figures) -> tuple[str, ...]:
@@ -79,11 +23,11 @@ def is_crippled(architecture: Architecture, image_size: int) -> bool:
 
 
 def _improvements(figures: Figures) -> Iterator[str]:
-    for role, words in ((Role.RANDOM, "random networks"), (Role.EVEN_RANDOM, "random networks with even mixers and feed-forward networks")):
+    for role, words in DRAWN.items():
         drawn = figures.of_role(role)
         if not drawn:
             continue
-        groups = _group(figures.winners), _group(drawn)
+        groups = group(figures.winners), group(drawn)
         found = estimated(relative_improvement, groups)
         average = f"the average of {len(drawn)} {words}, {100 * groups[1].mean():.1f} %"
         yield f"Relative improvement of {figures.winners_in_words} over {average}: {_percent(found)}."
@@ -96,7 +40,7 @@ def _mixing(figures: Figures) -> Iterator[str]:
     if not figures.homogeneous:
         return
     best = max(figures.homogeneous, key=lambda row: row.mean)
-    found = estimated(lead, (_group(figures.winners), _group([best])))
+    found = estimated(lead, (group(figures.winners), group([best])))
     against = f"{best.contender.label}, the best network of one mixer"
     points, winners = found.in_points, figures.winners_in_words
     if found.interval is None:
@@ -131,10 +75,6 @@ def _leads(figures: Figures) -> Iterator[str]:
 def _spread(figures: Figures) -> Iterator[str]:
     if len(figures.winners) == 1 and figures.is_searched and len(figures.subject.by_seed) > 1:
         yield "These intervals are over trainings of one search's winner. Another search may find another one: --search-seeds tells."
-
-
-def _group(rows: Sequence[ContenderResult]) -> Group:
-    return np.array([row.by_seed for row in rows], dtype=np.float64)
 
 
 def _percent(found: Estimate) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nas.compare.comparison import ContenderResult, EqualConditions
-from nas.compare.conclusions import Figures
+from nas.compare.figures import Figures
+from nas.compare.leads import leads_of
 from nas.report.cost_columns import cost_cells, macs_unit
-from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord, FixedKindRecord
+from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord, LeadRecord
 from nas.runs.records.role import Role
 from nas.runs.records.tables import markdown_table, write_csv
 from space.files import write_atomically
@@ -28,6 +29,12 @@ def comparison_table(figures: Figures, metric: str) -> tuple[list[str], list[lis
         lead = "" if row is subject else row.lead_of(subject).in_points
         cells.append([label, *cost_cells(row.contender.cost, unit), reached, by_seed, lead])
     return ["", unit.name, "Mparams", f"test {metric}, %", "by seed", f"{subject.contender.label} leads by"], cells
+
+
+def leads_table(record: ComparisonRecord) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells: by how much the winners of all searches lead over each network or group that answers a question."""
+    rows = [[one.label, f"{100 * one.mean:.1f}", one.in_points] for one in record.leads]
+    return ["", f"test {record.metric}, %", f"{record.leader} leads by, points"], rows
 
 
 def median_of_random(rows: Sequence[ContenderResult]) -> ContenderResult | None:
@@ -62,12 +69,10 @@ def record_of(
                 fingerprint in figures.crippled,
             )
         )  # fmt: skip
-    losses = [(one, one.result.lead_of(figures.subject)) for one in figures.fixed]
-    fixed = [FixedKindRecord(one.kind, one.at, loss.value, loss.interval) for one, loss in losses]
+    leads = tuple(LeadRecord(one.label, one.mean, one.lead.value, one.lead.interval) for one in leads_of(figures))
     return ComparisonRecord(
         tuple(networks), conditions.recipe.length, conditions.recipe.batch_size, conditions.task.metric, tuple(conclusions),
-        tuple(sorted(fixed, key=lambda one: one.loss, reverse=True)),
-        dict(seconds), tuple(checklist),
+        figures.winners_in_words, leads, dict(seconds), tuple(checklist),
     )  # fmt: skip
 
 
@@ -76,10 +81,9 @@ def _page(figures: Figures, record: ComparisonRecord, about: Mapping[str, str]) 
     yield from markdown_table(*comparison_table(figures, record.metric))
     if record.conclusions:
         yield from ("", "## What the figures say", "", *(f"- {conclusion}" for conclusion in record.conclusions))
-    if record.fixed_kinds:
-        rows = [[one.kind, one.at, one.in_points] for one in record.fixed_kinds]
-        yield from ("", "## What each kind of choice earns", "")
-        yield from markdown_table(["kind", "fixed at", f"{figures.label} leads by, points"], rows)
+    if record.leads:
+        yield from ("", "## What the search leads by", "")
+        yield from markdown_table(*leads_table(record))
     if record.seconds:
         yield from ("", "## What it cost", "", "Supernets train on all cores, all else on one core each.", "")
         total = {**record.seconds, "in all": sum(record.seconds.values())}

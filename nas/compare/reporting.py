@@ -12,9 +12,10 @@ from nas.cli.command_line import command_of
 from nas.cli.console import table_of
 from nas.compare.checklist import Evidence, checklist_of
 from nas.compare.comparison import ContenderResult, EqualConditions
-from nas.compare.conclusions import Figures, FixedKind, conclusions_of, is_crippled
+from nas.compare.conclusions import conclusions_of, is_crippled
 from nas.compare.config import CompareConfig
-from nas.compare.outputs import comparison_table, record_of, write_comparison
+from nas.compare.figures import Figures, FixedKind
+from nas.compare.outputs import comparison_table, leads_table, record_of, write_comparison
 from nas.compare.searches import FoundElsewhere
 from nas.compare.spent import devices_of, seconds_spent
 from nas.compare.subject import Subject
@@ -73,18 +74,22 @@ def report_comparison(
     write_comparison_record(config.out, record)
     headings, cells = comparison_table(figures, record.metric)
     name, _, _, *figures_of_tests = headings
-    table = table_of(headings, f"Test {record.metric}, retrained alike", [name, *figures_of_tests])
-    for row in cells:
-        table.add_row(*row)
-    console.print(table)
+    _print_table(console, f"Test {record.metric}, retrained alike", headings, cells, [name, *figures_of_tests])
     console.print(f"{about['spread']}.", soft_wrap=True)
-    for one in record.fixed_kinds:
-        lead = f"{one.kind} fixed at {one.at}: {figures.label} leads by {one.in_points} points"
-        console.print(lead, soft_wrap=True, highlight=False, markup=False)
+    if record.leads:
+        headings, cells = leads_table(record)
+        _print_table(console, "What the search leads by", headings, cells, headings)
     for conclusion in conclusions:
         console.print(conclusion, soft_wrap=True, highlight=False, markup=False)
     console.print(f"table, cost and checklist: {config.out / 'comparison.md'}", soft_wrap=True)
     return Compared(config.out, tuple(rows), figures.subject, conclusions)
+
+
+def _print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str]) -> None:
+    table = table_of(headings, title, texts)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _figures(
@@ -106,7 +111,7 @@ def _figures(
         crippled=frozenset(
             fingerprint for fingerprint, row in by_fingerprint.items() if is_crippled(row.contender.architecture, conditions.image_size)
         ),
-        fixed=[FixedKind(one.search.kind, one.search.at, row_of(one)) for one in elsewhere if one.search.role is Role.FIXED],
+        fixed=[FixedKind(one.search.kind, row_of(one)) for one in elsewhere if one.search.role is Role.FIXED],
     )
 
 

@@ -39,14 +39,13 @@ class FurtherSearch:
     Args:
         label: of the winner.
         role: of the winner.
-        kind: of choice that is fixed, if one is, and `at` which option.
+        kind: of choice that is fixed, if one is.
     """
 
     label: str
     role: Role
     config: SearchConfig
     kind: str = ""
-    at: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -149,7 +148,7 @@ def _fixed(config: CompareConfig, subject: Subject, own: SearchConfig, results: 
             continue
         at = " ".join(one.options[0] if one.stage is None else f"{one.options[0]} (stage {one.stage})" for one in fixed)
         restricted = _restricted(config, own, fixed, f"fixed/{kind}", len(results))
-        yield FurtherSearch(f"{kind} fixed at {at}", Role.FIXED, restricted, kind, at)
+        yield FurtherSearch(f"{kind} fixed at {at}", Role.FIXED, restricted, kind)
 
 
 def _searched_space(subject: Subject) -> SearchSpace:

@@ -15,7 +15,7 @@ from nas.compare import __main__ as compare
 from nas.compare import compare as compare_call
 from nas.compare.bootstrap import Estimate
 from nas.compare.comparison import Contender, ContenderResult
-from nas.compare.conclusions import Figures
+from nas.compare.figures import Figures
 from nas.compare.outputs import comparison_table, median_of_random
 from nas.execution.loop import JobError
 from nas.retrain import retraining

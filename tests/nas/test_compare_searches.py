@@ -75,19 +75,22 @@ def test_further_searches_take_part_with_their_winners_and_are_made_once(place: 
 
     record = read_comparison(place / "run")
     assert record is not None
-    assert {one.kind for one in record.fixed_kinds} == KINDS
+    labels = [one.label for one in record.leads]
+    assert {label.partition(" fixed at ")[0] for label in labels if " fixed at " in label} == KINDS
+    assert {"only channel_group", "2 random networks with even mixers and feed-forward networks"} <= set(labels)
+    assert record.leader == "the mean of the winners of 2 searches"
     assert {one.role for one in record.networks} >= {Role.WINNER, Role.EVEN_RANDOM, Role.PARENT}
     assert len(record.of_role(Role.EVEN_RANDOM)) == 2
     assert {row.answer for row in record.checklist} == {"yes", "partly", "no"}
     assert record.seconds.keys() == {"training supernets", "trials", "retraining"}
     assert [line for line in record.conclusions if "mixing" in line.lower()]
     page = (folder / "comparison.md").read_text()
-    for heading in ("## What the figures say", "## What each kind of choice earns", "## What it cost", "## Best practices"):
+    for heading in ("## What the figures say", "## What the search leads by", "## What it cost", "## Best practices"):
         assert heading in page
     assert "ffn fixed at" in shown
     assert report.main([str(place / "run")]) == 0
     html = (place / "run" / "report.html").read_text()
-    assert "What each kind of choice earns" in html
+    assert "What the search leads by" in html
     assert "Ablation" in html
 
 

@@ -12,7 +12,9 @@ from scipy import stats
 
 from nas.compare.bootstrap import Estimate, estimated, lead, relative_improvement
 from nas.compare.comparison import Contender, ContenderResult
-from nas.compare.conclusions import Figures, conclusions_of, is_crippled
+from nas.compare.conclusions import conclusions_of, is_crippled
+from nas.compare.figures import Figures, FixedKind
+from nas.compare.leads import leads_of
 from nas.runs.records.role import Role
 from space.architecture import Architecture
 from space.files import load_architecture, load_space
@@ -131,6 +133,24 @@ def test_several_searches_count_with_their_mean_and_their_spread() -> None:
     assert "(+1.0 [" in sentence
     assert not any("--search-seeds" in one for one in conclusions_of(several))
     assert any("--search-seeds" in one for one in conclusions_of(figures(WINNER, single)))
+
+
+def test_the_leads_answer_each_question_kind_by_kind_and_leave_out_who_is_not_counted() -> None:
+    other = result("found, seed 1", WINDOW, Role.WINNER, 0.52, 0.53, 0.54)
+    drawn = [result(f"random {i}", SSA, Role.RANDOM, *(0.40 + i / 100 + noise for noise in (0, 0.01, 0.02))) for i in range(4)]
+    worse = result("only window", WINDOW, Role.HOMOGENEOUS, 0.3, 0.3, 0.3)
+    best = result("only ssa", SSA, Role.HOMOGENEOUS, 0.5, 0.5, 0.5)
+    fixed = result("depth fixed at 1", MIXED, Role.FIXED, 0.51, 0.52, 0.53)
+    parent, lone = result("davit-t", WINDOW, Role.PARENT, 0.2, 0.2, 0.2), result("even random 1", SSA, Role.EVEN_RANDOM, 0.4, 0.4, 0.4)
+    pixel = result("topformer-t", TOPFORMER, Role.PARENT, 0.1, 0.1, 0.1)
+    all_of_them = figures(WINNER, worse, best, *drawn, lone, parent, pixel, crippled=frozenset({TOPFORMER.fingerprint}))
+    several = replace(all_of_them, winners=[WINNER, other], fixed=[FixedKind("depth", fixed)])
+    found = {one.label: one.lead.value for one in leads_of(several)}
+    assert list(found) == ["only ssa", "only window", "4 random networks", "even random 1", "depth fixed at 1", "davit-t"]
+    assert found == pytest.approx(
+        {"only ssa": 0.02, "only window": 0.22, "4 random networks": 0.095, "even random 1": 0.12, "depth fixed at 1": 0.0, "davit-t": 0.32}
+    )
+    assert not leads_of(figures(parent, WINNER))
 
 
 def test_a_network_without_a_map_to_mix_is_not_counted_as_beaten() -> None:

@@ -45,25 +45,24 @@ class ComparedNetwork:
 
 
 @dataclass(frozen=True)
-class FixedKindRecord:
-    """What a kind of choice earns: what the winner loses where it is fixed.
+class LeadRecord:
+    """By how much the winners of all searches lead over one network, or over several that are alike.
 
     Args:
-        kind: such as `mixer`.
-        at: which option, or which by stage.
-        loss: by how much the winner's figure is greater, a difference of shares.
-        interval: of 95 %; None where seeds do not tell.
+        mean: figure of what is led, on the test images.
+        value: by how much the mean of the winners is greater, a difference of shares.
+        interval: of 95 %; None where neither seeds nor networks tell.
     """
 
-    kind: str
-    at: str
-    loss: float
+    label: str
+    mean: float
+    value: float
     interval: tuple[float, float] | None = None
 
     @property
     def in_points(self) -> str:
-        """The loss with its interval."""
-        return in_points(self.loss, self.interval)
+        """The lead with its interval."""
+        return in_points(self.value, self.interval)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class ComparisonRecord:
         batch_size: of every retraining.
         metric: what the headline figure is called.
         conclusions: what the figures say, a sentence each.
-        fixed_kinds: most first.
+        leader: who has the leads, in words.
+        leads: of the searches' winners, kind by kind; empty where no search was compared.
         seconds: by what they were spent on.
         checklist: empty where no search was compared.
     """
@@ -100,7 +100,8 @@ class ComparisonRecord:
     batch_size: int
     metric: str = ACCURACY
     conclusions: tuple[str, ...] = ()
-    fixed_kinds: tuple[FixedKindRecord, ...] = ()
+    leader: str = ""
+    leads: tuple[LeadRecord, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     checklist: tuple[ChecklistAnswer, ...] = ()
 
