@@ -50,6 +50,7 @@ FEW: dict[str, str] = {
     "imagenet": "--batch-size 1",
     "int8": f"--data digits --networks {RUN}/best.yaml --folder trainings --output {PAGE}",
     "judges": f"{RUN} --steps 1 --output {PAGE}",
+    "kept_memory": f"--cases tiny.yaml:{BUDGET} --rounds 1 --architectures 1 --repeats 1 --output {PAGE}",
     "kit": f"--cases tiny.yaml:{BUDGET} --num 2 --trials 4 --minutes 0 --networks 4 --folder kits --output {PAGE}",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
     "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",

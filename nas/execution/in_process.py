@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.execution.jobs import Finished, Job, JobRunner, MakeJobFunction
 from nas.execution.resources import threads
+from proxies.kept_memory import kept_memory
 
 
 class InProcess:
@@ -28,7 +29,7 @@ class InProcess:
 
     def results(self, timeout_seconds: float | None) -> Sequence[Finished]:
         jobs, self._submitted = self._submitted, []
-        with threads(self._cpus):
+        with threads(self._cpus), kept_memory():
             return [(job.key, self._run(job.payload)) for job in jobs]
 
     def close(self) -> None:

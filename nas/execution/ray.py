@@ -23,6 +23,7 @@ from typing import Any
 
 from nas.execution.jobs import Failure, Finished, Job, JobFunction, JobRunner, MakeJobFunction, WorkersError
 from nas.execution.resources import Reserved, Resources, reserved_by_worker
+from proxies.kept_memory import kept_memory
 from space.errors import one_line
 
 SETTINGS = {
@@ -242,6 +243,11 @@ class _Worker(tune.Trainable):
         self._process = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
 
     def step(self) -> dict[str, Any]:
+        with kept_memory():
+            self._work()
+        return {"done": True}
+
+    def _work(self) -> None:
         run = JobRunner(self._make_checked)
         while (job := ray.get(self._dispatcher.take.remote(self.trial_id, self._process))) is not None:
             result = run(job[1])
@@ -249,7 +255,6 @@ class _Worker(tune.Trainable):
             if isinstance(result, Failure) and result.traceback and self._reserved["gpu"]:
                 # After an error on a GPU, its process cannot use it any more; Tune starts another one.
                 ray.actor.exit_actor()
-        return {"done": True}
 
     def _make_checked(self) -> JobFunction:
         """Make the function; WorkersError if a worker with a GPU cannot use it: computing without would be too slow."""

@@ -24,6 +24,7 @@ import cloudpickle
 
 from nas.execution.jobs import Failure, Finished, Job, JobRunner, MakeJobFunction
 from nas.execution.resources import threads
+from proxies.kept_memory import kept_memory
 
 KILLED = "its process was killed, perhaps for want of memory"
 
@@ -120,7 +121,7 @@ def _serve(pipe: connection.Connection, make_function: bytes, cpus: int) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     run = JobRunner(lambda: pickle.loads(make_function)())
-    with threads(cpus):
+    with threads(cpus), kept_memory():
         while True:
             try:
                 payload = pipe.recv()

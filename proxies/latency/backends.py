@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from proxies.kept_memory import kept_memory
 from proxies.latency.int8 import int8_graph
-from proxies.latency.memory import kept_memory
 from proxies.target import DEVICES, INT8_BACKEND, Target, TargetError
 from space.errors import UserError, one_line
 
