@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
 # The library's own thresholds rise up to these as memory is freed; once set, they no longer rise.
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
-_nested = 0
+_nested, _lock = 0, threading.Lock()
 
 
 @contextmanager
@@ -29,16 +30,18 @@ def kept_memory() -> Iterator[None]:
         yield
         return
     assert library is not None
-    if not _nested:
-        _set(library, _KEPT)
-    _nested += 1
+    with _lock:
+        if not _nested:
+            _set(library, _KEPT)
+        _nested += 1
     try:
         yield
     finally:
-        _nested -= 1
-        if not _nested:
-            _set(library, _USUAL)
-            library.malloc_trim(0)
+        with _lock:
+            _nested -= 1
+            if not _nested:
+                _set(library, _USUAL)
+                library.malloc_trim(0)
 
 
 def _set(library: ctypes.CDLL, parameters: dict[int, int]) -> None:

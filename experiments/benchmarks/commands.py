@@ -51,7 +51,7 @@ CASES = (
     Case("plan of helping a search", "-m nas.join {run} --dry-run", 5),
     Case("plan of a report", "-m nas.report {run} --dry-run", 5),
     Case("plan of a retraining", "-m nas.retrain {run}/best.yaml --recipe deit --data digits --out {out} --dry-run", 5),
-    Case("plan of a comparison", "-m nas.compare {run} --dry-run", 5),
+    Case("plan of a comparison", "-m nas.compare {run} --out {out} --dry-run", 5),
     Case("plan of an export", "-m nas.export {run}/best.yaml --weights {run}/best.safetensors --format onnx --output {out} --dry-run", 5),
     Case("plan of a conversion", "-m nas.convert --parent davit-t --weights {weights} --output {out} --dry-run", 5),
     Case("plan of a drawing", "-m nas.draw {run}/best.yaml -o {out}.svg --dry-run", 5),

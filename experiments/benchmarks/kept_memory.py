@@ -8,7 +8,6 @@ Each measurement is a process of its own, since what a process has freed before 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import random
 import resource
@@ -41,7 +40,14 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Row:
-    """Of a case and a kind of work: seconds that hand memory back, ratios of keeping it by pair, and the same of peak memory."""
+    """One kind of work on the architectures of a case.
+
+    Args:
+        seconds: of handing memory back, the median.
+        times: of keeping memory to handing it back, by pair.
+        system: share of `seconds` that the system took.
+        memory: the same ratio of peak memories, the median.
+    """
 
     case: str
     kind: str
@@ -85,9 +91,9 @@ def _in_a_process(case: str, kind: str, keeps: bool, args: argparse.Namespace) -
     process = context.Process(target=_work, args=(theirs, case, kind, keeps, args.architectures, args.repeats))
     process.start()
     theirs.close()
-    seconds, system, memory = json.loads(mine.recv())
+    measured: tuple[float, float, float] = mine.recv()
     process.join()
-    return seconds, system, memory
+    return measured
 
 
 def _work(pipe: multiprocessing.connection.Connection, case: str, kind: str, keeps: bool, count: int, repeats: int) -> None:
@@ -103,7 +109,7 @@ def _work(pipe: multiprocessing.connection.Connection, case: str, kind: str, kee
             if not number:
                 start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
         used = resource.getrusage(resource.RUSAGE_SELF)
-        pipe.send(json.dumps([time.perf_counter() - start, used.ru_stime - before, 1024 * used.ru_maxrss]))
+        pipe.send((time.perf_counter() - start, used.ru_stime - before, 1024.0 * used.ru_maxrss))
 
 
 def _pieces(kind: str, space: SearchSpace, architectures: Sequence[Architecture]) -> Iterator[Callable[[], object]]:

@@ -72,7 +72,7 @@ def _compared(found: Evidence) -> Iterator[Answer]:
     libraries = ", ".join(f"{name} {version}" for name, version in versions[1].items())
     confounders = f"{'; '.join(found.devices)}; {libraries}{'' if versions[0] == versions[1] else '; the search had others'}"
     yield "No confounders such as hardware or versions", YES if alike else NO, confounders
-    kinds = [one.kind for one in figures.fixed]
+    kinds = list(figures.fixed)
     yield "Ablation", YES if kinds else NO, f"fixed in turn: {', '.join(kinds)}" if kinds else "--fix-kinds was not asked for"
     yield "Same evaluation for all", YES, f"{len(conditions.test_images)} test images, read after training, which no search has seen"
     halving = read_halving(found.run)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,14 +16,6 @@ DRAWN = {Role.RANDOM: "random networks", Role.EVEN_RANDOM: "random networks with
 
 
 @dataclass(frozen=True)
-class FixedKind:
-    """The best network with one kind of choice fixed."""
-
-    kind: str
-    result: ContenderResult
-
-
-@dataclass(frozen=True)
 class Figures:
     """Test figures of networks with a part in the comparison; a search's winner that another search found, too, comes once for each.
 
@@ -33,6 +25,7 @@ class Figures:
         homogeneous: the best network of each mixer alone.
         rows: all networks, each once.
         crippled: fingerprints of those whose mixers hardly see a map at this image size.
+        fixed: by kind of choice, the best network with that kind fixed.
     """
 
     subject: ContenderResult
@@ -40,7 +33,7 @@ class Figures:
     homogeneous: Sequence[ContenderResult]
     rows: Sequence[ContenderResult]
     crippled: frozenset[str]
-    fixed: Sequence[FixedKind] = ()
+    fixed: Mapping[str, ContenderResult] = field(default_factory=dict)
 
     def of_role(self, role: Role) -> list[ContenderResult]:
         """The networks with a role, best first."""

@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
-from nas.compare.bootstrap import Estimate, estimated, lead
+from nas.compare.bootstrap import estimated, lead
 from nas.compare.comparison import ContenderResult
 from nas.compare.figures import DRAWN, Figures, group
+from nas.runs.records.comparison import LeadRecord
 from nas.runs.records.role import Role
 
 
-@dataclass(frozen=True)
-class Lead:
-    """Over one network, or over the mean of several that are alike.
-
-    Args:
-        mean: test figure of what is led.
-        lead: by how much the mean of the winners is greater, over seeds and networks.
-    """
-
-    label: str
-    mean: float
-    lead: Estimate
-
-
-def leads_of(figures: Figures) -> list[Lead]:
+def leads_of(figures: Figures) -> list[LeadRecord]:
     """Kind by kind, the smallest lead of a kind first; none where no search is compared.
 
     Published networks that the image size cripples are left out.
     """
     if not figures.is_searched:
         return []
-    return [one for alike in _kinds(figures) for one in sorted(alike, key=lambda one: one.lead.value)]
+    return [one for alike in _kinds(figures) for one in sorted(alike, key=lambda one: one.value)]
 
 
-def _kinds(figures: Figures) -> Iterator[list[Lead]]:
-    def over(label: str, rows: Sequence[ContenderResult]) -> Lead:
+def _kinds(figures: Figures) -> Iterator[list[LeadRecord]]:
+    def over(label: str, rows: Sequence[ContenderResult]) -> LeadRecord:
         led = group(rows)
-        return Lead(label, float(led.mean()), estimated(lead, (group(figures.winners), led)))
+        found = estimated(lead, (group(figures.winners), led))
+        return LeadRecord(label, float(led.mean()), found.value, found.interval)
 
-    def each(rows: Sequence[ContenderResult]) -> list[Lead]:
+    def each(rows: Iterable[ContenderResult]) -> list[LeadRecord]:
         return [over(row.contender.label, [row]) for row in rows]
 
     yield each(figures.homogeneous)
     for role, words in DRAWN.items():
         if drawn := figures.of_role(role):
             yield [over(f"{len(drawn)} {words}" if len(drawn) > 1 else drawn[0].contender.label, drawn)]
-    yield each([one.result for one in figures.fixed])
+    yield each(figures.fixed.values())
     parents = figures.of_role(Role.PARENT)
-    yield each([row for row in parents if row.contender.architecture.fingerprint not in figures.crippled])
+    yield each(row for row in parents if row.contender.architecture.fingerprint not in figures.crippled)

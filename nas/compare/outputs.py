@@ -9,7 +9,7 @@ from nas.compare.comparison import ContenderResult, EqualConditions
 from nas.compare.figures import Figures
 from nas.compare.leads import leads_of
 from nas.report.cost_columns import cost_cells, macs_unit
-from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord, LeadRecord
+from nas.runs.records.comparison import ChecklistAnswer, ComparedNetwork, ComparisonRecord
 from nas.runs.records.role import Role
 from nas.runs.records.tables import markdown_table, write_csv
 from space.files import write_atomically
@@ -34,7 +34,7 @@ def comparison_table(figures: Figures, metric: str) -> tuple[list[str], list[lis
 def leads_table(record: ComparisonRecord) -> tuple[list[str], list[list[str]]]:
     """Headings and cells: by how much the winners of all searches lead over each network or group that answers a question."""
     rows = [[one.label, f"{100 * one.mean:.1f}", one.in_points] for one in record.leads]
-    return ["", f"test {record.metric}, %", f"{record.leader} leads by, points"], rows
+    return ["over", f"test {record.metric}, %", "lead, points"], rows
 
 
 def median_of_random(rows: Sequence[ContenderResult]) -> ContenderResult | None:
@@ -69,10 +69,9 @@ def record_of(
                 fingerprint in figures.crippled,
             )
         )  # fmt: skip
-    leads = tuple(LeadRecord(one.label, one.mean, one.lead.value, one.lead.interval) for one in leads_of(figures))
     return ComparisonRecord(
         tuple(networks), conditions.recipe.length, conditions.recipe.batch_size, conditions.task.metric, tuple(conclusions),
-        figures.winners_in_words, leads, dict(seconds), tuple(checklist),
+        figures.winners_in_words, tuple(leads_of(figures)), dict(seconds), tuple(checklist),
     )  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def _page(figures: Figures, record: ComparisonRecord, about: Mapping[str, str]) 
     if record.conclusions:
         yield from ("", "## What the figures say", "", *(f"- {conclusion}" for conclusion in record.conclusions))
     if record.leads:
-        yield from ("", "## What the search leads by", "")
+        yield from ("", f"## What {record.leader} leads by", "")
         yield from markdown_table(*leads_table(record))
     if record.seconds:
         yield from ("", "## What it cost", "", "Supernets train on all cores, all else on one core each.", "")

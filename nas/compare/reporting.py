@@ -14,7 +14,7 @@ from nas.compare.checklist import Evidence, checklist_of
 from nas.compare.comparison import ContenderResult, EqualConditions
 from nas.compare.conclusions import conclusions_of, is_crippled
 from nas.compare.config import CompareConfig
-from nas.compare.figures import Figures, FixedKind
+from nas.compare.figures import Figures
 from nas.compare.outputs import comparison_table, leads_table, record_of, write_comparison
 from nas.compare.searches import FoundElsewhere
 from nas.compare.spent import devices_of, seconds_spent
@@ -78,7 +78,7 @@ def report_comparison(
     console.print(f"{about['spread']}.", soft_wrap=True)
     if record.leads:
         headings, cells = leads_table(record)
-        _print_table(console, "What the search leads by", headings, cells, headings)
+        _print_table(console, f"What {record.leader} leads by", headings, cells, headings)
     for conclusion in conclusions:
         console.print(conclusion, soft_wrap=True, highlight=False, markup=False)
     console.print(f"table, cost and checklist: {config.out / 'comparison.md'}", soft_wrap=True)
@@ -87,6 +87,8 @@ def report_comparison(
 
 def _print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str]) -> None:
     table = table_of(headings, title, texts)
+    # Names may take several lines, so that figures have room on a narrow terminal.
+    table.columns[0].no_wrap = False
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -111,7 +113,7 @@ def _figures(
         crippled=frozenset(
             fingerprint for fingerprint, row in by_fingerprint.items() if is_crippled(row.contender.architecture, conditions.image_size)
         ),
-        fixed=[FixedKind(one.search.kind, row_of(one)) for one in elsewhere if one.search.role is Role.FIXED],
+        fixed={one.search.kind: row_of(one) for one in elsewhere if one.search.role is Role.FIXED},
     )
 
 

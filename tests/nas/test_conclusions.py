@@ -13,7 +13,7 @@ from scipy import stats
 from nas.compare.bootstrap import Estimate, estimated, lead, relative_improvement
 from nas.compare.comparison import Contender, ContenderResult
 from nas.compare.conclusions import conclusions_of, is_crippled
-from nas.compare.figures import Figures, FixedKind
+from nas.compare.figures import Figures
 from nas.compare.leads import leads_of
 from nas.runs.records.role import Role
 from space.architecture import Architecture
@@ -144,8 +144,8 @@ def test_the_leads_answer_each_question_kind_by_kind_and_leave_out_who_is_not_co
     parent, lone = result("davit-t", WINDOW, Role.PARENT, 0.2, 0.2, 0.2), result("even random 1", SSA, Role.EVEN_RANDOM, 0.4, 0.4, 0.4)
     pixel = result("topformer-t", TOPFORMER, Role.PARENT, 0.1, 0.1, 0.1)
     all_of_them = figures(WINNER, worse, best, *drawn, lone, parent, pixel, crippled=frozenset({TOPFORMER.fingerprint}))
-    several = replace(all_of_them, winners=[WINNER, other], fixed=[FixedKind("depth", fixed)])
-    found = {one.label: one.lead.value for one in leads_of(several)}
+    several = replace(all_of_them, winners=[WINNER, other], fixed={"depth": fixed})
+    found = {one.label: one.value for one in leads_of(several)}
     assert list(found) == ["only ssa", "only window", "4 random networks", "even random 1", "depth fixed at 1", "davit-t"]
     assert found == pytest.approx(
         {"only ssa": 0.02, "only window": 0.22, "4 random networks": 0.095, "even random 1": 0.12, "depth fixed at 1": 0.0, "davit-t": 0.32}
