@@ -116,7 +116,7 @@ def trained(conditions: Conditions, trainings: Sequence[Training], num_workers: 
     """Do the trainings, or find them done."""
     found: dict[Training, Trained] = {}
 
-    def note(training: Training, result: Trained) -> None:
+    def note(training: Training, result: Trained, was_done: bool) -> None:
         found[training] = result
         advance()
 

@@ -98,8 +98,8 @@ def run_audit(config: AuditConfig, console: Console, data: Any = None) -> Audite
             open_workers(make_function, config.resources, config.bench / "ray") as workers,
         ):
 
-            def on_result(training: Training, result: Trained) -> None:
-                advance(training.steps, f"{training.steps} steps: {result.score.in_words}")
+            def on_result(training: Training, result: Trained, was_done: bool) -> None:
+                advance(training.steps, f"{training.steps} steps: {result.score.in_words}", was_done=was_done)
 
             train_all(conditions, trainings, workers, on_result).check()
         results = {training: result for training in trainings if (result := conditions.result_of(training))}

@@ -17,8 +17,12 @@ REFRESHES_PER_SECOND = 2.0
 
 
 class Advance(Protocol):
-    def __call__(self, amount: int = 1, note: str = "", *, at: int | None = None) -> None:
-        """Count `amount` more, or `at` in all; the note is shown beside the bar."""
+    def __call__(self, amount: int = 1, note: str = "", *, at: int | None = None, was_done: bool = False) -> None:
+        """Count `amount` more, or `at` in all; the note is shown beside the bar.
+
+        Args:
+            was_done: an earlier run did this amount. The first `at` says how much was done before.
+        """
 
 
 @contextmanager
@@ -62,26 +66,27 @@ def _lines(name: str, total: int, console: Console) -> Callable[[int, str], None
 
 
 class _Counter:
-    """Counts, and estimates the time left from the pace since the first count: what an earlier run did took no time.
-
-    rich's own estimate would count that as done just now.
-    """
+    """Counts, and estimates the time left from the pace so far, for which what an earlier run did is not counted, as rich would."""
 
     def __init__(self, total: int, show: Callable[[int, str], None]) -> None:
         self._total, self._show = total, show
-        self._done = 0
-        self._start: tuple[float, int] | None = None
+        self._done = self._done_before = 0
+        self._start = time.monotonic()
+        self._is_new = True
 
-    def __call__(self, amount: int = 1, note: str = "", *, at: int | None = None) -> None:
+    def __call__(self, amount: int = 1, note: str = "", *, at: int | None = None, was_done: bool = False) -> None:
         self._done = self._done + amount if at is None else at
-        if self._start is None:
-            self._start = (time.monotonic(), self._done)
-        self._show(self._done, ", ".join(filter(None, (self._left(*self._start), note))))
+        if at is not None and self._is_new:
+            self._start, self._done_before = time.monotonic(), at
+        elif was_done:
+            self._done_before += amount
+        self._is_new = False
+        self._show(self._done, ", ".join(filter(None, (self._left(), note))))
 
-    def _left(self, start: float, done_before: int) -> str:
-        if self._done >= self._total or self._done <= done_before:
+    def _left(self) -> str:
+        if self._done >= self._total or self._done <= self._done_before:
             return ""
-        seconds = (time.monotonic() - start) / (self._done - done_before) * (self._total - self._done)
+        seconds = (time.monotonic() - self._start) / (self._done - self._done_before) * (self._total - self._done)
         return f"{duration(seconds)} left"
 
 

@@ -55,7 +55,12 @@ class RetrainingJob:
     seed: int
 
     def __str__(self) -> str:
-        return f"retraining {self.contender.label}, seed {self.seed}"
+        return f"retraining {self.name}"
+
+    @property
+    def name(self) -> str:
+        """Whose it is, and which one."""
+        return f"{self.contender.label}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,10 @@ class EqualConditions:
             may_compile=self.may_compile,
             provenance={"role": contender.role.value},
         )  # fmt: skip
+
+    def retrainings(self, contenders: Sequence[Contender], seeds: int) -> list[tuple[Contender, Retraining]]:
+        """All of them: seed by seed, so that an interrupted comparison has all of the first."""
+        return [(one, self.retraining(one, seed)) for seed in range(seeds) for one in contenders]
 
     def retrain(self, job: RetrainingJob) -> MeasuredFigure:
         """Do one retraining in this process, in one thread, or continue it; what it reaches on the test images."""
@@ -159,7 +168,7 @@ def retrain_all(
         found[job.contender.architecture.fingerprint, job.seed] = test
         on_result(job, test)
 
-    # Seed by seed, so that an interrupted comparison has all of the first.
+    # In the order of `EqualConditions.retrainings`.
     jobs = JobList([RetrainingJob(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
     run_jobs(jobs, workers)
     jobs.check()

@@ -14,6 +14,7 @@ from nas.cli.progress import phase
 from nas.compare.comparison import Contender, EqualConditions, retrain_all, retrainer
 from nas.compare.config import CompareConfig
 from nas.compare.contenders import contenders_of
+from nas.compare.following import followed, total_steps
 from nas.compare.initial_weights import begun_trained, head_start, write_inherited
 from nas.compare.plan import plan_comparison
 from nas.compare.reporting import Compared, report_comparison
@@ -56,8 +57,7 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
     if config.dry_run:
         done = search_further([one for one in further.searches if one.is_done], subject, console)
         contenders = _begun(config, subject, conditions, done, lambda line: None) if done else contenders
-        retrainings = [(one, conditions.retraining(one, seed)) for seed in range(config.seeds) for one in contenders]
-        print_plan(console, plan_comparison(config, subject, further.searches, retrainings))
+        print_plan(console, plan_comparison(config, subject, further.searches, conditions.retrainings(contenders, config.seeds)))
         return None
     with open_run(config.out, resolved, config.may_change()):
         write_data(config.out, images, test_images)
@@ -66,12 +66,15 @@ def run_comparison(config: CompareConfig, console: Console, data: Any = None, te
             contenders = _begun(config, subject, conditions, elsewhere, lambda line: None)
         if config.begins_trained:
             write_inherited(subject, conditions, contenders, elsewhere, config.seeds)
-        console.print(f"{len(contenders)} networks, {config.seeds} seeds each, {recipe.length}: {conditions.in_words}", soft_wrap=True)
+        seeds = "one seed" if config.seeds == 1 else f"{config.seeds} seeds"
+        console.print(f"{len(contenders)} networks, {seeds} each, {recipe.length}: {conditions.in_words}", soft_wrap=True)
+        retrainings = [one for _, one in conditions.retrainings(contenders, config.seeds)]
         with (
-            phase("retraining", config.seeds * len(contenders), console) as advance,
+            phase("retraining", total_steps(retrainings), console) as advance,
+            followed(retrainings, advance) as tell,
             open_workers(partial(retrainer, conditions), config.resources, config.out / "ray") as workers,
         ):
-            rows = retrain_all(contenders, config.seeds, workers, lambda job, test: advance(1, f"{job}: {test.value:.1%}"))
+            rows = retrain_all(contenders, config.seeds, workers, lambda job, test: tell(f"{job.name}: {test.value:.1%}"))
         ahead = head_start(subject.supernet_run, rows) if config.begins_trained and subject.supernet_run else None
         notes = (*further.notes, *([ahead] if ahead else ()))
         return report_comparison(console, config, conditions, subject, elsewhere, notes, rows)

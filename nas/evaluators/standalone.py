@@ -63,14 +63,14 @@ def train_all(
     conditions: Conditions,
     trainings: Sequence[Training],
     workers: Workers,
-    on_result: Callable[[Training, Trained], None],
+    on_result: Callable[[Training, Trained, bool], None],
     deadline: Deadline = Deadline(),
 ) -> JobList[Training, Trained]:
     """Do the trainings that are not done already; `conditions.result_of` then returns each result.
 
     Args:
         workers: opened with `training_alone`.
-        on_result: called after each training, also for those that were done already.
+        on_result: called after each training, and for those that were done already, which the last argument says.
         deadline: no training is begun after it.
 
     Returns:
@@ -82,8 +82,8 @@ def train_all(
             left.append(training)
         else:
             remove_checkpoint(conditions.checkpoint_of(training))
-            on_result(training, result)
-    jobs = JobList(left, str, on_result)
+            on_result(training, result, True)
+    jobs = JobList[Training, Trained](left, str, lambda training, result: on_result(training, result, False))
     run_jobs(jobs, workers, deadline)
     return jobs
 

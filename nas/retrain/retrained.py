@@ -103,6 +103,15 @@ def write_metrics(folder: Path, metric: str, rows: Iterable[Iterable[object]]) -
     write_from_first(folder / METRICS, text.getvalue())
 
 
+def steps_measured(folder: Path) -> int:
+    """Steps of the last row of `metrics.csv`; none where no epoch has ended."""
+    try:
+        rows = list(csv.DictReader((folder / METRICS).read_text().splitlines()))
+        return int(rows[-1]["steps"])
+    except (FileNotFoundError, IndexError, KeyError, ValueError):
+        return 0
+
+
 def keep_best(folder: Path, validated: NetworkMetadata, state: Mapping[str, Tensor]) -> None:
     """Write `best.safetensors` where no earlier epoch was as good.
 

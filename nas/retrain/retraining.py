@@ -19,7 +19,7 @@ from nas.retrain.layer_decay import layer_lr_scales
 from nas.retrain.measuring import measure
 from nas.retrain.origin import Origin
 from nas.retrain.recipe import Recipe
-from nas.retrain.retrained import RESULT, Retrained, best_epoch, keep_best, write_from_first, write_metrics, write_weights
+from nas.retrain.retrained import RESULT, Retrained, best_epoch, keep_best, steps_measured, write_from_first, write_metrics, write_weights
 from nas.retrain.teacher import Teacher, open_teacher
 from nas.runs.records.metadata import AVERAGED, BEST_EPOCH, LAST, PROVENANCE, MeasuredFigure, NetworkMetadata
 from nas.runs.records.retraining import ARCHITECTURE, WEIGHTS
@@ -128,6 +128,11 @@ class Retraining:
         """Whether an earlier run has finished."""
         earlier = Retrained.read(self.out, self.architecture)
         return earlier is not None and earlier.finished
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the epochs that have ended, also in another process; all where the training has."""
+        return self.train_config.steps if self.is_done else min(steps_measured(self.out), self.train_config.steps)
 
     def check(self, say: Callable[[str], None] = lambda line: None, fetches: bool = True) -> None:
         """UserError where `run` would fail before its first step, so that no directory is made for an impossible training.

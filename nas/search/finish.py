@@ -129,8 +129,8 @@ def _train_alone(
         open_workers(partial(training_alone, conditions), config.resources, config.out / "ray") as workers,
     ):
 
-        def on_result(training: Training, result: Trained) -> None:
-            advance(training.steps, f"{training.steps} steps: {result.score.in_words}")
+        def on_result(training: Training, result: Trained, was_done: bool) -> None:
+            advance(training.steps, f"{training.steps} steps: {result.score.in_words}", was_done=was_done)
 
         record = halve(conditions, candidates, steps, workers, deadline, on_result, config.max_int8_drop)
     write_halving(config.out, record)

@@ -111,7 +111,7 @@ def num_tests(candidates: int, steps: Sequence[int]) -> int:
 
 def halve(
     conditions: Conditions, candidates: Sequence[Candidate], steps: Sequence[int], workers: Workers, deadline: Deadline,
-    on_result: Callable[[Training, Trained], None], max_int8_drop: float | None = None,
+    on_result: Callable[[Training, Trained, bool], None], max_int8_drop: float | None = None,
 ) -> HalvingRecord:  # fmt: skip
     """Train rung by rung.
 
@@ -120,6 +120,7 @@ def halve(
         steps: of the rungs.
         workers: that do trainings.
         deadline: after which no training is begun.
+        on_result: see `train_all`.
         max_int8_drop: see `HalvingRecord`; the conditions say whether it is measured.
 
     Raises:

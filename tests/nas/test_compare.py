@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,9 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
     capsys.readouterr()
     assert compare.main(options(searched, "--seeds", "2", *others)) == 0
     out = capsys.readouterr().out
+    said = [line for line in out.splitlines() if line.startswith("retraining: ")]
+    assert re.fullmatch(r"retraining: \d+/\d+ \(50 %\)", said[0])
+    assert re.search(r"\(100 %\), (\d+) of \1 networks, .*, seed \d: [\d.]+%$", said[-1])
     again = retrained(searched)
     assert {file: again[file] for file in first} == first
     assert len(again) == 2 * len(first)

@@ -108,7 +108,7 @@ def test_successive_halving_measures_int8(run: SupernetRun) -> None:
     candidates = [Candidate(f"trial {number}", one, score(number / 10)) for number, one in enumerate(members)]
     conditions = Conditions(run, 4, run.folder / "standalone", int8=True)
     with open_workers(partial(training_alone, conditions), Resources(1), run.folder / "ray") as workers:
-        found = halve(conditions, candidates, (1, 2), workers, Deadline(), lambda training, result: None, 0.0)
+        found = halve(conditions, candidates, (1, 2), workers, Deadline(), lambda *_: None, 0.0)
     assert [len(one.int8) for one in found.candidates] == [2, 2]
     # That of the last rung, which is scored on test images as well.
     training = Training(members[0], 2, 0, tests=True)

@@ -110,7 +110,7 @@ def training_alone(argv: Sequence[str]) -> int:
     work, out = map(Path, argv)
     conditions = Conditions(SupernetRun(work, SPACE, str(work / "set"), 32, seed=0), batch_size=4, folder=out)
     with open_workers(partial(standalone.training_alone, conditions), Resources(), out / "ray") as workers:
-        train_all(conditions, TRAININGS, workers, lambda training, result: None)
+        train_all(conditions, TRAININGS, workers, lambda *_: None)
     return 0
 
 

@@ -49,6 +49,17 @@ def test_what_an_earlier_run_did_counts_for_no_time(clock: list[float]) -> None:
     assert out.getvalue().splitlines()[-1] == "training: 70/100 (70 %), 30 s left"
 
 
+def test_of_parts_that_end_together_the_first_takes_time_as_well(clock: list[float]) -> None:
+    out = io.StringIO()
+    with phase("training", 10, Console(file=out)) as advance:
+        advance(2, was_done=True)
+        clock[0] += 60.0
+        advance()
+        advance()
+    times = [line.split(", ", 1)[1] for line in out.getvalue().splitlines()[1:]]
+    assert times == ["7 min 00 s left", "3 min 00 s left"]
+
+
 def test_a_bar_on_a_terminal() -> None:
     out = io.StringIO()
     with phase("training", 4, Console(file=out, force_terminal=True, width=100)) as advance:

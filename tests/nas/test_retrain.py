@@ -213,6 +213,20 @@ def test_minutes_end_a_training_and_more_minutes_continue_it(work: Path, capsys:
     assert json.loads((work / "run" / "result.json").read_text())["finished"]
 
 
+def test_how_far_a_training_is_can_be_read_from_its_folder(work: Path) -> None:
+    images, recipe = open_images("set"), load_recipe("recipe.yaml")
+    one = retraining.Retraining(TINY.replace(num_classes=3), recipe, images, None, 32, 0, None, work / "run")
+    assert one.steps_done == 0
+    assert main([*COMMAND, "--out", "run", "--minutes", "0.00001"]) == 0
+    assert one.steps_done == 0
+    seen = list[tuple[int, int]]()
+    one.run(on_step=lambda step, note: seen.append((step, one.steps_done)))
+    of_epoch, whole = one.batches.steps_per_epoch, one.train_config.steps
+    assert whole > of_epoch
+    assert seen == [(step, step // of_epoch * of_epoch) for step in range(2, whole + 1)]
+    assert one.steps_done == whole
+
+
 def test_minutes_are_those_of_one_run(work: Path) -> None:
     how = {"data": "set", "recipe": "recipe.yaml", "out": "run", "minutes": 0.00001}
     assert [retrain("tiny.yaml", **how).facts["steps"] for _ in range(3)] == [1, 2, 3]

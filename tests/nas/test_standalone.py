@@ -37,7 +37,7 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
     return Conditions(SupernetRun(folder, SPACE, str(folder / "images"), 32, seed=0), batch_size=4, folder=folder / "trainings")
 
 
-def ignore(training: Training, result: Trained) -> None:
+def ignore(*_: object) -> None:
     """What follows a training is of no interest."""
 
 
@@ -45,7 +45,7 @@ def do(
     conditions: Conditions,
     *trainings: Training,
     resources: Resources = Resources(),
-    on_result: Callable[[Training, Trained], None] = ignore,
+    on_result: Callable[[Training, Trained, bool], None] = ignore,
 ) -> list[Trained]:
     with open_workers(partial(training_alone, conditions), resources, conditions.folder / "ray") as workers:
         train_all(conditions, trainings, workers, on_result).check()
@@ -67,15 +67,15 @@ def test_what_is_done_is_not_done_again(conditions: Conditions, monkeypatch: pyt
     trainings = [Training(SMALL, 2, 0), Training(LARGER, 2, 0)]
     first = do(conditions, *trainings)
     monkeypatch.setattr(standalone, "train_network", None)
-    seen: list[tuple[Training, Trained]] = []
-    assert do(conditions, *trainings, on_result=lambda training, result: seen.append((training, result))) == first
-    assert seen == list(zip(trainings, first, strict=True))
+    seen: list[tuple[Training, Trained, bool]] = []
+    assert do(conditions, *trainings, on_result=lambda *result: seen.append(result)) == first
+    assert seen == list(zip(trainings, first, [True, True], strict=True))
 
 
 def test_an_interruption_keeps_what_is_done(conditions: Conditions) -> None:
     trainings = [Training(SMALL, 3, seed) for seed in (10, 11, 12)]
 
-    def interrupt(training: Training, result: Trained) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

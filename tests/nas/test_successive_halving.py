@@ -60,7 +60,7 @@ def held(
     """The record, and the trainings that were done, in their order."""
     done: list[Training] = []
 
-    def note(training: Training, result: Trained) -> None:
+    def note(training: Training, result: Trained, was_done: bool) -> None:
         done.append(training)
 
     with open_workers(partial(training_alone, conditions), Resources(num_workers), conditions.folder / "ray") as workers:
@@ -145,7 +145,7 @@ def _failing(conditions: Conditions, victims: frozenset[str]) -> object:
 def test_who_cannot_be_trained_is_eliminated_with_the_reason(conditions: Conditions, capfd: pytest.CaptureFixture[str]) -> None:
     taking_part = candidates(4)
     with open_workers(failing(conditions, [taking_part[1].architecture]), Resources(1), conditions.folder) as workers:
-        found = halve(conditions, taking_part, (1, 2), workers, NEVER, lambda training, result: None)
+        found = halve(conditions, taking_part, (1, 2), workers, NEVER, lambda *_: None)
     assert found.finished == 2
     (failed,) = [one for one in found.candidates if one.failure]
     assert (failed.label, failed.rungs, failed.failure) == ("trial 1", (), "ArithmeticError: no network of this world")
@@ -153,7 +153,7 @@ def test_who_cannot_be_trained_is_eliminated_with_the_reason(conditions: Conditi
     all_fail = open_workers(failing(conditions, [one.architecture for one in taking_part]), Resources(1), conditions.folder)
     with all_fail as workers, pytest.raises(JobError, match=rf"(?s)failed {MAX_ATTEMPTS} times.*Traceback.*in attempt"):
         # In other numbers of steps: none of these is done already.
-        halve(conditions, taking_part, (3, 4), workers, NEVER, lambda training, result: None)
+        halve(conditions, taking_part, (3, 4), workers, NEVER, lambda *_: None)
 
 
 def order_of(*log_likelihoods: tuple[float, float]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,50 @@
+"""The progress of retrainings, wherever they run: each leaves its metrics in its folder after every epoch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from nas.cli.progress import Advance
+from nas.retrain.retraining import Retraining
+
+LOOK_SECONDS = 2.0
+
+
+@contextmanager
+def followed(retrainings: Sequence[Retraining], advance: Advance) -> Iterator[Callable[[str], None]]:
+    """Inside, show how many steps of all retrainings are done.
+
+    Args:
+        advance: of a phase of `total_steps`.
+
+    Yields:
+        What is told of each retraining that has ended, in words.
+    """
+    ended, is_over = list[str](), threading.Event()
+
+    def look() -> None:
+        # A folder on another machine may be away for a moment.
+        with suppress(OSError):
+            steps = sum(one.steps_done for one in retrainings)
+            advance(at=steps, note=f"{len(ended)} of {len(retrainings)} networks, {ended[-1]}" if ended else "")
+
+    def look_again() -> None:
+        while not is_over.wait(LOOK_SECONDS):
+            look()
+
+    look()
+    thread = threading.Thread(target=look_again, daemon=True)
+    thread.start()
+    try:
+        yield ended.append
+    finally:
+        is_over.set()
+        thread.join()
+    look()
+
+
+def total_steps(retrainings: Sequence[Retraining]) -> int:
+    """What there is to do."""
+    return sum(one.train_config.steps for one in retrainings)
