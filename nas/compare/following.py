@@ -23,12 +23,16 @@ def followed(retrainings: Sequence[Retraining], advance: Advance) -> Iterator[Ca
         What is told of each retraining that has ended, in words.
     """
     ended, is_over = list[str](), threading.Event()
+    total = total_steps(retrainings)
 
     def look() -> None:
         # A folder on another machine may be away for a moment.
         with suppress(OSError):
             steps = sum(one.steps_done for one in retrainings)
-            advance(at=steps, note=f"{len(ended)} of {len(retrainings)} networks, {ended[-1]}" if ended else "")
+            if len(ended) < len(retrainings):
+                # Testing follows the last step.
+                steps = min(steps, total - 1)
+            advance(at=steps, note=f"{len(ended)} of {len(retrainings)} trainings, {ended[-1]}" if ended else "")
 
     def look_again() -> None:
         while not is_over.wait(LOOK_SECONDS):

@@ -64,7 +64,7 @@ def test_all_are_retrained_alike_and_nothing_twice(searched: Path, capsys: pytes
     out = capsys.readouterr().out
     said = [line for line in out.splitlines() if line.startswith("retraining: ")]
     assert re.fullmatch(r"retraining: \d+/\d+ \(50 %\)", said[0])
-    assert re.search(r"\(100 %\), (\d+) of \1 networks, .*, seed \d: [\d.]+%$", said[-1])
+    assert re.search(r"\(100 %\), (\d+) of \1 trainings, .*, seed \d: [\d.]+%$", said[-1])
     again = retrained(searched)
     assert {file: again[file] for file in first} == first
     assert len(again) == 2 * len(first)
