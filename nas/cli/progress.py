@@ -66,7 +66,10 @@ def _lines(name: str, total: int, console: Console) -> Callable[[int, str], None
 
 
 class _Counter:
-    """Counts, and estimates the time left from the pace so far, for which what an earlier run did is not counted, as rich would."""
+    """Counts, and estimates the time left from the pace of this run alone.
+
+    rich's own estimate would count what an earlier run did as done just now.
+    """
 
     def __init__(self, total: int, show: Callable[[int, str], None]) -> None:
         self._total, self._show = total, show

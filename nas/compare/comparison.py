@@ -63,6 +63,11 @@ class RetrainingJob:
         return f"{self.contender.label}, seed {self.seed}"
 
 
+def jobs_of(contenders: Sequence[Contender], seeds: int) -> list[RetrainingJob]:
+    """Every contender with every seed: seed by seed, so that an interrupted comparison has all of the first."""
+    return [RetrainingJob(contender, seed) for seed in range(seeds) for contender in contenders]
+
+
 @dataclass(frozen=True)
 class EqualConditions:
     """What all retrainings share.
@@ -104,8 +109,8 @@ class EqualConditions:
         )  # fmt: skip
 
     def retrainings(self, contenders: Sequence[Contender], seeds: int) -> list[tuple[Contender, Retraining]]:
-        """All of them: seed by seed, so that an interrupted comparison has all of the first."""
-        return [(one, self.retraining(one, seed)) for seed in range(seeds) for one in contenders]
+        """Every contender with every seed, as in `jobs_of`."""
+        return [(job.contender, self.retraining(job.contender, job.seed)) for job in jobs_of(contenders, seeds)]
 
     def retrain(self, job: RetrainingJob) -> MeasuredFigure:
         """Do one retraining in this process, in one thread, or continue it; what it reaches on the test images."""
@@ -168,8 +173,7 @@ def retrain_all(
         found[job.contender.architecture.fingerprint, job.seed] = test
         on_result(job, test)
 
-    # In the order of `EqualConditions.retrainings`.
-    jobs = JobList([RetrainingJob(contender, seed) for seed in range(seeds) for contender in contenders], str, note)
+    jobs = JobList(jobs_of(contenders, seeds), str, note)
     run_jobs(jobs, workers)
     jobs.check()
     rows = []

@@ -20,7 +20,7 @@ def followed(retrainings: Sequence[Retraining], advance: Advance) -> Iterator[Ca
         advance: of a phase of `total_steps`.
 
     Yields:
-        What is told of each retraining that has ended, in words.
+        A function to call after each retraining, with a line about it; the last line stands beside the bar.
     """
     ended, is_over = list[str](), threading.Event()
     total = total_steps(retrainings)
@@ -50,5 +50,5 @@ def followed(retrainings: Sequence[Retraining], advance: Advance) -> Iterator[Ca
 
 
 def total_steps(retrainings: Sequence[Retraining]) -> int:
-    """What there is to do."""
+    """Steps of all retrainings, done or not."""
     return sum(one.train_config.steps for one in retrainings)

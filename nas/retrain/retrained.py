@@ -104,7 +104,7 @@ def write_metrics(folder: Path, metric: str, rows: Iterable[Iterable[object]]) -
 
 
 def steps_measured(folder: Path) -> int:
-    """Steps of the last row of `metrics.csv`; none where no epoch has ended."""
+    """Steps of the last row of `metrics.csv`; 0 where no epoch has ended."""
     try:
         rows = list(csv.DictReader((folder / METRICS).read_text().splitlines()))
         return int(rows[-1]["steps"])
