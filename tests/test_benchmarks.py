@@ -53,6 +53,7 @@ FEW: dict[str, str] = {
     "kept_memory": f"--cases tiny.yaml:{BUDGET} --rounds 1 --architectures 1 --repeats 1 --output {PAGE}",
     "kit": f"--cases tiny.yaml:{BUDGET} --num 2 --trials 4 --minutes 0 --networks 4 --folder kits --output {PAGE}",
     "latency": f"--space tiny.yaml --budget {BUDGET} --num 4 --table-seconds 0 --seconds 0 --output {PAGE}",
+    "long_trainings": f"{RUN} {RUN} --epochs 1 --output {PAGE}",
     "parents": f"--parents topformer-t topformer-t-seg --batches 1 --image-size 128 --rounds 1 --seconds 0 --threads 1 --output {PAGE}",
     "synthetic": f"--architectures 2 --networks 1 --steps 1 --batch-size 8 --tasks texture --workers 1 --folder trainings --output {PAGE}",
     "sampler_objectives": "--instances 1 --slow-instances 0 --samplers random --max-trials 5",

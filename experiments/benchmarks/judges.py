@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from experiments.benchmarks.compared import compared_members
 from experiments.benchmarks.parents import RESULTS, machine
 from nas.audit.correlation import advantage, rank_correlation
 from nas.evaluators.supernet import SupernetEvaluator, load_evaluator
-from nas.runs.records.comparison import FOLDER, read_comparison
 from nas.train.supernet_run import SupernetRun, open_supernet_run
 from space.architecture import Architecture
-from space.files import load_architecture, write_atomically
+from space.files import write_atomically
 from space.network import TokenMixerNet
 from supernet.evaluation import judge
 from supernet.training.config import TrainConfig
@@ -55,18 +55,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.device, args.threads = "cpu", 1
     run = open_supernet_run(args.run)
-    compared = read_comparison(args.run)
-    if compared is None:
-        raise SystemExit(f"{args.run}: got no comparison, expected that of nas.compare")
+    compared, members = compared_members(run)
     evaluator = load_evaluator(run)
     judged = []
-    for network in compared.networks:
-        architecture = load_architecture(args.run / FOLDER / f"{network.fingerprint}-0" / "architecture.yaml")
-        if run.space.contains(architecture):
-            file = args.run / FOLDER / f"{network.fingerprint}-judged-{'-'.join(map(str, args.steps))}.json"
-            if not file.exists():
-                write_atomically(file, json.dumps(scores_of(architecture, run, evaluator, args.steps)))
-            judged.append(Judged(network.label, float(np.mean(network.by_seed)), json.loads(file.read_text())))
+    for member in members:
+        file = member.folder / f"{member.record.fingerprint}-judged-{'-'.join(map(str, args.steps))}.json"
+        if not file.exists():
+            write_atomically(file, json.dumps(scores_of(member.architecture, run, evaluator, args.steps)))
+        judged.append(Judged(member.record.label, member.test, json.loads(file.read_text())))
     text = "\n".join(page(args, judged, compared.in_words)) + "\n"
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.output, text)
