@@ -19,6 +19,7 @@ from pathlib import Path
 from experiments.benchmarks.compared import ComparedMember, compared_members
 from experiments.benchmarks.parents import RESULTS, machine
 from nas.audit.correlation import mean_ranks, rank_correlation
+from nas.evaluators.bias_correction import shares_of
 from nas.evaluators.supernet import load_evaluator
 from nas.retrain.retrained import METRICS
 from nas.runs.records.role import Role
@@ -118,9 +119,23 @@ def page(args: argparse.Namespace, members: Sequence[ComparedMember], supernets:
         "the truth is their test accuracy. Tau is Kendall's, with 95 % intervals by bootstrap over networks.", "",
         *markdown_table(["predictor", *sets, f"test accuracy of its first, % (the best has {100 * max(truth):.1f})"], rows), "",
     ]  # fmt: skip
+    lines += ["## What good networks share", "", "Tau of the test accuracy with the share of a network's blocks that hold an operator.", ""]
+    lines += [*markdown_table(["operator", "networks that hold it", *sets], shares_of_operators(members, drawn)), ""]
     if between:
         lines += ["## Do supernets agree?", "", *markdown_table(["supernets", *sets], between), ""]
     return lines[:-1]
+
+
+def shares_of_operators(members: Sequence[ComparedMember], drawn: Sequence[int]) -> list[list[str]]:
+    """A row for each operator that some networks have, the one that goes with the highest accuracies first."""
+    truth = [one.test for one in members]
+    shares = [shares_of(one.architecture) for one in members]
+    rows = []
+    for operator in sorted({operator for one in shares for operator in one}):
+        of_all = [one.get(operator, 0.0) for one in shares]
+        cells = [f"`{operator}`", str(sum(share > 0 for share in of_all)), _tau(of_all, truth), _tau(_of(of_all, drawn), _of(truth, drawn))]
+        rows.append((rank_correlation(of_all, truth).tau, cells))
+    return [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
 
 
 def _tau(scores: Sequence[float], truth: Sequence[float]) -> str:

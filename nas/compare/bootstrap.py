@@ -23,7 +23,7 @@ class Estimate:
     """A figure of several networks.
 
     Args:
-        interval: of 95 %; None where neither seeds nor networks vary, so that nothing tells it.
+        interval: of 95 %; None where one seed of a lone network tells nothing of its spread.
     """
 
     value: float
@@ -50,20 +50,20 @@ def estimated(statistic: Statistic, groups: Sequence[Group]) -> Estimate:
     group are drawn apart. Each of these is a bootstrap of its own that draws n - 1 of n with replacement, so that the variance of a mean
     has no bias for small n (https://doi.org/10.1080/01621459.1988.10478591). The variances add up. The interval is Student's, with the
     degrees of freedom of such a sum (https://doi.org/10.2307/3002019). For one network in each of two groups it is that of the paired
-    differences.
+    differences. With one seed there is an interval where each group has several networks, whose spread holds that of seeds.
 
     Args:
         groups: with the same seeds each.
     """
+    value = statistic(groups)
+    if any(group.shape == (1, 1) for group in groups):
+        return Estimate(value)
     variances, freedoms = [], []
     for number, (size, resampled) in enumerate(_dimensions(groups)):
         rng = np.random.default_rng([0, number])
         drawn = [statistic(resampled(rng.integers(size, size=size - 1))) for _ in range(RESAMPLES)]
         variances.append(float(np.var(drawn)))
         freedoms.append(size - 1)
-    value = statistic(groups)
-    if not variances:
-        return Estimate(value)
     total = math.fsum(variances)
     if not total:
         return Estimate(value, (value, value))
