@@ -31,6 +31,8 @@ EPOCHS = (1, 2, 5)
 DRAWN = {Role.RANDOM, Role.EVEN_RANDOM}
 FEWEST = 3
 """Networks that can be ranked."""
+HALF = 0.5
+"""Of the blocks: networks with so much of the operator that goes with the best figures are ranked among themselves, too."""
 
 
 @dataclass(frozen=True)
@@ -96,46 +98,45 @@ def predictors_of(members: Sequence[ComparedMember], supernets: Sequence[Predict
 
 def page(args: argparse.Namespace, members: Sequence[ComparedMember], supernets: Sequence[Predictor], how: str) -> list[str]:
     """The ranking by each predictor, as Markdown."""
-    drawn = [place for place, one in enumerate(members) if one.record.role in DRAWN]
     truth = [one.test for one in members]
+    shares = shares_by_operator(members)
+    by_tau = sorted(shares, key=lambda operator: -rank_correlation(shares[operator], truth).tau)
+    sets = {
+        f"all {len(members)}": list(range(len(members))),
+        "the {} random ones": [place for place, one in enumerate(members) if one.record.role in DRAWN],
+        f"the {{}} with at least half `{by_tau[0]}`": [place for place, share in enumerate(shares[by_tau[0]]) if share >= HALF],
+    }
+
+    def cells(scores: Sequence[float], of: Sequence[float] = truth) -> list[str]:
+        return [_tau([scores[place] for place in places], [of[place] for place in places]) for places in sets.values()]
+
+    headings = [f"tau, {name.format(len(places))}" for name, places in sets.items()]
     rows = [
-        [one.name, _tau(one.scores, truth), _tau(_of(one.scores, drawn), _of(truth, drawn)), f"{100 * _first(one.scores, truth):.1f}"]
-        for one in predictors_of(members, supernets, args.epochs)
+        [one.name, *cells(one.scores), f"{100 * _first(one.scores, truth):.1f}"] for one in predictors_of(members, supernets, args.epochs)
     ]
     seeds = list(zip(*(one.record.by_seed for one in members), strict=True))
-    rows += [
-        [f"*test accuracy with seed {a} by seed {b}*", _tau(seeds[a], seeds[b]), _tau(_of(seeds[a], drawn), _of(seeds[b], drawn)), ""]
-        for a, b in combinations(range(len(seeds)), 2)
-    ]
-    between = [
-        [f"{one.name}, {other.name}", _tau(one.scores, other.scores), _tau(_of(one.scores, drawn), _of(other.scores, drawn))]
-        for one, other in combinations(supernets, 2)
-    ]
-    sets = [f"tau, all {len(members)}", f"tau, the {len(drawn)} random ones"]
+    rows += [[f"*test accuracy with seed {a} by seed {b}*", *cells(seeds[a], seeds[b]), ""] for a, b in combinations(range(len(seeds)), 2)]
+    of_operators = [[f"`{one}`", str(sum(share > 0 for share in shares[one])), *cells(shares[one])] for one in by_tau]
     lines = [
         "# How supernets rank networks that were trained for long", "",
         f"    python -m experiments.benchmarks.long_trainings {' '.join(str(run) for run in args.runs)}", "",
         f"{machine(args)}, torch {metadata.version('torch')}. {len(members)} members of the space, trained alike ({how});",
         "the truth is their test accuracy. Tau is Kendall's, with 95 % intervals by bootstrap over networks.", "",
-        *markdown_table(["predictor", *sets, f"test accuracy of its first, % (the best has {100 * max(truth):.1f})"], rows), "",
+        *markdown_table(["predictor", *headings, f"test accuracy of its first, % (the best has {100 * max(truth):.1f})"], rows), "",
+        "## What good networks share", "",
+        "Tau of the test accuracy with the share of a network's blocks that hold an operator.", "",
+        *markdown_table(["operator", "networks that hold it", *headings], of_operators),
     ]  # fmt: skip
-    lines += ["## What good networks share", "", "Tau of the test accuracy with the share of a network's blocks that hold an operator.", ""]
-    lines += [*markdown_table(["operator", "networks that hold it", *sets], shares_of_operators(members, drawn)), ""]
-    if between:
-        lines += ["## Do supernets agree?", "", *markdown_table(["supernets", *sets], between), ""]
-    return lines[:-1]
+    if len(supernets) > 1:
+        between = [[f"{one.name}, {other.name}", *cells(one.scores, other.scores)] for one, other in combinations(supernets, 2)]
+        lines += ["", "## Do supernets agree?", "", *markdown_table(["supernets", *headings], between)]
+    return lines
 
 
-def shares_of_operators(members: Sequence[ComparedMember], drawn: Sequence[int]) -> list[list[str]]:
-    """A row for each operator that some networks have, the one that goes with the highest accuracies first."""
-    truth = [one.test for one in members]
+def shares_by_operator(members: Sequence[ComparedMember]) -> dict[str, list[float]]:
+    """The share of every network's blocks that hold an operator."""
     shares = [shares_of(one.architecture) for one in members]
-    rows = []
-    for operator in sorted({operator for one in shares for operator in one}):
-        of_all = [one.get(operator, 0.0) for one in shares]
-        cells = [f"`{operator}`", str(sum(share > 0 for share in of_all)), _tau(of_all, truth), _tau(_of(of_all, drawn), _of(truth, drawn))]
-        rows.append((rank_correlation(of_all, truth).tau, cells))
-    return [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
+    return {operator: [one.get(operator, 0.0) for one in shares] for operator in sorted({name for one in shares for name in one})}
 
 
 def _tau(scores: Sequence[float], truth: Sequence[float]) -> str:
@@ -144,10 +145,6 @@ def _tau(scores: Sequence[float], truth: Sequence[float]) -> str:
     found = rank_correlation(scores, truth)
     low, high = found.tau_interval
     return f"{found.tau:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _of(values: Sequence[float], places: Sequence[int]) -> list[float]:
-    return [values[place] for place in places]
 
 
 def _first(scores: Sequence[float], truth: Sequence[float]) -> float:
