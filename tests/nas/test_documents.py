@@ -51,6 +51,7 @@ TUNED = "runs/retrain-best/architecture.yaml=runs/retrain-best/weights.safetenso
 EXPORT = f"{PYTHON}export runs/retrain-best/architecture.yaml --weights runs/retrain-best/weights.safetensors"
 COMPARE_MINE = f"{PYTHON}compare runs/mine --seeds 3 --test-data path/to/val"
 SEARCH_AGAIN = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --seed 1 --out runs/again"
+SEARCH_ONE_FFN = f"{PYTHON}search --budget 4.5GFLOPs --data path/to/train --supernet runs/mine --only ffn=dw_ffn --out runs/one-ffn"
 SEARCH_STREETS = f"{PYTHON}search --space tiny-seg --budget 250MFLOPs --data path/to/streets --out runs/streets"
 RETRAIN_STREETS = f"{PYTHON}retrain runs/streets/best.yaml --data path/to/streets"
 SCENES = "--trials 2 --steps 2 --batch-size 4 --workers 1 --halving-candidates 0 --floor 0.4 --image-size 64"
@@ -143,6 +144,10 @@ SMALL = {
     ),
     f"{PYTHON}compare runs/mine runs/again --seeds 3 --test-data path/to/val": Small(
         f"{EPOCH} --seeds 1 --random 0 --workers 1 --out runs/compared-again", is_long=True, after=SEARCH_AGAIN
+    ),
+    SEARCH_ONE_FFN: Small(f"--budget {BUDGET} --floor 0.5 --trials 3 --halving-candidates 0 --workers 1"),
+    f"{PYTHON}compare runs/one-ffn --seeds 3 --test-data path/to/val --even-random 8": Small(
+        f"{EPOCH} --seeds 1 --random 0 --even-random 1 --workers 1", is_long=True, after=SEARCH_ONE_FFN
     ),
     f"{COMPARE_MINE} --from supernet --weights-folder weights": Small(
         f"{EPOCH} --seeds 1 --random 0 --workers 1 --allow-scratch --out runs/compared-tuned", is_long=True
