@@ -1,11 +1,11 @@
-"""The networks of a comparison that a search's space has, for benchmarks that rank them."""
+"""The networks of a comparison that are members of the search's space, for benchmarks that rank them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.runs.records.comparison import FOLDER, ComparedNetwork, ComparisonRecord, read_comparison
+from nas.runs.records.comparison import FOLDER, ComparedNetwork, ComparisonRecord, read_comparison, training_folder
 from nas.runs.records.retraining import ARCHITECTURE
 from nas.train.supernet_run import SupernetRun
 from space.architecture import Architecture
@@ -14,7 +14,7 @@ from space.files import load_architecture
 
 @dataclass(frozen=True)
 class ComparedMember:
-    """A network of a comparison.
+    """A member of the search's space that a comparison has trained.
 
     Args:
         record: what the comparison says of it.
@@ -35,13 +35,8 @@ class ComparedMember:
         return training_folder(self.folder, self.record.fingerprint, seed)
 
 
-def training_folder(comparison: Path, fingerprint: str, seed: int) -> Path:
-    """Where a comparison keeps a training."""
-    return comparison / f"{fingerprint}-{seed}"
-
-
 def compared_members(run: SupernetRun) -> tuple[ComparisonRecord, list[ComparedMember]]:
-    """The comparison of a search, and its networks that are members of the search's space, best first."""
+    """The comparison of a search, and those of its networks that are members of the search's space, best first."""
     compared = read_comparison(run.folder)
     if compared is None:
         raise SystemExit(f"{run.folder}: got no comparison, expected that of nas.compare")

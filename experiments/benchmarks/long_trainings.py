@@ -32,7 +32,7 @@ DRAWN = {Role.RANDOM, Role.EVEN_RANDOM}
 FEWEST = 3
 """Networks that can be ranked."""
 HALF = 0.5
-"""Of the blocks: networks with so much of the operator that goes with the best figures are ranked among themselves, too."""
+"""Share of a network's blocks: networks that hold the operator of the best networks in so many are also ranked alone."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def log_likelihoods(run: SupernetRun, members: Sequence[ComparedMember]) -> list[float]:
-    """With a supernet's weights, on its own search images."""
+    """Each network's mean log-likelihood (nats) with a supernet's weights, on that supernet's own search images."""
     file = run.folder / "compared-networks.json"
     found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     missing = [one for one in members if one.record.fingerprint not in found]
@@ -79,6 +79,8 @@ def after_epoch(member: ComparedMember, epoch: int) -> float:
     figures = []
     for seed in range(len(member.record.by_seed)):
         rows = list(csv.DictReader((member.training(seed) / METRICS).read_text().splitlines()))
+        if not 1 <= epoch <= len(rows):
+            raise SystemExit(f"--epochs: got {epoch}, expected 1 to {len(rows)}")
         figures.extend(float(value) for name, value in rows[epoch - 1].items() if name.startswith("validation_"))
     return sum(figures) / len(figures)
 

@@ -23,7 +23,7 @@ class Estimate:
     """A figure of several networks.
 
     Args:
-        interval: of 95 %; None where one seed of a lone network tells nothing of its spread.
+        interval: of 95 %; None where a group is one network with one seed, which shows no spread.
     """
 
     value: float
@@ -50,7 +50,7 @@ def estimated(statistic: Statistic, groups: Sequence[Group]) -> Estimate:
     group are drawn apart. Each of these is a bootstrap of its own that draws n - 1 of n with replacement, so that the variance of a mean
     has no bias for small n (https://doi.org/10.1080/01621459.1988.10478591). The variances add up. The interval is Student's, with the
     degrees of freedom of such a sum (https://doi.org/10.2307/3002019). For one network in each of two groups it is that of the paired
-    differences. With one seed there is an interval where each group has several networks, whose spread holds that of seeds.
+    differences. With one seed, each group needs several networks: their spread includes that of seeds.
 
     Args:
         groups: with the same seeds each.

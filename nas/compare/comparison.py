@@ -17,6 +17,7 @@ from nas.execution.resources import threads
 from nas.retrain.origin import Origin
 from nas.retrain.recipe import Recipe
 from nas.retrain.retraining import Retraining
+from nas.runs.records.comparison import training_folder
 from nas.runs.records.metadata import MeasuredFigure
 from nas.runs.records.role import Role
 from proxies.cost import Cost
@@ -101,7 +102,7 @@ class EqualConditions:
         architecture = contender.architecture
         return Retraining(
             architecture, self.recipe, self.images, self.test_images, self.image_size, seed, origin=contender.origin,
-            out=self.folder / f"{architecture.fingerprint}-{seed}",
+            out=training_folder(self.folder, architecture.fingerprint, seed),
             # Loading in other processes would take the cores of other trainings.
             num_workers=0,
             may_compile=self.may_compile,

@@ -59,12 +59,12 @@ def _leads(figures: Figures) -> Iterator[str]:
     others = [row for row in parents if row is not figures.subject]
     whole = [row for row in others if row.contender.architecture.fingerprint not in figures.crippled]
     leads = {row.contender.label: row.lead_of(figures.subject) for row in whole}
-    who, begun = ("the winner", "The winner") if figures.is_searched else (figures.label, figures.label)
+    who = "the winner" if figures.is_searched else figures.label
     if unknown := [f"{label} {found.in_points}" for label, found in leads.items() if found.interval is None]:
         yield f"Whether {who} leads published networks is unknown, since one seed shows no spread: {', '.join(unknown)} points."
     for sign, verb in ((1, "leads"), (0, "cannot be told apart from"), (-1, "is behind")):
-        if led := [label for label, found in leads.items() if found.interval is not None and found.sign == sign]:
-            yield f"{begun} {verb} {', '.join(led)}."
+        if names := [label for label, found in leads.items() if found.interval is not None and found.sign == sign]:
+            yield f"{'The winner' if figures.is_searched else who} {verb} {', '.join(names)}."
     if crippled := [row.contender.label for row in others if row not in whole]:
         yield f"Not counted: {', '.join(crippled)}, since at this image size half of their mixers or more see one pixel."
 

@@ -122,6 +122,11 @@ class ComparisonRecord:
         return f"{seeds} {'seeds' if seeds > 1 else 'seed'} each, {self.length}, {self.batch_size} images a step"
 
 
+def training_folder(comparison: Path, fingerprint: str, seed: int) -> Path:
+    """Where a comparison's directory keeps the training of an architecture with a seed."""
+    return comparison / f"{fingerprint}-{seed}"
+
+
 def write_comparison_record(folder: Path, record: ComparisonRecord) -> None:
     """Write the record into a comparison's directory."""
     write_record(folder / FILE, record)
